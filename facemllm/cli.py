@@ -1,0 +1,65 @@
+"""``facemllm COMMAND``: finds the command's module, parses its arguments, and turns a user's mistake into one line.
+
+Exit codes: 0 for success, 1 when the work was done but something in it failed, 2 for a user's mistake, 130 for Ctrl-C.
+"""
+
+import argparse
+import importlib
+import sys
+
+from datasets_scripts.schema import CorpusError
+from recipes.recipe import RecipeError
+
+COMMANDS = {
+    "quickstart": "draw faces, train a tiny face MLLM in three stages, evaluate it and ask it questions",
+    "towers": "train the tiny vision tower and the tiny language model that the quickstart starts from",
+    "data": "build a corpus as Parquet shards with a dataset card",
+    "train": "run one training stage from a recipe",
+    "ask": "ask a model a question about a picture",
+    "info": "show versions, devices and what a model folder contains",
+}
+
+
+class UserError(ValueError):
+    """A mistake of the caller's, told in one line that names the value and the way out."""
+
+
+def build_parser(command: str | None) -> argparse.ArgumentParser:
+    """The whole parser, with the arguments of ``command`` only: other commands' modules are not imported."""
+    parser = argparse.ArgumentParser(
+        prog="facemllm",
+        description="Face MLLMs: corpora, three-stage training, answers.",
+        epilog="example: facemllm quickstart --out quickstart",
+    )
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, summary in COMMANDS.items():
+        if name != command:
+            subparsers.add_parser(name, help=summary)
+            continue
+        module = importlib.import_module(f"facemllm.commands.{name}")
+        subparser = subparsers.add_parser(
+            name,
+            help=summary,
+            description=module.HELP,
+            epilog=f"example: {module.EXAMPLE}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        module.add_arguments(subparser)
+        subparser.set_defaults(run=module.run)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    argv = sys.argv[1:] if argv is None else argv
+    command = next((word for word in argv if word in COMMANDS), None)
+    args = build_parser(command).parse_args(argv)
+    try:
+        return args.run(args)
+    except (UserError, CorpusError, RecipeError, OSError) as error:
+        message = " ".join(str(error).split())
+        print(f"facemllm {args.command}: {message or type(error).__name__}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"facemllm {args.command}: interrupted", file=sys.stderr)
+        return 130
