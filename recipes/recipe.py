@@ -1,5 +1,231 @@
-"""A training recipe: one YAML per stage, read strictly."""
+"""A training recipe: one YAML per stage, read strictly into dataclasses.
+
+Read side by side, the recipes of a model show its method, so a recipe holds everything that decides the result and the
+code holds no second place for it. Defaults stand here, once. Relative paths resolve against the current directory.
+"""
+
+import dataclasses
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from recipes.strict import RecipeError, apply_overrides, build, convert, describe, read_yaml, unknown_key
+
+__all__ = ["CorpusRecipe", "LoraRecipe", "ModelRecipe", "Recipe", "RecipeError", "load_recipe", "recipe_from_dict"]
+
+TRAINABLE = ("vision_tower", "projector", "language_model")
+
+TRAINER_DEFAULTS = {
+    "per_device_train_batch_size": 8,
+    "num_train_epochs": 1,
+    "logging_steps": 10,
+    "save_strategy": "steps",
+    "save_steps": 500,
+    "save_total_limit": 2,
+    "report_to": ["tensorboard"],
+    # TRL turns checkpointing on; on a small model it only costs time (18 % measured), so a recipe asks for it.
+    "gradient_checkpointing": False,
+}
+
+# What the recipe or the code decides; given under `trainer:` as well they would contradict each other.
+_TRAINER_RESERVED = {
+    "output_dir": "set output_dir at the top of the recipe",
+    "seed": "set seed at the top of the recipe",
+    "data_seed": "set seed at the top of the recipe",
+    "full_determinism": "runs are deterministic for a seed already",
+    "max_length": "set max_length at the top of the recipe: it drops long conversations and never cuts an image",
+    "model_init_kwargs": "use the keys under model",
+    "trust_remote_code": "set model.trust_remote_code",
+    "remove_unused_columns": "it must stay false for images",
+    "packing": "packed samples would see each other's images",
+    "padding_free": "TRL refuses it for images",
+    "dataset_kwargs": "conversations are tokenised by recipes/conversations.py",
+    "dataset_text_field": "conversations are read from the column messages",
+    "dataset_num_proc": "set num_proc at the top of the recipe",
+    "assistant_only_loss": "the loss is on assistant turns only, always",
+    "completion_only_loss": "the loss is on assistant turns only, always",
+    "chat_template_path": "the chat template comes with the processor",
+    "resume_from_checkpoint": "run the same recipe again: it goes on from the last complete checkpoint",
+    "load_best_model_at_end": "the model after the last step is what is saved",
+    "do_train": "a recipe always trains",
+    "do_eval": "give eval_data",
+    "do_predict": "use facemllm evaluate",
+    "warmup_ratio": "use warmup_steps: below 1 it is a share of all steps",
+    "push_to_hub": "publish the finished folder",
+}
 
 
-class RecipeError(ValueError):
-    """A mistake in a recipe, told in one line that names the key, its value and what is allowed."""
+@dataclass
+class LoraRecipe:
+    """Low-rank adapters on every linear layer of one part; merged into the weights when the model is saved."""
+
+    r: int = 16
+    alpha: int = 32
+    dropout: float = 0.0
+    target: Literal["language_model"] = "language_model"
+
+
+@dataclass
+class ModelRecipe:
+    """Where the model comes from (two towers, or a finished ``base``) and what of it is trained."""
+
+    vision: str | None = None
+    text: str | None = None
+    base: str | None = None
+    pixel_shuffle_factor: Literal[1, 2, 4] = 1
+    vision_feature_layer: int | None = None
+    image_size: int | None = None
+    trainable: list[Literal["vision_tower", "projector", "language_model", "all"]] = field(default_factory=list)
+    lora: LoraRecipe | None = None
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    trainable_dtype: Literal["float32", "bfloat16"] = "float32"
+    attn_implementation: str | None = None
+    image_processor: dict = field(default_factory=dict)
+    trust_remote_code: bool = False
+
+
+@dataclass
+class CorpusRecipe:
+    """One corpus of the mixture. ``weight`` is its share of the conversations; ``max_rows`` keeps its first rows."""
+
+    path: str
+    config: str | None = None
+    split: str = "train"
+    weight: float | None = None
+    max_rows: int | None = None
+
+
+@dataclass
+class Recipe:
+    """A whole training run. ``trainer`` goes to ``trl.SFTConfig``, on top of ``TRAINER_DEFAULTS``."""
+
+    model: ModelRecipe
+    data: list[CorpusRecipe]
+    output_dir: str
+    trainer: dict = field(default_factory=dict)
+    eval_data: list[CorpusRecipe] = field(default_factory=list)
+    seed: int = 0
+    max_length: int | None = None
+    unreadable_images: Literal["skip", "raise"] = "skip"
+    num_proc: int | None = None
+
+    def to_dict(self) -> dict:
+        """The recipe as plain data, defaults included."""
+        return dataclasses.asdict(self)
+
+
+def load_recipe(path: str | Path, overrides: Iterable[str] = ()) -> Recipe:
+    """Read the recipe at ``path``, with ``key.sub=value`` overrides on top.
+
+    Raises:
+        RecipeError: for a missing file, bad YAML, an unknown key, a wrong type, or values that contradict each other;
+            one line that names the key, the value and what is allowed.
+    """
+    return recipe_from_dict(apply_overrides(read_yaml(path), overrides))
+
+
+def recipe_from_dict(data: dict) -> Recipe:
+    """The recipe in plain ``data``, checked as ``load_recipe`` checks it."""
+    recipe = build(Recipe, data)
+    _check_model(recipe.model)
+    _check_data(recipe)
+    recipe.trainer = _check_trainer(recipe.trainer)
+    if recipe.max_length is not None and recipe.max_length < 1:
+        raise RecipeError(f"max_length: {recipe.max_length} is not a number of tokens above zero; null sets no limit")
+    if recipe.num_proc is not None and recipe.num_proc < 1:
+        raise RecipeError(f"num_proc: {recipe.num_proc} is not a number of processes above zero")
+    if not recipe.output_dir:
+        raise RecipeError("output_dir: '' is empty; give the folder that the run writes to")
+    return recipe
+
+
+def _check_model(model: ModelRecipe) -> None:
+    if bool(model.base) == bool(model.vision or model.text) or bool(model.vision) != bool(model.text):
+        given = {name: getattr(model, name) for name in ("base", "vision", "text") if getattr(model, name)}
+        raise RecipeError(f"model: got {given}; give either base, or both vision and text")
+    for name in ("base", "vision", "text"):
+        value = getattr(model, name)
+        if value is not None:
+            check_location(value, f"model.{name}")
+    if model.base:
+        defaults = {f.name: f.default for f in dataclasses.fields(ModelRecipe)}
+        for name in ("pixel_shuffle_factor", "vision_feature_layer", "image_size"):
+            if getattr(model, name) != defaults[name]:
+                raise RecipeError(
+                    f"model.{name}: {getattr(model, name)!r} is set, but model.base already has its own; "
+                    "it can only be chosen where vision and text are composed"
+                )
+    if not model.trainable and model.lora is None:
+        raise RecipeError(f"model.trainable: nothing is trained; name some of {', '.join((*TRAINABLE, 'all'))}")
+    if len(set(model.trainable)) != len(model.trainable) or ("all" in model.trainable and len(model.trainable) > 1):
+        raise RecipeError(f"model.trainable: {model.trainable} names a part twice; name each once, or only all")
+    if model.lora is not None:
+        if {"language_model", "all"} & set(model.trainable):
+            raise RecipeError(
+                f"model.trainable: {model.trainable} trains the language model in full, and model.lora trains it by "
+                "adapters; keep one of the two"
+            )
+        if model.lora.r < 1 or model.lora.alpha <= 0 or not 0 <= model.lora.dropout < 1:
+            raise RecipeError(
+                f"model.lora: {dataclasses.asdict(model.lora)}: r and alpha are above 0, dropout in [0, 1)"
+            )
+
+
+def _check_data(recipe: Recipe) -> None:
+    if not recipe.data:
+        raise RecipeError("data: [] is empty; list at least one corpus with its path")
+    for name, corpora in (("data", recipe.data), ("eval_data", recipe.eval_data)):
+        for position, corpus in enumerate(corpora):
+            where = f"{name}.{position}"
+            check_location(corpus.path, f"{where}.path")
+            if corpus.weight is not None and not 0 < corpus.weight < float("inf"):
+                raise RecipeError(f"{where}.weight: {corpus.weight} is not above zero; leave the corpus out instead")
+            if corpus.max_rows is not None and corpus.max_rows < 1:
+                raise RecipeError(f"{where}.max_rows: {corpus.max_rows} is not a number of rows above zero")
+    weighted = [corpus.weight is not None for corpus in recipe.data]
+    if any(weighted) and not all(weighted):
+        raise RecipeError(
+            f"data.{weighted.index(False)}.weight is missing while other corpora have one; "
+            "give every corpus a weight, or none (then each is gone through once per epoch)"
+        )
+
+
+def check_location(value: str, where: str) -> None:
+    """Refuse what can neither be a folder here nor a Hub id (``name`` or ``owner/name``)."""
+    if Path(value).expanduser().exists():
+        return
+    if value.startswith((".", "/", "~")) or not re.fullmatch(r"[\w.-]+/[\w.-]+|[\w-]+", value):
+        raise RecipeError(f"{where}: {value!r} does not exist; give a folder (relative to {Path.cwd()}) or a Hub id")
+
+
+def _check_trainer(values: dict) -> dict:
+    import typing
+
+    from trl import SFTConfig
+
+    hints = typing.get_type_hints(SFTConfig)
+    allowed = [f.name for f in dataclasses.fields(SFTConfig) if f.init and f.name not in _TRAINER_RESERVED]
+    checked = dict(TRAINER_DEFAULTS)
+    for key, value in values.items():
+        if key in _TRAINER_RESERVED:
+            raise RecipeError(f"trainer.{key}: {value!r} cannot be set here; {_TRAINER_RESERVED[key]}")
+        if key not in allowed:
+            raise RecipeError(unknown_key(f"trainer.{key}", key, value, allowed))
+        checked[key] = _trainer_value(hints[key], value, f"trainer.{key}")
+    limit = checked["save_total_limit"]
+    if limit is not None and limit < 2:
+        raise RecipeError(
+            f"trainer.save_total_limit: {limit} keeps no earlier checkpoint to go back to if the run dies while "
+            "saving; allowed: 2 or more, or null"
+        )
+    return checked
+
+
+def _trainer_value(hint: Any, value: Any, where: str) -> Any:
+    # SFTConfig takes JSON text for its mapping fields; in YAML a mapping is written as one.
+    value = convert(hint, value, where)
+    if isinstance(value, str) and dict in getattr(hint, "__args__", ()):
+        raise RecipeError(f"{where}: {value!r} is text, allowed: {describe(dict)}")
+    return value

@@ -1,0 +1,195 @@
+"""Read plain YAML data into typed dataclasses, refusing whatever the dataclass does not say.
+
+Every error is one line: the key with its full path, the value, and what would be allowed.
+"""
+
+import dataclasses
+import difflib
+import re
+import types
+import typing
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+
+class RecipeError(ValueError):
+    """A mistake in a recipe, told in one line that names the key, its value and what is allowed."""
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader that reads ``1e-3`` as a number (YAML 1.1 reads a string) and refuses a key given twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        seen = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, typing.Hashable) or key in seen:
+                line = key_node.start_mark.line + 1
+                raise RecipeError(f"line {line}: the key {key!r} is given twice; keep one")
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:float"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(?:\d[\d_]*\.[\d_]*(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?|\d+[eE][-+]?\d+|\.(?:inf|nan))$"),
+    list("-+0123456789."),
+)
+
+
+def parse_yaml(text: str, where: str) -> Any:
+    """The plain data in ``text``; a syntax error becomes a ``RecipeError`` that starts with ``where``."""
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except RecipeError as error:
+        raise RecipeError(f"{where}: {error}") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f", line {mark.line + 1}" if mark else ""
+        raise RecipeError(f"{where}{place}: not valid YAML: {getattr(error, 'problem', None) or error}") from None
+
+
+def read_yaml(path: str | Path) -> dict:
+    """The mapping in the YAML file at ``path``."""
+    path = Path(path)
+    if not path.is_file():
+        raise RecipeError(f"recipe {str(path)!r} is not a file; give the path of a recipe YAML")
+    data = parse_yaml(path.read_text(encoding="utf-8"), str(path))
+    if not isinstance(data, dict):
+        raise RecipeError(f"{path}: a recipe is a mapping of keys to values, this is {_kind(data)}")
+    return data
+
+
+def apply_overrides(data: dict, overrides: Iterable[str]) -> dict:
+    """``data`` with each ``key.sub.0.key=value`` set; the value is read as YAML, numbers in the key index lists."""
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        if not equals or not key:
+            raise RecipeError(f"override {override!r} is not of the form key=value, e.g. trainer.learning_rate=1e-4")
+        *parents, last = key.split(".")
+        node = data
+        for depth, part in enumerate(parents):
+            child = node[_index(node, part, key)] if not isinstance(node, dict) else node.get(part)
+            if child is None and isinstance(node, dict):
+                child = node[part] = {}
+            if not isinstance(child, dict | list):
+                raise RecipeError(
+                    f"override {key}: {'.'.join(parents[: depth + 1])} is {_kind(child)}, it has no keys"
+                )
+            node = child
+        node[_index(node, last, key)] = parse_yaml(text, f"override {key}")
+    return data
+
+
+def _index(node: dict | list, part: str, key: str) -> str | int:
+    if isinstance(node, dict):
+        return part
+    if not part.isdigit() or int(part) >= len(node):
+        raise RecipeError(
+            f"override {key}: {part!r} is not a position in a list of {len(node)} (0 to {len(node) - 1})"
+        )
+    return int(part)
+
+
+def build(cls: type, data: Any, where: str = "") -> Any:
+    """An instance of the dataclass ``cls`` from the mapping ``data``; ``where`` is the path of keys that led here."""
+    if not isinstance(data, dict):
+        raise RecipeError(f"{where or 'the recipe'} is {_kind(data)}, not a mapping with {', '.join(_names(cls))}")
+    hints = typing.get_type_hints(cls)
+    fields = {field.name: field for field in dataclasses.fields(cls)}
+    values = {}
+    for key, value in data.items():
+        path = f"{where}.{key}" if where else str(key)
+        if key not in fields:
+            raise RecipeError(unknown_key(path, key, value, fields))
+        values[key] = convert(hints[key], value, path)
+    for name, field in fields.items():
+        required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+        if required and name not in values:
+            raise RecipeError(f"{f'{where}.' if where else ''}{name} is missing; it is {describe(hints[name])}")
+    return cls(**values)
+
+
+def unknown_key(path: str, key: Any, value: Any, allowed: Iterable[str]) -> str:
+    """The message for a key that does not exist: the nearest names if there are any, else all of them."""
+    allowed = list(allowed)
+    near = difflib.get_close_matches(str(key), allowed, n=3, cutoff=0.6)
+    advice = f"did you mean {' or '.join(near)}?" if near else f"allowed: {', '.join(allowed)}"
+    return f"{path}: {value!r} is set, but there is no such key; {advice}"
+
+
+def convert(hint: Any, value: Any, where: str) -> Any:
+    """``value`` as the type ``hint``: dataclasses are built, lists walked, an int serves as a float, nothing else."""
+    if dataclasses.is_dataclass(hint):
+        return build(hint, value, where)
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if hint is Any:
+        return value
+    if origin in (typing.Union, types.UnionType):
+        if value is None and type(None) in arguments:
+            return None
+        options = [option for option in arguments if option is not type(None)]
+        if len(options) == 1:
+            return convert(options[0], value, where)
+        for option in options:
+            try:
+                return convert(option, value, where)
+            except RecipeError:
+                continue
+    elif origin is typing.Literal:
+        if any(value == choice and type(value) is type(choice) for choice in arguments):
+            return value
+    elif origin is list and isinstance(value, list):
+        return [convert(arguments[0], item, f"{where}.{position}") for position, item in enumerate(value)]
+    elif (origin is dict and isinstance(value, dict)) or (hint in (dict, list) and isinstance(value, hint)):
+        return value
+    elif hint is bool or isinstance(value, bool):
+        if hint is bool and isinstance(value, bool):
+            return value
+    elif hint is float and isinstance(value, int | float):
+        return float(value)
+    elif isinstance(hint, type) and isinstance(value, hint):
+        return value
+    raise RecipeError(f"{where}: {value!r} is {_kind(value)}, allowed: {describe(hint)}")
+
+
+def describe(hint: Any) -> str:
+    """A type in words, for error messages."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(describe(option) for option in arguments)
+    if origin is typing.Literal:
+        return " or ".join(repr(choice) for choice in arguments)
+    if origin is list:
+        return f"a list of {describe(arguments[0])}"
+    if dataclasses.is_dataclass(hint):
+        return f"a mapping with {', '.join(_names(hint))}"
+    if origin is dict or hint is dict:
+        return "a mapping"
+    words = {int: "a whole number", float: "a number", bool: "true or false", str: "text", type(None): "null"}
+    return words.get(hint, getattr(hint, "__name__", str(hint)))
+
+
+def _kind(value: Any) -> str:
+    if value is None:
+        return "nothing (null)"
+    words = {
+        bool: "true/false",
+        int: "a whole number",
+        float: "a number",
+        str: "text",
+        list: "a list",
+        dict: "a mapping",
+    }
+    return words.get(type(value), type(value).__name__)
+
+
+def _names(cls: type) -> list[str]:
+    return [field.name for field in dataclasses.fields(cls)]
