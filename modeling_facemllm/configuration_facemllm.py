@@ -1,0 +1,233 @@
+"""Configuration of Face-MLLM: a vision tower, a projector and a causal language model."""
+
+import math
+
+from transformers import AutoConfig, PretrainedConfig
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+AUTO_MAP = {
+    "AutoConfig": "configuration_facemllm.FaceMLLMConfig",
+    "AutoModel": "modeling_facemllm.FaceMLLMForConditionalGeneration",
+    "AutoModelForImageTextToText": "modeling_facemllm.FaceMLLMForConditionalGeneration",
+    "AutoModelForMultimodalLM": "modeling_facemllm.FaceMLLMForConditionalGeneration",
+    "AutoModelForCausalLM": "modeling_facemllm.FaceMLLMForConditionalGeneration",
+}
+
+TOWERS_WITHOUT_CLASS_TOKEN = {"siglip_vision_model", "siglip2_vision_model", "facemllm_vision"}
+
+
+class FaceMLLMVisionConfig(PretrainedConfig):
+    """The project's own tiny vision tower: strided convolutions, then transformer layers over the grid they leave.
+
+    Args:
+        image_size (`int`, *optional*, defaults to 64):
+            Side of the square input, in pixels.
+        num_channels (`int`, *optional*, defaults to 3):
+            Channels of the input.
+        stem_channels (`list[int]`, *optional*, defaults to `[32, 64, 96]`):
+            Width of each convolution block. Every block halves the side, so three of them turn 64 pixels into an
+            8×8 grid.
+        hidden_size (`int`, *optional*, defaults to 96):
+            Width of the transformer layers and of the features.
+        intermediate_size (`int`, *optional*, defaults to 192):
+            Width of their feed-forward part.
+        num_hidden_layers (`int`, *optional*, defaults to 2):
+            Number of transformer layers.
+        num_attention_heads (`int`, *optional*, defaults to 4):
+            Number of attention heads.
+        layer_norm_eps (`float`, *optional*, defaults to 1e-6):
+            Epsilon of the normalisations.
+        initializer_range (`float`, *optional*, defaults to 0.02):
+            Standard deviation that linear layers are initialised with.
+
+    Raises:
+        ValueError: when the blocks cannot halve the image, or the heads do not divide the width.
+    """
+
+    model_type = "facemllm_vision"
+    base_config_key = "vision_config"
+
+    def __init__(
+        self,
+        image_size=64,
+        num_channels=3,
+        stem_channels=(32, 64, 96),
+        hidden_size=96,
+        intermediate_size=192,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        layer_norm_eps=1e-6,
+        initializer_range=0.02,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.image_size = image_size
+        self.num_channels = num_channels
+        self.stem_channels = list(stem_channels)
+        self.hidden_size = hidden_size
+        self.intermediate_size = intermediate_size
+        self.num_hidden_layers = num_hidden_layers
+        self.num_attention_heads = num_attention_heads
+        self.layer_norm_eps = layer_norm_eps
+        self.initializer_range = initializer_range
+        if not self.stem_channels or image_size % self.patch_size:
+            raise ValueError(
+                f"image_size={image_size} cannot be halved {len(self.stem_channels)} times (stem_channels="
+                f"{self.stem_channels}): take a multiple of {self.patch_size}"
+            )
+        if hidden_size % num_attention_heads:
+            raise ValueError(
+                f"hidden_size={hidden_size} is not a multiple of num_attention_heads={num_attention_heads}"
+            )
+
+    @property
+    def patch_size(self) -> int:
+        """Pixels of the image, per side, that one cell of the grid stands for."""
+        return 2 ** len(self.stem_channels)
+
+
+class FaceMLLMConfig(PretrainedConfig):
+    """What makes a Face-MLLM: any vision tower and any causal language model, joined by a two-layer MLP.
+
+    Args:
+        vision_config (`PretrainedConfig` or `dict`, *optional*):
+            Vision tower (SigLIP, SigLIP2, CLIP, DINOv2, DINOv3, ViT, …, or `facemllm_vision`). A full CLIP or SigLIP
+            configuration gives its vision part. Defaults to the tiny tower.
+        text_config (`PretrainedConfig` or `dict`, *optional*):
+            Causal language model (Qwen2, Qwen3, Llama, SmolLM, Gemma, …). Defaults to `qwen3`.
+        image_token_id (`int`, *optional*):
+            Id of the placeholder that image features take the place of; the vocabulary's last id when absent.
+        projector_hidden_act (`str`, *optional*, defaults to `"gelu"`):
+            Activation between the projector's two layers.
+        vision_feature_layer (`int` or `list[int]`, *optional*, defaults to -1):
+            -1 is the tower's output after its final normalisation; another number indexes its hidden states (0 is
+            the embeddings' output); a list concatenates several.
+        vision_feature_select_strategy (`"default"` or `"full"`, *optional*, defaults to `"default"`):
+            `"default"` keeps the patches only, `"full"` also the class and register tokens.
+        pixel_shuffle_factor (`int`, *optional*, defaults to 1):
+            1, 2 or 4: squares of that side are merged into one token, which leaves 1, 1/4 or 1/16 of the tokens.
+
+    Raises:
+        ValueError: when the parts do not fit together; the message says what would.
+    """
+
+    model_type = "facemllm"
+    sub_configs = {"vision_config": AutoConfig, "text_config": AutoConfig}
+    keys_to_ignore_at_inference = ["past_key_values"]
+
+    def __init__(
+        self,
+        vision_config=None,
+        text_config=None,
+        image_token_id=None,
+        projector_hidden_act="gelu",
+        vision_feature_layer=-1,
+        vision_feature_select_strategy="default",
+        pixel_shuffle_factor=1,
+        **kwargs,
+    ):
+        vision_config = _as_config(vision_config, default="facemllm_vision")
+        self.vision_config = getattr(vision_config, "vision_config", vision_config)
+        self.text_config = _as_config(text_config, default="qwen3")
+        self.image_token_id = self.text_config.vocab_size - 1 if image_token_id is None else image_token_id
+        self.projector_hidden_act = projector_hidden_act
+        self.vision_feature_layer = vision_feature_layer
+        self.vision_feature_select_strategy = vision_feature_select_strategy
+        self.pixel_shuffle_factor = pixel_shuffle_factor
+        # Plain names, also after loading from the Hub: a fine-tuned copy then refers to its own files.
+        kwargs["auto_map"] = dict(AUTO_MAP)
+        kwargs["tie_word_embeddings"] = bool(getattr(self.text_config, "tie_word_embeddings", False))
+        super().__init__(**kwargs)
+        self._check_parts()
+
+    @property
+    def image_size(self) -> int:
+        """Side of the square image that the vision tower takes, in pixels."""
+        size = getattr(self.vision_config, "image_size", None)
+        if size is None:  # SigLIP2's NaFlex towers count patches instead
+            return math.isqrt(self.vision_config.num_patches) * self.vision_config.patch_size
+        return _side(size)
+
+    @property
+    def vision_grid_size(self) -> int:
+        """Patches along one side of the image."""
+        return self.image_size // _side(self.vision_config.patch_size)
+
+    @property
+    def num_prefix_tokens(self) -> int:
+        """Class and register tokens that the tower puts before its patches."""
+        if self.vision_config.model_type in TOWERS_WITHOUT_CLASS_TOKEN:
+            return 0
+        return 1 + (getattr(self.vision_config, "num_register_tokens", 0) or 0)
+
+    @property
+    def num_image_tokens(self) -> int:
+        """Tokens that one image takes in the language model's input."""
+        tokens = (self.vision_grid_size // self.pixel_shuffle_factor) ** 2
+        return tokens + (self.num_prefix_tokens if self.vision_feature_select_strategy == "full" else 0)
+
+    def _check_parts(self):
+        layers = self.vision_config.num_hidden_layers
+        chosen = (
+            self.vision_feature_layer if isinstance(self.vision_feature_layer, list) else [self.vision_feature_layer]
+        )
+        for layer in chosen:
+            if not -layers - 1 <= layer <= layers:
+                raise ValueError(
+                    f"vision_feature_layer={layer} does not exist: the {self.vision_config.model_type} tower has "
+                    f"{layers} layers, so {-layers - 1} to {layers} are possible"
+                )
+        if self.vision_feature_select_strategy not in ("default", "full"):
+            raise ValueError(
+                f"vision_feature_select_strategy={self.vision_feature_select_strategy!r} is unknown: take 'default' "
+                "(patches only) or 'full' (class and register tokens too)"
+            )
+        factor, grid = self.pixel_shuffle_factor, self.vision_grid_size
+        if factor not in (1, 2, 4):
+            raise ValueError(f"pixel_shuffle_factor={factor} is unknown: take 1, 2 or 4")
+        if grid % factor:
+            possible = [f for f in (1, 2, 4) if grid % f == 0]
+            raise ValueError(
+                f"pixel_shuffle_factor={factor} does not divide the {grid}×{grid} grid of a {self.image_size}-pixel "
+                f"image: take one of {possible}"
+            )
+        if factor > 1 and self.vision_feature_select_strategy == "full" and self.num_prefix_tokens:
+            raise ValueError(
+                f"pixel_shuffle_factor={factor} merges patches only: take vision_feature_select_strategy='default', "
+                f"which drops the {self.num_prefix_tokens} class and register tokens"
+            )
+        if not 0 <= self.image_token_id < self.text_config.vocab_size:
+            raise ValueError(
+                f"image_token_id={self.image_token_id} is outside the vocabulary of {self.text_config.vocab_size}: "
+                "add the image token to the tokenizer and resize the embeddings first (`from_towers` does both)"
+            )
+
+
+def _as_config(config, default: str) -> PretrainedConfig:
+    if config is None:
+        config = {}
+    if not isinstance(config, dict):
+        return config
+    config = dict(config)
+    model_type = config.pop("model_type", default)
+    if model_type == FaceMLLMVisionConfig.model_type:
+        return FaceMLLMVisionConfig(**config)
+    if model_type not in CONFIG_MAPPING:
+        raise ValueError(
+            f"model_type={model_type!r} is unknown to the installed transformers: upgrade it or correct it"
+        )
+    return CONFIG_MAPPING[model_type](**config)
+
+
+def _side(size) -> int:
+    if isinstance(size, (list, tuple)):
+        if len(set(size)) > 1:
+            raise ValueError(f"the vision tower takes images of {size}: only square ones are supported")
+        return size[0]
+    return size
+
+
+FaceMLLMVisionConfig.register_for_auto_class()
+FaceMLLMConfig.register_for_auto_class()
+
+__all__ = ["FaceMLLMConfig", "FaceMLLMVisionConfig"]

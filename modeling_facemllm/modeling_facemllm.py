@@ -1,0 +1,476 @@
+"""Face-MLLM: a vision tower and a causal language model joined by an MLP projector (arXiv 2410.20717)."""
+
+import copy
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
+from transformers.activations import ACT2FN
+from transformers.cache_utils import Cache
+from transformers.generation import GenerationMixin
+from transformers.modeling_outputs import BaseModelOutputWithPast, BaseModelOutputWithPooling, ModelOutput
+from transformers.utils import can_return_tuple
+
+from .configuration_facemllm import FaceMLLMConfig, FaceMLLMVisionConfig
+from .vision_facemllm import FaceMLLMVisionModel
+
+try:
+    from transformers.utils import torch_compilable_check
+except ImportError:  # transformers 4.57
+
+    def torch_compilable_check(condition, message: str):
+        if not condition:
+            raise ValueError(message)
+
+
+@dataclass
+class FaceMLLMModelOutputWithPast(BaseModelOutputWithPast):
+    """Output of [`FaceMLLMModel`]; `image_hidden_states` is `(num_images, num_image_tokens, hidden_size)` or `None`."""
+
+    image_hidden_states: torch.FloatTensor | None = None
+
+
+@dataclass
+class FaceMLLMCausalLMOutputWithPast(ModelOutput):
+    """Output of [`FaceMLLMForConditionalGeneration`]; `logits` is `(batch, sequence, vocab_size)`."""
+
+    loss: torch.FloatTensor | None = None
+    logits: torch.FloatTensor | None = None
+    past_key_values: Cache | None = None
+    hidden_states: tuple[torch.FloatTensor, ...] | None = None
+    attentions: tuple[torch.FloatTensor, ...] | None = None
+    image_hidden_states: torch.FloatTensor | None = None
+
+
+class FaceMLLMProjector(nn.Module):
+    """Two-layer MLP from vision features to the language model's width; merges neighbouring patches first."""
+
+    def __init__(self, config: FaceMLLMConfig):
+        super().__init__()
+        layers = config.vision_feature_layer
+        num_layers = len(layers) if isinstance(layers, (list, tuple)) else 1
+        self.pixel_shuffle_factor = config.pixel_shuffle_factor
+        in_features = config.vision_config.hidden_size * num_layers * self.pixel_shuffle_factor**2
+        self.linear_1 = nn.Linear(in_features, config.text_config.hidden_size)
+        self.act = ACT2FN[config.projector_hidden_act]
+        self.linear_2 = nn.Linear(config.text_config.hidden_size, config.text_config.hidden_size)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """`(images, tokens, vision width)` to `(images, tokens / factor², text width)`."""
+        if self.pixel_shuffle_factor > 1:
+            features = pixel_shuffle(features, self.pixel_shuffle_factor)
+        return self.linear_2(self.act(self.linear_1(features)))
+
+
+def pixel_shuffle(features: torch.Tensor, factor: int) -> torch.Tensor:
+    """Merge each `factor × factor` square of a row-major grid into one token (space to depth).
+
+    Args:
+        features (`torch.Tensor` of shape `(images, side * side, channels)`): patches of a square grid.
+        factor (`int`): side of the squares; it divides the grid's side.
+
+    Returns:
+        `torch.Tensor` of shape `(images, (side / factor)², channels * factor²)`.
+    """
+    images, patches, channels = features.shape
+    side = round(patches**0.5)
+    grid = features.view(images, side // factor, factor, side // factor, factor, channels)
+    return grid.permute(0, 1, 3, 2, 4, 5).reshape(images, (side // factor) ** 2, channels * factor * factor)
+
+
+class FaceMLLMPreTrainedModel(PreTrainedModel):
+    config_class = FaceMLLMConfig
+    base_model_prefix = "model"
+    input_modalities = ("image", "text")
+    supports_gradient_checkpointing = True
+    _skip_keys_device_placement = ["past_key_values"]
+    _supports_flash_attn = True
+    _supports_sdpa = True
+    _supports_flex_attn = True
+    _supports_attention_backend = True
+    _can_compile_fullgraph = True
+
+
+class FaceMLLMModel(FaceMLLMPreTrainedModel):
+    """Vision tower, projector and language model, without the language-modelling head."""
+
+    def __init__(self, config: FaceMLLMConfig):
+        super().__init__(config)
+        if config.vision_config.model_type == FaceMLLMVisionConfig.model_type:
+            self.vision_tower = FaceMLLMVisionModel(config.vision_config)
+        else:
+            self.vision_tower = AutoModel.from_config(config.vision_config)
+        self.projector = FaceMLLMProjector(config)
+        self.language_model = AutoModel.from_config(config.text_config)
+        self.post_init()
+
+    def get_input_embeddings(self) -> nn.Module:
+        return self.language_model.get_input_embeddings()
+
+    def set_input_embeddings(self, value: nn.Module):
+        self.language_model.set_input_embeddings(value)
+
+    def get_decoder(self) -> PreTrainedModel:
+        return self.language_model
+
+    def set_decoder(self, decoder: PreTrainedModel):
+        self.language_model = decoder
+
+    @can_return_tuple
+    def get_image_features(self, pixel_values: torch.FloatTensor, **kwargs) -> BaseModelOutputWithPooling:
+        """Encode images and project them into the language model's space.
+
+        Args:
+            pixel_values (`torch.FloatTensor` of shape `(num_images, channels, height, width)`):
+                The images of all prompts, one after the other.
+
+        Returns:
+            `pooler_output` of shape `(num_images, num_image_tokens, hidden_size)` holds the projected features; the
+            other fields are the vision tower's.
+
+        Raises:
+            ValueError: when the tower does not give one feature per patch of the configured image.
+        """
+        layers = self.config.vision_feature_layer
+        layers = list(layers) if isinstance(layers, (list, tuple)) else [layers]
+        if layers != [-1]:
+            kwargs["output_hidden_states"] = True
+        kwargs["return_dict"] = True
+        outputs = self.vision_tower(**self._vision_inputs(pixel_values), **kwargs)
+        features = torch.cat(
+            [outputs.last_hidden_state if layer == -1 else outputs.hidden_states[layer] for layer in layers], dim=-1
+        )
+        prefix = features.shape[1] - self.config.vision_grid_size**2
+        if prefix < 0:
+            raise ValueError(
+                f"the vision tower gave {features.shape[1]} features, but a {self.config.image_size}-pixel image has "
+                f"{self.config.vision_grid_size**2} patches: resize the images to {self.config.image_size} pixels"
+            )
+        if self.config.vision_feature_select_strategy == "default":
+            features = features[:, prefix:]
+        return BaseModelOutputWithPooling(
+            last_hidden_state=outputs.last_hidden_state,
+            pooler_output=self.projector(features),
+            hidden_states=outputs.hidden_states,
+            attentions=getattr(outputs, "attentions", None),
+        )
+
+    def _vision_inputs(self, pixel_values: torch.FloatTensor) -> dict[str, torch.Tensor]:
+        pixel_values = pixel_values.to(self.vision_tower.dtype)
+        if self.config.vision_config.model_type != "siglip2_vision_model":
+            return {"pixel_values": pixel_values}
+        # SigLIP2's NaFlex towers take rows of flattened patches, channels last, and the shape of their grid.
+        images, channels, height, width = pixel_values.shape
+        size = self.config.vision_config.patch_size
+        rows, columns = height // size, width // size
+        patches = pixel_values.view(images, channels, rows, size, columns, size).permute(0, 2, 4, 3, 5, 1)
+        shape = torch.tensor([[rows, columns]], device=pixel_values.device).expand(images, 2)
+        return {
+            "pixel_values": patches.reshape(images, rows * columns, size * size * channels),
+            "pixel_attention_mask": torch.ones(images, rows * columns, dtype=torch.long, device=pixel_values.device),
+            "spatial_shapes": shape,
+        }
+
+    def get_placeholder_mask(
+        self, input_ids: torch.LongTensor | None, inputs_embeds: torch.FloatTensor, image_features: torch.FloatTensor
+    ) -> torch.BoolTensor:
+        """Where the image features go: `(batch, sequence, 1)`, true at the image tokens.
+
+        Raises:
+            ValueError: "Image features and image tokens do not match …", when their numbers differ.
+        """
+        if input_ids is None:
+            image_token = torch.full((), self.config.image_token_id, dtype=torch.long, device=inputs_embeds.device)
+            mask = (inputs_embeds == self.get_input_embeddings()(image_token)).all(-1)
+        else:
+            mask = input_ids == self.config.image_token_id
+        num_tokens = mask.sum()
+        num_features = image_features.shape[0] * image_features.shape[1]
+        torch_compilable_check(
+            num_tokens * inputs_embeds.shape[-1] == image_features.numel(),
+            f"Image features and image tokens do not match, tokens: {num_tokens}, features: {num_features}",
+        )
+        return mask.unsqueeze(-1).to(inputs_embeds.device)
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: torch.LongTensor | None = None,
+        pixel_values: torch.FloatTensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        position_ids: torch.LongTensor | None = None,
+        past_key_values: Cache | None = None,
+        inputs_embeds: torch.FloatTensor | None = None,
+        mm_encoder_outputs: dict[str, BaseModelOutputWithPooling] | None = None,
+        **kwargs,
+    ) -> FaceMLLMModelOutputWithPast:
+        """Put the image features at the image tokens and run the language model.
+
+        Args:
+            input_ids (`torch.LongTensor` of shape `(batch, sequence)`):
+                Tokens, with `num_image_tokens` image tokens per image.
+            pixel_values (`torch.FloatTensor` of shape `(num_images, channels, height, width)`):
+                The images of the whole batch in the order of their image tokens; absent for text-only batches.
+            attention_mask (`torch.Tensor` of shape `(batch, sequence)`): 0 at padding.
+            inputs_embeds (`torch.FloatTensor` of shape `(batch, sequence, hidden_size)`): instead of `input_ids`.
+            mm_encoder_outputs (`dict`): `{"image": get_image_features(…)}`, instead of `pixel_values`.
+
+        Raises:
+            ValueError: when not exactly one of `input_ids` and `inputs_embeds` is given, when both `pixel_values` and
+                `mm_encoder_outputs` are, or when image tokens and features differ in number.
+        """
+        if (input_ids is None) == (inputs_embeds is None):
+            raise ValueError("You must specify exactly one of input_ids or inputs_embeds")
+        image_outputs = (mm_encoder_outputs or {}).get("image")
+        if pixel_values is not None and image_outputs is not None:
+            raise ValueError("You cannot specify both pixel_values and mm_encoder_outputs at the same time")
+
+        if inputs_embeds is None:
+            inputs_embeds = self.get_input_embeddings()(input_ids)
+        if pixel_values is not None:
+            image_outputs = self.get_image_features(pixel_values, return_dict=True)
+        image_features = None
+        if image_outputs is not None:
+            image_features = image_outputs.pooler_output
+            if isinstance(image_features, (list, tuple)):  # as `generate` leaves them after expanding for beams
+                image_features = torch.stack(list(image_features))
+            image_features = image_features.to(inputs_embeds.device, inputs_embeds.dtype)
+            mask = self.get_placeholder_mask(input_ids, inputs_embeds=inputs_embeds, image_features=image_features)
+            inputs_embeds = inputs_embeds.masked_scatter(mask, image_features)
+
+        outputs = self.language_model(
+            attention_mask=attention_mask,
+            position_ids=position_ids,
+            past_key_values=past_key_values,
+            inputs_embeds=inputs_embeds,
+            **kwargs,
+        )
+        return FaceMLLMModelOutputWithPast(
+            last_hidden_state=outputs.last_hidden_state,
+            past_key_values=outputs.past_key_values,
+            hidden_states=outputs.hidden_states,
+            attentions=outputs.attentions,
+            image_hidden_states=image_features,
+        )
+
+
+class FaceMLLMForConditionalGeneration(FaceMLLMPreTrainedModel, GenerationMixin):
+    """The whole model: answers questions about the faces in its prompt's images."""
+
+    _tied_weights_keys = {"lm_head.weight": "model.language_model.embed_tokens.weight"}
+    _tp_plan = {"lm_head": "colwise_gather_output"}
+
+    def __init__(self, config: FaceMLLMConfig):
+        super().__init__(config)
+        self.model = FaceMLLMModel(config)
+        self.lm_head = nn.Linear(config.text_config.hidden_size, config.text_config.vocab_size, bias=False)
+        self._tied_weights_keys = {"lm_head.weight": f"model.language_model.{self._embedding_name()}.weight"}
+        self.post_init()
+
+    def _embedding_name(self) -> str:
+        embeddings = self.model.get_input_embeddings()
+        return next(name for name, module in self.model.language_model.named_modules() if module is embeddings)
+
+    @classmethod
+    def from_towers(
+        cls,
+        vision: "str | PretrainedConfig | PreTrainedModel",
+        text: "str | PretrainedConfig | PreTrainedModel",
+        *,
+        tokenizer=None,
+        image_token_id: int | None = None,
+        dtype: torch.dtype | str | None = None,
+        **config_kwargs,
+    ) -> "FaceMLLMForConditionalGeneration":
+        """Compose a vision tower and a causal language model; only the projector between them is new.
+
+        Args:
+            vision: Hub id or folder (of the tower, or of a whole CLIP or SigLIP), a model, or a configuration (then
+                the tower starts from random weights).
+            text: the same for the causal language model.
+            tokenizer: the one of `FaceMLLMProcessor.from_towers`, which holds the image token. When absent and `text`
+                is an id or a folder, the tokenizer found there is prepared in the same way.
+            image_token_id: id of the image token, when there is no tokenizer. Without either, one row is added to the
+                vocabulary for it.
+            dtype: what to load the weights as; by default as they were saved.
+            **config_kwargs: the other fields of [`FaceMLLMConfig`], such as `pixel_shuffle_factor`.
+
+        Raises:
+            ValueError: when the language model is not a plain causal one, or the parts do not fit together.
+        """
+        if tokenizer is None and image_token_id is None and isinstance(text, str):
+            from .processing_facemllm import prepare_tokenizer
+
+            tokenizer = prepare_tokenizer(text)
+        vision_tower = _load_vision_tower(vision, dtype)
+        text_model = _load_language_model(text, dtype)
+
+        vocab_size = text_model.config.vocab_size
+        if tokenizer is not None:
+            from .processing_facemllm import IMAGE_TOKEN
+
+            image_token_id = tokenizer.convert_tokens_to_ids(IMAGE_TOKEN)
+            if image_token_id is None or image_token_id == tokenizer.unk_token_id:
+                raise ValueError(
+                    f"the tokenizer has no {IMAGE_TOKEN!r} token: take the one of FaceMLLMProcessor.from_towers"
+                )
+            needed = len(tokenizer)
+        else:
+            image_token_id = vocab_size if image_token_id is None else image_token_id
+            needed = image_token_id + 1
+        if needed > vocab_size:
+            text_model.resize_token_embeddings(needed)
+
+        config = cls.config_class(
+            vision_config=vision_tower.config,
+            text_config=text_model.config,
+            image_token_id=image_token_id,
+            **config_kwargs,
+        )
+        with torch.device("meta"):  # a 7B model is not initialised twice
+            model = cls(config)
+        model.model.vision_tower = vision_tower
+        model.model.language_model = text_model.get_decoder()
+        model.lm_head = text_model.get_output_embeddings()
+        projector = FaceMLLMProjector(config)
+        projector.apply(model._init_weights)
+        model.model.projector = projector.to(text_model.dtype)
+        model.tie_weights()
+        model.generation_config = copy.deepcopy(text_model.generation_config)
+        if tokenizer is not None:
+            model.generation_config.pad_token_id = tokenizer.pad_token_id
+            model.generation_config.eos_token_id = tokenizer.eos_token_id
+        return model.eval()
+
+    def get_input_embeddings(self) -> nn.Module:
+        return self.model.get_input_embeddings()
+
+    def set_input_embeddings(self, value: nn.Module):
+        self.model.set_input_embeddings(value)
+
+    def get_output_embeddings(self) -> nn.Module:
+        return self.lm_head
+
+    def set_output_embeddings(self, value: nn.Module):
+        self.lm_head = value
+
+    def get_decoder(self) -> PreTrainedModel:
+        return self.model.get_decoder()
+
+    def set_decoder(self, decoder: PreTrainedModel):
+        self.model.set_decoder(decoder)
+
+    def get_image_features(self, pixel_values: torch.FloatTensor, **kwargs) -> BaseModelOutputWithPooling:
+        """See [`FaceMLLMModel.get_image_features`]."""
+        return self.model.get_image_features(pixel_values, **kwargs)
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: torch.LongTensor | None = None,
+        pixel_values: torch.FloatTensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        position_ids: torch.LongTensor | None = None,
+        past_key_values: Cache | None = None,
+        inputs_embeds: torch.FloatTensor | None = None,
+        labels: torch.LongTensor | None = None,
+        logits_to_keep: int | torch.Tensor = 0,
+        mm_encoder_outputs: dict[str, BaseModelOutputWithPooling] | None = None,
+        **kwargs,
+    ) -> FaceMLLMCausalLMOutputWithPast:
+        """Predict the next token at every position; see [`FaceMLLMModel.forward`] for the inputs.
+
+        Args:
+            labels (`torch.LongTensor` of shape `(batch, sequence)`): next tokens, -100 where no loss is wanted.
+            logits_to_keep (`int` or `torch.Tensor`): how many last positions (0: all), or which, get logits.
+        """
+        outputs = self.model(
+            input_ids=input_ids,
+            pixel_values=pixel_values,
+            attention_mask=attention_mask,
+            position_ids=position_ids,
+            past_key_values=past_key_values,
+            inputs_embeds=inputs_embeds,
+            mm_encoder_outputs=mm_encoder_outputs,
+            return_dict=True,
+            **kwargs,
+        )
+        kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
+        logits = self.lm_head(outputs.last_hidden_state[:, kept, :])
+        softcap = getattr(self.config.text_config, "final_logit_softcapping", None)
+        if softcap is not None:
+            logits = torch.tanh(logits / softcap) * softcap
+
+        loss = None
+        if labels is not None:
+            loss = self.loss_function(
+                logits=logits, labels=labels, vocab_size=self.config.text_config.vocab_size, **kwargs
+            )
+        return FaceMLLMCausalLMOutputWithPast(
+            loss=loss,
+            logits=logits,
+            past_key_values=outputs.past_key_values,
+            hidden_states=outputs.hidden_states,
+            attentions=outputs.attentions,
+            image_hidden_states=outputs.image_hidden_states,
+        )
+
+    def prepare_inputs_for_generation(self, *args, **kwargs):
+        model_inputs = super().prepare_inputs_for_generation(*args, **kwargs)
+        # transformers 5 drops the image after prefill by itself; 4.57 tells prefill by `cache_position`.
+        cache_position = kwargs.get("cache_position")
+        if cache_position is not None and cache_position[0] != 0:
+            model_inputs["pixel_values"] = None
+        return model_inputs
+
+
+def _load_vision_tower(vision, dtype) -> PreTrainedModel:
+    if isinstance(vision, PreTrainedModel):
+        return getattr(vision, "vision_model", vision) if hasattr(vision.config, "vision_config") else vision
+    from_weights = isinstance(vision, str)
+    if from_weights:
+        config_dict, _ = PretrainedConfig.get_config_dict(vision)
+        if config_dict.get("model_type") == FaceMLLMVisionConfig.model_type:
+            return FaceMLLMVisionModel.from_pretrained(vision, dtype=dtype or "auto")
+        config = AutoConfig.from_pretrained(vision)
+    else:
+        config = vision
+    config = getattr(config, "vision_config", config)
+    if from_weights:
+        return AutoModel.from_pretrained(vision, config=config, dtype=dtype or "auto")
+    if config.model_type == FaceMLLMVisionConfig.model_type:
+        return FaceMLLMVisionModel._from_config(config)
+    return AutoModel.from_config(config)
+
+
+def _load_language_model(text, dtype) -> PreTrainedModel:
+    config = text.config if isinstance(text, PreTrainedModel) else text
+    config = AutoConfig.from_pretrained(text) if isinstance(text, str) else config
+    if getattr(config, "vision_config", None) is not None:
+        raise ValueError(
+            f"text={config.model_type!r} already sees images: train it directly (`base:` in a recipe), or name a plain "
+            "causal language model"
+        )
+    for name in ("logit_scale", "logits_scaling"):
+        if getattr(config, name, 1.0) not in (None, 1.0):
+            raise ValueError(
+                f"text={config.model_type!r} rescales its logits ({name}={getattr(config, name)}), which this head "
+                "does not: take another causal language model"
+            )
+    if isinstance(text, str):
+        text = AutoModelForCausalLM.from_pretrained(text, dtype=dtype or "auto")
+    elif not isinstance(text, PreTrainedModel):
+        text = AutoModelForCausalLM.from_config(config)
+    head = text.get_output_embeddings()
+    if head is None or getattr(head, "bias", None) is not None:
+        raise ValueError(
+            f"text={config.model_type!r} has {'no' if head is None else 'a biased'} language-modelling head: take a "
+            "causal language model with a plain linear one"
+        )
+    return text
+
+
+FaceMLLMForConditionalGeneration.register_for_auto_class("AutoModel")
+
+__all__ = ["FaceMLLMForConditionalGeneration", "FaceMLLMModel", "FaceMLLMPreTrainedModel", "FaceMLLMVisionModel"]

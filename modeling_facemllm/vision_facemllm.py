@@ -1,0 +1,132 @@
+"""The project's own tiny vision tower, small enough to be trained from scratch on a laptop.
+
+Convolutions come first because transformers without them learn much slower at this size; their normalisation is
+GroupNorm because frozen BatchNorm statistics drift whenever the whole model is put into training mode.
+"""
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+from transformers.modeling_layers import GradientCheckpointingLayer
+from transformers.modeling_outputs import BaseModelOutput
+
+from .configuration_facemllm import FaceMLLMVisionConfig
+
+
+class FaceMLLMVisionStage(nn.Module):
+    """Halves the grid, then refines it with a residual convolution: `(B, C, H, W)` to `(B, C', H / 2, W / 2)`."""
+
+    def __init__(self, in_channels: int, out_channels: int, eps: float):
+        super().__init__()
+        groups = _groups(out_channels)
+        self.downsample = nn.Conv2d(in_channels, out_channels, kernel_size=3, stride=2, padding=1)
+        self.norm_1 = nn.GroupNorm(groups, out_channels, eps=eps)
+        self.conv = nn.Conv2d(out_channels, out_channels, kernel_size=3, padding=1)
+        self.norm_2 = nn.GroupNorm(groups, out_channels, eps=eps)
+
+    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        hidden_states = nn.functional.relu(self.norm_1(self.downsample(hidden_states)))
+        return nn.functional.relu(hidden_states + self.norm_2(self.conv(hidden_states)))
+
+
+class FaceMLLMVisionLayer(GradientCheckpointingLayer):
+    """Pre-norm transformer layer over `(B, N, hidden_size)`."""
+
+    def __init__(self, config: FaceMLLMVisionConfig):
+        super().__init__()
+        self.num_heads = config.num_attention_heads
+        self.norm_1 = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.qkv = nn.Linear(config.hidden_size, 3 * config.hidden_size)
+        self.out = nn.Linear(config.hidden_size, config.hidden_size)
+        self.norm_2 = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.fc1 = nn.Linear(config.hidden_size, config.intermediate_size)
+        self.fc2 = nn.Linear(config.intermediate_size, config.hidden_size)
+
+    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        batch, length, width = hidden_states.shape
+        qkv = self.qkv(self.norm_1(hidden_states)).view(batch, length, 3, self.num_heads, width // self.num_heads)
+        query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # each (B, heads, N, width / heads)
+        attended = nn.functional.scaled_dot_product_attention(query, key, value)
+        hidden_states = hidden_states + self.out(attended.transpose(1, 2).reshape(batch, length, width))
+        return hidden_states + self.fc2(nn.functional.gelu(self.fc1(self.norm_2(hidden_states))))
+
+
+class FaceMLLMVisionModel(PreTrainedModel):
+    """The tiny tower: `pixel_values` of shape `(B, 3, image_size, image_size)` to one feature per cell of the grid."""
+
+    config_class = FaceMLLMVisionConfig
+    main_input_name = "pixel_values"
+    input_modalities = ("image",)
+    supports_gradient_checkpointing = True
+    _supports_sdpa = True
+    # Attention here is always torch's own kernel choice; the flags only let a composed model pick its text attention.
+    _supports_flash_attn = True
+    _supports_flex_attn = True
+    _supports_attention_backend = True
+    _no_split_modules = ["FaceMLLMVisionStage", "FaceMLLMVisionLayer"]
+
+    def __init__(self, config: FaceMLLMVisionConfig):
+        super().__init__(config)
+        widths = [config.num_channels, *config.stem_channels]
+        self.stages = nn.ModuleList(
+            FaceMLLMVisionStage(before, after, config.layer_norm_eps)
+            for before, after in zip(widths[:-1], widths[1:], strict=True)
+        )
+        self.patch_projection = nn.Linear(widths[-1], config.hidden_size)
+        self.position_embedding = nn.Embedding((config.image_size // config.patch_size) ** 2, config.hidden_size)
+        self.layers = nn.ModuleList(FaceMLLMVisionLayer(config) for _ in range(config.num_hidden_layers))
+        self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.post_init()
+
+    def get_input_embeddings(self) -> nn.Module:
+        return self.stages[0].downsample
+
+    def _init_weights(self, module: nn.Module):
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+            nn.init.zeros_(module.bias)
+        else:
+            super()._init_weights(module)
+
+    def forward(
+        self, pixel_values: torch.FloatTensor, output_hidden_states: bool = False, return_dict: bool = True, **kwargs
+    ) -> BaseModelOutput | tuple:
+        """Encode images.
+
+        Args:
+            pixel_values (`torch.FloatTensor` of shape `(batch, num_channels, image_size, image_size)`):
+                Normalised images.
+            output_hidden_states (`bool`): also return the input of every layer and the output of the last.
+
+        Returns:
+            `last_hidden_state` of shape `(batch, grid * grid, hidden_size)`, after the final normalisation.
+        """
+        size = self.config.image_size
+        if pixel_values.shape[-2:] != (size, size):
+            height, width = pixel_values.shape[-2:]
+            raise ValueError(
+                f"pixel_values are {height}×{width}, but this tower takes {size}×{size}: resize the images"
+            )
+        grid = pixel_values.to(self.patch_projection.weight.dtype)
+        for stage in self.stages:
+            grid = stage(grid)
+        tokens = grid.flatten(2).transpose(1, 2)  # (B, grid * grid, stem_channels[-1])
+        tokens = self.patch_projection(tokens) + self.position_embedding.weight
+        hidden_states = (tokens,)
+        for layer in self.layers:
+            tokens = layer(tokens)
+            hidden_states += (tokens,)
+        tokens = self.norm(tokens)
+        output = BaseModelOutput(
+            last_hidden_state=tokens, hidden_states=hidden_states if output_hidden_states else None
+        )
+        return output if return_dict else output.to_tuple()
+
+
+def _groups(channels: int) -> int:
+    return next(groups for groups in (8, 4, 2, 1) if channels % groups == 0)
+
+
+FaceMLLMVisionModel.register_for_auto_class("AutoModel")
+
+__all__ = ["FaceMLLMVisionModel"]
