@@ -5,13 +5,14 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
+from transformers import AutoModel, PretrainedConfig, PreTrainedModel
 from transformers.activations import ACT2FN
 from transformers.cache_utils import Cache
 from transformers.generation import GenerationMixin
 from transformers.modeling_outputs import BaseModelOutputWithPast, BaseModelOutputWithPooling, ModelOutput
 from transformers.utils import can_return_tuple
 
+from .composition_facemllm import load_language_model, load_vision_tower
 from .configuration_facemllm import FaceMLLMConfig, FaceMLLMVisionConfig
 from .vision_facemllm import FaceMLLMVisionModel
 
@@ -26,7 +27,7 @@ except ImportError:  # transformers 4.57
 
 @dataclass
 class FaceMLLMModelOutputWithPast(BaseModelOutputWithPast):
-    """Output of [`FaceMLLMModel`]; `image_hidden_states` is `(num_images, num_image_tokens, hidden_size)` or `None`."""
+    """Output of [`FaceMLLMModel`]; `image_hidden_states` is `(num_images, num_image_tokens, hidden_size)`."""
 
     image_hidden_states: torch.FloatTensor | None = None
 
@@ -303,8 +304,8 @@ class FaceMLLMForConditionalGeneration(FaceMLLMPreTrainedModel, GenerationMixin)
             from .processing_facemllm import prepare_tokenizer
 
             tokenizer = prepare_tokenizer(text)
-        vision_tower = _load_vision_tower(vision, dtype)
-        text_model = _load_language_model(text, dtype)
+        vision_tower = load_vision_tower(vision, dtype)
+        text_model = load_language_model(text, dtype)
 
         vocab_size = text_model.config.vocab_size
         if tokenizer is not None:
@@ -423,52 +424,6 @@ class FaceMLLMForConditionalGeneration(FaceMLLMPreTrainedModel, GenerationMixin)
         if cache_position is not None and cache_position[0] != 0:
             model_inputs["pixel_values"] = None
         return model_inputs
-
-
-def _load_vision_tower(vision, dtype) -> PreTrainedModel:
-    if isinstance(vision, PreTrainedModel):
-        return getattr(vision, "vision_model", vision) if hasattr(vision.config, "vision_config") else vision
-    from_weights = isinstance(vision, str)
-    if from_weights:
-        config_dict, _ = PretrainedConfig.get_config_dict(vision)
-        if config_dict.get("model_type") == FaceMLLMVisionConfig.model_type:
-            return FaceMLLMVisionModel.from_pretrained(vision, dtype=dtype or "auto")
-        config = AutoConfig.from_pretrained(vision)
-    else:
-        config = vision
-    config = getattr(config, "vision_config", config)
-    if from_weights:
-        return AutoModel.from_pretrained(vision, config=config, dtype=dtype or "auto")
-    if config.model_type == FaceMLLMVisionConfig.model_type:
-        return FaceMLLMVisionModel._from_config(config)
-    return AutoModel.from_config(config)
-
-
-def _load_language_model(text, dtype) -> PreTrainedModel:
-    config = text.config if isinstance(text, PreTrainedModel) else text
-    config = AutoConfig.from_pretrained(text) if isinstance(text, str) else config
-    if getattr(config, "vision_config", None) is not None:
-        raise ValueError(
-            f"text={config.model_type!r} already sees images: train it directly (`base:` in a recipe), or name a plain "
-            "causal language model"
-        )
-    for name in ("logit_scale", "logits_scaling"):
-        if getattr(config, name, 1.0) not in (None, 1.0):
-            raise ValueError(
-                f"text={config.model_type!r} rescales its logits ({name}={getattr(config, name)}), which this head "
-                "does not: take another causal language model"
-            )
-    if isinstance(text, str):
-        text = AutoModelForCausalLM.from_pretrained(text, dtype=dtype or "auto")
-    elif not isinstance(text, PreTrainedModel):
-        text = AutoModelForCausalLM.from_config(config)
-    head = text.get_output_embeddings()
-    if head is None or getattr(head, "bias", None) is not None:
-        raise ValueError(
-            f"text={config.model_type!r} has {'no' if head is None else 'a biased'} language-modelling head: take a "
-            "causal language model with a plain linear one"
-        )
-    return text
 
 
 FaceMLLMForConditionalGeneration.register_for_auto_class("AutoModel")

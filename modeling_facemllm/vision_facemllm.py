@@ -4,6 +4,8 @@ Convolutions come first because transformers without them learn much slower at t
 GroupNorm because frozen BatchNorm statistics drift whenever the whole model is put into training mode.
 """
 
+from itertools import pairwise
+
 import torch
 from torch import nn
 from transformers import PreTrainedModel
@@ -69,8 +71,7 @@ class FaceMLLMVisionModel(PreTrainedModel):
         super().__init__(config)
         widths = [config.num_channels, *config.stem_channels]
         self.stages = nn.ModuleList(
-            FaceMLLMVisionStage(before, after, config.layer_norm_eps)
-            for before, after in zip(widths[:-1], widths[1:], strict=True)
+            FaceMLLMVisionStage(before, after, config.layer_norm_eps) for before, after in pairwise(widths)
         )
         self.patch_projection = nn.Linear(widths[-1], config.hidden_size)
         self.position_embedding = nn.Embedding((config.image_size // config.patch_size) ** 2, config.hidden_size)
