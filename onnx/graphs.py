@@ -1,0 +1,52 @@
+"""The three graphs of an exported Face-MLLM, as data: file names, inputs, outputs and which of their axes vary.
+
+The layout is the one that transformers.js reads. It lies under `onnx/` of an exported repository, beside the
+configuration, the processor and the tokenizer.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Graph:
+    """One ONNX file. `inputs` and `outputs` map a tensor's name to the names of its axes; axes named alike agree."""
+
+    name: str
+    inputs: dict[str, tuple[str, ...]]
+    outputs: dict[str, tuple[str, ...]]
+
+    @property
+    def file_name(self) -> str:
+        return f"{self.name}.onnx"
+
+
+def graphs(num_hidden_layers: int) -> tuple[Graph, Graph, Graph]:
+    """Vision encoder (projector included), token embeddings and decoder of a language model with that many layers.
+
+    The decoder returns the logits of the last position only, of shape `(batch, 1, vocab_size)`.
+    """
+    cache = ("batch", "kv_heads", "past_length", "head_dim")
+    grown = ("batch", "kv_heads", "total_length", "head_dim")
+    slots = [f"{layer}.{part}" for layer in range(num_hidden_layers) for part in ("key", "value")]
+    return (
+        Graph(
+            "vision_encoder",
+            inputs={"pixel_values": ("images", "channels", "height", "width")},
+            outputs={"image_features": ("images", "image_tokens", "hidden")},
+        ),
+        Graph(
+            "embed_tokens",
+            inputs={"input_ids": ("batch", "length")},
+            outputs={"inputs_embeds": ("batch", "length", "hidden")},
+        ),
+        Graph(
+            "decoder_model_merged",
+            inputs={
+                "inputs_embeds": ("batch", "length", "hidden"),
+                "attention_mask": ("batch", "total_length"),
+                "position_ids": ("batch", "length"),
+                **{f"past_key_values.{slot}": cache for slot in slots},
+            },
+            outputs={"logits": ("batch", "last", "vocab"), **{f"present.{slot}": grown for slot in slots}},
+        ),
+    )
