@@ -74,7 +74,10 @@ class Portrait:
         # A bald head still has brows and may have a beard.
         hair = HAIR[labels["hair_color"] or rng.choice(("black", "brown"))]
         self.hair = tuple(max(0, min(255, c + rng.randint(-6, 6))) for c in hair)
-        self.greying = {"young": 0.0, "middle-aged": 0.45, "elderly": 0.95}[labels["age"]]
+        self.greying = {"young": 0.0, "middle-aged": 0.3, "elderly": 0.95}[labels["age"]]
+        beard = _mix(self.hair, GREY, 0.8 if labels["age"] == "elderly" else 0.0)
+        # A brown beard would vanish on dark skin.
+        self.beard = _mix(beard, INK, 0.4 if labels["skin_tone"] == "dark" and sum(beard) < 250 else 0.0)
 
     def _matrix(self, angle: float) -> tuple[float, ...]:
         """Head units to canvas pixels, turned by ``angle`` about a point near the chin."""
@@ -178,7 +181,7 @@ class Portrait:
 
     def _beard(self) -> None:
         w, t = self.width, self.turn
-        color = _mix(self.hair, GREY, self.greying * 0.75)
+        color = self.beard
         dark = _mix(color, INK, 0.35)
         outer = [
             *_curve((w + 0.02, 0.1), (w * 1.06, 0.88), (w * 0.42, 1.1)),
@@ -189,10 +192,11 @@ class Portrait:
         inner = [
             (-w + 0.1, 0.1),
             (-w + 0.16, 0.4),
-            *_curve((t * 0.7 - 0.42, 0.6), (t * 0.7, 0.92), (t * 0.7 + 0.42, 0.6), 7),
+            *_curve((t * 0.7 - 0.42, 0.6), (t * 0.7, 0.98), (t * 0.7 + 0.42, 0.6), 7),
         ]
         inner += [(w - 0.16, 0.4), (w - 0.1, 0.1)]
         self._fill([*outer, *inner], color)
+        self._line(inner, dark, 0.04)
         for x in (-0.45, -0.22, 0.0, 0.22, 0.45):
             self._line([(x, 0.9 - 0.12 * abs(x)), (x * 0.85, 1.1 - 0.2 * abs(x))], dark, 0.035)
 
@@ -200,7 +204,7 @@ class Portrait:
         if self.labels["age"] == "young":
             return
         t, elderly = self.turn, self.labels["age"] == "elderly"
-        color = _mix(self.skin, (40, 10, 5), 0.62 if elderly else 0.4)
+        color = _mix(self.skin, (40, 10, 5), 0.62 if elderly else 0.46)
         width = 0.05
         for side in (-1, 1):
             fold = _curve((t + side * 0.17, 0.22), (t + side * 0.34, 0.28), (t * 0.9 + side * 0.37, 0.5))
@@ -241,50 +245,44 @@ class Portrait:
         labels = self.labels
         x, y = self.turn * 0.95, 0.56
         painted = labels["lipstick"] == "yes"
-        lips = (214, 16, 62) if painted else _mix(self.skin, (120, 40, 34), 0.42)
-        thick = 0.15 if painted else 0.085
+        lips = (214, 16, 62) if painted else _mix(self.skin, (100, 30, 28), 0.6)
+        thick = 0.15 if painted else 0.09
         if labels["moustache"] == "yes":
-            color = _mix(self.hair, GREY, self.greying * 0.75)
+            color = self.beard
             shape = [
                 *_curve((x - 0.4, 0.52), (x - 0.22, 0.28), (x, 0.34)),
                 *_curve((x, 0.34), (x + 0.22, 0.28), (x + 0.4, 0.52)),
             ]
             shape += [(x + 0.2, 0.47), (x, 0.44), (x - 0.2, 0.47)]
             self._fill(shape, color)
+            self._line([*shape, shape[0]], _mix(color, INK, 0.4), 0.03)
             self._line([(x, 0.33), (x, 0.44)], _mix(color, INK, 0.4), 0.035)
             y += 0.04
         mood = labels["expression"]
+        grow = 0.05 if painted else 0.0
         if mood == "neutral":
-            self._line([(x - 0.22, y), (x + 0.22, y)], lips, thick)
+            self._line([(x - 0.24, y + 0.02), (x + 0.24, y + 0.02)], lips, thick)
             if painted:
-                self._line([(x - 0.2, y), (x + 0.2, y)], _mix(lips, INK, 0.5), 0.03)
+                self._line([(x - 0.2, y + 0.02), (x + 0.2, y + 0.02)], _mix(lips, INK, 0.5), 0.03)
         elif mood == "happy":
-            smile = [
-                *_curve((x - 0.33, y - 0.09), (x, y - 0.01), (x + 0.33, y - 0.09)),
-                *_curve((x + 0.33, y - 0.09), (x, y + 0.38), (x - 0.33, y - 0.09)),
-            ]
+            smile = _curve((x - 0.37, y - 0.1), (x, y), (x + 0.37, y - 0.1))
+            smile += _curve((x + 0.37, y - 0.1), (x, y + 0.5), (x - 0.37, y - 0.1))
             self._fill(smile, (250, 250, 246))
-            self._line([*smile, smile[0], smile[1]], lips, thick * 0.72)
+            self._line([*smile, smile[0], smile[1]], lips, thick * 0.7)
         elif mood == "sad":
-            self._line(_curve((x - 0.27, y + 0.12), (x, y - 0.2), (x + 0.27, y + 0.12)), lips, thick)
+            self._line(_curve((x - 0.31, y + 0.2), (x, y - 0.26), (x + 0.31, y + 0.2)), lips, thick * 1.1)
         elif mood == "surprised":
-            grow = 0.05 if painted else 0.0
-            self._oval(x, y + 0.07, 0.17 + grow, 0.21 + grow, lips)
-            self._oval(x, y + 0.07, 0.11, 0.15, (62, 14, 20))
+            self._oval(x, y + 0.11, 0.2 + grow, 0.25 + grow, lips)
+            self._oval(x, y + 0.11, 0.14, 0.19, (52, 10, 16))
         else:
-            grow = 0.03 if painted else 0.0
-            box = [
-                (x - 0.27 - grow, y + 0.11 + grow),
-                (x - 0.22, y - 0.1 - grow),
-                (x + 0.22, y - 0.1 - grow),
-                (x + 0.27 + grow, y + 0.11 + grow),
-            ]
-            self._fill(box, lips)
-            self._fill(
-                [(x - 0.2, y + 0.06), (x - 0.17, y - 0.05), (x + 0.17, y - 0.05), (x + 0.2, y + 0.06)], (244, 244, 240)
-            )
-            for dx in (-0.09, 0.0, 0.09):
-                self._line([(x + dx, y - 0.05), (x + dx, y + 0.06)], (120, 110, 110), 0.025)
+            self._oval(x, y + 0.05, 0.34 + grow, 0.17 + grow, lips)
+            self._fill(self._box(x, y + 0.05, 0.25, 0.085), (246, 246, 242))
+            for dx in (-0.125, 0.0, 0.125):
+                self._line([(x + dx, y - 0.04), (x + dx, y + 0.14)], INK, 0.03)
+
+    @staticmethod
+    def _box(x: float, y: float, rx: float, ry: float) -> list[tuple[float, float]]:
+        return [(x - rx, y - ry), (x + rx, y - ry), (x + rx, y + ry), (x - rx, y + ry)]
 
     def _eyes(self) -> None:
         height = {"surprised": 0.145, "happy": 0.085, "angry": 0.08}.get(self.labels["expression"], 0.1)
@@ -304,14 +302,14 @@ class Portrait:
         inner, outer, bow = {
             "neutral": (-0.39, -0.37, -0.05),
             "happy": (-0.43, -0.38, -0.12),
-            "sad": (-0.53, -0.31, 0.03),
-            "surprised": (-0.53, -0.5, -0.14),
-            "angry": (-0.25, -0.5, 0.0),
+            "sad": (-0.56, -0.3, 0.02),
+            "surprised": (-0.56, -0.52, -0.16),
+            "angry": (-0.22, -0.53, 0.0),
         }[mood]
         for side in (-1, 1):
             x = self.turn + side * self.eye_x
             start, end = (x - side * 0.17, inner), (x + side * 0.19, outer)
-            self._line(_curve(start, (x, (inner + outer) / 2 + bow), end, 6), color, 0.1)
+            self._line(_curve(start, (x, (inner + outer) / 2 + bow), end, 6), color, 0.115)
 
     def _long_hair_behind(self) -> None:
         w, shift = self.width + 0.22, -self.turn * 0.55
@@ -381,13 +379,7 @@ class Portrait:
         self._fill(dome, color)
         if self.labels["hat"] == "beanie":
             self._oval(shift, -1.38, 0.17, 0.16, light)
-            band = [
-                (shift - w - 0.03, -0.84),
-                (shift + w + 0.03, -0.84),
-                (shift + w + 0.03, -0.58),
-                (shift - w - 0.03, -0.58),
-            ]
-            self._fill(band, light)
+            self._fill(self._box(shift, -0.71, w + 0.03, 0.13), light)
             for i in range(-3, 4):
                 x = shift + i * w * 0.29
                 self._line([(x, -0.82), (x, -0.6)], dark, 0.035)

@@ -10,7 +10,7 @@ from .vision_facemllm import FaceMLLMVisionModel
 def load_vision_tower(
     vision: str | PretrainedConfig | PreTrainedModel, dtype: torch.dtype | str | None = None
 ) -> PreTrainedModel:
-    """The vision tower of an id, a folder, a configuration (random weights) or a model; of a CLIP or SigLIP its part."""
+    """The vision tower of an id, a folder, a configuration (random weights) or a model; of a whole CLIP, its part."""
     if isinstance(vision, PreTrainedModel):
         return getattr(vision, "vision_model", vision) if hasattr(vision.config, "vision_config") else vision
     from_weights = isinstance(vision, str)

@@ -6,6 +6,7 @@ code holds no second place for it. Defaults stand here, once. Relative paths res
 
 import dataclasses
 import re
+import typing
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -196,12 +197,12 @@ def check_location(value: str, where: str) -> None:
     """Refuse what can neither be a folder here nor a Hub id (``name`` or ``owner/name``)."""
     if Path(value).expanduser().exists():
         return
-    if value.startswith((".", "/", "~")) or not re.fullmatch(r"[\w.-]+/[\w.-]+|[\w-]+", value):
+    looks_like_id = re.fullmatch(r"[\w.-]+/[\w.-]+|[\w-]+", value) and not value.startswith((".", "/", "~"))
+    if not looks_like_id or ("/" in value and Path(value).parent.is_dir()):
         raise RecipeError(f"{where}: {value!r} does not exist; give a folder (relative to {Path.cwd()}) or a Hub id")
 
 
 def _check_trainer(values: dict) -> dict:
-    import typing
 
     from trl import SFTConfig
 
