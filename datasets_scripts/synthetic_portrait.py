@@ -270,7 +270,7 @@ class Portrait:
             self._fill(smile, (250, 250, 246))
             self._line([*smile, smile[0], smile[1]], lips, thick * 0.7)
         elif mood == "sad":
-            self._line(_curve((x - 0.31, y + 0.2), (x, y - 0.26), (x + 0.31, y + 0.2)), lips, thick * 1.1)
+            self._line(_curve((x - 0.34, y + 0.26), (x, y - 0.28), (x + 0.34, y + 0.26)), lips, thick * 1.1)
         elif mood == "surprised":
             self._oval(x, y + 0.11, 0.2 + grow, 0.25 + grow, lips)
             self._oval(x, y + 0.11, 0.14, 0.19, (52, 10, 16))
