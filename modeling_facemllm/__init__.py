@@ -5,10 +5,7 @@ from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelF
 from .configuration_facemllm import FaceMLLMConfig, FaceMLLMVisionConfig
 from .modeling_facemllm import FaceMLLMForConditionalGeneration, FaceMLLMModel
 
-try:
-    from .processing_facemllm import FaceMLLMProcessor
-except ModuleNotFoundError:  # lands next
-    FaceMLLMProcessor = None
+from .processing_facemllm import FaceMLLMProcessor
 from .vision_facemllm import FaceMLLMVisionModel
 
 AutoConfig.register("facemllm_vision", FaceMLLMVisionConfig, exist_ok=True)
@@ -16,8 +13,7 @@ AutoModel.register(FaceMLLMVisionConfig, FaceMLLMVisionModel, exist_ok=True)
 AutoConfig.register("facemllm", FaceMLLMConfig, exist_ok=True)
 for auto_class in (AutoModel, AutoModelForImageTextToText, AutoModelForCausalLM):
     auto_class.register(FaceMLLMConfig, FaceMLLMForConditionalGeneration, exist_ok=True)
-if FaceMLLMProcessor is not None:
-    AutoProcessor.register(FaceMLLMConfig, FaceMLLMProcessor, exist_ok=True)
+AutoProcessor.register(FaceMLLMConfig, FaceMLLMProcessor, exist_ok=True)
 
 __all__ = [
     "FaceMLLMConfig",

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
-from transformers import AutoModel, PretrainedConfig, PreTrainedModel
+from transformers import AutoModel, AutoTokenizer, PretrainedConfig, PreTrainedModel
 from transformers.activations import ACT2FN
 from transformers.cache_utils import Cache
 from transformers.generation import GenerationMixin
@@ -14,6 +14,7 @@ from transformers.utils import can_return_tuple
 
 from .composition_facemllm import load_language_model, load_vision_tower
 from .configuration_facemllm import FaceMLLMConfig, FaceMLLMVisionConfig
+from .processing_facemllm import IMAGE_TOKEN, prepare_tokenizer
 from .vision_facemllm import FaceMLLMVisionModel
 
 try:
@@ -301,16 +302,13 @@ class FaceMLLMForConditionalGeneration(FaceMLLMPreTrainedModel, GenerationMixin)
             ValueError: when the language model is not a plain causal one, or the parts do not fit together.
         """
         if tokenizer is None and image_token_id is None and isinstance(text, str):
-            from .processing_facemllm import prepare_tokenizer
-
-            tokenizer = prepare_tokenizer(text)
+            tokenizer = AutoTokenizer.from_pretrained(text)
+            prepare_tokenizer(tokenizer)
         vision_tower = load_vision_tower(vision, dtype)
         text_model = load_language_model(text, dtype)
 
         vocab_size = text_model.config.vocab_size
         if tokenizer is not None:
-            from .processing_facemllm import IMAGE_TOKEN
-
             image_token_id = tokenizer.convert_tokens_to_ids(IMAGE_TOKEN)
             if image_token_id is None or image_token_id == tokenizer.unk_token_id:
                 raise ValueError(

@@ -1,0 +1,365 @@
+"""Processor of Face-MLLM: photos and chat messages → tensors."""
+
+import copy
+import os
+from typing import Any
+
+from transformers import AutoImageProcessor, AutoTokenizer, PreTrainedTokenizerBase
+from transformers.configuration_utils import PretrainedConfig
+from transformers.processing_utils import MultiModalData
+from transformers.tokenization_utils_base import AddedToken
+
+from .configuration_facemllm import FaceMLLMConfig, FaceMLLMVisionConfig
+from .image_loading_facemllm import load_images
+from .processing_compat_facemllm import ProcessorBase, default_image_processor, make_tokenizer_portable
+
+IMAGE_TOKEN = "<image>"
+TURN_START, TURN_END = "<|im_start|>", "<|im_end|>"
+IMAGE_SOURCES = ("image", "url", "path", "base64")
+
+# ChatML. The end of a turn stands inside the generation mark: the model has to learn to stop.
+CHAT_TEMPLATE = """\
+{%- macro render(content) -%}
+    {%- if content is string -%}
+        {{- content -}}
+    {%- else -%}
+        {%- for part in content -%}
+            {%- if part['type'] == 'image' -%}
+                {{- '<image>\\n' -}}
+            {%- elif part['type'] == 'text' -%}
+                {{- part['text'] -}}
+            {%- else -%}
+                {{- raise_exception('content of type ' + part['type'] + ' is unknown: use image or text') -}}
+            {%- endif -%}
+        {%- endfor -%}
+    {%- endif -%}
+{%- endmacro -%}
+{%- for message in messages -%}
+    {{- '<|im_start|>' + message['role'] + '\\n' -}}
+    {%- if message['role'] == 'assistant' -%}
+        {%- generation -%}
+            {{- render(message['content']) + '<|im_end|>' -}}
+        {%- endgeneration -%}
+    {%- else -%}
+        {{- render(message['content']) + '<|im_end|>' -}}
+    {%- endif -%}
+    {{- '\\n' -}}
+{%- endfor -%}
+{%- if add_generation_prompt -%}
+    {{- '<|im_start|>assistant\\n' -}}
+{%- endif -%}
+"""
+
+
+class FaceMLLMProcessor(ProcessorBase):
+    r"""An image processor and a tokenizer in one: any number of photos and a conversation → the model's inputs.
+
+    Images may be PIL images, paths, URLs, bytes, base64, NumPy arrays or tensors; they are turned upright (EXIF),
+    converted to RGB (transparency over white) and resized to the square that the vision tower takes.
+
+    Args:
+        image_processor ([`BaseImageProcessor`]):
+            Image processor of the vision tower.
+        tokenizer ([`PreTrainedTokenizerBase`]):
+            Tokenizer of the language model; knows `image_token` as one token.
+        num_image_tokens (`int`):
+            Tokens that one image takes in the prompt, [`FaceMLLMConfig.num_image_tokens`].
+        image_token (`str`, *optional*, defaults to `"<image>"`):
+            Placeholder of an image in the text.
+        chat_template (`str`, *optional*):
+            Jinja template that turns messages into a prompt.
+
+    Raises:
+        ValueError: when `num_image_tokens` is missing or the tokenizer splits `image_token`.
+    """
+
+    _auto_class = "AutoProcessor"
+
+    def __init__(
+        self,
+        image_processor=None,
+        tokenizer=None,
+        num_image_tokens=None,
+        image_token=IMAGE_TOKEN,
+        chat_template=None,
+        **kwargs,
+    ):
+        if not isinstance(num_image_tokens, int) or num_image_tokens < 1:
+            raise ValueError(
+                f"num_image_tokens={num_image_tokens!r}: the number of tokens per image is a positive integer; "
+                "`FaceMLLMProcessor.from_towers` reckons it from the vision tower"
+            )
+        self.num_image_tokens = num_image_tokens
+        self.image_token = image_token
+        image_token_ids = tokenizer.encode(image_token, add_special_tokens=False)
+        if len(image_token_ids) != 1:
+            raise ValueError(
+                f"the tokenizer splits image_token={image_token!r} into {len(image_token_ids)} tokens: add it as a "
+                "special token first, or use `FaceMLLMProcessor.from_towers`"
+            )
+        self.image_token_id = image_token_ids[0]
+        super().__init__(image_processor, tokenizer, chat_template=chat_template)
+
+    @classmethod
+    def from_towers(
+        cls,
+        vision: str | os.PathLike | PretrainedConfig | Any,
+        text: str | os.PathLike | PreTrainedTokenizerBase,
+        *,
+        pixel_shuffle_factor: int = 1,
+        vision_feature_select_strategy: str = "default",
+        image_size: int | None = None,
+        image_processor=None,
+        image_token: str = IMAGE_TOKEN,
+        chat_template: str | None = None,
+        **kwargs,
+    ) -> "FaceMLLMProcessor":
+        """Compose the processor of a vision tower and a language model.
+
+        The tokenizer (a copy, when one is passed) gains `image_token`, `<|im_start|>` and `<|im_end|>` where it lacks
+        them, ends a turn with `<|im_end|>` and pads on the left. Without a pad token it pads with what was its end of
+        sequence, or with a new `<|pad|>` where that is `<|im_end|>` itself: padding and the end of a turn stay apart.
+
+        Args:
+            vision: id or path of the vision tower, or its configuration or model. Its folder's image processor is
+                used; the project's own tower and configurations go with SigLIP's (a square in [-1, 1]).
+            text: id or path of the language model, or a tokenizer.
+            pixel_shuffle_factor: as in [`FaceMLLMConfig`].
+            vision_feature_select_strategy: as in [`FaceMLLMConfig`].
+            image_size: side of the square in pixels; the tower's own where absent. Another one needs a tower that
+                interpolates its positions (DINOv2, DINOv3).
+            image_processor: a ready image processor, instead of the folder's; its size is set to `image_size`.
+            image_token: placeholder of an image.
+            chat_template: Jinja template; ChatML with `{% generation %}` marks where absent.
+            **kwargs: for both `from_pretrained` (`revision`, `token`, `cache_dir`, `trust_remote_code`, …).
+
+        Raises:
+            ValueError: when the factor does not divide the tower's grid or the strategy does not suit it.
+        """
+        vision_config = _vision_config(vision, **kwargs)
+        if image_size is not None:
+            vision_config = copy.deepcopy(vision_config)
+            vision_config.image_size = image_size
+        config = FaceMLLMConfig(
+            vision_config=vision_config,
+            vision_feature_select_strategy=vision_feature_select_strategy,
+            pixel_shuffle_factor=pixel_shuffle_factor,
+        )
+        if image_processor is None:
+            image_processor = _image_processor(vision, config, **kwargs)
+        tokenizer = (
+            copy.deepcopy(text)
+            if isinstance(text, PreTrainedTokenizerBase)
+            else AutoTokenizer.from_pretrained(text, **kwargs)
+        )
+        template = chat_template or CHAT_TEMPLATE.replace(IMAGE_TOKEN, image_token)
+        prepare_tokenizer(tokenizer, image_token, template)
+        return cls(
+            _resized(image_processor, config.image_size),
+            tokenizer,
+            num_image_tokens=config.num_image_tokens,
+            image_token=image_token,
+            chat_template=template,
+        )
+
+    def prepare_inputs_layout(self, images=None, text=None, videos=None, audio=None, **kwargs):
+        """Load the images into one flat list. Arrays stay as they are with `do_rescale=False` or `input_data_format`,
+        which say that the caller has prepared them."""
+        if videos is not None or audio is not None:
+            raise ValueError(f"{type(self).__name__} takes images and text, no videos and no audio")
+        if images is not None:
+            if text is not None and not kwargs.get("sanitize_control_tokens"):
+                self._check_images_per_prompt(images, text)
+            options = {**kwargs, **kwargs.get("images_kwargs", {})}
+            prepared = options.get("do_rescale") is False or options.get("input_data_format") is not None
+            images = load_images(images, keep_arrays=prepared) or None
+        return super().prepare_inputs_layout(images=images, text=text, **kwargs)
+
+    def validate_inputs(self, images=None, text=None, videos=None, audio=None, **kwargs):
+        """Refuse prompts whose placeholders and images differ in number."""
+        if text is not None and all(isinstance(sample, str) for sample in text):
+            tokens, given = sum(sample.count(self.image_token) for sample in text), len(images or [])
+            if tokens != given:
+                raise ValueError(
+                    f"Image features and image tokens do not match: tokens: {tokens}, images: {given}. Every "
+                    f"{self.image_token} in the text (one per image part of a message) needs an image, and the other "
+                    "way round."
+                )
+        super().validate_inputs(images=images, text=text, videos=videos, audio=audio, **kwargs)
+
+    def _check_images_per_prompt(self, images, text):
+        if isinstance(text, str) or not isinstance(images, (list, tuple)):
+            return
+        if not any(isinstance(group, (list, tuple)) for group in images) or len(images) != len(text):
+            return
+        for index, (group, sample) in enumerate(zip(images, text, strict=True)):
+            tokens, given = sample.count(self.image_token), len(group) if isinstance(group, (list, tuple)) else 1
+            if tokens != given:
+                raise ValueError(
+                    f"Image features and image tokens do not match in prompt {index}: tokens: {tokens}, images: {given}"
+                )
+
+    def replace_image_token(self, image_inputs: dict, image_idx: int, **kwargs) -> str:
+        return self.image_token * self.num_image_tokens
+
+    def _get_num_multimodal_tokens(self, image_sizes=None, **kwargs) -> MultiModalData:
+        """Size prompts without loading images, as vLLM does.
+
+        Args:
+            image_sizes (`list[list[int]]`, *optional*): height and width of each image, in pixels.
+        """
+        if image_sizes is None:
+            return MultiModalData()
+        return MultiModalData(
+            num_image_tokens=[self.num_image_tokens] * len(image_sizes), num_image_patches=[1] * len(image_sizes)
+        )
+
+    def apply_chat_template(self, conversation, chat_template=None, images=None, **kwargs):
+        """Turn messages, images included, into a prompt or, with `tokenize=True, return_dict=True`, into tensors.
+
+        Args:
+            conversation: messages, or a batch of them: `{"role": …, "content": …}` where the content is a string or a
+                list of `{"type": "text", "text": …}` and `{"type": "image"}`. An image part holds its image under
+                `image`, `url`, `path` or `base64`, or nothing, and then takes the next one of `images`. Keys whose
+                value is `None` count as absent.
+            chat_template: Jinja template to use instead of the processor's.
+            images: the images of the parts that hold none, in order: one image, a list, or a list per conversation.
+            **kwargs: `tokenize`, `return_dict`, `return_tensors`, `add_generation_prompt`,
+                `return_assistant_tokens_mask`, `continue_final_message`, `processor_kwargs`, … as in
+                [`ProcessorMixin.apply_chat_template`].
+
+        Raises:
+            ValueError: when `images` and the parts that need one differ in number.
+        """
+        if not conversation:
+            raise ValueError("the conversation is empty: pass at least one message")
+        batched = not isinstance(conversation[0], dict) and not hasattr(conversation[0], "content")
+        conversations = [
+            [_plain_message(message) for message in messages]
+            for messages in (conversation if batched else [conversation])
+        ]
+        if kwargs.get("processor_kwargs") and "images" in kwargs["processor_kwargs"]:
+            kwargs["processor_kwargs"] = dict(kwargs["processor_kwargs"])
+            images = kwargs["processor_kwargs"].pop("images")
+        if images is not None:
+            _fill_images(conversations, images)
+        return super().apply_chat_template(
+            conversations if batched else conversations[0], chat_template=chat_template, **kwargs
+        )
+
+    def save_pretrained(self, save_directory, push_to_hub: bool = False, **kwargs):
+        """Save processor, tokenizer, chat template and this code; `AutoProcessor` loads the folder on its own."""
+        if push_to_hub:  # the upload goes by time stamps, so it has to follow the last write
+            self.save_pretrained(save_directory)
+        written = super().save_pretrained(save_directory, push_to_hub=push_to_hub, **kwargs)
+        make_tokenizer_portable(save_directory)
+        return written
+
+
+def _vision_config(vision, **kwargs) -> PretrainedConfig | dict:
+    if isinstance(vision, (str, os.PathLike)):
+        # As a dict, so that the project's own tower needs neither registration nor trust.
+        return FaceMLLMConfig(vision_config=PretrainedConfig.get_config_dict(vision, **kwargs)[0]).vision_config
+    config = getattr(vision, "config", vision)
+    if not isinstance(config, PretrainedConfig):
+        raise ValueError(
+            f"vision={type(vision).__name__}: pass the id or path of a vision tower, its configuration or the model; "
+            "a ready image processor goes into image_processor="
+        )
+    return getattr(config, "vision_config", config)
+
+
+def _image_processor(vision, config: FaceMLLMConfig, **kwargs):
+    if isinstance(vision, (str, os.PathLike)):
+        try:
+            return AutoImageProcessor.from_pretrained(vision, **kwargs)
+        except (OSError, ValueError):
+            if config.vision_config.model_type != FaceMLLMVisionConfig.model_type:
+                raise
+    return default_image_processor(config.image_size)
+
+
+def _resized(image_processor, side: int):
+    """Set the square that comes out, keeping the processor's own way: plain resizing, or resizing and cropping."""
+    settings = image_processor.to_dict()
+    square = {"height": side, "width": side}
+    if settings.get("do_center_crop"):
+        old_size, old_crop = settings.get("size") or {}, settings.get("crop_size") or {}
+        edge = old_size.get("shortest_edge")
+        margin = edge / old_crop["height"] if edge and old_crop.get("height") else 1.0
+        settings["crop_size"] = square
+        settings["size"] = {"shortest_edge": round(side * margin)} if edge else square
+    else:
+        settings["size"] = square
+    return type(image_processor).from_dict(settings)
+
+
+def prepare_tokenizer(
+    tokenizer: PreTrainedTokenizerBase, image_token: str = IMAGE_TOKEN, chat_template: str = CHAT_TEMPLATE
+) -> None:
+    """Give a language model's tokenizer, in place, the tokens and the template that a face MLLM's prompts need."""
+    known = tokenizer.get_vocab()
+    missing = [token for token in (image_token, TURN_START, TURN_END) if token not in known]
+    if tokenizer.pad_token is None and tokenizer.eos_token in (None, TURN_END):
+        missing.append("<|pad|>")
+    tokenizer.add_tokens([AddedToken(token, special=True, normalized=False) for token in missing], special_tokens=True)
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = "<|pad|>" if "<|pad|>" in missing else tokenizer.eos_token
+    tokenizer.eos_token = TURN_END
+    tokenizer.padding_side = "left"
+    tokenizer.init_kwargs["padding_side"] = "left"  # otherwise lost on saving
+    tokenizer.chat_template = chat_template
+
+
+def _plain_message(message) -> dict:
+    """Content as a list of parts without empty keys, every image under `image`."""
+    message = dict(message) if isinstance(message, dict) else {"role": message.role, "content": message.content}
+    content = message.get("content")
+    if isinstance(content, str):
+        content = [{"type": "text", "text": content}]
+    message["content"] = [_plain_part(part) for part in content or []]
+    return {key: value for key, value in message.items() if value is not None}
+
+
+def _plain_part(part: dict) -> dict:
+    part = {key: value for key, value in part.items() if value is not None}
+    if part.get("type") == "image_url":  # OpenAI's form
+        url = part.pop("image_url", None)
+        part = {"type": "image", "url": url.get("url") if isinstance(url, dict) else url}
+    if part.get("type") == "image":
+        sources = [part.pop(key) for key in IMAGE_SOURCES if key in part]
+        if sources:
+            part["image"] = sources[0]
+    return part
+
+
+def _fill_images(conversations: list[list[dict]], images) -> None:
+    """Give each image part without an image the next one; per conversation where `images` is nested."""
+    if not isinstance(images, (list, tuple)):
+        images = [images]
+    nested = bool(images) and all(isinstance(group, (list, tuple)) or group is None for group in images)
+    if nested and len(images) != len(conversations):
+        raise ValueError(
+            f"images holds {len(images)} lists for {len(conversations)} conversations: pass one list for each"
+        )
+    groups = zip([[one] for one in conversations], images, strict=True) if nested else [(conversations, images)]
+    for index, (those, theirs) in enumerate(groups):
+        empty = [
+            part
+            for messages in those
+            for message in messages
+            for part in message["content"]
+            if part.get("type") == "image" and "image" not in part
+        ]
+        theirs = theirs or []
+        if len(empty) != len(theirs):
+            where = f" in conversation {index}" if nested else ""
+            raise ValueError(
+                f"Image features and image tokens do not match{where}: {len(empty)} image parts without an image, but "
+                f"{len(theirs)} images in images="
+            )
+        for part, image in zip(empty, theirs, strict=True):
+            part["image"] = image
+
+
+__all__ = ["FaceMLLMProcessor"]
