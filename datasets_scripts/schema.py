@@ -1,12 +1,13 @@
 """The one record every corpus has: one row per image (or per face of a photo), typed, with null for unknown.
 
-A row is a plain dict. ``messages`` holds chat turns in the format of TRL and of chat templates; several question-answer
-turns about one image stand in one conversation. ``labels`` holds what the turns were made from: evaluation reads these,
-never the prose.
+A row is a plain dict. ``messages`` holds chat turns in the format of TRL and of chat templates; all questions about an
+image stand in one conversation. ``labels`` holds what the turns were made from: evaluation reads these, never the
+prose.
 """
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from datasets import Features, Image, List, Value
@@ -57,6 +58,33 @@ class CorpusError(ValueError):
     """A mistake in a corpus, its source or its settings, told in one line with the way out."""
 
 
+@dataclass(frozen=True)
+class LabelledFace:
+    """One picture and what is known of it, as a reader in ``sources/`` gives it; questions make a record of it.
+
+    ``image`` and ``labels`` are as in ``make_record``; ``url`` may be relative to the folder of the
+    distributed corpus.
+    """
+
+    id: str
+    image: Any
+    labels: Mapping[str, Any]
+    split: str
+    source: str
+    license: str
+    url: str | None = None
+    box: Sequence[float] | None = None
+    landmarks: Sequence[Sequence[float]] | None = None
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A row of a source that gives no record, and why; the reason is counted, so it names no single row."""
+
+    id: str
+    reason: str
+
+
 def user_turn(text: str, image: bool = False) -> dict[str, Any]:
     """One user turn; ``image=True`` puts the picture before the text, which only a first turn may have."""
     content = [{"type": "image", "text": None}] if image else []
@@ -85,7 +113,8 @@ def make_record(
     """A checked record with every column of ``FEATURES``; unknown labels are null.
 
     ``image`` is a PIL image, ``{"bytes": ..., "path": ...}`` of an encoded file (kept as it is), or None. ``labels``
-    names only what is known; ``attributes`` and ``action_units`` may also be mappings (name to value, unit to intensity).
+    names only what is known; ``attributes`` and ``action_units`` may also be mappings (name to value, unit to
+    intensity).
     Raises ``CorpusError`` as ``validate_record`` does.
     """
     known = dict(labels or {})
