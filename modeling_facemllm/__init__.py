@@ -4,7 +4,6 @@ from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelF
 
 from .configuration_facemllm import FaceMLLMConfig, FaceMLLMVisionConfig
 from .modeling_facemllm import FaceMLLMForConditionalGeneration, FaceMLLMModel
-
 from .processing_facemllm import FaceMLLMProcessor
 from .vision_facemllm import FaceMLLMVisionModel
 
