@@ -18,7 +18,7 @@ EXIF_ORIENTATION = 0x0112
 def load_image(source: Any, *, timeout: float = URL_TIMEOUT) -> Image.Image:
     """Read one image as 8-bit RGB, turned upright as its EXIF orientation says.
 
-    Transparency is laid over white; palette, grayscale and CMYK images are converted; 16-bit ones are scaled to 8 bits.
+    Transparency is laid over white; palette, grayscale and CMYK images are converted; 16 bits are scaled to 8.
 
     Args:
         source: `PIL.Image.Image`; path (`str` or `os.PathLike`); `http(s)` URL; `data:image/…` URL or bare base64;

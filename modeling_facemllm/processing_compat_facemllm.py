@@ -4,7 +4,6 @@ transformers 5 becomes the floor, this file goes and `ProcessorBase` is `Process
 import json
 from pathlib import Path
 
-import numpy as np
 import transformers
 from transformers.feature_extraction_utils import BatchFeature
 from transformers.processing_utils import ProcessingKwargs, ProcessorMixin
@@ -60,17 +59,14 @@ class ProcessorOf457(ProcessorMixin):
         prompts, spans = render_jinja_template(
             conversations=conversation if batched else [conversation],
             chat_template=chat_template or self.chat_template,
-            tools=kwargs.get("tools"),
-            documents=kwargs.get("documents"),
-            add_generation_prompt=kwargs.get("add_generation_prompt", False),
             return_assistant_tokens_mask=True,
-            **self.tokenizer.special_tokens_map,
+            **{**self.tokenizer.special_tokens_map, **kwargs},
         )
-        offsets = np.asarray(features.pop("offset_mapping")) if kwargs.get("return_tensors") else None
-        offsets = features.pop("offset_mapping") if offsets is None else offsets
         features["assistant_masks"] = [
             self._assistant_mask(prompt, spans_of_prompt, offsets_of_prompt)
-            for prompt, spans_of_prompt, offsets_of_prompt in zip(prompts, spans, offsets, strict=True)
+            for prompt, spans_of_prompt, offsets_of_prompt in zip(
+                prompts, spans, features.pop("offset_mapping"), strict=True
+            )
         ]
         features.convert_to_tensors(tensor_type=kwargs.get("return_tensors"))
         return features

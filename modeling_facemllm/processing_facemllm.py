@@ -2,6 +2,7 @@
 
 import copy
 import os
+from pathlib import Path
 from typing import Any
 
 from transformers import AutoImageProcessor, AutoTokenizer, PreTrainedTokenizerBase
@@ -14,6 +15,7 @@ from .image_loading_facemllm import load_images
 from .processing_compat_facemllm import ProcessorBase, default_image_processor, make_tokenizer_portable
 
 IMAGE_TOKEN = "<image>"
+PAD_TOKEN = "<|pad|>"
 TURN_START, TURN_END = "<|im_start|>", "<|im_end|>"
 IMAGE_SOURCES = ("image", "url", "path", "base64")
 
@@ -89,6 +91,7 @@ class FaceMLLMProcessor(ProcessorBase):
                 f"num_image_tokens={num_image_tokens!r}: the number of tokens per image is a positive integer; "
                 "`FaceMLLMProcessor.from_towers` reckons it from the vision tower"
             )
+        tokenizer.model_input_names = ["input_ids", "attention_mask"]  # no token_type_ids on 4.57
         self.num_image_tokens = num_image_tokens
         self.image_token = image_token
         image_token_ids = tokenizer.encode(image_token, add_special_tokens=False)
@@ -110,15 +113,12 @@ class FaceMLLMProcessor(ProcessorBase):
         vision_feature_select_strategy: str = "default",
         image_size: int | None = None,
         image_processor=None,
-        image_token: str = IMAGE_TOKEN,
         chat_template: str | None = None,
         **kwargs,
     ) -> "FaceMLLMProcessor":
         """Compose the processor of a vision tower and a language model.
 
-        The tokenizer (a copy, when one is passed) gains `image_token`, `<|im_start|>` and `<|im_end|>` where it lacks
-        them, ends a turn with `<|im_end|>` and pads on the left. Without a pad token it pads with what was its end of
-        sequence, or with a new `<|pad|>` where that is `<|im_end|>` itself: padding and the end of a turn stay apart.
+        The tokenizer (a copy, when one is passed) is made ready by [`prepare_tokenizer`].
 
         Args:
             vision: id or path of the vision tower, or its configuration or model. Its folder's image processor is
@@ -126,10 +126,8 @@ class FaceMLLMProcessor(ProcessorBase):
             text: id or path of the language model, or a tokenizer.
             pixel_shuffle_factor: as in [`FaceMLLMConfig`].
             vision_feature_select_strategy: as in [`FaceMLLMConfig`].
-            image_size: side of the square in pixels; the tower's own where absent. Another one needs a tower that
-                interpolates its positions (DINOv2, DINOv3).
+            image_size: side of the square in pixels; the tower's own where absent.
             image_processor: a ready image processor, instead of the folder's; its size is set to `image_size`.
-            image_token: placeholder of an image.
             chat_template: Jinja template; ChatML with `{% generation %}` marks where absent.
             **kwargs: for both `from_pretrained` (`revision`, `token`, `cache_dir`, `trust_remote_code`, …).
 
@@ -152,13 +150,12 @@ class FaceMLLMProcessor(ProcessorBase):
             if isinstance(text, PreTrainedTokenizerBase)
             else AutoTokenizer.from_pretrained(text, **kwargs)
         )
-        template = chat_template or CHAT_TEMPLATE.replace(IMAGE_TOKEN, image_token)
-        prepare_tokenizer(tokenizer, image_token, template)
+        template = chat_template or CHAT_TEMPLATE
+        prepare_tokenizer(tokenizer, template)
         return cls(
             _resized(image_processor, config.image_size),
             tokenizer,
             num_image_tokens=config.num_image_tokens,
-            image_token=image_token,
             chat_template=template,
         )
 
@@ -196,7 +193,8 @@ class FaceMLLMProcessor(ProcessorBase):
             tokens, given = sample.count(self.image_token), len(group) if isinstance(group, (list, tuple)) else 1
             if tokens != given:
                 raise ValueError(
-                    f"Image features and image tokens do not match in prompt {index}: tokens: {tokens}, images: {given}"
+                    f"Image features and image tokens do not match in prompt {index}: tokens: {tokens}, "
+                    f"images: {given}"
                 )
 
     def replace_image_token(self, image_inputs: dict, image_idx: int, **kwargs) -> str:
@@ -249,10 +247,10 @@ class FaceMLLMProcessor(ProcessorBase):
 
     def save_pretrained(self, save_directory, push_to_hub: bool = False, **kwargs):
         """Save processor, tokenizer, chat template and this code; `AutoProcessor` loads the folder on its own."""
-        if push_to_hub:  # the upload goes by time stamps, so it has to follow the last write
-            self.save_pretrained(save_directory)
-        written = super().save_pretrained(save_directory, push_to_hub=push_to_hub, **kwargs)
+        written = super().save_pretrained(save_directory)
         make_tokenizer_portable(save_directory)
+        if push_to_hub:  # saves once more, into a folder of its own
+            self.push_to_hub(kwargs.pop("repo_id", Path(save_directory).name), **kwargs)
         return written
 
 
@@ -294,17 +292,20 @@ def _resized(image_processor, side: int):
     return type(image_processor).from_dict(settings)
 
 
-def prepare_tokenizer(
-    tokenizer: PreTrainedTokenizerBase, image_token: str = IMAGE_TOKEN, chat_template: str = CHAT_TEMPLATE
-) -> None:
-    """Give a language model's tokenizer, in place, the tokens and the template that a face MLLM's prompts need."""
+def prepare_tokenizer(tokenizer: PreTrainedTokenizerBase, chat_template: str = CHAT_TEMPLATE) -> None:
+    """Give a language model's tokenizer, in place, the tokens and the template that a face MLLM's prompts need.
+
+    It gains `<image>`, `<|im_start|>` and `<|im_end|>` where it lacks them, ends a turn with `<|im_end|>` and pads
+    on the left. Without a pad token it pads with what was its end of sequence, or with a new `<|pad|>` where there is
+    none or that is `<|im_end|>` itself: padding and the end of a turn stay apart.
+    """
     known = tokenizer.get_vocab()
-    missing = [token for token in (image_token, TURN_START, TURN_END) if token not in known]
-    if tokenizer.pad_token is None and tokenizer.eos_token in (None, TURN_END):
-        missing.append("<|pad|>")
-    tokenizer.add_tokens([AddedToken(token, special=True, normalized=False) for token in missing], special_tokens=True)
+    missing = [token for token in (IMAGE_TOKEN, TURN_START, TURN_END) if token not in known]
     if tokenizer.pad_token is None:
-        tokenizer.pad_token = "<|pad|>" if "<|pad|>" in missing else tokenizer.eos_token
+        ends_turns = tokenizer.eos_token in (None, TURN_END)
+        tokenizer.pad_token = PAD_TOKEN if ends_turns else tokenizer.eos_token
+        missing += [PAD_TOKEN] if ends_turns and PAD_TOKEN not in known else []
+    tokenizer.add_tokens([AddedToken(token, special=True, normalized=False) for token in missing], special_tokens=True)
     tokenizer.eos_token = TURN_END
     tokenizer.padding_side = "left"
     tokenizer.init_kwargs["padding_side"] = "left"  # otherwise lost on saving
@@ -362,4 +363,4 @@ def _fill_images(conversations: list[list[dict]], images) -> None:
             part["image"] = image
 
 
-__all__ = ["FaceMLLMProcessor"]
+__all__ = ["FaceMLLMProcessor", "prepare_tokenizer"]
