@@ -77,6 +77,7 @@ class ModelRecipe:
     base: str | None = None
     pixel_shuffle_factor: Literal[1, 2, 4] = 1
     vision_feature_layer: int | None = None
+    vision_feature_select_strategy: Literal["default", "full"] | None = None
     image_size: int | None = None
     trainable: list[Literal["vision_tower", "projector", "language_model", "all"]] = field(default_factory=list)
     lora: LoraRecipe | None = None
@@ -152,7 +153,7 @@ def _check_model(model: ModelRecipe) -> None:
             check_location(value, f"model.{name}")
     if model.base:
         defaults = {f.name: f.default for f in dataclasses.fields(ModelRecipe)}
-        for name in ("pixel_shuffle_factor", "vision_feature_layer", "image_size"):
+        for name in ("pixel_shuffle_factor", "vision_feature_layer", "vision_feature_select_strategy", "image_size"):
             if getattr(model, name) != defaults[name]:
                 raise RecipeError(
                     f"model.{name}: {getattr(model, name)!r} is set, but model.base already has its own; "

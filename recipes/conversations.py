@@ -1,0 +1,249 @@
+"""Conversations → token ids with a mask of the assistant's tokens, and batches of them with their pictures.
+
+Tokenising happens once, before training: the chat template costs more than a training step of a small model, and TRL's
+vision collator would pay it for every question again. Pictures stay encoded until the collator needs them.
+
+Worked example, one picture and two questions (``█`` is scored, ``·`` is not)::
+
+    <|im_start|>user\\n<image>Hat?<|im_end|>\\n<|im_start|>assistant\\nNo.<|im_end|>\\n<|im_start|>user\\nAge?…assistant\\nYoung.<|im_end|>\\n
+    ····································································██████████████·······························████████████████·
+
+Every answer learns to end itself; no question, system text or image placeholder is ever scored.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from datasets import Features, List, Value
+from PIL import Image
+from transformers.utils import logging
+from transformers.utils.chat_template_utils import render_jinja_template
+
+from modeling_facemllm.image_loading_facemllm import load_image
+from recipes.strict import RecipeError
+
+logger = logging.get_logger(__name__)
+
+TOKEN_FEATURES = Features(
+    {
+        "input_ids": List(Value("int32")),  # one placeholder per picture; the collator expands it
+        "scored": List(Value("bool")),  # true for the assistant's tokens, end of turn included
+        "num_images": Value("int32"),
+        "num_turns": Value("int32"),  # assistant turns: the questions answered in the conversation
+        "length": Value("int32"),  # tokens after the placeholders are expanded
+        "problem": Value("string"),  # why the conversation cannot be trained on; null if it can
+    }
+)
+
+
+def image_expansion(processor: Any, image_kwargs: dict | None = None) -> list[int]:
+    """The token ids that one picture's placeholder becomes, as the processor itself writes them.
+
+    Raises ``RecipeError`` if their number depends on the size of the picture.
+    """
+    found = []
+    for size in ((48, 48), (192, 96)):
+        blank = Image.new("RGB", size)
+        ids = processor(images=blank, text=processor.image_token, add_special_tokens=False, **(image_kwargs or {}))
+        found.append(np.asarray(ids["input_ids"]).reshape(-1).tolist())
+    if found[0] != found[1]:
+        raise RecipeError(
+            f"model: {type(processor).__name__} gives {len(found[0])} or {len(found[1])} tokens depending on the size "
+            "of the picture; set model.image_processor so that every picture has the same number"
+        )
+    return found[0]
+
+
+@dataclass
+class ConversationTokenizer:
+    """Batched ``Dataset.map`` function: the columns of ``TOKEN_FEATURES`` from ``messages`` and ``has_image``.
+
+    A template with ``{% generation %}`` marks the assistant's tokens itself; for one without, each answer is found by
+    rendering the conversation up to it and past it.
+    """
+
+    processor: Any
+    expansion: list[int]
+    max_length: int | None = None
+
+    def __call__(self, batch: dict[str, list]) -> dict[str, list]:
+        conversations = [plain_messages(messages) for messages in batch["messages"]]
+        rows = self._tokenize(conversations)
+        for row, has_image in zip(rows, batch["has_image"], strict=True):
+            row["problem"] = self._problem(row, has_image)
+        return {name: [row[name] for row in rows] for name in TOKEN_FEATURES}
+
+    def _tokenize(self, conversations: list[list[dict]]) -> list[dict]:
+        tokenizer = self.processor.tokenizer
+        template = self.processor.chat_template or tokenizer.chat_template
+        if template is None:
+            raise RecipeError(f"model: {type(self.processor).__name__} has no chat template; save one with the model")
+        if "{% generation" in template.replace("{%-", "{%"):
+            texts, spans = render_jinja_template(
+                conversations=conversations,
+                chat_template=template,
+                return_assistant_tokens_mask=True,
+                **tokenizer.special_tokens_map,
+            )
+        else:
+            texts, spans = zip(*(self._spans_by_prefix(messages, template) for messages in conversations), strict=True)
+        bos = tokenizer.bos_token
+        encoded = tokenizer(
+            list(texts),
+            add_special_tokens=not (bos and texts[0].startswith(bos)),
+            return_offsets_mapping=True,
+            return_attention_mask=False,
+        )
+        rows = []
+        for messages, ids, offsets, turns in zip(
+            conversations, encoded["input_ids"], encoded["offset_mapping"], spans, strict=True
+        ):
+            start, end = np.asarray(offsets, dtype=np.int64).reshape(-1, 2).T
+            scored = np.zeros(len(ids), dtype=bool)
+            for first, last in turns:
+                scored |= (start >= first) & (end <= last) & (end > start)
+            images = sum(part["type"] == "image" for message in messages for part in message["content"])
+            rows.append(
+                {
+                    "input_ids": ids,
+                    "scored": scored.tolist(),
+                    "num_images": images,
+                    "num_turns": len(turns),
+                    "length": len(ids) + images * (len(self.expansion) - 1),
+                }
+            )
+        return rows
+
+    def _spans_by_prefix(self, messages: list[dict], template: str) -> tuple[str, list[tuple[int, int]]]:
+        """The rendered text and the characters of each answer, for a template without ``{% generation %}``."""
+
+        def render(count: int, prompt: bool) -> str:
+            special = self.processor.tokenizer.special_tokens_map
+            return render_jinja_template(
+                conversations=[messages[:count]], chat_template=template, add_generation_prompt=prompt, **special
+            )[0][0]
+
+        text, spans = render(len(messages), False), []
+        for position, message in enumerate(messages):
+            if message["role"] != "assistant":
+                continue
+            before, after = render(position, True), render(position + 1, False).rstrip()
+            if not (text.startswith(before) and text.startswith(after) and len(before) < len(after)):
+                raise RecipeError(
+                    "model: the chat template has no {% generation %} marks and renders an answer differently in the "
+                    "middle of a conversation, so the answers cannot be told apart; add the marks to the template"
+                )
+            spans.append((len(before), len(after)))
+        return text, spans
+
+    def _problem(self, row: dict, has_image: bool) -> str | None:
+        placeholders = row["input_ids"].count(self.processor.image_token_id)
+        if row["num_images"] > int(has_image):
+            return "its turns speak of a picture that the row does not hold"
+        if placeholders != row["num_images"]:
+            return f"its text holds the image placeholder {self.processor.image_token!r}"
+        if not any(row["scored"]):
+            return "it has no answer to learn from"
+        if self.max_length is not None and row["length"] > self.max_length:
+            return f"it is longer than max_length ({self.max_length} tokens)"
+        return None
+
+
+def plain_messages(messages: list[dict]) -> list[dict]:
+    """``messages`` with every content as a list of parts, without the nulls that typed columns carry."""
+    turns = []
+    for message in messages:
+        content = message["content"]
+        if isinstance(content, str):
+            content = [{"type": "text", "text": content}]
+        parts = [
+            {"type": p["type"], "text": p["text"]} if p["type"] == "text" else {"type": p["type"]} for p in content
+        ]
+        turns.append({"role": message["role"], "content": parts})
+    return turns
+
+
+@dataclass
+class ConversationCollator:
+    """Rows of ``TOKEN_FEATURES`` with an encoded ``image`` → one right-padded batch for the model.
+
+    Returns ``input_ids``, ``attention_mask`` and ``labels`` (int64, ``(batch, tokens)``; labels are -100 off the
+    answers), ``pixel_values`` (float32, ``(pictures, 3, height, width)``), and two counts for the trainer, each int64 of
+    shape ``(batch,)``: ``num_turns`` (answers scored) and ``num_unreadable``.
+
+    A picture that cannot be read leaves its row in the batch with no label and a blank picture: nothing is learned
+    from it, the order of the data stays the same, and the run goes on. A batch without pictures gets one blank,
+    unscored row, so that every process runs the same modules: sharded training would wait forever otherwise.
+    """
+
+    processor: Any
+    expansion: list[int]
+    image_kwargs: dict = field(default_factory=dict)
+    unreadable_images: str = "skip"
+
+    def __post_init__(self) -> None:
+        tokenizer = self.processor.tokenizer
+        pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+        self.pad_token_id = 0 if pad is None else pad
+        self.image_token_id = self.processor.image_token_id
+        self.blank_image = Image.new("RGB", (64, 64))
+
+    def __call__(self, rows: list[dict]) -> dict[str, torch.Tensor]:
+        sequences, labels, images, unreadable = [], [], [], []
+        for row in rows:
+            image, failed = None, False
+            if row["num_images"]:
+                image, failed = self._image(row)
+                images.append(image)
+            ids = np.asarray(row["input_ids"], dtype=np.int64)
+            targets = np.where(np.asarray(row["scored"]), ids, -100) if not failed else np.full_like(ids, -100)
+            sequences.append(self._expand(ids, ids))
+            labels.append(self._expand(targets, ids, fill=-100))
+            unreadable.append(int(failed))
+        if not images:
+            images.append(self.blank_image)
+            sequences.append(np.asarray(self.expansion, dtype=np.int64))
+            labels.append(np.full(len(self.expansion), -100, dtype=np.int64))
+        width = max(map(len, sequences))
+        batch = {
+            "input_ids": _pad(sequences, width, self.pad_token_id),
+            "attention_mask": _pad([np.ones_like(ids) for ids in sequences], width, 0),
+            "labels": _pad(labels, width, -100),
+            "num_turns": torch.tensor(
+                [row["num_turns"] * (not failed) for row, failed in zip(rows, unreadable, strict=True)]
+            ),
+            "num_unreadable": torch.tensor(unreadable),
+        }
+        pixels = self.processor.image_processor(images, return_tensors="pt", **self.image_kwargs)
+        batch["pixel_values"] = pixels["pixel_values"]
+        return batch
+
+    def _image(self, row: dict) -> tuple[Image.Image, bool]:
+        try:
+            return load_image(row["image"]), False
+        except (OSError, ValueError, TypeError) as error:
+            message = f"picture of row {row.get('id')!r} cannot be read: {error}"
+            if self.unreadable_images == "raise":
+                raise RecipeError(f"{message}; mend the corpus, or set unreadable_images: skip") from error
+            logger.warning(f"{message}; the row is not learned from")
+            return self.blank_image, True
+
+    def _expand(self, values: np.ndarray, ids: np.ndarray, fill: int | None = None) -> np.ndarray:
+        places = np.flatnonzero(ids == self.image_token_id)
+        if not len(places):
+            return values
+        block = np.asarray(self.expansion) if fill is None else np.full(len(self.expansion), fill)
+        pieces, last = [], 0
+        for place in places:
+            pieces += [values[last:place], block]
+            last = place + 1
+        return np.concatenate([*pieces, values[last:]])
+
+
+def _pad(sequences: list[np.ndarray], width: int, value: int) -> torch.Tensor:
+    padded = np.full((len(sequences), width), value, dtype=np.int64)
+    for row, sequence in zip(padded, sequences, strict=True):
+        row[: len(sequence)] = sequence
+    return torch.from_numpy(padded)

@@ -1,0 +1,153 @@
+"""Corpora → one tokenised training set: loading, the mixture, and a fingerprint of what is in it."""
+
+import hashlib
+from collections import Counter
+from typing import Any
+
+import numpy as np
+from datasets import Dataset, Image, concatenate_datasets, load_dataset
+from datasets.fingerprint import Hasher
+from transformers.utils import logging
+
+from recipes.conversations import TOKEN_FEATURES, ConversationTokenizer
+from recipes.recipe import CorpusRecipe
+from recipes.strict import RecipeError
+
+logger = logging.get_logger(__name__)
+
+# Part of the cache key of tokenised corpora: raise it when ConversationTokenizer writes something else.
+TOKENIZER_VERSION = 1
+
+
+def load_corpus(corpus: CorpusRecipe, where: str) -> Dataset:
+    """The rows of one corpus with the columns ``id``, ``image`` (still encoded, may be null) and ``messages``.
+
+    ``where`` is the corpus's key in the recipe, for errors. Raises ``RecipeError`` for a corpus, config or split that
+    cannot be had, and for one without conversations.
+    """
+    name = f"{corpus.path!r}" + (f", config {corpus.config!r}" if corpus.config else "")
+    try:
+        rows = load_dataset(corpus.path, corpus.config, split=corpus.split)
+    except (OSError, ValueError, ConnectionError) as error:
+        reason = " ".join(str(error).split())
+        raise RecipeError(f"{where}: cannot load {name}, split {corpus.split!r}: {reason[:300]}") from error
+    if "messages" not in rows.column_names:
+        raise RecipeError(
+            f"{where}: {name} has the columns {', '.join(rows.column_names)} and no conversations; "
+            "a column messages with chat turns is needed"
+        )
+    if corpus.max_rows is not None:
+        rows = rows.select(range(min(corpus.max_rows, len(rows))))
+    if "image" not in rows.column_names:
+        rows = rows.add_column("image", [None] * len(rows))
+    if "id" not in rows.column_names:
+        rows = rows.add_column("id", [f"row-{number}" for number in range(len(rows))])
+    return rows.select_columns(["id", "image", "messages"]).cast_column("image", Image(decode=False))
+
+
+def tokenize_corpus(rows: Dataset, tokenizer: ConversationTokenizer, where: str, num_proc: int | None) -> Dataset:
+    """``rows`` with the columns of ``TOKEN_FEATURES`` in place of ``messages``, without those that cannot be used.
+
+    The tokens are cached on disk beside the corpus and memory-mapped, the pictures are referred to and never copied:
+    ten million rows need no more memory than ten.
+    """
+    fingerprint = Hasher.hash(
+        (
+            TOKENIZER_VERSION,
+            rows._fingerprint,
+            tokenizer.processor.tokenizer.backend_tokenizer.to_str(),
+            tokenizer.processor.chat_template or tokenizer.processor.tokenizer.chat_template,
+            tokenizer.expansion,
+            tokenizer.max_length,
+        )
+    )
+    has_image = _has_image(rows)
+
+    def tokenize(batch: dict[str, list], positions: list[int]) -> dict[str, list]:
+        return tokenizer({"messages": batch["messages"], "has_image": has_image[positions].tolist()})
+
+    tokens = rows.select_columns(["messages"]).map(
+        tokenize,
+        batched=True,
+        with_indices=True,
+        remove_columns=["messages"],
+        features=TOKEN_FEATURES,
+        num_proc=num_proc if num_proc and len(rows) > 10_000 else None,
+        new_fingerprint=fingerprint,
+        desc=f"tokenising {where}",
+    )
+    problems = Counter(problem for problem in tokens.with_format("arrow")["problem"].to_pylist() if problem)
+    for problem, count in problems.items():
+        logger.warning(f"{where}: {count} of {len(rows)} conversations are left out: {problem}")
+    usable = concatenate_datasets([rows.remove_columns("messages"), tokens], axis=1)
+    if problems:
+        keep = np.flatnonzero([problem is None for problem in tokens["problem"]])
+        usable = usable.select(keep)
+    if not len(usable):
+        raise RecipeError(f"{where}: no conversation is left to train on; {problems.most_common(1)[0][0]}")
+    return usable.remove_columns("problem")
+
+
+def _has_image(rows: Dataset) -> np.ndarray:
+    """Which rows hold a picture, bool of shape ``(rows,)``, from the columns' null bits: no picture is read."""
+    found = []
+    for batch in rows.select_columns(["image"]).with_format("arrow").iter(batch_size=1000):
+        found.append(batch["image"].is_valid().to_numpy(zero_copy_only=False))
+    return np.concatenate(found) if found else np.zeros(0, dtype=bool)
+
+
+def mix(corpora: list[Dataset], weights: list[float | None], seed: int) -> Dataset:
+    """One training set; its order does not matter, the trainer shuffles it.
+
+    Without weights, every corpus is gone through once per epoch. With weights, an epoch goes through the first corpus
+    once and takes the others in proportion: a random part of one that is larger, rows again of one that is smaller.
+    Deterministic per ``seed``.
+    """
+    together = concatenate_datasets(corpora)
+    if weights[0] is None or len(corpora) == 1:
+        return together
+    chosen, offset = [], 0
+    for position, (rows, weight) in enumerate(zip(corpora, weights, strict=True)):
+        wanted = round(len(corpora[0]) * weight / weights[0])
+        random = np.random.default_rng((seed, position))
+        passes = [random.permutation(len(rows)) for _ in range(-(-wanted // len(rows)))]
+        chosen.append(np.sort(np.concatenate(passes)[:wanted]) + offset if passes else np.zeros(0, dtype=np.int64))
+        offset += len(rows)
+    return together.select(np.concatenate(chosen))
+
+
+def fingerprint(rows: Dataset) -> str:
+    """A hash of the ids and tokens of ``rows`` in order; the same on another machine. Pixels are not read."""
+    digest = hashlib.blake2b(digest_size=16)
+    for batch in rows.select_columns(["id", "input_ids", "scored"]).with_format("arrow").iter(batch_size=10_000):
+        digest.update("\0".join(map(str, batch["id"].to_pylist())).encode())
+        for name in ("input_ids", "scored"):
+            values = batch[name].combine_chunks().flatten()
+            digest.update(values.to_numpy(zero_copy_only=False).tobytes())
+    return digest.hexdigest()
+
+
+def load_mixture(
+    corpora: list[CorpusRecipe], tokenizer: ConversationTokenizer, *, name: str, seed: int, num_proc: int | None
+) -> tuple[Dataset, list[dict[str, Any]]]:
+    """The mixture of ``corpora`` and, for ``run.json``, what went into it.
+
+    ``name`` is the recipe's key (``data`` or ``eval_data``), used in messages.
+    """
+    loaded, facts = [], []
+    for position, corpus in enumerate(corpora):
+        where = f"{name}.{position}"
+        rows = load_corpus(corpus, where)
+        usable = tokenize_corpus(rows, tokenizer, where, num_proc)
+        loaded.append(usable)
+        facts.append(
+            {
+                "path": corpus.path,
+                "config": corpus.config,
+                "split": corpus.split,
+                "rows": len(rows),
+                "usable": len(usable),
+                "fingerprint": fingerprint(usable),
+            }
+        )
+    return mix(loaded, [corpus.weight for corpus in corpora], seed), facts

@@ -1,0 +1,139 @@
+"""The model of a recipe: composed of towers or loaded, with exactly the named parts trainable."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import AutoModelForImageTextToText, AutoProcessor, PreTrainedModel
+
+from recipes.recipe import TRAINABLE, ModelRecipe
+from recipes.strict import RecipeError
+
+# What other families call the same part.
+_ATTRIBUTES = {
+    "vision_tower": ("vision_tower", "vision_model", "visual"),
+    "projector": ("projector", "multi_modal_projector", "connector"),
+    "language_model": ("language_model",),
+}
+
+
+def load_model(recipe: ModelRecipe) -> tuple[PreTrainedModel, Any]:
+    """The model of ``recipe`` and its processor; nothing is frozen or wrapped yet.
+
+    Composing draws the projector's weights from torch's random state: seed it before. Raises ``RecipeError`` when a
+    part cannot be had or the parts do not fit.
+    """
+    import modeling_facemllm  # registers its classes with the Auto classes  # noqa: F401
+
+    # Trained parts are raised to trainable_dtype afterwards, so frozen ones alone decide what the weights cost.
+    kwargs = {"dtype": getattr(torch, recipe.dtype)}
+    if recipe.attn_implementation is not None:
+        kwargs["attn_implementation"] = recipe.attn_implementation
+    try:
+        if recipe.base:
+            base = str(Path(recipe.base).expanduser()) if Path(recipe.base).expanduser().exists() else recipe.base
+            trust = {"trust_remote_code": recipe.trust_remote_code}
+            processor = AutoProcessor.from_pretrained(base, **trust)
+            model = AutoModelForImageTextToText.from_pretrained(base, **trust, **kwargs)
+        else:
+            model, processor = _compose(recipe, kwargs)
+    except RecipeError:
+        raise
+    except (OSError, ValueError) as error:
+        source = recipe.base or f"{recipe.vision} and {recipe.text}"
+        raise RecipeError(f"model: cannot load {source}: {' '.join(str(error).split())[:400]}") from error
+    if not hasattr(processor, "image_processor") or not hasattr(processor, "tokenizer"):
+        raise RecipeError(f"model: {recipe.base!r} has no processor for images and text; give a vision-language model")
+    return model, processor
+
+
+def _compose(recipe: ModelRecipe, kwargs: dict) -> tuple[PreTrainedModel, Any]:
+    from modeling_facemllm import FaceMLLMForConditionalGeneration, FaceMLLMProcessor
+
+    shared = {"pixel_shuffle_factor": recipe.pixel_shuffle_factor}
+    if recipe.vision_feature_select_strategy is not None:
+        shared["vision_feature_select_strategy"] = recipe.vision_feature_select_strategy
+    for_model = dict(shared)
+    if recipe.vision_feature_layer is not None:
+        for_model["vision_feature_layer"] = recipe.vision_feature_layer
+    processor = FaceMLLMProcessor.from_towers(recipe.vision, recipe.text, image_size=recipe.image_size, **shared)
+    model = FaceMLLMForConditionalGeneration.from_towers(
+        recipe.vision, recipe.text, tokenizer=processor.tokenizer, dtype=kwargs["dtype"], **for_model
+    )
+    if "attn_implementation" in kwargs:
+        model.set_attn_implementation(kwargs["attn_implementation"])
+    return model, processor
+
+
+def part_name(model: PreTrainedModel, part: str) -> str:
+    """Where ``part`` (``vision_tower``, ``projector`` or ``language_model``) sits in ``model``, as a module path."""
+    for attribute in _ATTRIBUTES[part]:
+        for prefix in ("model.", ""):
+            try:
+                model.get_submodule(prefix + attribute)
+            except AttributeError:
+                continue
+            return prefix + attribute
+    raise RecipeError(f"model.trainable: {type(model).__name__} has no {part}; it cannot be trained or frozen by name")
+
+
+def part_of(model: PreTrainedModel, parameter: str) -> str:
+    """The part that a parameter's name belongs to; the output head counts as the language model's."""
+    for part in ("vision_tower", "projector"):
+        if parameter.startswith(part_name(model, part) + "."):
+            return part
+    return "language_model"
+
+
+def set_trainable(model: PreTrainedModel, recipe: ModelRecipe) -> None:
+    """Freeze everything but the parts named in ``recipe.trainable``, and hold those in ``recipe.trainable_dtype``."""
+    wanted = TRAINABLE if "all" in recipe.trainable else tuple(recipe.trainable)
+    dtype = getattr(torch, recipe.trainable_dtype)
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(part_of(model, name) in wanted)
+        if parameter.requires_grad and parameter.is_floating_point():
+            parameter.data = parameter.data.to(dtype)
+
+
+def add_lora(model: PreTrainedModel, recipe: ModelRecipe) -> nn.Module:
+    """``model`` with adapters on every linear layer of the language model; fully trained parts travel with them.
+
+    The layers are named by a regular expression anchored at the language model: short names such as ``q_proj`` would
+    reach into the vision tower too.
+    """
+    from peft import LoraConfig, TaskType, get_peft_model
+
+    prefix = part_name(model, recipe.lora.target)
+    layers = [
+        name
+        for name, module in model.named_modules()
+        if name.startswith(prefix + ".") and isinstance(module, nn.Linear)
+    ]
+    if not layers:
+        raise RecipeError(f"model.lora.target: {prefix} of {type(model).__name__} has no linear layers")
+    kinds = sorted({re.escape(name.rsplit(".", 1)[-1]) for name in layers})
+    config = LoraConfig(
+        r=recipe.lora.r,
+        lora_alpha=recipe.lora.alpha,
+        lora_dropout=recipe.lora.dropout,
+        bias="none",
+        task_type=TaskType.CAUSAL_LM,
+        target_modules=rf"{re.escape(prefix)}\..*\.({'|'.join(kinds)})",
+        modules_to_save=[part_name(model, part) for part in recipe.trainable] or None,
+    )
+    return get_peft_model(model, config)
+
+
+def parameter_table(model: nn.Module) -> list[tuple[str, int, int]]:
+    """(part, parameters, trainable parameters) for each part, adapters under the part they adapt."""
+    from peft import PeftModel
+
+    base = model.get_base_model() if isinstance(model, PeftModel) else model
+    counts = {part: [0, 0] for part in TRAINABLE}
+    for name, parameter in base.named_parameters():
+        row = counts[part_of(base, name)]
+        row[0] += parameter.numel()
+        row[1] += parameter.numel() if parameter.requires_grad else 0
+    return [(part, *row) for part, row in counts.items()]

@@ -1,0 +1,177 @@
+"""The folder of a run: which recipe it belongs to, where to go on after a kill, and the finished model.
+
+``run.json`` is written last of all: a folder without it is not finished, whatever else it holds.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from recipes.strict import RecipeError
+
+FINISHED = "run.json"
+STARTED = "recipe.json"
+CHECKPOINTS = "checkpoints"
+COMPLETE = "complete"  # marker inside a checkpoint, written after everything else in it
+
+# What may differ when a run is taken up again: it changes what is reported or how fast, not what is learned.
+_FREE_TRAINER_KEYS = {
+    "logging_steps",
+    "logging_strategy",
+    "logging_first_step",
+    "save_steps",
+    "save_strategy",
+    "save_total_limit",
+    "report_to",
+    "disable_tqdm",
+    "dataloader_num_workers",
+    "dataloader_prefetch_factor",
+    "dataloader_persistent_workers",
+    "dataloader_pin_memory",
+    "log_level",
+    "run_name",
+}
+_FREE_KEYS = {"output_dir", "num_proc"}
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Write ``data`` so that ``path`` holds either all of it or what it held before."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(json.dumps(data, indent=2, ensure_ascii=False, default=str) + "\n", encoding="utf-8")
+    os.replace(partial, path)
+
+
+def read_finished(folder: Path) -> dict | None:
+    """What ``run.json`` of a finished run holds; None if the run is not finished."""
+    path = folder / FINISHED
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+def claim(folder: Path, recipe: dict, data: list[dict], processes: int) -> None:
+    """Let ``folder`` belong to this recipe, or refuse it if it belongs to another one.
+
+    ``data`` holds the facts of the corpora, ``processes`` is the number of training processes. Raises a ``RecipeError``
+    that names what differs: going on from a checkpoint of other settings would give a model that no recipe describes.
+    """
+    claimed = {
+        "recipe": {key: value for key, value in recipe.items() if key not in _FREE_KEYS},
+        "data": [fact["fingerprint"] for fact in data],
+        "processes": processes,
+    }
+    claimed["recipe"]["trainer"] = {k: v for k, v in recipe["trainer"].items() if k not in _FREE_TRAINER_KEYS}
+    claimed = json.loads(json.dumps(claimed, default=str))
+    path = folder / STARTED
+    if path.is_file():
+        try:
+            earlier = json.loads(path.read_text(encoding="utf-8"))
+        except json.JSONDecodeError as error:
+            raise RecipeError(f"output_dir: {path} cannot be read ({error}); take another output_dir") from None
+        changed = _differences(earlier, claimed)
+        if changed:
+            raise RecipeError(
+                f"output_dir: {str(folder)!r} holds a run of another recipe: {'; '.join(changed[:4])}. Take another "
+                "output_dir, or delete that folder to start anew"
+            )
+        return
+    if folder.exists() and (folder / "config.json").exists():
+        raise RecipeError(f"output_dir: {str(folder)!r} holds a model that no recipe here wrote; take another folder")
+    write_json(path, claimed)
+
+
+def _differences(earlier: Any, now: Any, where: str = "") -> list[str]:
+    if isinstance(earlier, dict) and isinstance(now, dict):
+        return [
+            line
+            for key in sorted({*earlier, *now})
+            for line in _differences(earlier.get(key), now.get(key), f"{where}.{key}" if where else key)
+        ]
+    return [] if earlier == now else [f"{where.removeprefix('recipe.')} was {earlier!r} and is {now!r}"]
+
+
+def last_complete_checkpoint(folder: Path) -> Path | None:
+    """The newest checkpoint that was written to its end, or None; half-written ones are deleted."""
+    checkpoints = sorted(
+        (folder / CHECKPOINTS).glob("checkpoint-*"), key=lambda path: int(path.name.rsplit("-", 1)[1]), reverse=True
+    )
+    complete = [path for path in checkpoints if (path / COMPLETE).is_file()]
+    for path in checkpoints:
+        if path not in complete:
+            shutil.rmtree(path)
+    return complete[0] if complete else None
+
+
+def publish(staged: Path, folder: Path) -> None:
+    """Move the model saved in ``staged`` into ``folder``: weights first, ``config.json`` last, each file in one step.
+
+    Nothing loads from ``folder`` before all of it is there.
+    """
+    files = sorted(path for path in staged.rglob("*") if path.is_file())
+    late = {"model.safetensors.index.json": 1, "config.json": 2}
+    for path in sorted(files, key=lambda path: late.get(path.name, 0) if path.parent == staged else 0):
+        target = folder / path.relative_to(staged)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(path, target)
+    shutil.rmtree(staged)
+
+
+def git_revision() -> str | None:
+    """The commit of the working tree this code is in, with ``+changes`` if it differs from it; None outside git."""
+    here = Path(__file__).resolve().parent
+    try:
+        commit = subprocess.run(
+            ["git", "-C", str(here), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=True
+        ).stdout.strip()
+        changed = subprocess.run(
+            ["git", "-C", str(here), "status", "--porcelain", "--untracked-files=no"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        ).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return f"{commit}+changes" if changed else commit
+
+
+def package_versions() -> dict[str, str]:
+    """Installed versions of what decides a training result."""
+    versions = {}
+    for name in ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "deepspeed"):
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return versions
+
+
+def plot_losses(history: list[dict], path: Path, title: str) -> None:
+    """Draw loss and token accuracy over the steps of ``history`` (``Trainer.state.log_history``) as a PNG."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4), dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    accuracy_axes = axes.twinx()
+    for key, label, target, style in (
+        ("loss", "loss", axes, "C0-"),
+        ("eval_loss", "loss, held out", axes, "C0o--"),
+        ("mean_token_accuracy", "token accuracy", accuracy_axes, "C1-"),
+        ("eval_mean_token_accuracy", "token accuracy, held out", accuracy_axes, "C1o--"),
+    ):
+        points = [(entry["step"], entry[key]) for entry in history if key in entry]
+        if points:
+            target.plot(*zip(*points, strict=True), style, label=label, markersize=4, linewidth=1.2)
+    axes.set(xlabel="step", ylabel="loss", title=title)
+    axes.set_ylim(bottom=0)
+    accuracy_axes.set(ylabel="token accuracy", ylim=(0, 1))
+    lines = axes.get_lines() + accuracy_axes.get_lines()
+    axes.legend(lines, [line.get_label() for line in lines], loc="center right", fontsize=8)
+    partial = path.with_name(f".{path.name}.partial")
+    figure.savefig(partial, format="png")
+    os.replace(partial, path)

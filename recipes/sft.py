@@ -1,0 +1,278 @@
+"""Supervised fine-tuning of a vision-language model on conversations about faces: one recipe, one stage.
+
+    facemllm train recipes/face_mllm/stage1_alignment.yaml [key=value ...]
+    python recipes/sft.py --config recipes/face_mllm/stage1_alignment.yaml [key=value ...]
+    accelerate launch --config_file recipes/accelerate_configs/fsdp2.yaml recipes/sft.py --config ... [key=value ...]
+    ACCELERATE_USE_CPU=true torchrun --nproc_per_node 2 recipes/sft.py --config ... [key=value ...]
+
+Run the same command again after a kill: it goes on from the last complete checkpoint. ``output_dir`` ends as a model
+folder that ``AutoModelForImageTextToText.from_pretrained`` loads, with ``run.json`` in it.
+"""
+
+import argparse
+import os
+import resource
+import sys
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+if __name__ == "__main__" and __package__ is None:
+    # Run as a file, only this folder is on the path; the rooms are beside it.
+    sys.path.append(str(Path(__file__).resolve().parent.parent))
+
+from recipes.recipe import Recipe, load_recipe
+from recipes.run_folder import CHECKPOINTS, FINISHED, claim, last_complete_checkpoint, publish, read_finished
+from recipes.strict import RecipeError
+
+
+def train(recipe: Recipe) -> dict[str, Any]:
+    """Train as ``recipe`` says and leave a model folder in ``recipe.output_dir``; returns what its ``run.json`` holds.
+
+    A run that was killed is taken up at its last complete checkpoint; a finished one is returned as it is. With
+    several processes (``torchrun``, ``accelerate launch``) every one of them calls this, and only the first writes.
+
+    Raises:
+        RecipeError: when the model or the data cannot be had, or ``output_dir`` holds a run of another recipe.
+    """
+    import torch
+    from accelerate import PartialState
+    from transformers import set_seed
+    from trl import SFTConfig
+
+    from recipes import models
+    from recipes.conversations import ConversationCollator, ConversationTokenizer, image_expansion
+    from recipes.corpora import load_mixture
+    from recipes.face_trainer import FaceSFTTrainer
+
+    start, cpu_start = time.monotonic(), _cpu_seconds()
+    folder = Path(recipe.output_dir).expanduser()
+    arguments = _training_arguments(recipe, folder, SFTConfig)
+    state = PartialState()
+
+    set_seed(recipe.seed)
+    model, processor = models.load_model(recipe.model)
+    processor.tokenizer.padding_side = "right"
+    expansion = image_expansion(processor, recipe.model.image_processor)
+    tokenizer = ConversationTokenizer(processor, expansion, recipe.max_length)
+    options = {"seed": recipe.seed, "num_proc": recipe.num_proc}
+    with state.main_process_first():
+        rows, facts = load_mixture(recipe.data, tokenizer, name="data", **options)
+        eval_rows, eval_facts = None, []
+        if recipe.eval_data:
+            eval_rows, eval_facts = load_mixture(recipe.eval_data, tokenizer, name="eval_data", **options)
+    if set(recipe.model.trainable) == {"projector"} and not recipe.model.lora and not all(rows["num_images"]):
+        raise RecipeError(
+            "model.trainable: ['projector'] learns from pictures only, and data holds conversations without one; "
+            "leave those out, or train the language_model too"
+        )
+    with state.main_process_first():
+        claim(folder, recipe.to_dict(), facts, state.num_processes)
+    finished = read_finished(folder)
+    if finished is not None:
+        _say(f"{folder / FINISHED} is there: this run is finished; delete the folder to train it again")
+        return finished
+
+    models.set_trainable(model, recipe.model)
+    if recipe.model.lora is not None:
+        model = models.add_lora(model, recipe.model)
+    parameters = models.parameter_table(model)
+    if state.is_main_process:
+        _say(_overview(parameters, len(rows), facts))
+
+    checkpoint = last_complete_checkpoint(folder) if state.is_main_process else None
+    state.wait_for_everyone()
+    checkpoint = checkpoint if state.is_main_process else last_complete_checkpoint(folder)
+    if checkpoint is not None and state.is_main_process:
+        _say(f"going on from {checkpoint}")
+
+    collator = ConversationCollator(processor, expansion, recipe.model.image_processor, recipe.unreadable_images)
+    trainer = FaceSFTTrainer(
+        model=model,
+        args=arguments,
+        data_collator=collator,
+        train_dataset=rows,
+        eval_dataset=eval_rows,
+        processing_class=processor,
+        log_folder=folder / "tensorboard" if "tensorboard" in _reports(recipe) else None,
+    )
+    ready = time.monotonic()
+    result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    train_seconds = time.monotonic() - ready
+
+    _save_model(trainer, recipe, processor, folder)
+    conversations, questions, unreadable = trainer.totals()
+    history = trainer.state.log_history
+    run = {
+        "recipe": recipe.to_dict(),
+        "data": facts,
+        "eval_data": eval_facts,
+        "steps": trainer.state.global_step,
+        "epochs": trainer.state.epoch,
+        "resumed_from": checkpoint.name if checkpoint else None,
+        "conversations": conversations,
+        "questions": questions,
+        "unreadable_images": unreadable,
+        "conversations_per_second": round(conversations / train_seconds, 2),
+        "questions_per_second": round(questions / train_seconds, 2),
+        "train_loss": result.training_loss,
+        "final": {k: v for entry in history for k, v in entry.items() if k in _FINAL_FIGURES},
+        "loss_history": [
+            {k: entry[k] for k in ("step", "loss", "mean_token_accuracy", "learning_rate") if k in entry}
+            for entry in history
+            if "loss" in entry
+        ],
+        "parameters": {part: {"total": total, "trainable": trainable} for part, total, trainable in parameters},
+        "total_parameters": sum(total for _, total, _ in parameters),
+        "trainable_parameters": sum(trainable for _, _, trainable in parameters),
+        "train_seconds": round(train_seconds, 2),
+        "seconds": round(time.monotonic() - start, 2),
+        "cpu_seconds": round(_cpu_seconds() - cpu_start, 2),
+        "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "device": str(trainer.args.device),
+        "processes": state.num_processes,
+        "threads": torch.get_num_threads(),
+        "bf16": trainer.args.bf16,
+    }
+    if state.is_main_process:
+        _finish(folder, run, history)
+    state.wait_for_everyone()
+    return run
+
+
+_FINAL_FIGURES = ("loss", "mean_token_accuracy", "eval_loss", "eval_mean_token_accuracy")
+
+
+def _training_arguments(recipe: Recipe, folder: Path, config_class: type) -> Any:
+    import torch
+
+    values = dict(recipe.trainer)
+    if "bf16" not in values and "fp16" not in values:
+        values["bf16"] = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+    values.setdefault("dataloader_pin_memory", torch.cuda.is_available())
+    values["report_to"] = [name for name in _reports(recipe) if name != "tensorboard"] or "none"
+    try:
+        with warnings.catch_warnings():
+            # TRL 1.16 still reads gradient_checkpointing, which transformers 5.23 calls activation_checkpointing.
+            warnings.filterwarnings("ignore", ".*gradient_checkpointing.*", FutureWarning)
+            return config_class(
+                output_dir=str(folder / CHECKPOINTS),
+                seed=recipe.seed,
+                data_seed=recipe.seed,
+                max_length=None,
+                packing=False,
+                remove_unused_columns=False,
+                dataset_kwargs={"skip_prepare_dataset": True},
+                **values,
+            )
+    except (ValueError, TypeError) as error:
+        raise RecipeError(f"trainer: {' '.join(str(error).split())}") from error
+
+
+def _reports(recipe: Recipe) -> list[str]:
+    wanted = recipe.trainer["report_to"]
+    return [name for name in ([wanted] if isinstance(wanted, str) else wanted or []) if name != "none"]
+
+
+def _save_model(trainer: Any, recipe: Recipe, processor: Any, folder: Path) -> None:
+    """Write the trained model into ``folder`` as a plain model folder; adapters are merged and also kept beside it."""
+    staged = folder / ".staged"
+    sharded = trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    if recipe.model.lora is not None:
+        trainer.save_model(str(staged / "adapter"))
+        if sharded and trainer.is_world_process_zero():
+            model = _reload_adapter(recipe, staged / "adapter")
+    elif sharded:
+        trainer.save_model(str(staged))
+    if trainer.is_world_process_zero():
+        if recipe.model.lora is not None:
+            model = model.merge_and_unload()
+        if recipe.model.lora is not None or not sharded:
+            model.save_pretrained(staged)
+        processor.tokenizer.padding_side = "left"  # as generation in batches needs it
+        processor.save_pretrained(staged)
+        (staged / "training_args.bin").unlink(missing_ok=True)  # a pickle, and run.json says it all
+        (staged / "adapter" / "training_args.bin").unlink(missing_ok=True)
+        publish(staged, folder)
+    trainer.accelerator.wait_for_everyone()
+
+
+def _reload_adapter(recipe: Recipe, adapter: Path) -> Any:
+    """The model with its adapter, whole, on the CPU: sharded weights cannot be merged in place."""
+    from peft import PeftModel
+    from transformers import set_seed
+
+    from recipes import models
+
+    set_seed(recipe.seed)
+    model, _ = models.load_model(recipe.model)
+    return PeftModel.from_pretrained(model, str(adapter))
+
+
+def _finish(folder: Path, run: dict, history: list[dict]) -> None:
+    from recipes.run_folder import git_revision, package_versions, plot_losses, write_json
+
+    plot_losses(history, folder / "loss.png", title=f"{folder.name}: {run['steps']} steps")
+    run |= {"git_revision": git_revision(), "versions": package_versions()}
+    write_json(folder / FINISHED, run)
+    _say(
+        f"{folder}: {run['steps']} steps, {run['questions']} questions in {run['train_seconds']:.0f} s "
+        f"({run['questions_per_second']:.1f} questions/s), loss {run['final'].get('loss', float('nan')):.4f}, "
+        f"token accuracy {run['final'].get('mean_token_accuracy', float('nan')):.3f}"
+        + (f"; {run['unreadable_images']} unreadable pictures skipped" if run["unreadable_images"] else "")
+    )
+
+
+def _overview(parameters: list[tuple[str, int, int]], conversations: int, facts: list[dict]) -> str:
+    lines = [f"{'part':<16}{'parameters':>16}{'trainable':>16}"]
+    lines += [f"{part:<16}{total:>16,}{trainable:>16,}" for part, total, trainable in parameters]
+    lines += [
+        f"{fact['path']} {fact['config'] or ''} {fact['split']}: {fact['usable']:,} of {fact['rows']:,} conversations"
+        for fact in facts
+    ]
+    return "\n".join([*lines, f"an epoch: {conversations:,} conversations"])
+
+
+def _cpu_seconds() -> float:
+    return sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Command line of ``recipes/sft.py``; exit code 2 and one line for a mistake in the recipe."""
+    parser = argparse.ArgumentParser(
+        description="Run one training stage from a recipe.",
+        epilog="example: python recipes/sft.py --config recipes/face_mllm/stage1_alignment.yaml output_dir=runs/one",
+    )
+    parser.add_argument("--config", required=True, help="the recipe, a YAML file")
+    parser.add_argument(
+        "overrides", nargs="*", metavar="key=value", help="change a key, e.g. trainer.learning_rate=1e-4"
+    )
+    args = parser.parse_args(argv)
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    try:
+        train(load_recipe(args.config, args.overrides))
+    except (RecipeError, OSError) as error:
+        _say(f"sft.py: {' '.join(str(error).split())}")
+        return 2
+    finally:
+        _leave_process_group()
+    return 0
+
+
+def _leave_process_group() -> None:
+    """Without this, a run of several processes ends with a warning, or hangs when one of them failed."""
+    import torch.distributed as distributed
+
+    if distributed.is_available() and distributed.is_initialized():
+        distributed.destroy_process_group()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
