@@ -1,0 +1,146 @@
+"""Questions in, generated answers out: for one prompt (streamed) or for one question about many faces (batched)."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from transformers import (
+    AutoConfig,
+    AutoModelForImageTextToText,
+    AutoProcessor,
+    PreTrainedModel,
+    ProcessorMixin,
+    TextStreamer,
+)
+
+from facemllm.cli import UserError
+
+
+def pick_device(name: str = "auto") -> torch.device:
+    """The device called ``name``; ``auto`` is the first accelerator, else the CPU. Raises ``UserError``."""
+    if name == "auto":
+        accelerator = torch.accelerator.current_accelerator(check_available=True)
+        return accelerator if accelerator is not None else torch.device("cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise UserError(f"--device {name}: not usable here ({_first_line(error)}); try cpu or auto") from error
+    return device
+
+
+def load_model(
+    model: str | Path, device: str = "auto", trust_remote_code: bool = False
+) -> tuple[PreTrainedModel, ProcessorMixin]:
+    """Load the image-text-to-text model in a folder or under a Hub id, with its processor, ready to generate.
+
+    Face-MLLM folders run on the installed package's code. Code that comes with any other folder or id is run only with
+    ``trust_remote_code``.
+
+    Raises:
+        UserError: when there is no such model, it is of another kind, or it would run code that is not trusted.
+    """
+    import modeling_facemllm  # registers its classes with the auto classes  # noqa: F401
+
+    name = str(model)
+    path = Path(name).expanduser()
+    if path.is_dir():
+        name = str(path)
+        if not (path / "config.json").is_file():
+            raise UserError(
+                f"{model}: the folder has no config.json; give the folder that training or quickstart left"
+            )
+    elif path.exists() or name.count("/") > 1 or name.startswith((".", "~")):
+        raise UserError(f"{model}: no such model folder; give a folder, or a Hub id (owner/name)")
+    options = {"trust_remote_code": trust_remote_code}
+    try:
+        # First, because it says when code would have to be trusted; AutoProcessor would only find nothing.
+        AutoConfig.from_pretrained(name, **options)
+        processor = AutoProcessor.from_pretrained(name, **options)
+        network = AutoModelForImageTextToText.from_pretrained(name, dtype="auto", **options)
+    except (OSError, ValueError, ImportError) as error:
+        if "trust_remote_code" in str(error):
+            raise UserError(
+                f"{model} brings its own Python code: read it, then allow it to run with --trust-remote-code"
+            ) from error
+        raise UserError(f"{model}: cannot load it as an image-text-to-text model: {_first_line(error)}") from error
+    if not hasattr(processor, "apply_chat_template") or not hasattr(processor, "tokenizer"):
+        raise UserError(f"{model}: has no processor for chat with images; give a vision-language chat model")
+    return network.to(pick_device(device)).eval(), processor
+
+
+def user_message(question: str, images: Sequence[Any] = ()) -> dict[str, Any]:
+    """A user's turn as chat templates read it: the images first, then the question."""
+    parts = [{"type": "image", "image": image} for image in images]
+    return {"role": "user", "content": [*parts, {"type": "text", "text": question}]}
+
+
+@torch.inference_mode()
+def answer(
+    model: PreTrainedModel,
+    processor: ProcessorMixin,
+    images: Sequence[Image.Image],
+    question: str,
+    max_new_tokens: int = 256,
+    streamer: TextStreamer | None = None,
+) -> str:
+    """The model's greedy answer to one question about any number of images; ``streamer`` gets it token by token."""
+    inputs = processor.apply_chat_template(
+        [user_message(question, images)],
+        add_generation_prompt=True,
+        tokenize=True,
+        return_dict=True,
+        return_tensors="pt",
+    ).to(model.device, dtype=model.dtype)
+    tokens = model.generate(**inputs, do_sample=False, max_new_tokens=max_new_tokens, streamer=streamer)
+    return processor.decode(tokens[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True).strip()
+
+
+@torch.inference_mode()
+def answer_each(
+    model: PreTrainedModel,
+    processor: ProcessorMixin,
+    pixel_values: torch.Tensor,
+    question: str,
+    max_new_tokens: int = 8,
+    batch_size: int = 128,
+) -> list[str]:
+    """The greedy answers to one question about each of many faces.
+
+    Every prompt has the same tokens, so that there is nothing to pad and the text is tokenised once.
+
+    Args:
+        pixel_values: float tensor of shape ``(faces, 3, height, width)``, as the processor prepares it.
+    """
+    face = Image.new("RGB", pixel_values.shape[:1:-1])
+    prompt = processor.apply_chat_template(
+        [user_message(question, [face])],
+        add_generation_prompt=True,
+        tokenize=True,
+        return_dict=True,
+        return_tensors="pt",
+    )["input_ids"].to(model.device)
+    answers = []
+    for faces in pixel_values.split(batch_size):
+        input_ids = prompt.expand(len(faces), -1)
+        tokens = model.generate(
+            input_ids=input_ids,
+            attention_mask=torch.ones_like(input_ids),
+            pixel_values=faces.to(model.device, model.dtype),
+            do_sample=False,
+            max_new_tokens=max_new_tokens,
+        )
+        answers += processor.batch_decode(tokens[:, prompt.shape[1] :], skip_special_tokens=True)
+    return [text.strip() for text in answers]
+
+
+def normalize(text: str) -> str:
+    """An answer as it is compared: lower case, single spaces, no full stop at its end."""
+    return " ".join(text.lower().split()).rstrip(".")
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

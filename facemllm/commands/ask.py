@@ -1,0 +1,80 @@
+"""``facemllm ask``: one question about a picture, answered as it is generated."""
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from facemllm.cli import UserError
+
+HELP = (
+    "Ask a vision-language model about pictures and print its answer as it is generated (greedy).\n\n"
+    "MODEL is a folder or a Hub id of any image-text-to-text model. Face-MLLM models run on the code of this\n"
+    "package; a model that brings its own code needs --trust-remote-code. Before answers about race or emotion are used on\n"
+    "people, read the legal notice in the model card."
+)
+EXAMPLE = 'facemllm ask quickstart/model face.png "What is the expression?"'
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.usage = "facemllm ask [options] MODEL [IMAGE ...] QUESTION"
+    parser.add_argument("model", metavar="MODEL", help="a model folder or a Hub id")
+    parser.add_argument(
+        "prompt",
+        metavar="[IMAGE ...] QUESTION",
+        nargs="+",
+        help="pictures (files or URLs, any number, also none), then the question",
+    )
+    parser.add_argument("--max-new-tokens", type=int, default=256, metavar="N", help="longest answer (default: 256)")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
+    parser.add_argument("--trust-remote-code", action="store_true", help="run Python code that comes with the model")
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of streaming")
+
+
+def run(args: argparse.Namespace) -> int:
+    *sources, question = args.prompt
+    if Path(question).is_file():
+        raise UserError(
+            f'the question is missing: the last argument, {question}, is a file; add a "question" after it'
+        )
+    if not question.strip():
+        raise UserError('the question is empty; give one, as in "What is the expression?"')
+    if args.max_new_tokens < 1:
+        raise UserError(f"--max-new-tokens {args.max_new_tokens}: give 1 or more")
+    images = [read_picture(source) for source in sources]
+
+    from transformers import TextStreamer
+    from transformers.utils import logging
+
+    from facemllm.answering import answer, load_model
+
+    logging.disable_progress_bar()
+    model, processor = load_model(args.model, args.device, args.trust_remote_code)
+    streamer = None
+    if not args.json:
+        streamer = TextStreamer(processor.tokenizer, skip_prompt=True, skip_special_tokens=True)
+    start = time.perf_counter()
+    text = answer(model, processor, images, question, args.max_new_tokens, streamer)
+    if args.json:
+        report = {
+            "model": args.model,
+            "images": sources,
+            "question": question,
+            "answer": text,
+            "seconds": round(time.perf_counter() - start, 3),
+        }
+        print(json.dumps(report, ensure_ascii=False))
+    return 0
+
+
+def read_picture(source: str) -> Any:
+    """The picture at a path or URL, upright and in RGB. Raises ``UserError`` when there is none."""
+    from modeling_facemllm.image_loading_facemllm import load_image
+
+    if not source.startswith(("http://", "https://")) and not Path(source).is_file():
+        raise UserError(f"{source}: no such picture; give an image file or a URL, and the question last, in quotes")
+    try:
+        return load_image(source)
+    except ValueError as error:
+        raise UserError(str(error)) from error

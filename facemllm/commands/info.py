@@ -1,0 +1,166 @@
+"""``facemllm info``: versions, devices, and what a model folder contains, read without loading the weights."""
+
+import argparse
+import importlib.metadata
+import json
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+from facemllm.cli import UserError
+
+HELP = "Show the versions and devices that everything runs on and, for a model folder, what is in it."
+EXAMPLE = "facemllm info quickstart/model --json"
+
+PACKAGES = (
+    "facemllm",
+    "torch",
+    "transformers",
+    "trl",
+    "datasets",
+    "peft",
+    "accelerate",
+    "huggingface_hub",
+    "safetensors",
+    "pillow",
+    "onnx",
+    "onnxruntime",
+)
+# How model families call the three parts of a vision-language model; the rest is the language model.
+_PARTS = {
+    "vision_tower": ("vision_tower", "vision_model", "visual"),
+    "projector": ("projector", "multi_modal_projector", "connector"),
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="MODEL", nargs="?", help="a model folder")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def run(args: argparse.Namespace) -> int:
+    report = {"versions": versions(), "devices": devices()}
+    if args.model is not None:
+        report["model"] = describe_model(args.model)
+    if args.json:
+        print(json.dumps(report, indent=2))
+        return 0
+    for title, facts in report.items():
+        print(title)
+        for name, value in facts.items():
+            print(f"  {name.replace('_', ' '):<22} {_text(value)}")
+    return 0
+
+
+def versions() -> dict[str, str | None]:
+    """Version of Python and of each package that matters here; None for one that is not installed."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = None
+    return found
+
+
+def devices() -> dict[str, Any]:
+    """The processor cores this process may use and each accelerator with its memory in GiB."""
+    import torch
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    accelerators = []
+    for index in range(torch.cuda.device_count()):
+        properties = torch.cuda.get_device_properties(index)
+        accelerators.append(f"cuda:{index} {properties.name}, {properties.total_memory / 2**30:.0f} GiB")
+    if torch.backends.mps.is_available():
+        accelerators.append("mps")
+    return {"cpu_cores": cores, "accelerators": accelerators}
+
+
+def describe_model(folder: str) -> dict[str, Any]:
+    """Architecture, towers, sizes and licence of a model folder.
+
+    Raises:
+        UserError: when the folder is missing or holds no model that transformers can describe.
+    """
+    from transformers import AutoConfig
+
+    import modeling_facemllm  # registers its classes with the auto classes  # noqa: F401
+
+    path = Path(folder).expanduser()
+    if not (path / "config.json").is_file():
+        raise UserError(f"{folder}: no model folder (it has no config.json); give the folder that training left")
+    try:
+        config = AutoConfig.from_pretrained(path, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{folder}: config.json cannot be read ({str(error).splitlines()[0]})") from error
+    vision = getattr(config, "vision_config", None)
+    parameters, dtypes = count_parameters(path)
+    return {
+        "architecture": (config.architectures or [type(config).__name__])[0],
+        "model_type": config.model_type,
+        "vision_tower": getattr(vision, "model_type", None),
+        "language_model": getattr(getattr(config, "text_config", None), "model_type", None),
+        "parameters": parameters,
+        "dtype": dtypes,
+        "image_size": getattr(config, "image_size", None) or getattr(vision, "image_size", None),
+        "tokens_per_image": getattr(config, "num_image_tokens", None),
+        "licence": licence(path),
+    }
+
+
+def count_parameters(folder: Path) -> tuple[dict[str, int], list[str]]:
+    """Parameters of each part and the dtypes they are stored in, from the headers of the safetensors files.
+
+    Raises:
+        UserError: when the folder has no safetensors weights.
+    """
+    from safetensors import safe_open
+
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        raise UserError(f"{folder}: it holds no *.safetensors weights")
+    counts = {"vision_tower": 0, "projector": 0, "language_model": 0}
+    dtypes = set()
+    for file in files:
+        with safe_open(file, framework="pt") as weights:
+            for name in weights.keys():  # noqa: SIM118  (not a dict)
+                tensor = weights.get_slice(name)
+                size = 1
+                for side in tensor.get_shape():
+                    size *= side
+                counts[_part_of(name)] += size
+                dtypes.add(tensor.get_dtype())
+    return {**counts, "total": sum(counts.values())}, sorted(dtypes)
+
+
+def _part_of(name: str) -> str:
+    words = name.split(".")
+    for part, names in _PARTS.items():
+        if any(word in names for word in words[:3]):
+            return part
+    return "language_model"
+
+
+def licence(folder: Path) -> str | None:
+    """The licence that the model card states, or None."""
+    from huggingface_hub import ModelCard
+
+    card = folder / "README.md"
+    if not card.is_file():
+        return None
+    try:
+        return ModelCard.load(card).data.license
+    except ValueError:
+        return None
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name.replace('_', ' ')} {_text(part)}" for name, part in value.items())
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return "unknown" if value is None else str(value)
