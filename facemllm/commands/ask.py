@@ -11,8 +11,8 @@ from facemllm.cli import UserError
 HELP = (
     "Ask a vision-language model about pictures and print its answer as it is generated (greedy).\n\n"
     "MODEL is a folder or a Hub id of any image-text-to-text model. Face-MLLM models run on the code of this\n"
-    "package; a model that brings its own code needs --trust-remote-code. Before answers about race or emotion are used on\n"
-    "people, read the legal notice in the model card."
+    "package; a model that brings its own code needs --trust-remote-code. Before answers about race or emotion are\n"
+    "used on people, read the legal notice in the model card."
 )
 EXAMPLE = 'facemllm ask quickstart/model face.png "What is the expression?"'
 
