@@ -8,6 +8,7 @@ conversation are made, one per training stage: ``captions``, ``vqa`` (yes or no,
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from datasets_scripts.captions import caption_turns
@@ -47,6 +48,15 @@ class Task:
     bins: Mapping[str, tuple[float, float]] | None = None
     ordered: bool = False
     on_request: bool = False
+
+    @cached_property
+    def all_claims(self) -> tuple[Claim, ...]:
+        """Everything a yes-or-no question may assert: the ranges, and each value in each of its wordings."""
+        single = []
+        for claimed, wordings in self.claims.items():
+            others = tuple(value for value in self.answers if value != claimed)
+            single += [Claim(words, (claimed,), others) for words in wordings]
+        return (*self.ranges, *single)
 
 
 AGE_GROUPS = ("0-2", "3-9", "10-19", "20-29", "30-39", "40-49", "50-59", "60-69", "more than 70")
@@ -279,15 +289,13 @@ def _either_or(task: Task, value: str, rng: random.Random) -> tuple[str, str]:
 
 def _checks(task: Task, value: str, rng: random.Random, count: int) -> list[tuple[str, str]]:
     """Yes-or-no questions, both in equal shares; the words of a no do not tell the right value."""
-    claims = list(task.ranges)
-    for claimed, wordings in task.claims.items():
-        others = tuple(other for other in task.answers if other != claimed)
-        claims += [Claim(words, (claimed,), others) for words in wordings]
+    claims = list(task.all_claims)
     pairs = []
     for _ in range(count):
         yes = rng.random() < 0.5
-        claim = rng.choice([claim for claim in claims if value in (claim.true_for if yes else claim.false_for)])
-        claims.remove(claim)
+        sound = [claim for claim in claims if value in (claim.true_for if yes else claim.false_for)]
+        claim = rng.choice(sound)
+        claims = [other for other in claims if other is not claim]
         answers = ("Yes.", f"Yes. {task.statement.format(claim=claim.text)}") if yes else ("No.",)
         pairs.append((rng.choice(task.checks).format(claim=claim.text), rng.choice(answers)))
     return pairs

@@ -1,7 +1,7 @@
 """FairFace (Kärkkäinen and Joo, WACV 2021, CC BY 4.0) in the layout it is distributed in.
 
-A folder with ``fairface_label_train.csv`` and ``fairface_label_val.csv`` (``file,age,gender,race,service_test``) and the
-pictures ``train/N.jpg`` and ``val/N.jpg`` that the column ``file`` names.
+A folder with ``fairface_label_train.csv`` and ``fairface_label_val.csv`` (``file,age,gender,race,service_test``) and
+the pictures ``train/N.jpg`` and ``val/N.jpg`` that the column ``file`` names.
 https://github.com/joojs/fairface
 """
 

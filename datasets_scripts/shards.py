@@ -1,0 +1,243 @@
+"""Records to Parquet shards: one file at a time, in row groups, in one process or several.
+
+A shard is written under a temporary name and renamed when it is whole, so a kill or a full disk leaves no half shard.
+What was counted while it was written (rows, skipped rows and why, which labels occur) stands in the file's own
+metadata: a later run, which skips the shard, reads it there.
+"""
+
+import itertools
+import json
+import multiprocessing
+import os
+import queue
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from datasets import Features
+
+from datasets_scripts.schema import CorpusError, Skipped, validate_record
+
+METADATA_KEY = b"facemllm_corpus"
+ROW_GROUP_ROWS = 128  # what a streaming reader holds at once
+ROW_GROUP_BYTES = 32 * 2**20  # of encoded pictures
+
+
+class SizedSource(Protocol):
+    """A source whose rows can be read from anywhere: what several processes need. It must be picklable."""
+
+    def __len__(self) -> int:
+        """The number of rows, those that will be skipped included."""
+
+    def records(self, start: int, stop: int) -> Iterator[dict[str, Any] | Skipped]:
+        """One record, or the reason for none, for each of the rows ``start`` to ``stop``."""
+
+    def describe(self) -> dict[str, Any]:
+        """What the records depend on, in JSON's types."""
+
+
+@dataclass(frozen=True)
+class ShardSettings:
+    """What all shards of a build share; ``fingerprint`` names the build in every shard."""
+
+    fingerprint: str
+    features: Features
+    include_images: bool
+    shard_rows: int
+
+
+@dataclass
+class ShardCount:
+    """What was counted in one shard or in several."""
+
+    rows: int = 0
+    bytes: int = 0
+    skipped: Counter = field(default_factory=Counter)
+    labels: set[str] = field(default_factory=set)
+
+    def __add__(self, other: "ShardCount") -> "ShardCount":
+        return ShardCount(
+            self.rows + other.rows, self.bytes + other.bytes, self.skipped + other.skipped, self.labels | other.labels
+        )
+
+
+@dataclass(frozen=True)
+class Run:
+    """Neighbouring shards, ``first`` to ``last``, that one process makes in one pass over its part of the source."""
+
+    source: SizedSource
+    stem: str  # path of the shards without number and suffix
+    first: int
+    last: int
+
+
+def shard_path(stem: str | Path, index: int) -> Path:
+    """Where shard ``index`` is kept until the number of shards is known and it gets its last name."""
+    return Path(f"{stem}-{index:05d}.parquet")
+
+
+def read_count(path: str | Path, fingerprint: str) -> ShardCount | None:
+    """What was counted in the shard at ``path``; None unless it is a whole shard of the build ``fingerprint``."""
+    import pyarrow
+    from pyarrow import parquet
+
+    try:
+        kept = json.loads(parquet.read_metadata(path).metadata.get(METADATA_KEY, b"{}"))
+    except (OSError, pyarrow.ArrowInvalid):
+        return None
+    if kept.get("fingerprint") != fingerprint:
+        return None
+    return ShardCount(kept["rows"], kept["bytes"], Counter(kept["skipped"]), set(kept["labels"]))
+
+
+def write_shard(
+    path: Path, items: Iterable[dict[str, Any] | Skipped], settings: ShardSettings, on_rows: Callable[[int], None]
+) -> ShardCount:
+    """Write one shard and return what was counted; ``on_rows`` hears of every row, also of skipped ones.
+
+    Raises ``CorpusError`` for a record that is not sound, and ``OSError`` (a full disk, say) with nothing left behind.
+    """
+    from pyarrow import parquet
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    schema = settings.features.arrow_schema
+    count = ShardCount()
+    try:
+        with parquet.ParquetWriter(
+            temporary, schema, use_content_defined_chunking=True, write_page_index=True
+        ) as writer:
+            for group, heard in _row_groups(items, settings, count):
+                if group:
+                    _write_row_group(writer, group, schema, count)
+                on_rows(heard)
+            kept = {**vars(count), "labels": sorted(count.labels), "fingerprint": settings.fingerprint}
+            writer.add_key_value_metadata({METADATA_KEY: json.dumps(kept, sort_keys=True)})
+        with open(temporary, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return count
+
+
+def write_run(run: Run, settings: ShardSettings, on_rows: Callable[[int], None]) -> None:
+    """Write the shards of one run; each holds what is left of ``settings.shard_rows`` rows of the source."""
+    start, stop = run.first * settings.shard_rows, min((run.last + 1) * settings.shard_rows, len(run.source))
+    items = run.source.records(start, stop)
+    for index in range(run.first, run.last + 1):
+        path = shard_path(run.stem, index)
+        wanted = min(settings.shard_rows, len(run.source) - index * settings.shard_rows)
+        count = write_shard(path, itertools.islice(items, wanted), settings, on_rows)
+        if count.rows + count.skipped.total() < wanted:
+            path.unlink()
+            raise CorpusError(f"{run.stem}: the source ended before its row {len(run.source)}; its __len__ is wrong")
+
+
+def write_runs(runs: Sequence[Run], settings: ShardSettings, num_proc: int, on_rows: Callable[[int], None]) -> None:
+    """Write runs of shards in ``num_proc`` processes, which end when this one does.
+
+    Raises whatever a process raised, and ``CorpusError`` when one died (killed for its memory, most often).
+    """
+    if num_proc == 1 or len(runs) < 2:
+        for run in runs:
+            write_run(run, settings, on_rows)
+        return
+    context = multiprocessing.get_context("spawn")
+    heard, stopped = context.Queue(), context.Event()
+    workers = ProcessPoolExecutor(min(num_proc, len(runs)), context, _start_worker, (heard, stopped))
+    try:
+        with workers:
+            try:
+                pending = {workers.submit(_work, run, settings) for run in runs}
+                while pending:
+                    done, pending = wait(pending, timeout=0.2, return_when=FIRST_EXCEPTION)
+                    _pass_on(heard, on_rows)
+                    for future in done:
+                        future.result()
+            except BaseException:
+                stopped.set()
+                workers.shutdown(wait=False, cancel_futures=True)
+                raise
+        _pass_on(heard, on_rows)
+    except BrokenProcessPool as error:
+        way_out = "for want of memory, most likely; run the same command again with a smaller num_proc to go on"
+        raise CorpusError(f"a worker process died: {way_out}") from error
+
+
+def _row_groups(
+    items: Iterable[dict[str, Any] | Skipped], settings: ShardSettings, count: ShardCount
+) -> Iterator[tuple[list[dict[str, Any]], int]]:
+    """Encoded rows, a row group at a time, and how many items of the source they took."""
+    group, heard, size = [], 0, 0
+    for item in items:
+        heard += 1
+        if isinstance(item, Skipped):
+            count.skipped[item.reason] += 1
+        else:
+            record = _without_image(item) if not settings.include_images else item
+            validate_record(record)
+            count.labels.update(name for name, value in record["labels"].items() if value is not None)
+            image = record["image"]
+            if image is not None:  # all else is plain already: Features.encode_example would walk it for nothing
+                image = settings.features["image"].encode_example(image)
+                size += len(image["bytes"])
+            group.append({**record, "image": image})
+        if len(group) == ROW_GROUP_ROWS or size >= ROW_GROUP_BYTES or heard == 10 * ROW_GROUP_ROWS:
+            yield group, heard
+            group, heard, size = [], 0, 0
+    if heard:
+        yield group, heard
+
+
+def _without_image(record: dict[str, Any]) -> dict[str, Any]:
+    if record["image"] is not None and record["url"] is None:
+        raise CorpusError(
+            f"record {record['id']}: without its image it needs a url that says which picture it is about"
+        )
+    return {**record, "image": None}
+
+
+def _write_row_group(writer: Any, group: list[dict[str, Any]], schema: Any, count: ShardCount) -> None:
+    import pyarrow
+
+    table = pyarrow.Table.from_pylist(group, schema=schema)
+    writer.write_table(table, row_group_size=len(group))
+    count.rows += len(group)
+    count.bytes += table.nbytes
+
+
+def _pass_on(heard: Any, on_rows: Callable[[int], None]) -> None:
+    while True:
+        try:
+            on_rows(heard.get_nowait())
+        except queue.Empty:
+            return
+
+
+_worker: dict[str, Any] = {}
+
+
+def _start_worker(heard: Any, stopped: Any) -> None:
+    _worker.update(heard=heard, stopped=stopped)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A parent killed outright cannot tell its workers, which would wait for work for ever."""
+    multiprocessing.parent_process().join()
+    os._exit(1)
+
+
+def _work(run: Run, settings: ShardSettings) -> None:
+    def on_rows(rows: int) -> None:
+        _worker["heard"].put(rows)
+        if _worker["stopped"].is_set():
+            raise CorpusError("stopped: another worker failed")
+
+    write_run(run, settings, on_rows)
