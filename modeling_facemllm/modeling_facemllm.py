@@ -14,7 +14,7 @@ from transformers.utils import can_return_tuple
 
 from .composition_facemllm import load_language_model, load_vision_tower
 from .configuration_facemllm import FaceMLLMConfig, FaceMLLMVisionConfig
-from .processing_facemllm import IMAGE_TOKEN, prepare_tokenizer
+from .prompt_facemllm import IMAGE_TOKEN, prepare_tokenizer
 from .vision_facemllm import FaceMLLMVisionModel
 
 try:

@@ -8,49 +8,13 @@ from typing import Any
 from transformers import AutoImageProcessor, AutoTokenizer, PreTrainedTokenizerBase
 from transformers.configuration_utils import PretrainedConfig
 from transformers.processing_utils import MultiModalData
-from transformers.tokenization_utils_base import AddedToken
 
 from .configuration_facemllm import FaceMLLMConfig, FaceMLLMVisionConfig
 from .image_loading_facemllm import load_images
 from .processing_compat_facemllm import ProcessorBase, default_image_processor, make_tokenizer_portable
+from .prompt_facemllm import CHAT_TEMPLATE, IMAGE_TOKEN, prepare_tokenizer
 
-IMAGE_TOKEN = "<image>"
-PAD_TOKEN = "<|pad|>"
-TURN_START, TURN_END = "<|im_start|>", "<|im_end|>"
 IMAGE_SOURCES = ("image", "url", "path", "base64")
-
-# ChatML. The end of a turn stands inside the generation mark: the model has to learn to stop.
-CHAT_TEMPLATE = """\
-{%- macro render(content) -%}
-    {%- if content is string -%}
-        {{- content -}}
-    {%- else -%}
-        {%- for part in content -%}
-            {%- if part['type'] == 'image' -%}
-                {{- '<image>\\n' -}}
-            {%- elif part['type'] == 'text' -%}
-                {{- part['text'] -}}
-            {%- else -%}
-                {{- raise_exception('content of type ' + part['type'] + ' is unknown: use image or text') -}}
-            {%- endif -%}
-        {%- endfor -%}
-    {%- endif -%}
-{%- endmacro -%}
-{%- for message in messages -%}
-    {{- '<|im_start|>' + message['role'] + '\\n' -}}
-    {%- if message['role'] == 'assistant' -%}
-        {%- generation -%}
-            {{- render(message['content']) + '<|im_end|>' -}}
-        {%- endgeneration -%}
-    {%- else -%}
-        {{- render(message['content']) + '<|im_end|>' -}}
-    {%- endif -%}
-    {{- '\\n' -}}
-{%- endfor -%}
-{%- if add_generation_prompt -%}
-    {{- '<|im_start|>assistant\\n' -}}
-{%- endif -%}
-"""
 
 
 class FaceMLLMProcessor(ProcessorBase):
@@ -292,26 +256,6 @@ def _resized(image_processor, side: int):
     return type(image_processor).from_dict(settings)
 
 
-def prepare_tokenizer(tokenizer: PreTrainedTokenizerBase, chat_template: str = CHAT_TEMPLATE) -> None:
-    """Give a language model's tokenizer, in place, the tokens and the template that a face MLLM's prompts need.
-
-    It gains `<image>`, `<|im_start|>` and `<|im_end|>` where it lacks them, ends a turn with `<|im_end|>` and pads
-    on the left. Without a pad token it pads with what was its end of sequence, or with a new `<|pad|>` where there is
-    none or that is `<|im_end|>` itself: padding and the end of a turn stay apart.
-    """
-    known = tokenizer.get_vocab()
-    missing = [token for token in (IMAGE_TOKEN, TURN_START, TURN_END) if token not in known]
-    if tokenizer.pad_token is None:
-        ends_turns = tokenizer.eos_token in (None, TURN_END)
-        tokenizer.pad_token = PAD_TOKEN if ends_turns else tokenizer.eos_token
-        missing += [PAD_TOKEN] if ends_turns and PAD_TOKEN not in known else []
-    tokenizer.add_tokens([AddedToken(token, special=True, normalized=False) for token in missing], special_tokens=True)
-    tokenizer.eos_token = TURN_END
-    tokenizer.padding_side = "left"
-    tokenizer.init_kwargs["padding_side"] = "left"  # otherwise lost on saving
-    tokenizer.chat_template = chat_template
-
-
 def _plain_message(message) -> dict:
     """Content as a list of parts without empty keys, every image under `image`."""
     message = dict(message) if isinstance(message, dict) else {"role": message.role, "content": message.content}
@@ -363,4 +307,4 @@ def _fill_images(conversations: list[list[dict]], images) -> None:
             part["image"] = image
 
 
-__all__ = ["FaceMLLMProcessor", "prepare_tokenizer"]
+__all__ = ["FaceMLLMProcessor"]
