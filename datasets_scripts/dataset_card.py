@@ -11,8 +11,8 @@ REASONS_SHOWN = 20
 
 PEOPLE = """\
 The pictures show real people. A face is biometric data: whoever holds this corpus answers for having a right to hold
-it, for who may see it, and for deleting a picture when the person asks. Do not use it to identify anyone. Labels such as
-age and gender are what annotators saw in a picture, not what the people say of themselves."""
+it, for who may see it, and for deleting a picture when the person asks. Do not use it to identify anyone. Labels such
+as age and gender are what annotators saw in a picture, not what the people say of themselves."""
 
 DRAWN = "The faces are drawn by a program. They show nobody, and the corpus holds no personal data."
 
