@@ -15,6 +15,7 @@ COMMANDS = {
     "towers": "train the tiny vision tower and the tiny language model that the quickstart starts from",
     "data": "build a corpus as Parquet shards with a dataset card",
     "train": "run one training stage from a recipe",
+    "evaluate": "compare a model's answers with the labels of a corpus, per task and group",
     "ask": "ask a model a question about a picture",
     "info": "show versions, devices and what a model folder contains",
 }

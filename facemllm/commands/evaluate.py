@@ -1,0 +1,90 @@
+"""``facemllm evaluate``: a model's accuracy on the labels of a corpus, beside the majority baseline, per group."""
+
+import argparse
+import json
+from pathlib import Path
+
+from facemllm.cli import UserError
+
+HELP = (
+    "Ask a model the canonical question of each task about every face of a corpus, and compare its answers with the\n"
+    "labels. CORPUS is a folder or Hub id that load_dataset reads. The majority baseline is taken from the training\n"
+    "split. Prints accuracy with a 95 % interval and n, for all faces and per group. race is evaluated only when\n"
+    "named: it is a label for auditing data."
+)
+EXAMPLE = "facemllm evaluate runs/fairface/stage3_face_tasks corpora/fairface --tasks gender age"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="MODEL", help="a model folder or a Hub id")
+    parser.add_argument("corpus", metavar="CORPUS", help="a corpus folder or a Hub id")
+    parser.add_argument("--config", default="face_tasks", help="configuration of the corpus (default: face_tasks)")
+    parser.add_argument("--split", default="validation", help="faces to ask about (default: validation)")
+    parser.add_argument("--baseline-split", default="train", help="faces the majority is taken from (default: train)")
+    parser.add_argument("--tasks", nargs="+", metavar="TASK", help="gender, age, race (default: those with labels)")
+    parser.add_argument("--limit", type=int, metavar="N", help="only the first N faces")
+    parser.add_argument("--batch-size", type=int, default=128, metavar="N", help="faces per batch (default: 128)")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
+    parser.add_argument("--trust-remote-code", action="store_true", help="run Python code that comes with the model")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="also write the whole report to FILE, as JSON")
+    parser.add_argument("--json", action="store_true", help="print the whole report as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    for name in ("limit", "batch_size"):
+        value = getattr(args, name)
+        if value is not None and value < 1:
+            raise UserError(f"--{name.replace('_', '-')} {value}: give 1 or more")
+    from transformers.utils import logging
+
+    from facemllm.answering import load_model
+    from facemllm.corpus_evaluation import answer_corpus, majority_answers, score, tasks_of
+
+    rows = _load(args.corpus, args.config, args.split)
+    rows = rows.select(range(min(args.limit or len(rows), len(rows))))
+    known = _load(args.corpus, args.config, args.baseline_split)["labels"][:]
+    majority = majority_answers(known, args.tasks or tasks_of(known))
+
+    logging.disable_progress_bar()
+    model, processor = load_model(args.model, args.device, args.trust_remote_code)
+    predictions = list(answer_corpus(model, processor, rows, list(majority), args.batch_size))
+    report = {
+        "model": args.model,
+        "corpus": args.corpus,
+        "config": args.config,
+        "split": args.split,
+        "faces": len(rows),
+        "tasks": score(predictions, majority),
+    }
+    if args.out is not None:
+        from recipes.run_folder import write_json
+
+        write_json(args.out, report)
+    print(json.dumps(report, indent=2) if args.json else _table(report))
+    return 0
+
+
+def _load(corpus: str, config: str, split: str):
+    from datasets import load_dataset
+
+    try:
+        return load_dataset(corpus, config, split=split)
+    except (ValueError, FileNotFoundError) as error:
+        raise UserError(f"{corpus}, config {config}, split {split}: {str(error).splitlines()[0]}") from error
+
+
+def _table(report: dict) -> str:
+    lines = [f"{'':<28}{'accuracy':>9}  {'95 % interval':<15}{'majority':>9}{'n':>7}"]
+    for task, figures in report["tasks"].items():
+        lines.append(_line(task, figures))
+        for group, values in figures["groups"].items():
+            lines += [_line(f"  {group}: {value}", entry) for value, entry in values.items()]
+    return "\n".join(lines)
+
+
+def _line(name: str, figures: dict) -> str:
+    low, high = figures["interval"]
+    return (
+        f"{name:<28}{figures['accuracy']:>9.3f}  {f'{low:.3f} to {high:.3f}':<15}{figures['majority']:>9.3f}"
+        f"{figures['n']:>7}"
+    )

@@ -1,0 +1,125 @@
+"""Accuracy of a model's generated answers on a labelled corpus, task by task and group by group.
+
+The questions are the canonical ones of ``datasets_scripts.questions``, options stated. An answer counts only if the
+normalised generated text equals the expected option. Expected answers come from the labels, never from the prose.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from datasets_scripts.questions import TASKS, canonical_question, expected_answer
+from datasets_scripts.schema import CorpusError
+from facemllm.evaluation import interval
+
+GROUP_LABELS = ("age_group", "gender", "race")
+FACES_AT_ONCE = 512
+
+
+def tasks_of(labels: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The tasks whose labels a corpus holds, less those on request (race): they are named by who wants them."""
+    return [
+        name
+        for name, task in TASKS.items()
+        if not task.on_request and any(expected_answer(name, face) is not None for face in labels)
+    ]
+
+
+def majority_answers(labels: Sequence[Mapping[str, Any]], tasks: Sequence[str]) -> dict[str, str]:
+    """The most frequent expected answer of each task: what a model that does not look would best say.
+
+    Raises:
+        CorpusError: when a task has no label at all here.
+    """
+    majority = {}
+    for task in tasks:
+        counts = Counter(answer for face in labels if (answer := expected_answer(task, face)) is not None)
+        if not counts:
+            raise CorpusError(f"task {task!r}: the corpus has no label for it; it has {', '.join(tasks_of(labels))}")
+        majority[task] = min(counts, key=lambda answer, counts=counts: (-counts[answer], answer))
+    return majority
+
+
+def answer_corpus(
+    model: Any, processor: Any, rows: Any, tasks: Sequence[str], batch_size: int = 128
+) -> Iterator[dict[str, Any]]:
+    """Ask every task's question about every face that has its label.
+
+    Args:
+        rows: a ``datasets.Dataset`` of records; pictures are decoded ``FACES_AT_ONCE`` at a time.
+
+    Yields:
+        One dict per question: ``id``, ``task``, ``expected``, ``answer`` (normalised) and the face's ``groups``.
+    """
+    import torch
+    from tqdm import tqdm
+
+    from facemllm.answering import answer_each, normalize
+
+    with tqdm(total=len(rows), desc="asking", unit="face") as bar:
+        for start in range(0, len(rows), FACES_AT_ONCE):
+            part = rows[start : start + FACES_AT_ONCE]
+            pictures = [picture.convert("RGB") for picture in part["image"]]
+            pixel_values = torch.as_tensor(
+                processor.image_processor(images=pictures, return_tensors="pt")["pixel_values"]
+            )
+            for task in tasks:
+                expected = [expected_answer(task, labels) for labels in part["labels"]]
+                known = [index for index, answer in enumerate(expected) if answer is not None]
+                if not known:
+                    continue
+                question, _ = canonical_question(task)
+                given = answer_each(model, processor, pixel_values[known], question, batch_size=batch_size)
+                for index, answer in zip(known, given, strict=True):
+                    labels = part["labels"][index]
+                    yield {
+                        "id": part["id"][index],
+                        "task": task,
+                        "expected": normalize(expected[index]),
+                        "answer": normalize(answer),
+                        "groups": {name: labels[name] for name in GROUP_LABELS if labels[name] is not None},
+                    }
+            bar.update(len(pictures))
+
+
+def score(predictions: Sequence[Mapping[str, Any]], majority: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """Accuracy of each task with its 95 % Wilson interval and n, beside the majority baseline and per group.
+
+    Returns:
+        For each task ``accuracy``, ``interval``, ``n``, ``majority``, ``unparsed`` (the share of answers that are no
+        option at all), ``confusion`` and ``groups``: the same figures for every value of every group label known.
+    """
+    from facemllm.answering import normalize
+
+    report = {}
+    for task, answer in majority.items():
+        asked = [entry for entry in predictions if entry["task"] == task]
+        options = {normalize(option) for option in canonical_question(task)[1]}
+        groups = sorted({pair for entry in asked for pair in entry["groups"].items()})
+        confusion: dict[str, Counter] = {}
+        for entry in asked:
+            confusion.setdefault(entry["expected"], Counter())[entry["answer"]] += 1
+        report[task] = _figures(asked, normalize(answer)) | {
+            "unparsed": round(sum(entry["answer"] not in options for entry in asked) / max(1, len(asked)), 4),
+            "confusion": {expected: dict(counts.most_common()) for expected, counts in sorted(confusion.items())},
+            "groups": {
+                name: {
+                    value: _figures([e for e in asked if e["groups"].get(name) == value], normalize(answer))
+                    for group, value in groups
+                    if group == name
+                }
+                for name in dict.fromkeys(group for group, _ in groups)
+            },
+        }
+    return report
+
+
+def _figures(asked: Sequence[Mapping[str, Any]], majority: str) -> dict[str, Any]:
+    right = sum(entry["answer"] == entry["expected"] for entry in asked)
+    low, high = interval(right, len(asked))
+    return {
+        "accuracy": round(right / max(1, len(asked)), 4),
+        "interval": [round(low, 4), round(high, 4)],
+        "n": len(asked),
+        "majority": round(sum(entry["expected"] == majority for entry in asked) / max(1, len(asked)), 4),
+    }

@@ -1,0 +1,91 @@
+"""``facemllm evaluate``: what it counts, and that it runs on a corpus and a model that are folders."""
+
+import json
+
+import pytest
+
+from facemllm.cli import main
+from facemllm.corpus_evaluation import majority_answers, score, tasks_of
+
+AGES = ("20-29", "30-39", "more than 70")
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    """Drawn faces with made-up labels, as `facemllm data` would leave a labelled corpus."""
+    from datasets_scripts.publish import write_corpus
+    from datasets_scripts.schema import assistant_turn, make_record, user_turn
+    from datasets_scripts.synthetic_faces import draw_face, sample_labels
+
+    def records(split, count):
+        for index in range(count):
+            yield make_record(
+                id=f"{split}/{index}",
+                image=draw_face(sample_labels(index, 0, "test"), index, 0, "test"),
+                messages=[user_turn("How old?", image=True), assistant_turn(AGES[index % 3])],
+                task="age",
+                labels={"age_group": AGES[index % 3], "gender": "female" if index % 4 else None},
+                split=split,
+                source="test",
+                license="cc0-1.0",
+            )
+
+    out = tmp_path_factory.mktemp("labelled") / "corpus"
+    splits = {"train": lambda: records("train", 9), "validation": lambda: records("validation", 6)}
+    write_corpus(
+        {"face_tasks": splits},
+        out,
+        name="labelled",
+        license="cc0-1.0",
+        description="Test.",
+        people=False,
+        progress=False,
+    )
+    return out
+
+
+def prediction(expected, answer, group="female"):
+    return {"task": "gender", "expected": expected, "answer": answer, "groups": {"gender": group}}
+
+
+def test_accuracy_counts_only_the_option_itself():
+    answers = [prediction("female", "female"), prediction("female", "she is female"), prediction("male", "female")]
+    figures = score(answers, {"gender": "female"})["gender"]
+    assert figures["accuracy"] == round(1 / 3, 4) and figures["n"] == 3
+    assert figures["majority"] == round(2 / 3, 4)
+    assert figures["unparsed"] == round(1 / 3, 4)
+
+
+def test_groups_have_their_own_counts_and_intervals():
+    answers = [prediction("female", "female")] * 8 + [prediction("male", "female", group="male")] * 2
+    groups = score(answers, {"gender": "female"})["gender"]["groups"]["gender"]
+    assert (groups["female"]["accuracy"], groups["female"]["n"]) == (1.0, 8)
+    assert (groups["male"]["accuracy"], groups["male"]["n"]) == (0.0, 2)
+    assert groups["male"]["interval"][1] > 0.5  # two faces say little
+
+
+def test_race_is_evaluated_only_when_named():
+    labels = [{"age_group": "20-29", "gender": "male", "race": "Black"}]
+    assert tasks_of(labels) == ["gender", "age"]
+    assert majority_answers(labels, ["race"]) == {"race": "Black"}
+
+
+def test_a_corpus_is_evaluated_from_its_folder(corpus, tiny_model, tmp_path, capsys):
+    out = tmp_path / "report.json"
+    assert main(["evaluate", str(tiny_model), str(corpus), "--device", "cpu", "--json", "--out", str(out)]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report == json.loads(out.read_text())
+    assert report["tasks"]["age"]["n"] == 6
+    assert report["tasks"]["gender"]["n"] == 4  # two of the six faces have no gender label
+    assert set(report["tasks"]["age"]["groups"]["age_group"]) == set(AGES)
+
+
+def test_an_unknown_task_is_one_line_and_exit_code_2(corpus, tiny_model, capsys):
+    assert main(["evaluate", str(tiny_model), str(corpus), "--tasks", "hat"]) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "hat" in error and "gender" in error
+
+
+def test_a_missing_corpus_is_one_line_and_exit_code_2(tiny_model, tmp_path, capsys):
+    assert main(["evaluate", str(tiny_model), str(tmp_path / "nowhere")]) == 2
+    assert "nowhere" in capsys.readouterr().err
