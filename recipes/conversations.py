@@ -170,7 +170,7 @@ class ConversationCollator:
     """Rows of ``TOKEN_FEATURES`` with an encoded ``image`` → one right-padded batch for the model.
 
     Returns ``input_ids``, ``attention_mask`` and ``labels`` (int64, ``(batch, tokens)``; labels are -100 off the
-    answers), ``pixel_values`` (float32, ``(pictures, 3, height, width)``), and two counts for the trainer, each int64 of
+    answers), ``pixel_values`` (float32, ``(pictures, 3, height, width)``), and two counts for the trainer, int64 of
     shape ``(batch,)``: ``num_turns`` (answers scored) and ``num_unreadable``.
 
     A picture that cannot be read leaves its row in the batch with no label and a blank picture: nothing is learned

@@ -1,11 +1,15 @@
 """``trl.SFTTrainer`` for conversations tokenised already: it counts questions and marks complete checkpoints."""
 
+import functools
+import types
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import TrainerCallback
+from accelerate.utils import is_peft_model
+from transformers import PreTrainedModel, TrainerCallback
 from trl import SFTTrainer
+from trl.trainer.utils import FusedCausalLMOutput
 
 from recipes.run_folder import COMPLETE
 
@@ -18,6 +22,7 @@ class FaceSFTTrainer(SFTTrainer):
 
     def __init__(self, *args: Any, log_folder: Path | None = None, **kwargs: Any):
         super().__init__(*args, **kwargs)
+        score_labelled_positions(self.model.get_base_model() if is_peft_model(self.model) else self.model)
         self._counts = torch.zeros(3, dtype=torch.int64, device=self.args.device)
         self.add_callback(MarkComplete(self.accelerator))
         if log_folder is not None:
@@ -34,8 +39,48 @@ class FaceSFTTrainer(SFTTrainer):
         return super().compute_loss(model, inputs, *args, **kwargs)
 
     def totals(self) -> tuple[int, int, int]:
-        """Conversations, questions and unreadable pictures since this process group began to train, over all of it."""
+        """Conversations, questions and unreadable pictures of this training session, over all processes."""
         return tuple(self.accelerator.reduce(self._counts, reduction="sum").tolist())
+
+
+def score_labelled_positions(model: PreTrainedModel) -> None:
+    """On a CPU, let TRL's fused head project only the positions that have a label.
+
+    TRL does so where it has Triton and otherwise scores every position, image tokens included: 29 % of a training step
+    of the quickstart's model. Same loss, token accuracy and entropy.
+    """
+    fused_forward = model.forward
+    text_config = model.config.get_text_config()
+    rescaling = ("final_logit_softcapping", "logit_scale", "output_multiplier", "lm_head_multiplier", "logits_scaling")
+    plain_head = all(getattr(text_config, name, None) in (None, 1.0) for name in rescaling)
+    plain_head = plain_head and not getattr(text_config, "output_router_logits", False)
+
+    @functools.wraps(type(model).forward)
+    def forward(self: Any, *args: Any, fused_lm_head: bool = False, labels: Any = None, **kwargs: Any) -> Any:
+        if not fused_lm_head or not plain_head or labels is None or labels.device.type != "cpu":
+            return fused_forward(*args, fused_lm_head=fused_lm_head, labels=labels, **kwargs)
+        items = kwargs.pop("num_items_in_batch", None)
+        hidden = self.base_model(*args, **{**kwargs, "use_cache": False}).last_hidden_state[:, :-1]
+        targets = labels[:, 1:]
+        mask = targets != -100
+        log_probs = self.get_output_embeddings()(hidden[mask]).float().log_softmax(-1)
+        scored = log_probs.gather(-1, targets[mask][:, None])[:, 0]
+        with torch.no_grad():
+            entropy = -(log_probs.exp() * log_probs).sum(-1)
+            is_top1 = log_probs.argmax(-1) == targets[mask]
+
+        def spread(values: torch.Tensor) -> torch.Tensor:
+            return values.new_zeros(mask.shape).masked_scatter(mask, values)
+
+        return FusedCausalLMOutput(
+            loss=-scored.sum() / (mask.sum().clamp(min=1) if items is None else items),
+            log_probs=spread(scored),
+            entropy=spread(entropy),
+            is_top1=spread(is_top1),
+            label_mask=mask,
+        )
+
+    model.forward = types.MethodType(forward, model)
 
 
 class MarkComplete(TrainerCallback):

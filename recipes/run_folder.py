@@ -55,8 +55,8 @@ def read_finished(folder: Path) -> dict | None:
 def claim(folder: Path, recipe: dict, data: list[dict], processes: int) -> None:
     """Let ``folder`` belong to this recipe, or refuse it if it belongs to another one.
 
-    ``data`` holds the facts of the corpora, ``processes`` is the number of training processes. Raises a ``RecipeError``
-    that names what differs: going on from a checkpoint of other settings would give a model that no recipe describes.
+    ``data`` holds the facts of the corpora, ``processes`` is the number of training processes. Raises ``RecipeError``,
+    naming what differs: going on from a checkpoint of other settings would give a model that no recipe describes.
     """
     claimed = {
         "recipe": {key: value for key, value in recipe.items() if key not in _FREE_KEYS},

@@ -1,0 +1,92 @@
+"""Recipes are read strictly: a mistake is one line that names the key, the value and what is allowed."""
+
+import re
+
+import pytest
+
+from recipes.recipe import RecipeError, load_recipe
+from recipes.sft import main
+
+MINIMAL = """
+model: {base: BASE, trainable: [projector]}
+data: [{path: DATA}]
+output_dir: runs/test
+trainer: {learning_rate: 1e-3}
+"""
+
+
+@pytest.fixture
+def recipe_file(tmp_path, pictures, towers):
+    path = tmp_path / "recipe.yaml"
+    path.write_text(MINIMAL.replace("BASE", towers["text"]).replace("DATA", pictures))
+    return path
+
+
+def test_plain_exponents_are_numbers_and_defaults_are_filled_in(recipe_file):
+    recipe = load_recipe(recipe_file)
+    assert recipe.trainer["learning_rate"] == 1e-3
+    assert recipe.trainer["gradient_checkpointing"] is False
+    assert recipe.seed == 0 and recipe.data[0].split == "train"
+
+
+def test_overrides_reach_into_mappings_and_lists(recipe_file):
+    recipe = load_recipe(recipe_file, ["trainer.max_steps=7", "data.0.weight=0.5", "seed=3", "model.lora.r=4"])
+    assert (recipe.trainer["max_steps"], recipe.data[0].weight, recipe.seed, recipe.model.lora.r) == (7, 0.5, 3, 4)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("lerning=1", r"lerning: 1 is set, but there is no such key; allowed: model, data"),
+        ("trainer.lerning_rate=1", r"trainer.lerning_rate: 1 .* did you mean learning_rate"),
+        ("trainer.learning_rate=fast", r"trainer.learning_rate: 'fast' is text, allowed: a number"),
+        ("trainer.max_steps=1.5", r"trainer.max_steps: 1.5 is a number, allowed: a whole number"),
+        ("trainer.max_length=512", r"trainer.max_length: 512 cannot be set here; set max_length at the top"),
+        ("trainer.save_total_limit=1", r"save_total_limit: 1 .* allowed: 2 or more, or null"),
+        ("seed=true", r"seed: True is true/false, allowed: a whole number"),
+        ("output_dir=null", r"output_dir: None is nothing \(null\), allowed: text"),
+        ("model.trainable=[head]", r"model.trainable.0: 'head' .* 'vision_tower' or 'projector'"),
+        ("model.trainable=[]", r"model.trainable: nothing is trained; name some of vision_tower"),
+        ("model.vision=google/siglip", r"model: got .* give either base, or both vision and text"),
+        ("model.pixel_shuffle_factor=2", r"model.pixel_shuffle_factor: 2 is set, but model.base already has its own"),
+        ("model.base=/no/such", r"model.base: '/no/such' does not exist; give a folder"),
+        ("data=[]", r"data: \[\] is empty; list at least one corpus"),
+        ("data.0.path=./no", r"data.0.path: './no' does not exist"),
+        ("data.0.weight=0", r"data.0.weight: 0.0 is not above zero"),
+        ("data.4.path=x", r"override data.4.path: '4' is not a position in a list of 1"),
+        ("seed", r"override 'seed' is not of the form key=value"),
+        ("data=[", r"override data, line 1: not valid YAML"),
+    ],
+)
+def test_mistakes_are_told_in_one_line(recipe_file, override, message):
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(recipe_file, [override])
+    assert "\n" not in str(caught.value)
+    assert re.search(message, str(caught.value)), str(caught.value)
+
+
+def test_lora_and_full_training_of_the_language_model_exclude_each_other(recipe_file):
+    with pytest.raises(RecipeError, match="keep one of the two"):
+        load_recipe(recipe_file, ["model.lora={r: 4}", "model.trainable=[language_model]"])
+
+
+def test_weights_are_for_all_corpora_or_for_none(recipe_file, texts, pictures):
+    with pytest.raises(RecipeError, match=r"data\.1\.weight is missing"):
+        load_recipe(recipe_file, [f"data=[{{path: {pictures}, weight: 1}}, {{path: {texts}}}]"])
+
+
+def test_a_key_given_twice_is_refused(recipe_file):
+    recipe_file.write_text(recipe_file.read_text() + "seed: 1\nseed: 2\n")
+    with pytest.raises(RecipeError, match="line 7: the key 'seed' is given twice"):
+        load_recipe(recipe_file)
+
+
+def test_the_script_ends_a_mistake_with_one_line_and_code_2(recipe_file, capsys):
+    assert main(["--config", str(recipe_file), "trainer.max_step=1"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("sft.py: trainer.max_step: 1 is set") and error.count("\n") == 1
+
+
+def test_a_missing_recipe_is_named(tmp_path):
+    with pytest.raises(RecipeError, match=r"recipe '.*none.yaml' is not a file"):
+        load_recipe(tmp_path / "none.yaml")
