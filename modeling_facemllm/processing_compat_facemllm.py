@@ -19,7 +19,7 @@ class ProcessorOf457(ProcessorMixin):
 
     def __call__(self, images=None, text=None, videos=None, audio=None, **kwargs) -> BatchFeature:
         text = [text] if isinstance(text, str) else text
-        images, text, *_ = self.prepare_inputs_layout(images=images, text=text, **kwargs)
+        images, text, *_ = self.prepare_inputs_layout(images, text, videos, audio, **kwargs)
         self.validate_inputs(images=images, text=text, **kwargs)
         merged = self._merge_kwargs(ProcessingKwargs, tokenizer_init_kwargs=self.tokenizer.init_kwargs, **kwargs)
         text_kwargs = merged["text_kwargs"]
