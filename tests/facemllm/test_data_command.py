@@ -1,0 +1,110 @@
+"""``facemllm data``: a corpus from the command line."""
+
+import csv
+import json
+
+import pytest
+from datasets import load_dataset
+from PIL import Image
+
+from facemllm.cli import main
+
+GROUPS = ("0-2", "03-Sep", "Oct-19", "20-29", "30-39", "40-49", "50-59", "60-69", "more than 70")
+
+
+@pytest.fixture
+def fairface(tmp_path):
+    """A folder of FairFace's layout: 18 faces of each split, one of them without its picture."""
+    root = tmp_path / "FairFace"
+    for split in ("train", "val"):
+        (root / split).mkdir(parents=True)
+        rows = [(f"{split}/{n}.jpg", GROUPS[n % 9], ("Male", "Female")[n % 2], "White", "True") for n in range(18)]
+        with open(root / f"fairface_label_{split}.csv", "w", newline="") as file:
+            csv.writer(file).writerows([("file", "age", "gender", "race", "service_test"), *rows])
+        for name, *_ in rows[1:]:
+            Image.new("RGB", (24, 24), (9, 90, 200)).save(root / name)
+    return root
+
+
+def build(*words):
+    return main(["data", *map(str, words)])
+
+
+def load(folder, config, split, tmp_path):
+    return load_dataset(str(folder), config, split=split, cache_dir=str(tmp_path / "cache"))
+
+
+def test_fairface_becomes_a_corpus_of_three_configs(fairface, tmp_path, capsys):
+    assert build("fairface", fairface, "--out", tmp_path / "out", "--json") == 0
+    report = json.loads(capsys.readouterr().out)
+    assert list(report["configs"]) == ["captions", "vqa", "face_tasks"]
+    assert report["configs"]["vqa"]["validation"]["rows"] == 17
+    assert report["configs"]["vqa"]["validation"]["skipped"] == {"missing image": 1}
+    rows = load(tmp_path / "out", "face_tasks", "train", tmp_path)
+    assert set(rows["task"]) == {"attributes"} and {len(turns) for turns in rows["messages"]} == {4}
+    assert {labels["age_group"] for labels in rows["labels"]} >= {"0-2", "3-9", "10-19", "more than 70"}
+
+
+def test_race_stays_out_of_a_corpus_that_was_not_asked_for_it(fairface, tmp_path):
+    build("fairface", fairface, "--out", tmp_path / "without", "--config", "face_tasks")
+    build("fairface", fairface, "--out", tmp_path / "with", "--config", "face_tasks", "--race")
+    without, asked = (load(tmp_path / name, "face_tasks", "train", tmp_path) for name in ("without", "with"))
+    assert {labels["race"] for labels in without["labels"]} == {None}
+    assert "White" not in str(without["messages"]) and "White" in str(asked["messages"])
+    assert {labels["race"] for labels in asked["labels"]} == {"White"}
+    assert "Article 5" in (tmp_path / "with" / "README.md").read_text()
+
+
+def test_the_summary_says_what_was_left_out(fairface, tmp_path, capsys):
+    build("fairface", fairface, "--out", tmp_path / "out", "--split", "train", "--config", "vqa")
+    told = capsys.readouterr().out
+    assert "17 rows" in told and "left out: missing image: 1" in told
+
+
+def test_another_label_file_replaces_the_splits_own(fairface, tmp_path, capsys):
+    label_file = tmp_path / "few.csv"
+    label_file.write_text("file,age,gender\nval/3.jpg,9-Mar,Male\n")
+    words = ["--out", tmp_path / "out", "--split", "validation", "--labels", f"validation={label_file}", "--json"]
+    assert build("fairface", fairface, *words) == 0
+    assert json.loads(capsys.readouterr().out)["configs"]["captions"]["validation"]["rows"] == 1
+
+
+def test_the_card_names_the_command_but_no_place_of_this_machine(fairface, tmp_path):
+    build("fairface", fairface, "--out", tmp_path / "out", "--limit", "5", "--num-proc", "1")
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "facemllm data fairface FOLDER --split train validation --limit 5" in card
+    assert str(tmp_path) not in card and str(tmp_path) not in (tmp_path / "out" / "corpus.json").read_text()
+
+
+def test_the_synthetic_corpus_has_a_text_config_and_three_splits(tmp_path, capsys):
+    assert build("synthetic", "--out", tmp_path / "out", "--count", 8, 4, 4, "--size", 32, "--json") == 0
+    report = json.loads(capsys.readouterr().out)
+    rows = {
+        config: {name: split["rows"] for name, split in splits.items()} for config, splits in report["configs"].items()
+    }
+    counts = {"train": 8, "validation": 4, "test": 4}
+    assert rows == {"captions": counts, "vqa": counts, "face_tasks": counts, "text": counts}
+    assert load(tmp_path / "out", "vqa", "test", tmp_path)[0]["image"].size == (32, 32)
+    assert load(tmp_path / "out", "text", "train", tmp_path)[0]["image"] is None
+
+
+def test_a_split_of_no_faces_is_left_out(tmp_path, capsys):
+    words = ["--count", 4, 0, 0, "--config", "captions", "--json"]
+    assert build("synthetic", "--out", tmp_path / "out", *words) == 0
+    assert list(json.loads(capsys.readouterr().out)["configs"]["captions"]) == ["train"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["fairface", "nowhere"], "there is no label file"),
+        (["fairface", ".", "--labels", "labels.csv"], "--labels labels.csv: give SPLIT=CSV"),
+        (["fairface", ".", "--split", "train", "--labels", "validation=x.csv"], "labels for 'validation'"),
+        (["synthetic", "--count", "0", "0", "0"], "there is nothing to write"),
+        (["synthetic", "--count", "-1", "0", "0"], "count=-1: give 1 or more"),
+    ],
+)
+def test_a_mistake_ends_in_one_line_and_exit_code_2(words, message, tmp_path, capsys):
+    assert build(*words, "--out", tmp_path / "out") == 2
+    told = capsys.readouterr().err
+    assert message in told and told.count("\n") == 1
