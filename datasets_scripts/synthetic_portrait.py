@@ -239,7 +239,8 @@ class Portrait:
         for side in (-1, 1):
             for x, y in ((0.2, 0.12), (0.33, 0.2), (0.46, 0.13), (0.27, 0.3), (0.41, 0.31), (0.54, 0.24)):
                 x, y = x + self.rng.uniform(-0.02, 0.02), y + self.rng.uniform(-0.02, 0.02)
-                self._oval(self.turn + side * x, y, 0.043, 0.043, color)
+                if abs(self.turn + side * x) < self.width - 0.07:  # on a turned head the far ones are out of sight
+                    self._oval(self.turn + side * x, y, 0.043, 0.043, color)
 
     def _mouth(self) -> None:
         labels = self.labels

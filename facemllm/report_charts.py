@@ -46,12 +46,7 @@ def overview(
     _draw_attributes(figure.add_subplot(grid[1, :]), report)
     for position, example in enumerate(examples[:shown]):
         row, column = divmod(position, 3)
-        _draw_example(
-            figure.add_subplot(grid[2 + row, 2 * column]),
-            figure.add_subplot(grid[2 + row, 2 * column + 1]),
-            example,
-            faces,
-        )
+        _draw_example(figure.add_subplot(grid[2 + row, 2 * column : 2 * column + 2]), example, faces)
     return figure
 
 
@@ -134,24 +129,18 @@ def _draw_attributes(axes: Axes, report: Mapping[str, Any]) -> None:
     _clean(axes, "Accuracy of each attribute")
 
 
-def _draw_example(picture: Axes, text: Axes, example: Mapping[str, Any], faces: Path) -> None:
+def _draw_example(axes: Axes, example: Mapping[str, Any], faces: Path) -> None:
     from PIL import Image
 
+    axes.set_axis_off()
+    picture = axes.inset_axes((0, 0, 0.4, 1), anchor="NW")
     with Image.open(faces / example["file"]) as face:
         picture.imshow(face.convert("RGB"), interpolation="lanczos")
     picture.set_axis_off()
-    text.set_axis_off()
     for position, turn in enumerate(example["turns"]):
-        y = 0.97 - position / max(4, len(example["turns"]))
+        y = 0.99 - position / max(4, len(example["turns"]))
         question = turn["question"] + (" (zero-shot)" if turn["held_out"] else "")
         answer = turn["answer"] if turn["right"] else f"{turn['answer']} (expected {turn['expected']})"
-        text.text(-0.15, y, question, fontsize=7.5, color=SOFT, va="top", transform=text.transAxes)
-        text.text(
-            -0.15,
-            y - 0.1,
-            f"{'✓' if turn['right'] else '✗'} {answer}",
-            fontsize=8.5,
-            color=RIGHT if turn["right"] else WRONG,
-            va="top",
-            transform=text.transAxes,
-        )
+        axes.text(0.43, y, question, fontsize=7.5, color=SOFT, va="top")
+        mark, color = ("✓", RIGHT) if turn["right"] else ("✗", WRONG)
+        axes.text(0.43, y - 0.1, f"{mark} {answer}", fontsize=8.5, color=color, va="top")
