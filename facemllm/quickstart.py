@@ -9,7 +9,7 @@ import resource
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -69,28 +69,6 @@ class Plan:
                 wanted = corpus.get("max_rows") or self.train_faces
                 rows[corpus["config"]] = max(rows.get(corpus["config"], 0), wanted)
         return rows
-
-
-@dataclass(frozen=True)
-class DrawnFaces:
-    """One split of one config of the drawn corpus, as ``write_corpus`` reads it from several processes."""
-
-    config: str
-    split: str
-    count: int
-    seed: int
-    size: int
-
-    def __len__(self) -> int:
-        return self.count
-
-    def records(self, start: int, stop: int) -> Iterator[dict[str, Any]]:
-        from datasets_scripts.synthetic import iter_records
-
-        return iter_records(self.config, self.split, stop - start, self.seed, self.size, start)
-
-    def describe(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 class Progress:
@@ -174,7 +152,9 @@ class Quickstart:
         self.progress.done(name, self.steps[name]["seconds"])
 
     def _corpus(self) -> None:
+        from datasets_scripts.build import SYNTHETIC_DESCRIPTION
         from datasets_scripts.publish import write_corpus
+        from datasets_scripts.sources.synthetic import DrawnFaces
 
         def drawn(config: str, split: str, count: int) -> DrawnFaces:
             return DrawnFaces(config, split, count, self.seed, self.plan.image_size)
@@ -184,9 +164,9 @@ class Quickstart:
         write_corpus(
             corpus,
             self.out / "corpus",
-            name="drawn-faces",
+            name="Drawn faces",
             license="apache-2.0",
-            description="Faces drawn with exact labels, for the quickstart.",
+            description=SYNTHETIC_DESCRIPTION,
             people=False,
             command=f"facemllm quickstart --seed {self.seed}",
             shard_rows=1000,
