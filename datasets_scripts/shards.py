@@ -10,6 +10,7 @@ import json
 import multiprocessing
 import os
 import queue
+import signal
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -225,6 +226,7 @@ _worker: dict[str, Any] = {}
 
 def _start_worker(heard: Any, stopped: Any) -> None:
     _worker.update(heard=heard, stopped=stopped)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process: the parent tells the workers to stop
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

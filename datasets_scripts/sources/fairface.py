@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import cached_property
-from hashlib import sha256
+from hashlib import file_digest
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -73,7 +73,8 @@ class FairFace:
 
     def describe(self) -> dict[str, Any]:
         """What the faces depend on: the label file by its content, the pictures by name only."""
-        digest = sha256(self.label_file.read_bytes()).hexdigest()
+        with open(self.label_file, "rb") as file:
+            digest = file_digest(file, "sha256").hexdigest()
         return {"name": "fairface", "split": self.split, "labels": digest, "race": self.race, "limit": self.limit}
 
     def _rows(self, start: int, stop: int | None) -> Iterator[dict[str, str]]:
