@@ -28,9 +28,11 @@ class ProcessorOf457(ProcessorMixin):
 
         features = {}
         if text is not None:
-            expanded = [sample.replace(self.image_token, self.image_token * self.num_image_tokens) for sample in text]
-            features.update(self.tokenizer(expanded if images else text, **text_kwargs))
-            self._check_special_mm_tokens(expanded if images else text, features, modalities=["image"])
+            if images:
+                replacement = self.replace_image_token({}, 0)
+                text = [sample.replace(self.image_token, replacement) for sample in text]
+            features.update(self.tokenizer(text, **text_kwargs))
+            self._check_special_mm_tokens(text, features, modalities=["image"])
             if return_types:
                 features["mm_token_type_ids"] = [
                     [int(token == self.image_token_id) for token in row] for row in features["input_ids"]

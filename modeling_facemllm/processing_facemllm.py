@@ -7,13 +7,16 @@ from typing import Any
 
 from transformers import AutoImageProcessor, AutoTokenizer, PreTrainedTokenizerBase
 from transformers.configuration_utils import PretrainedConfig
-from transformers.processing_utils import MultiModalData
+from transformers.feature_extraction_utils import BatchFeature
+from transformers.image_utils import ImageInput
+from transformers.processing_utils import MultiModalData, ProcessingKwargs, Unpack
 
 from .configuration_facemllm import FaceMLLMConfig, FaceMLLMVisionConfig
 from .image_loading_facemllm import load_images
 from .processing_compat_facemllm import ProcessorBase, default_image_processor, make_tokenizer_portable
 from .prompt_facemllm import CHAT_TEMPLATE, IMAGE_TOKEN, prepare_tokenizer
 
+AUTO_MAP = {"AutoProcessor": "processing_facemllm.FaceMLLMProcessor"}
 IMAGE_SOURCES = ("image", "url", "path", "base64")
 
 
@@ -36,7 +39,7 @@ class FaceMLLMProcessor(ProcessorBase):
             Jinja template that turns messages into a prompt.
 
     Raises:
-        ValueError: when `num_image_tokens` is missing or the tokenizer splits `image_token`.
+        ValueError: when `num_image_tokens` is no positive number or the tokenizer splits `image_token`.
     """
 
     _auto_class = "AutoProcessor"
@@ -50,11 +53,8 @@ class FaceMLLMProcessor(ProcessorBase):
         chat_template=None,
         **kwargs,
     ):
-        if not isinstance(num_image_tokens, int) or num_image_tokens < 1:
-            raise ValueError(
-                f"num_image_tokens={num_image_tokens!r}: the number of tokens per image is a positive integer; "
-                "`FaceMLLMProcessor.from_towers` reckons it from the vision tower"
-            )
+        if num_image_tokens is not None and not (isinstance(num_image_tokens, int) and num_image_tokens > 0):
+            raise ValueError(f"num_image_tokens={num_image_tokens!r}: the number of tokens per image is 1 or more")
         tokenizer.model_input_names = ["input_ids", "attention_mask"]  # no token_type_ids on 4.57
         self.num_image_tokens = num_image_tokens
         self.image_token = image_token
@@ -65,6 +65,7 @@ class FaceMLLMProcessor(ProcessorBase):
                 "special token first, or use `FaceMLLMProcessor.from_towers`"
             )
         self.image_token_id = image_token_ids[0]
+        self.auto_map = dict(AUTO_MAP)
         super().__init__(image_processor, tokenizer, chat_template=chat_template)
 
     @classmethod
@@ -123,6 +124,23 @@ class FaceMLLMProcessor(ProcessorBase):
             chat_template=template,
         )
 
+    def __call__(
+        self, images: ImageInput | None = None, text: str | list[str] | None = None, **kwargs: Unpack[ProcessingKwargs]
+    ) -> BatchFeature:
+        """Images and prompts → `input_ids` and `attention_mask` of shape `(prompts, sequence)`, and `pixel_values` of
+        shape `(images, 3, height, width)`.
+
+        Args:
+            images: one image, a list, or a list per prompt; see [`load_image`] for what may be an image.
+            text: one prompt or several, with one `image_token` where each image stands.
+            **kwargs: `return_tensors`, `padding`, `images_kwargs`, `text_kwargs`, … as in [`ProcessorMixin`].
+
+        Raises:
+            ValueError: "Image features and image tokens do not match …", when their numbers differ; and when an image
+                cannot be read.
+        """
+        return super().__call__(images=images, text=text, **kwargs)
+
     def prepare_inputs_layout(self, images=None, text=None, videos=None, audio=None, **kwargs):
         """Load the images into one flat list. Arrays stay as they are with `do_rescale=False` or `input_data_format`,
         which say that the caller has prepared them."""
@@ -141,11 +159,7 @@ class FaceMLLMProcessor(ProcessorBase):
         if text is not None and all(isinstance(sample, str) for sample in text):
             tokens, given = sum(sample.count(self.image_token) for sample in text), len(images or [])
             if tokens != given:
-                raise ValueError(
-                    f"Image features and image tokens do not match: tokens: {tokens}, images: {given}. Every "
-                    f"{self.image_token} in the text (one per image part of a message) needs an image, and the other "
-                    "way round."
-                )
+                raise ValueError(self._mismatch(tokens, given))
         super().validate_inputs(images=images, text=text, videos=videos, audio=audio, **kwargs)
 
     def _check_images_per_prompt(self, images, text):
@@ -156,12 +170,22 @@ class FaceMLLMProcessor(ProcessorBase):
         for index, (group, sample) in enumerate(zip(images, text, strict=True)):
             tokens, given = sample.count(self.image_token), len(group) if isinstance(group, (list, tuple)) else 1
             if tokens != given:
-                raise ValueError(
-                    f"Image features and image tokens do not match in prompt {index}: tokens: {tokens}, "
-                    f"images: {given}"
-                )
+                raise ValueError(self._mismatch(tokens, given, f" (prompt {index} of the batch)"))
+
+    def _mismatch(self, tokens: int, images: int, where: str = "") -> str:
+        # The first words are those of transformers' models, the others those of its processors: tools look for both.
+        return (
+            f"Image features and image tokens do not match: the total number of {self.image_token} tokens in the "
+            "prompts should be the same as the number of images passed. "
+            f"Found {tokens} tokens and {images} images{where}."
+        )
 
     def replace_image_token(self, image_inputs: dict, image_idx: int, **kwargs) -> str:
+        if self.num_image_tokens is None:
+            raise ValueError(
+                "num_image_tokens=None: how many tokens an image takes is unknown; `FaceMLLMProcessor.from_towers` "
+                "reckons it from the vision tower"
+            )
         return self.image_token * self.num_image_tokens
 
     def _get_num_multimodal_tokens(self, image_sizes=None, **kwargs) -> MultiModalData:

@@ -44,13 +44,20 @@ class FaceMLLMVisionLayer(GradientCheckpointingLayer):
         self.fc1 = nn.Linear(config.hidden_size, config.intermediate_size)
         self.fc2 = nn.Linear(config.intermediate_size, config.hidden_size)
 
-    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+    def forward(
+        self, hidden_states: torch.Tensor, output_attentions: bool = False
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
         batch, length, width = hidden_states.shape
         qkv = self.qkv(self.norm_1(hidden_states)).view(batch, length, 3, self.num_heads, width // self.num_heads)
         query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # each (B, heads, N, width / heads)
-        attended = nn.functional.scaled_dot_product_attention(query, key, value)
+        attentions = None
+        if output_attentions:
+            attentions = (query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5).softmax(-1)
+            attended = attentions @ value
+        else:
+            attended = nn.functional.scaled_dot_product_attention(query, key, value)
         hidden_states = hidden_states + self.out(attended.transpose(1, 2).reshape(batch, length, width))
-        return hidden_states + self.fc2(nn.functional.gelu(self.fc1(self.norm_2(hidden_states))))
+        return hidden_states + self.fc2(nn.functional.gelu(self.fc1(self.norm_2(hidden_states)))), attentions
 
 
 class FaceMLLMVisionModel(PreTrainedModel):
@@ -90,7 +97,12 @@ class FaceMLLMVisionModel(PreTrainedModel):
             super()._init_weights(module)
 
     def forward(
-        self, pixel_values: torch.FloatTensor, output_hidden_states: bool = False, return_dict: bool = True, **kwargs
+        self,
+        pixel_values: torch.FloatTensor,
+        output_hidden_states: bool | None = None,
+        output_attentions: bool | None = None,
+        return_dict: bool = True,
+        **kwargs,
     ) -> BaseModelOutput | tuple:
         """Encode images.
 
@@ -98,10 +110,16 @@ class FaceMLLMVisionModel(PreTrainedModel):
             pixel_values (`torch.FloatTensor` of shape `(batch, num_channels, image_size, image_size)`):
                 Normalised images.
             output_hidden_states (`bool`): also return the input of every layer and the output of the last.
+            output_attentions (`bool`): also return each layer's weights, `(batch, heads, grid * grid, grid * grid)`.
+                Both default to what the configuration says.
 
         Returns:
             `last_hidden_state` of shape `(batch, grid * grid, hidden_size)`, after the final normalisation.
         """
+        if output_hidden_states is None:
+            output_hidden_states = self.config.output_hidden_states
+        if output_attentions is None:
+            output_attentions = self.config.output_attentions
         size = self.config.image_size
         if pixel_values.shape[-2:] != (size, size):
             height, width = pixel_values.shape[-2:]
@@ -113,13 +131,16 @@ class FaceMLLMVisionModel(PreTrainedModel):
             grid = stage(grid)
         tokens = grid.flatten(2).transpose(1, 2)  # (B, grid * grid, stem_channels[-1])
         tokens = self.patch_projection(tokens) + self.position_embedding.weight
-        hidden_states = (tokens,)
+        hidden_states, attentions = (tokens,), ()
         for layer in self.layers:
-            tokens = layer(tokens)
+            tokens, weights = layer(tokens, output_attentions)
             hidden_states += (tokens,)
+            attentions += (weights,)
         tokens = self.norm(tokens)
         output = BaseModelOutput(
-            last_hidden_state=tokens, hidden_states=hidden_states if output_hidden_states else None
+            last_hidden_state=tokens,
+            hidden_states=hidden_states if output_hidden_states else None,
+            attentions=attentions if output_attentions else None,
         )
         return output if return_dict else output.to_tuple()
 

@@ -285,9 +285,12 @@ def test_a_tokenizer_that_is_passed_stays_as_it_was(plain_tokenizer, vision_conf
     assert len(plain_tokenizer) == before
 
 
-def test_a_processor_without_its_numbers_is_refused(processor, plain_tokenizer):
-    with pytest.raises(ValueError, match="num_image_tokens=None"):
-        FaceMLLMProcessor(processor.image_processor, processor.tokenizer)
+def test_a_processor_without_its_numbers_is_refused(processor, plain_tokenizer, photo):
+    numberless = FaceMLLMProcessor(processor.image_processor, processor.tokenizer)
+    with pytest.raises(ValueError, match=r"num_image_tokens=None.*from_towers"):
+        numberless(images=photo, text="<image>")
+    with pytest.raises(ValueError, match="num_image_tokens=0"):
+        FaceMLLMProcessor(processor.image_processor, processor.tokenizer, num_image_tokens=0)
     with pytest.raises(ValueError, match="splits image_token='<image>' into 7 tokens"):
         FaceMLLMProcessor(processor.image_processor, plain_tokenizer, num_image_tokens=4)
 
