@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from transformers import AutoModelForImageTextToText, AutoProcessor, PreTrainedModel
 
+import recipes.internvl
 from recipes.recipe import TRAINABLE, ModelRecipe
 from recipes.strict import RecipeError
 
@@ -35,7 +36,7 @@ def load_model(recipe: ModelRecipe) -> tuple[PreTrainedModel, Any]:
         if recipe.base:
             base = str(Path(recipe.base).expanduser()) if Path(recipe.base).expanduser().exists() else recipe.base
             trust = {"trust_remote_code": recipe.trust_remote_code}
-            processor = AutoProcessor.from_pretrained(base, **trust)
+            processor = _load_processor(base, trust)
             model = AutoModelForImageTextToText.from_pretrained(base, **trust, **kwargs)
         else:
             model, processor = _compose(recipe, kwargs)
@@ -47,6 +48,12 @@ def load_model(recipe: ModelRecipe) -> tuple[PreTrainedModel, Any]:
     if not hasattr(processor, "image_processor") or not hasattr(processor, "tokenizer"):
         raise RecipeError(f"model: {recipe.base!r} has no processor for images and text; give a vision-language model")
     return model, processor
+
+
+def _load_processor(base: str, trust: dict) -> Any:
+    if not recipes.internvl.needed_for(base, **trust):
+        return AutoProcessor.from_pretrained(base, **trust)
+    return recipes.internvl.load_picture_processor(base)
 
 
 def _compose(recipe: ModelRecipe, kwargs: dict) -> tuple[PreTrainedModel, Any]:

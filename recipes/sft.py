@@ -219,7 +219,7 @@ def _finish(folder: Path, run: dict, history: list[dict]) -> None:
     write_json(folder / FINISHED, run)
     _say(
         f"{folder}: {run['steps']} steps, {run['questions']} questions in {run['train_seconds']:.0f} s "
-        f"({run['questions_per_second']:.1f} questions/s), loss {run['final'].get('loss', float('nan')):.4f}, "
+        f"({run['questions_per_second']:.1f} questions/s), loss {run['final'].get('loss', run['train_loss']):.4f}, "
         f"token accuracy {run['final'].get('mean_token_accuracy', float('nan')):.3f}"
         + (f"; {run['unreadable_images']} unreadable pictures skipped" if run["unreadable_images"] else "")
     )

@@ -1,0 +1,128 @@
+"""FaceLLM's recipes run as they stand on a tiny random InternVL made of its configuration and processor files."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+from transformers import (
+    AutoModelForImageTextToText,
+    GotOcr2ImageProcessorPil,
+    InternVLConfig,
+    InternVLForConditionalGeneration,
+    InternVLVisionConfig,
+    PreTrainedTokenizerFast,
+    Qwen2Config,
+)
+
+from recipes.recipe import load_recipe
+from recipes.sft import train
+from tests.recipes.tiny import chat_tokenizer
+
+RECIPES = Path(__file__).resolve().parents[2] / "recipes" / "facellm"
+CHAT_TEMPLATE = (
+    "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n'}}"
+    "{% if message['content'] is string %}{{ message['content'] }}{% else %}{% for content in message['content'] %}"
+    "{% if content['type'] == 'image' %}{{ '<IMG_CONTEXT>\n' }}"
+    "{% elif content['type'] == 'text' %}{{ content['text'] }}{% endif %}{% endfor %}{% endif %}"
+    "{{'<|im_end|>\n'}}{% endfor %}{% if add_generation_prompt %}{{'<|im_start|>assistant\n' }}{% endif %}"
+)
+
+
+@pytest.fixture(scope="module")
+def internvl(tmp_path_factory) -> str:
+    """The files of an InternVL3-hf repository around two random layers of width 32; tiles of 28 px, 4 tokens each."""
+    folder = tmp_path_factory.mktemp("internvl")
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=chat_tokenizer().backend_tokenizer,
+        pad_token="<|endoftext|>",
+        eos_token="<|im_end|>",
+        additional_special_tokens=["<|im_start|>"],
+        extra_special_tokens={
+            "start_image_token": "<img>",
+            "end_image_token": "</img>",
+            "context_image_token": "<IMG_CONTEXT>",
+            "video_token": "<video>",
+        },
+        chat_template=CHAT_TEMPLATE,
+    )
+    tokenizer.save_pretrained(folder)
+    GotOcr2ImageProcessorPil(size={"height": 28, "width": 28}, crop_to_patches=True).save_pretrained(folder)
+    settings = {"processor_class": "InternVLProcessor", "image_seq_length": 4}
+    (folder / "processor_config.json").write_text(json.dumps(settings))
+    vision = InternVLVisionConfig(
+        image_size=[28, 28],
+        patch_size=[7, 7],
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=64,
+    )
+    text = Qwen2Config(
+        vocab_size=len(tokenizer) + 4,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        tie_word_embeddings=True,
+    )
+    image_token_id = tokenizer.convert_tokens_to_ids("<IMG_CONTEXT>")
+    torch.manual_seed(0)
+    config = InternVLConfig(vision_config=vision, text_config=text, image_token_id=image_token_id, image_seq_length=4)
+    InternVLForConditionalGeneration(config).save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.mark.parametrize("size", ["1b", "8b", "38b"])
+def test_the_recipe_trains_adapters_of_the_language_model_on_one_tile(size, internvl, pictures, tmp_path):
+    overrides = [
+        f"model.base={internvl}",
+        f"data.0.path={pictures}",
+        "data.0.config=null",
+        f"output_dir={tmp_path}/run",
+    ]
+    on_this_machine = ["trainer.max_steps=2", "trainer.per_device_train_batch_size=2", "trainer.bf16=false"]
+    recipe = load_recipe(RECIPES / f"{size}.yaml", [*overrides, *on_this_machine])
+    run = train(recipe)
+    assert run["steps"] == 2
+    assert run["parameters"]["vision_tower"]["trainable"] == run["parameters"]["projector"]["trainable"] == 0
+    before = AutoModelForImageTextToText.from_pretrained(internvl, dtype=torch.bfloat16).state_dict()
+    after = AutoModelForImageTextToText.from_pretrained(tmp_path / "run", dtype=torch.bfloat16).state_dict()
+    assert {name for name in before if not torch.equal(before[name], after[name])} <= {
+        name for name in before if ".language_model." in name
+    }
+    adapter = load_file(tmp_path / "run" / "adapter" / "adapter_model.safetensors")
+    trained = {name for name, value in adapter.items() if "lora_B" in name and value.any()}
+    assert len(trained) == 2 * 7 and all(".language_model." in name for name in trained)
+    for name in ("processor_config.json", "preprocessor_config.json", "chat_template.jinja"):
+        assert (tmp_path / "run" / name).read_bytes() == (Path(internvl) / name).read_bytes()
+
+
+@pytest.mark.parametrize(("size", "batch", "accumulated"), [("1b", 10, 8), ("8b", 10, 8), ("38b", 2, 6)])
+def test_the_recipes_are_the_published_settings(size, batch, accumulated):
+    recipe = load_recipe(RECIPES / f"{size}.yaml")
+    published = {
+        "learning_rate": 1e-5,
+        "lr_scheduler_type": "cosine",
+        "max_grad_norm": 1.0,
+        "num_train_epochs": 1,
+        "bf16": True,
+        "per_device_train_batch_size": batch,
+        "gradient_accumulation_steps": accumulated,
+    }
+    assert {key: recipe.trainer[key] for key in published} == published
+    assert recipe.trainer.get("warmup_steps", 0) == 0
+    assert (recipe.model.lora.r, recipe.model.lora.alpha, recipe.model.lora.dropout) == (16, 32, 0.0)
+    assert recipe.model.trainable == [] and recipe.max_length == 2048
+    assert recipe.model.base == f"OpenGVLab/InternVL3-{size.upper()}-hf"
+
+
+def test_the_three_sizes_differ_in_base_and_batch_only():
+    recipes = [yaml.safe_load((RECIPES / f"{size}.yaml").read_text()) for size in ("1b", "8b", "38b")]
+    for recipe in recipes:
+        del recipe["model"]["base"], recipe["output_dir"]
+        del recipe["trainer"]["per_device_train_batch_size"], recipe["trainer"]["gradient_accumulation_steps"]
+    assert recipes[0] == recipes[1] == recipes[2]

@@ -1,0 +1,122 @@
+"""Runs of whole processes: killed and taken up again, two at a time, and through the command line."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+
+from recipes.run_folder import CHECKPOINTS, COMPLETE
+from recipes.sft import train
+from recipes.strict import RecipeError
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPT = ROOT / "recipes" / "sft.py"
+DROPOUT = {"r": 4, "alpha": 8, "dropout": 0.2, "target": "language_model"}
+
+
+def environment(**more: str) -> dict[str, str]:
+    import datasets
+
+    cache = {"HF_DATASETS_CACHE": str(datasets.config.HF_DATASETS_CACHE), "HF_HUB_OFFLINE": "1"}
+    return {**os.environ, **cache, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", **more}
+
+
+def written(recipe, path: Path) -> Path:
+    path.write_text(yaml.safe_dump(recipe.to_dict()))
+    return path
+
+
+def losses(run: dict) -> list[float]:
+    return [entry["loss"] for entry in run["loss_history"]]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["full", "lora with dropout"])
+def test_a_killed_run_ends_as_an_uninterrupted_one(kind, make_recipe, towers, tmp_path):
+    model = {**towers, "pixel_shuffle_factor": 2, "trainable": ["all"]}
+    if kind != "full":
+        model |= {"trainable": ["projector"], "lora": DROPOUT}
+    settings = {"model": model, "trainer": {"max_steps": 60, "save_steps": 5}}
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    recipe = make_recipe(output_dir=str(killed), **settings)
+    config = written(recipe, tmp_path / "recipe.yaml")
+
+    process = subprocess.Popen([sys.executable, SCRIPT, "--config", config], env=environment(), stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 120
+    while not list((killed / CHECKPOINTS).glob(f"*/{COMPLETE}")):
+        assert process.poll() is None and time.monotonic() < deadline, process.stderr.read().decode()
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (killed / "run.json").exists() and not (killed / "config.json").exists()
+
+    newest = max((killed / CHECKPOINTS).iterdir(), key=lambda path: path.stat().st_mtime)
+    half_written = killed / CHECKPOINTS / "checkpoint-59"
+    shutil.copytree(newest, half_written)
+    (half_written / COMPLETE).unlink(missing_ok=True)
+    (half_written / "optimizer.pt").write_bytes(b"cut o")
+
+    resumed = train(recipe)
+    assert resumed["resumed_from"] is not None and resumed["resumed_from"] != "checkpoint-59"
+    uninterrupted = train(make_recipe(output_dir=str(whole), **settings))
+    assert losses(resumed) == losses(uninterrupted)
+    first, second = load_file(killed / "model.safetensors"), load_file(whole / "model.safetensors")
+    assert first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_another_recipe_in_the_same_folder_is_refused_and_a_finished_one_is_not_repeated(make_recipe):
+    first = train(make_recipe())
+    assert train(make_recipe())["seconds"] == first["seconds"]
+    with pytest.raises(RecipeError, match=r"another recipe: trainer\.learning_rate was 0\.005 and is 0\.1"):
+        train(make_recipe(trainer={"learning_rate": 0.1}))
+
+
+def test_changed_data_is_refused(make_recipe, texts):
+    train(make_recipe())
+    with pytest.raises(RecipeError, match="holds a run of another recipe: data was"):
+        train(make_recipe(data=[{"path": texts}]))
+
+
+@pytest.mark.slow
+def test_two_processes_learn_what_one_learns(make_recipe, pictures, texts, tmp_path):
+    data = [{"path": pictures, "weight": 0.6}, {"path": texts, "weight": 0.4}]
+    one = train(make_recipe(data=data, output_dir=str(tmp_path / "one")))
+    recipe = make_recipe(data=data, output_dir=str(tmp_path / "two"), trainer={"per_device_train_batch_size": 2})
+    config = written(recipe, tmp_path / "recipe.yaml")
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "0"]
+    command += ["--standalone", SCRIPT, "--config", config]
+    done = subprocess.run(command, env=environment(ACCELERATE_USE_CPU="true"), capture_output=True, timeout=300)
+    assert done.returncode == 0, done.stderr.decode()[-3000:]
+    assert b"destroy_process_group" not in done.stderr
+
+    two = json.loads((tmp_path / "two" / "run.json").read_text())
+    assert two["processes"] == 2 and two["conversations"] == one["conversations"] == 16
+    assert losses(two) == pytest.approx(losses(one), rel=1e-4)
+    first, second = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "two"))
+    # Adam turns the rounding of a sum over two processes into whole steps where a gradient is nearly zero.
+    difference = sum((first[name] - second[name]).square().sum() for name in first)
+    assert (difference / sum(value.square().sum() for value in first.values())).sqrt() < 1e-3
+
+
+@pytest.mark.slow
+def test_the_command_trains_and_tells_a_mistake_in_one_line(make_recipe, tmp_path):
+    config = written(make_recipe(), tmp_path / "recipe.yaml")
+
+    def facemllm(*arguments: str) -> subprocess.CompletedProcess:
+        command = [sys.executable, "-m", "facemllm", "train", str(config), *arguments]
+        return subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=300)
+
+    mistake = facemllm("trainer.max_step=1")
+    assert mistake.returncode == 2 and mistake.stderr.count("\n") == 1 and "max_steps" in mistake.stderr
+    done = facemllm("trainer.max_steps=1", f"output_dir={tmp_path}/by-command")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "by-command" / "run.json").exists()
