@@ -35,7 +35,8 @@ class Task:
     the label to its canonical answer, in the order in which the options are stated; ``bins`` maps a value to the
     half-open interval ``[low, high)`` of a numeric label that it stands for. ``claims`` complete ``{claim}`` in
     ``statement`` and ``checks``: the first wordings of all values go together in one question, and so do the second.
-    A label whose answers are yes and no has no claims: its questions are yes-or-no questions already.
+    A label whose answers are yes and no has no claims: its questions are yes-or-no questions already; any other has
+    claims for every value.
     """
 
     label: str
@@ -48,6 +49,10 @@ class Task:
     bins: Mapping[str, tuple[float, float]] | None = None
     ordered: bool = False
     on_request: bool = False
+
+    def __post_init__(self) -> None:
+        if self.claims and set(self.claims) != set(self.answers):
+            raise CorpusError(f"the row of {self.label}: claims and answers name different values")
 
     @cached_property
     def all_claims(self) -> tuple[Claim, ...]:
@@ -292,9 +297,8 @@ def _checks(task: Task, value: str, rng: random.Random, count: int) -> list[tupl
     claims = list(task.all_claims)
     pairs = []
     for _ in range(count):
-        yes = rng.random() < 0.5
-        sound = [claim for claim in claims if value in (claim.true_for if yes else claim.false_for)]
-        claim = rng.choice(sound)
+        yes = rng.random() < 0.5 and any(value in claim.true_for for claim in claims)
+        claim = rng.choice([claim for claim in claims if value in (claim.true_for if yes else claim.false_for)])
         claims = [other for other in claims if other is not claim]
         answers = ("Yes.", f"Yes. {task.statement.format(claim=claim.text)}") if yes else ("No.",)
         pairs.append((rng.choice(task.checks).format(claim=claim.text), rng.choice(answers)))

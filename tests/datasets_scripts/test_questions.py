@@ -111,6 +111,22 @@ def test_yes_and_no_are_true_of_the_age_group_and_equally_frequent(age_group):
     assert 0.4 < given["Yes"] / sum(given.values()) < 0.6
 
 
+@pytest.mark.parametrize("race", TASKS["race"].answers)
+def test_basic_questions_on_a_label_without_ranges_are_true(race):
+    words = TASKS["race"].answers[race]
+    for question, answer in pairs("vqa", {"race": race}, tasks=["race"]):
+        if answer.startswith(("Yes", "No.")):
+            claimed = question.removeprefix("Would an annotator label this face ").rstrip("?")
+            assert answer.startswith("Yes") == (claimed == words)
+        else:
+            assert words in answer
+
+
+def test_a_row_that_claims_only_some_values_is_refused():
+    with pytest.raises(CorpusError, match="claims and answers name different values"):
+        Task("expression", {"happy": "happy", "sad": "sad"}, ("?",), claims={"happy": ("happy",)})
+
+
 def test_a_label_of_two_values_is_asked_about_once_in_a_conversation():
     assert all(len(texts("vqa", {"gender": "male"}, seed)) == 2 for seed in range(50))
 
