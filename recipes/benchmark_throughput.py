@@ -1,0 +1,174 @@
+"""Questions per second: TRL's way of one question per row against this project's way of conversations, side by side.
+
+    python recipes/benchmark_throughput.py [--rows 32] [--steps 6] [--rounds 3]
+
+The same model, pictures, questions and answers in all three; each way asks the same questions in the same number of
+optimizer steps' worth of pictures, interleaved so that a busy machine disturbs all alike:
+
+- ``messages``: ``trl.SFTTrainer`` with its vision collator, one question per row, ``assistant_only_loss``
+- ``prompt/completion``: the same with its quicker prompt-completion rows, as ``sft_vlm.py`` users write them
+- ``conversations``: ``recipes/sft.py``'s tokenised conversations of eight questions, the picture encoded once
+
+Times are process CPU seconds of training steps with their collation; loading and tokenising once are reported beside.
+"""
+
+import argparse
+import contextlib
+import io
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+if __name__ == "__main__" and __package__ is None:
+    sys.path.append(str(Path(__file__).resolve().parent.parent))
+
+WAYS = ("messages", "prompt/completion", "conversations")
+
+
+def build_model(vision: str | None, text: str | None) -> tuple[Any, Any]:
+    """The quickstart's model (packaged towers unless folders are given) and its processor."""
+    from modeling_facemllm import FaceMLLMForConditionalGeneration, FaceMLLMProcessor
+
+    towers = Path(__file__).resolve().parent.parent / "facemllm" / "towers"
+    vision, text = vision or str(towers / "vision"), text or str(towers / "text")
+    processor = FaceMLLMProcessor.from_towers(vision, text)
+    return FaceMLLMForConditionalGeneration.from_towers(vision, text, tokenizer=processor.tokenizer), processor
+
+
+def draw_rows(count: int, questions: int) -> list[dict]:
+    """``count`` drawn faces of 64 px with ``questions`` questions and answers each, PNG-encoded."""
+    from datasets_scripts.synthetic_faces import draw_face, sample_labels
+
+    rows = []
+    for index in range(count):
+        labels = sample_labels(index, 0, "train")
+        picture = io.BytesIO()
+        draw_face(labels, index, 0, "train", 64).save(picture, "PNG")
+        known = [(name.replace("_", " "), value) for name, value in labels.items() if value is not None]
+        rows.append(
+            {
+                "image": {"bytes": picture.getvalue(), "path": None},
+                "pairs": [(f"What is the {name} of this person?", value) for name, value in known[:questions]],
+            }
+        )
+    return rows
+
+
+def stock_rows(rows: list[dict], way: str) -> Any:
+    """One question per row, in the format of TRL's vision collator."""
+    from datasets import Dataset, Image
+
+    flat = []
+    for row in rows:
+        for question, answer in row["pairs"]:
+            asked, told = {"role": "user", "content": question}, {"role": "assistant", "content": answer}
+            turns = {"messages": [asked, told]} if way == "messages" else {"prompt": [asked], "completion": [told]}
+            flat.append({"image": row["image"], **turns})
+    return Dataset.from_list(flat).cast_column("image", Image())
+
+
+def conversation_rows(rows: list[dict], processor: Any) -> tuple[Any, Any]:
+    """The same questions as conversations, tokenised; and the collator for them."""
+    from datasets import Dataset
+
+    from datasets_scripts.schema import FEATURES, assistant_turn, make_record, user_turn
+    from recipes.conversations import ConversationCollator, ConversationTokenizer, image_expansion
+    from recipes.corpora import load_corpus, tokenize_corpus
+    from recipes.recipe import CorpusRecipe
+
+    records = []
+    for index, row in enumerate(rows):
+        messages = []
+        for number, (question, answer) in enumerate(row["pairs"]):
+            messages += [user_turn(question, image=number == 0), assistant_turn(answer)]
+        about = {"task": "vqa", "split": "train", "source": "benchmark", "license": "apache-2.0"}
+        records.append(make_record(id=str(index), image=row["image"], messages=messages, **about))
+    expansion = image_expansion(processor)
+    with tempfile.TemporaryDirectory() as folder:
+        Dataset.from_list(records, features=FEATURES).to_parquet(f"{folder}/train.parquet")
+        corpus = load_corpus(CorpusRecipe(folder), "data.0")
+        tokenized = tokenize_corpus(corpus, ConversationTokenizer(processor, expansion), "data.0", None)
+    return tokenized, ConversationCollator(processor, expansion)
+
+
+def make_trainer(way: str, rows: list[dict], batch: int, folder: str, towers: tuple) -> Any:
+    """A trainer of one way whose ``batch`` is rows of that way."""
+    from trl import SFTConfig, SFTTrainer
+
+    from recipes.face_trainer import FaceSFTTrainer
+
+    model, processor = build_model(*towers)
+    settings = SFTConfig(
+        output_dir=folder,
+        per_device_train_batch_size=batch,
+        max_steps=1,
+        learning_rate=1e-4,
+        save_strategy="no",
+        report_to="none",
+        logging_strategy="no",
+        disable_tqdm=True,
+        bf16=False,
+        gradient_checkpointing=False,
+        max_length=None,
+        remove_unused_columns=way == "none",
+        assistant_only_loss=way == "messages",
+        dataset_kwargs={"skip_prepare_dataset": True},
+        dataloader_pin_memory=False,
+        dataloader_drop_last=True,
+    )
+    shared = {"model": model, "args": settings, "processing_class": processor}
+    if way != "conversations":
+        return SFTTrainer(train_dataset=stock_rows(rows, way), **shared)
+    tokenized, collator = conversation_rows(rows, processor)
+    return FaceSFTTrainer(train_dataset=tokenized, data_collator=collator, **shared)
+
+
+def cpu_seconds_of(trainer: Any, steps: int) -> float:
+    """CPU seconds of ``steps`` optimizer steps, collation included, through ``Trainer.train``."""
+    trainer.args.max_steps = steps
+    with contextlib.redirect_stdout(io.StringIO()):
+        start = time.process_time()
+        trainer.train()
+        return time.process_time() - start
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Measure and print one JSON line per way, then the ratios."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--pictures", type=int, default=64, help="drawn faces in the corpus")
+    parser.add_argument("--questions", type=int, default=8, help="questions per face")
+    parser.add_argument("--batch", type=int, default=16, help="rows per step, of either kind")
+    parser.add_argument("--steps", type=int, default=4, help="steps of conversations per round")
+    parser.add_argument("--rounds", type=int, default=3, help="interleaved rounds; the median is reported")
+    parser.add_argument("--vision", help="folder of a vision tower (default: the packaged one)")
+    parser.add_argument("--text", help="folder of a language model (default: the packaged one)")
+    args = parser.parse_args(argv)
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+    rows = draw_rows(args.pictures, args.questions)
+    with tempfile.TemporaryDirectory() as folder:
+        trainers = {w: make_trainer(w, rows, args.batch, folder, (args.vision, args.text)) for w in WAYS}
+        rates = {way: [] for way in WAYS}
+        for trainer in trainers.values():
+            cpu_seconds_of(trainer, 1)
+        for _ in range(args.rounds):
+            for way, trainer in trainers.items():
+                per_row = args.questions if way == "conversations" else 1
+                rates[way].append(args.steps * args.batch * per_row / cpu_seconds_of(trainer, args.steps))
+    medians = {way: statistics.median(values) for way, values in rates.items()}
+    for way in WAYS:
+        figures = {"way": way, "questions_per_cpu_second": round(medians[way], 1), "rounds": len(rates[way])}
+        sys.stdout.write(json.dumps(figures | {"all": [round(rate, 1) for rate in rates[way]]}) + "\n")
+    for way in WAYS[:2]:
+        sys.stdout.write(f"conversations against {way}: {medians['conversations'] / medians[way]:.1f}x\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
