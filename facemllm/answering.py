@@ -99,22 +99,35 @@ def answer(
 
 
 @torch.inference_mode()
+def encode_faces(
+    model: PreTrainedModel, processor: ProcessorMixin, images: Sequence[Image.Image], batch_size: int = 64
+) -> torch.Tensor:
+    """What the vision tower and the projector of a Face-MLLM see: float ``(faces, image tokens, hidden size)``."""
+    features = []
+    for start in range(0, len(images), batch_size):
+        pictures = list(images[start : start + batch_size])
+        pixel_values = torch.as_tensor(processor.image_processor(images=pictures, return_tensors="pt")["pixel_values"])
+        features.append(model.get_image_features(pixel_values.to(model.device, model.dtype)).pooler_output)
+    return torch.cat(features)
+
+
+@torch.inference_mode()
 def answer_each(
     model: PreTrainedModel,
     processor: ProcessorMixin,
-    pixel_values: torch.Tensor,
+    features: torch.Tensor,
     question: str,
     max_new_tokens: int = 8,
     batch_size: int = 128,
 ) -> list[str]:
-    """The greedy answers to one question about each of many faces.
+    """The greedy answers of a Face-MLLM to one question about each of many faces.
 
-    Every prompt has the same tokens, so that there is nothing to pad and the text is tokenised once.
+    The faces are encoded before, once for all questions. Every prompt has the same tokens, so there is nothing to pad.
 
     Args:
-        pixel_values: float tensor of shape ``(faces, 3, height, width)``, as the processor prepares it.
+        features: what ``encode_faces`` returned, ``(faces, image tokens, hidden size)``.
     """
-    face = Image.new("RGB", pixel_values.shape[:1:-1])
+    face = Image.new("RGB", (8, 8))
     prompt = processor.apply_chat_template(
         [user_message(question, [face])],
         add_generation_prompt=True,
@@ -122,17 +135,18 @@ def answer_each(
         return_dict=True,
         return_tensors="pt",
     )["input_ids"].to(model.device)
+    words = model.get_input_embeddings()(prompt)
+    image_positions = (prompt == processor.image_token_id).unsqueeze(-1)
     answers = []
-    for faces in pixel_values.split(batch_size):
-        input_ids = prompt.expand(len(faces), -1)
+    for faces in features.split(batch_size):
+        inputs_embeds = words.expand(len(faces), -1, -1).masked_scatter(image_positions, faces.to(words.dtype))
         tokens = model.generate(
-            input_ids=input_ids,
-            attention_mask=torch.ones_like(input_ids),
-            pixel_values=faces.to(model.device, model.dtype),
+            inputs_embeds=inputs_embeds,
+            attention_mask=torch.ones(inputs_embeds.shape[:2], dtype=torch.long, device=model.device),
             do_sample=False,
             max_new_tokens=max_new_tokens,
         )
-        answers += processor.batch_decode(tokens[:, prompt.shape[1] :], skip_special_tokens=True)
+        answers += processor.batch_decode(tokens, skip_special_tokens=True)
     return [text.strip() for text in answers]
 
 

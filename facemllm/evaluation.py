@@ -12,13 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from PIL import Image
 from tqdm import tqdm
 
 from datasets_scripts.synthetic_faces import ATTRIBUTES, Attribute
 from datasets_scripts.synthetic_text import canonical_question
-from facemllm.answering import answer_each, normalize
+from facemllm.answering import answer_each, encode_faces, normalize
 
 Labels = Mapping[str, str]
 """Attribute name to value; an attribute that does not apply (the hair colour of a bald head) is missing."""
@@ -95,14 +94,13 @@ def evaluate(
         For each attribute: ``accuracy``, its ``interval`` (95 %), ``n``, the ``majority`` baseline's accuracy and
         ``chance``, ``held_out``, and ``confusion``: how often each expected value got each answer.
     """
-    pictures = [face.image for face in faces]
-    pixel_values = torch.as_tensor(processor.image_processor(images=pictures, return_tensors="pt")["pixel_values"])
+    features = encode_faces(model, processor, [face.image for face in faces])
     report = {}
     for attribute in tqdm(attributes, desc="asking", unit="question", leave=False):
         known = [position for position, face in enumerate(faces) if attribute.name in face.labels]
         expected = [faces[position].labels[attribute.name] for position in known]
         question = canonical_question(attribute.name)
-        given = answer_each(model, processor, pixel_values[known], question, batch_size=batch_size)
+        given = answer_each(model, processor, features[known], question, batch_size=batch_size)
         report[attribute.name] = _score(attribute, expected, given, majority[attribute.name])
     return report
 

@@ -48,7 +48,7 @@ class Plan:
     vision: Path = field(default_factory=lambda: _packaged("towers", "vision"))
     text: Path = field(default_factory=lambda: _packaged("towers", "text"))
     train_faces: int = 6000
-    held_out_faces: int = 400
+    held_out_faces: int = 300
     image_size: int = 64
 
     def stages(self) -> list[Path]:

@@ -415,8 +415,9 @@ class FaceMLLMForConditionalGeneration(FaceMLLMPreTrainedModel, GenerationMixin)
             image_hidden_states=outputs.image_hidden_states,
         )
 
-    def prepare_inputs_for_generation(self, *args, **kwargs):
-        model_inputs = super().prepare_inputs_for_generation(*args, **kwargs)
+    def prepare_inputs_for_generation(self, input_ids, *args, inputs_embeds=None, **kwargs):
+        # `generate` takes `inputs_embeds` only where this signature names them.
+        model_inputs = super().prepare_inputs_for_generation(input_ids, *args, inputs_embeds=inputs_embeds, **kwargs)
         # transformers 5 drops the image after prefill by itself; 4.57 tells prefill by `cache_position`.
         cache_position = kwargs.get("cache_position")
         if cache_position is not None and cache_position[0] != 0:
