@@ -1,0 +1,118 @@
+"""The configuration says what fits together and refuses the rest."""
+
+import pytest
+from transformers import AutoConfig, CLIPConfig, CLIPVisionConfig, Dinov2WithRegistersConfig, Qwen3Config, ViTConfig
+
+from modeling_facemllm import FaceMLLMConfig, FaceMLLMVisionConfig
+
+
+def config(**kwargs) -> FaceMLLMConfig:
+    parts = {"vision_config": FaceMLLMVisionConfig(), "text_config": Qwen3Config(vocab_size=100)}
+    return FaceMLLMConfig(**parts | kwargs)
+
+
+def test_the_defaults_are_the_tiny_tower_and_qwen3():
+    assert FaceMLLMConfig().vision_config.model_type == "facemllm_vision"
+    assert FaceMLLMConfig().text_config.model_type == "qwen3"
+
+
+def test_parts_may_be_dictionaries():
+    made = config(
+        vision_config={"model_type": "siglip_vision_model", "image_size": 32, "patch_size": 8},
+        text_config={"model_type": "llama", "vocab_size": 50},
+    )
+    assert (made.vision_config.model_type, made.text_config.model_type) == ("siglip_vision_model", "llama")
+    assert made.image_token_id == 49
+
+
+def test_a_whole_clip_gives_its_vision_part():
+    assert config(vision_config=CLIPConfig()).vision_config.model_type == "clip_vision_model"
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "grid", "tokens"),
+    [
+        ({}, 8, 64),
+        ({"pixel_shuffle_factor": 2}, 8, 16),
+        ({"pixel_shuffle_factor": 4}, 8, 4),
+        ({"vision_config": CLIPVisionConfig(image_size=32, patch_size=8)}, 4, 16),
+        (
+            {
+                "vision_config": CLIPVisionConfig(image_size=32, patch_size=8),
+                "vision_feature_select_strategy": "full",
+            },
+            4,
+            17,
+        ),
+        (
+            {
+                "vision_config": Dinov2WithRegistersConfig(image_size=28, patch_size=14, num_register_tokens=4),
+                "vision_feature_select_strategy": "full",
+            },
+            2,
+            9,
+        ),
+    ],
+)
+def test_an_image_takes_a_known_number_of_tokens(kwargs, grid, tokens):
+    assert config(**kwargs).vision_grid_size == grid
+    assert config(**kwargs).num_image_tokens == tokens
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({"vision_feature_layer": -4}, "vision_feature_layer=-4 does not exist.*2 layers, so -3 to 2 are possible"),
+        ({"vision_feature_layer": [-1, 3]}, "vision_feature_layer=3 does not exist"),
+        ({"vision_feature_select_strategy": "cls"}, "'cls' is unknown: take 'default'"),
+        ({"pixel_shuffle_factor": 3}, "pixel_shuffle_factor=3 is unknown: take 1, 2 or 4"),
+        (
+            {"pixel_shuffle_factor": 4, "vision_config": FaceMLLMVisionConfig(image_size=48)},
+            r"does not divide the 6×6 grid of a 48-pixel image: take one of \[1, 2\]",
+        ),
+        (
+            {
+                "pixel_shuffle_factor": 2,
+                "vision_feature_select_strategy": "full",
+                "vision_config": ViTConfig(image_size=32, patch_size=8),
+            },
+            "take vision_feature_select_strategy='default'",
+        ),
+        ({"image_token_id": 100}, "image_token_id=100 is outside the vocabulary of 100"),
+        ({"image_token_id": -1}, "image_token_id=-1 is outside the vocabulary"),
+        ({"vision_config": {"model_type": "no_such_tower"}}, "model_type='no_such_tower' is unknown"),
+        ({"vision_config": ViTConfig(image_size=(32, 64), patch_size=8)}, "only square ones are supported"),
+    ],
+)
+def test_what_does_not_fit_is_refused(kwargs, message):
+    with pytest.raises(ValueError, match=message):
+        config(**kwargs)
+
+
+@pytest.mark.parametrize("kwargs", [{"image_size": 60}, {"stem_channels": []}, {"num_attention_heads": 5}])
+def test_a_tiny_tower_that_cannot_be_built_is_refused(kwargs):
+    with pytest.raises(ValueError, match=r"cannot be halved|not a multiple"):
+        FaceMLLMVisionConfig(**kwargs)
+
+
+def test_saving_and_loading_changes_nothing(tmp_path):
+    made = config(pixel_shuffle_factor=2, vision_feature_layer=[-2, -1], image_token_id=7)
+    made.save_pretrained(tmp_path)
+    for loaded in (FaceMLLMConfig.from_pretrained(tmp_path), AutoConfig.from_pretrained(tmp_path)):
+        assert isinstance(loaded, FaceMLLMConfig)
+        assert loaded.to_diff_dict() == made.to_diff_dict()
+        assert loaded.num_image_tokens == 16
+
+
+def test_every_auto_class_is_named_and_survives_a_second_save(tmp_path):
+    config().save_pretrained(tmp_path / "once")
+    FaceMLLMConfig.from_pretrained(tmp_path / "once").save_pretrained(tmp_path / "twice")
+    loaded = FaceMLLMConfig.from_pretrained(tmp_path / "twice")
+    assert set(loaded.auto_map) == {
+        "AutoConfig",
+        "AutoModel",
+        "AutoModelForCausalLM",
+        "AutoModelForImageTextToText",
+        "AutoModelForMultimodalLM",
+    }
+    assert (tmp_path / "twice" / "configuration_facemllm.py").exists()
