@@ -215,6 +215,7 @@ class Quickstart:
 
     def _report(self) -> dict[str, Any]:
         from facemllm import report
+        from facemllm.model_card import write_card
 
         stages = {file.stem: self.out / "stages" / file.stem for file in self.stage_files}
         summary = report.summarize(
@@ -225,6 +226,7 @@ class Quickstart:
             seed=self.seed,
             model=str(self.out / "model"),
         )
+        write_card(summary, self.out / "model")
         report.write(summary, _read(self.out / "faces" / "answers.json"), self.out)
         return summary
 

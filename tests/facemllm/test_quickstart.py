@@ -4,9 +4,11 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+from huggingface_hub import ModelCard
 
 from datasets_scripts.synthetic_faces import ATTRIBUTES
 from facemllm.cli import UserError, main
@@ -63,6 +65,14 @@ def test_leaves_a_model_a_report_and_faces(finished):
 def test_the_model_answers(finished, capsys):
     out, _ = finished
     assert main(["ask", str(out / "model"), str(out / "faces" / "face-00.png"), "How old?", "--device", "cpu"]) == 0
+
+
+def test_the_model_card_states_the_accuracy_for_the_hub(finished):
+    out, report = finished
+    card = ModelCard.load(out / "model" / "README.md")
+    assert card.data.license == "apache-2.0"
+    assert card.data.eval_results[0].metric_value == report["mean_accuracy"]
+    assert "expression" in card.text
 
 
 def test_the_report_on_disk_is_the_one_returned(finished):
@@ -164,6 +174,31 @@ def test_held_out_attributes_do_not_count_in_the_mean():
 @pytest.mark.parametrize("seconds,told", [(45, "45 s"), (250, "4 min 10 s")])
 def test_time_is_told_for_people(seconds, told):
     assert clock(seconds) == told
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_and_ends_like_one_that_was_not(finished, plan, tmp_path):
+    out = tmp_path / "run"
+    program = (
+        "import sys; from pathlib import Path; from facemllm.quickstart import Plan, Quickstart\n"
+        "out, *places = map(Path, sys.argv[1:])\n"
+        "Quickstart(out, 0, Plan(*places, held_out_faces=16)).run()"
+    )
+    command = [sys.executable, "-c", program, *map(str, (out, plan.recipes, plan.vision, plan.text))]
+    killed = subprocess.Popen(command, stderr=subprocess.DEVNULL, cwd=Path(__file__).parents[2])
+    try:
+        while not (out / "stages" / "stage2_vqa" / "recipe.json").is_file():
+            assert killed.poll() is None
+            time.sleep(0.02)
+    finally:
+        killed.kill()
+        killed.wait()
+    report = Quickstart(out, 0, plan).run()
+    uninterrupted = finished[1]
+    assert report["per_stage"].keys() == uninterrupted["per_stage"].keys()
+    for name, stage in report["per_stage"].items():
+        assert stage["loss"] == uninterrupted["per_stage"][name]["loss"]
+        assert stage["per_attribute"] == uninterrupted["per_stage"][name]["per_attribute"]
 
 
 @pytest.mark.slow
