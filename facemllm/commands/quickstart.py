@@ -1,6 +1,7 @@
 """``facemllm quickstart``: a face MLLM of one's own in minutes, on two CPU cores."""
 
 import argparse
+import contextlib
 import json
 import os
 from pathlib import Path
@@ -20,12 +21,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from transformers.utils import logging
+
     from facemllm.quickstart import Plan, Quickstart
     from facemllm.report import table
 
     # Forked data workers and the tokenizer's threads do not go together; without this it says so at every fork.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    report = Quickstart(args.out, args.seed, Plan()).run()
+    # One bar and one line per step; the trainer would print its figures to standard output, which --json needs.
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+        report = Quickstart(args.out, args.seed, Plan()).run()
     if args.json:
         print(json.dumps(report, indent=2))
     else:
