@@ -253,6 +253,7 @@ WORDING: dict[str, Wording] = {
     ),
 }
 
+NAMES = tuple(attribute.name for attribute in ATTRIBUTES)
 HELD_OUT = tuple(attribute.name for attribute in ATTRIBUTES if attribute.held_out)
 TRAINED = tuple(attribute.name for attribute in ATTRIBUTES if not attribute.held_out)
 _VALUES = {attribute.name: attribute.values for attribute in ATTRIBUTES}
@@ -299,7 +300,8 @@ def context(labels: Labels, level: str, rng: Random, names: tuple[str, ...] | No
 
     Args:
         labels: the face's attributes.
-        level: "tags" ("expression sad, hair color red"), "clauses" ("sad, red hair") or "caption" (prose).
+        level: "tags" (one fixed clause for each value: "sad, red hair"), "clauses" (varied clauses: "a sad
+            expression, hair that is red") or "caption" (prose).
         rng: chooses order and wording.
         names: the attributes to mention; all that apply by default.
 
@@ -307,14 +309,13 @@ def context(labels: Labels, level: str, rng: Random, names: tuple[str, ...] | No
         ValueError: if the level is unknown.
     """
     if names is None:
-        names = tuple(name for name in WORDING if labels[name] is not None)
+        names = tuple(name for name in NAMES if labels[name] is not None)
     if level == "caption":
         return caption(labels, rng, names)
     names = rng.sample(names, len(names))
-    if level == "tags":
-        return ", ".join(f"{name.replace('_', ' ')} {labels[name]}" for name in names) + "."
-    if level == "clauses":
-        predicates = [rng.choice(WORDING[name].predicates[labels[name]]) for name in names]
+    if level in ("tags", "clauses"):
+        choose = rng.choice if level == "clauses" else lambda predicates: predicates[0]
+        predicates = [choose(WORDING[name].predicates[labels[name]]) for name in names]
         return ", ".join(predicate.split(" ", 1)[1] for predicate in predicates) + "."
     raise ValueError(f"level={level!r}: choose one of {', '.join(TEXT_LEVELS)}")
 

@@ -1,0 +1,233 @@
+"""The text tower: a Qwen3 of about a million parameters that reads a face in words and answers questions about it.
+
+It is trained from scratch on text only. What makes that possible at this size is the curriculum: from a few short
+clauses to whole captions. With captions from the start the model never learns to look anything up (docs/log.md).
+"""
+
+import math
+import random
+from dataclasses import dataclass, replace
+from itertools import count
+from pathlib import Path
+
+import torch
+from torch.nn import functional
+from tqdm import tqdm
+from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+
+from datasets_scripts import synthetic_text
+from datasets_scripts.synthetic_faces import ATTRIBUTES, sample_labels
+
+from .optimizers import ThresholdMissed, TowerOptimizer
+from .tokenizer import TURN_END, TURN_START, train_tokenizer
+
+Conversation = list[tuple[str, str]]
+"""Questions with their answers; the first question holds the context."""
+
+QUESTIONS = 8
+TOKENS_PER_STEP = 2000
+CHECK_EVERY = 25
+USUAL_STEPS = 1400  # for the estimate on the progress bar only
+
+SHARED = tuple(
+    attribute.name
+    for attribute in ATTRIBUTES
+    if any(set(attribute.values) & set(other.values) for other in ATTRIBUTES if other is not attribute)
+)
+"""Attributes whose values others have too ("yes", "left"): which one is meant must be looked up, not guessed."""
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """One step of the curriculum: contexts of one level with so many attributes, until ``accuracy`` is reached."""
+
+    level: str
+    attributes: tuple[int, int]
+    accuracy: float
+    basic: float = 1 / 3  # share of yes/no and either/or questions
+    names: tuple[str, ...] = synthetic_text.NAMES  # attributes that may be mentioned
+    captions: float = 0.0  # share of conversations that ask for a caption of the context instead
+
+
+CURRICULUM = (
+    Lesson("tags", (1, 3), 0.92, basic=0.0),
+    Lesson("tags", (3, 6), 0.95, basic=0.0, names=SHARED),
+    Lesson("tags", (1, 4), 0.93, basic=1.0),
+    Lesson("tags", (8, 17), 0.95, basic=0.5, captions=0.2),
+    Lesson("clauses", (8, 17), 0.95, captions=0.2),
+    Lesson("caption", (12, 17), 0.97, captions=0.2),
+)
+
+
+def conversation(lesson: Lesson, index: int, seed: int, split: str) -> Conversation:
+    """One text-only conversation about the face ``index``: a context and several questions, or a caption."""
+    rng = random.Random(f"{lesson}/{seed}/{split}/{index}")
+    labels = sample_labels(index, seed, split)
+    known = [name for name in lesson.names if labels[name] is not None]
+    names = tuple(rng.sample(known, min(rng.randint(*lesson.attributes), len(known))))
+    if rng.random() < lesson.captions:
+        level = rng.choice(("tags", "clauses"))
+        turns = [(rng.choice(synthetic_text.CAPTION_REQUESTS), synthetic_text.caption(labels, rng, names))]
+    else:
+        level = lesson.level
+        turns = synthetic_text.text_questions(labels, rng, QUESTIONS, names, lesson.basic)
+    (question, answer), *others = turns
+    return [(f"{synthetic_text.context(labels, level, rng, names)}\n{question}", answer), *others]
+
+
+def encode(tokenizer: PreTrainedTokenizerFast, turns: Conversation) -> tuple[list[int], list[int]]:
+    """Token ids of a conversation in ChatML and their labels: the answers with their end of turn, -100 elsewhere."""
+    pieces = []
+    for number, (question, answer) in enumerate(turns):
+        start = "\n" if number else ""
+        pieces.append(f"{start}{TURN_START}user\n{question}{TURN_END}\n{TURN_START}assistant\n")
+        pieces.append(f"{answer}{TURN_END}")
+    ids, labels = [], []
+    for number, piece in enumerate(tokenizer(pieces, add_special_tokens=False)["input_ids"]):
+        ids += piece
+        labels += piece if number % 2 else [-100] * len(piece)
+    return ids, labels
+
+
+def collate(examples: list[tuple[list[int], list[int]]], pad_id: int) -> dict[str, torch.Tensor]:
+    """Right-padded ``input_ids``, ``attention_mask`` and ``labels``, each int64 of shape (batch, length)."""
+    length = max(len(ids) for ids, _ in examples)
+    return {
+        "input_ids": torch.tensor([ids + [pad_id] * (length - len(ids)) for ids, _ in examples]),
+        "attention_mask": torch.tensor([[1] * len(ids) + [0] * (length - len(ids)) for ids, _ in examples]),
+        "labels": torch.tensor([labels + [-100] * (length - len(labels)) for _, labels in examples]),
+    }
+
+
+def new_text_tower(tokenizer: PreTrainedTokenizerFast) -> Qwen3ForCausalLM:
+    """An untrained text tower whose first layer begins by looking one to four tokens back.
+
+    Meaning sits in neighbours here ("no beard"), and a small model takes long to find that out: the biases of the
+    first layer's queries and keys start as rotary positions that match at a fixed distance. Nothing is frozen.
+    """
+    config = Qwen3Config(
+        vocab_size=len(tokenizer),
+        hidden_size=128,
+        intermediate_size=384,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        num_key_value_heads=4,
+        head_dim=32,
+        attention_bias=True,
+        max_position_embeddings=2048,
+        rope_parameters={"rope_type": "default", "rope_theta": 1000.0},
+        tie_word_embeddings=True,
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        bos_token_id=None,
+    )
+    model = Qwen3ForCausalLM(config)
+    attention, half = model.model.layers[0].self_attn, config.head_dim // 2
+    query, key = torch.zeros(4, config.head_dim), torch.zeros(4, config.head_dim)
+    for head in range(4):
+        for frequency in range(3):  # the fast ones: only they tell neighbours apart
+            angle = (head + 1) * 1000.0 ** (-frequency / half)
+            key[head, frequency] = 2.0
+            query[head, frequency], query[head, frequency + half] = 2 * math.cos(angle), -2 * math.sin(angle)
+    with torch.no_grad():
+        attention.q_proj.bias.copy_(query.flatten())
+        attention.k_proj.bias.copy_(key.flatten())
+        attention.q_norm.weight.fill_(2.0)
+        attention.k_norm.weight.fill_(2.0)
+    return model
+
+
+class TextTraining:
+    """The text tower on its way through the curriculum.
+
+    Args:
+        seed: of the weights and of the conversations.
+        learning_rate: peak rate.
+    """
+
+    def __init__(self, seed: int = 0, learning_rate: float = 2e-3):
+        torch.manual_seed(seed)
+        self.seed = seed
+        self.tokenizer = train_tokenizer(self.sentences(1500))
+        self.model = new_text_tower(self.tokenizer)
+        self.optimizer = TowerOptimizer((self.model,), learning_rate)
+        self.steps = 0
+        self._faces = count()
+        self._rng = random.Random(seed)
+
+    def sentences(self, faces: int) -> list[str]:
+        """All that is said about the first faces, in every lesson: what the tokenizer is learned from."""
+        return [
+            text
+            for lesson in CURRICULUM
+            for face in range(faces)
+            for turn in conversation(lesson, face, self.seed, "train")
+            for text in turn
+        ]
+
+    def train(self, max_steps: int = 4000, cool_down: int = 150) -> None:
+        """Go through the curriculum.
+
+        Raises:
+            ThresholdMissed: if a lesson has not reached its accuracy after ``max_steps`` steps in all.
+        """
+        bar = tqdm(total=USUAL_STEPS, desc="text tower", unit="step", mininterval=1)
+        for number, lesson in enumerate(CURRICULUM):
+            accuracy = 0.0
+            while accuracy < lesson.accuracy:
+                if self.steps >= max_steps:
+                    raise ThresholdMissed(
+                        f"text tower: lesson {number + 1} of {len(CURRICULUM)} is at {accuracy:.3f} after "
+                        f"{max_steps} steps and needs {lesson.accuracy}: try another --seed"
+                    )
+                for _ in range(CHECK_EVERY):
+                    self.step(number)
+                    bar.update()
+                accuracy = self.accuracy(lesson, faces=64)
+                bar.set_postfix_str(f"lesson {number + 1}/{len(CURRICULUM)}, accuracy {accuracy:.2f}")
+        self.optimizer.cool_down(cool_down)
+        while not self.optimizer.finished:
+            self.step(len(CURRICULUM) - 1)
+            bar.update()
+        bar.close()
+
+    def step(self, number: int) -> float:
+        """One step on lesson ``number`` and, for a quarter of the conversations, the lessons before it."""
+        lesson, examples, longest = CURRICULUM[number], [], 0
+        while longest * len(examples) < TOKENS_PER_STEP:
+            chosen = lesson if self._rng.random() < 0.75 else CURRICULUM[self._rng.randint(0, number)]
+            examples.append(encode(self.tokenizer, conversation(chosen, next(self._faces), self.seed, "train")))
+            longest = max(longest, len(examples[-1][0]))
+        logits, targets = self._forward(collate(examples, self.tokenizer.pad_token_id))
+        loss = functional.cross_entropy(logits, targets)
+        loss.backward()
+        self.optimizer.step()
+        self.steps += 1
+        return loss.item()
+
+    @torch.no_grad()
+    def accuracy(self, lesson: Lesson, faces: int) -> float:
+        """Share of answers about held-out faces that greedy decoding gets wholly right, the end of turn included."""
+        lesson = replace(lesson, captions=0.0)
+        right = []
+        for start in range(0, faces, 32):
+            turns = [conversation(lesson, face, self.seed, "test") for face in range(start, min(start + 32, faces))]
+            batch = collate([encode(self.tokenizer, turn) for turn in turns], self.tokenizer.pad_token_id)
+            logits, targets = self._forward(batch)
+            ends = (targets == self.tokenizer.eos_token_id).long()
+            answer = ends.cumsum(0) - ends  # which answer each token belongs to
+            wrong = torch.zeros(int(ends.sum())).index_add(0, answer, (logits.argmax(-1) != targets).float())
+            right.append(wrong == 0)
+        return torch.cat(right).float().mean().item()
+
+    def save(self, out: Path) -> None:
+        """Write the model and its tokenizer into the folder ``out``."""
+        self.model.eval().save_pretrained(out)
+        self.tokenizer.save_pretrained(out)
+
+    def _forward(self, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Logits (answer tokens, vocabulary) and target ids (answer tokens) of a collated batch."""
+        hidden = self.model.model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])[0]
+        targets = batch["labels"][:, 1:]
+        scored = targets != -100
+        return self.model.lm_head(hidden[:, :-1][scored]), targets[scored]
