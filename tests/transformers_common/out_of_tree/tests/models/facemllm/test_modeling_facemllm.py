@@ -103,7 +103,6 @@ class FaceMLLMTests(ModelTesterMixin, GenerationTesterMixin):
     pipeline_model_mapping = {"image-text-to-text": FaceMLLMForConditionalGeneration}
     _is_composite = True
     _torch_compile_train_cls = FaceMLLMForConditionalGeneration
-    test_can_init_all_missing_weights_before_2023 = True  # run it: our files bear no year to judge by
 
     def setUp(self):
         self.model_tester = FaceMLLMModelTester(self, self.vision_config())
@@ -115,6 +114,7 @@ class FaceMLLMTests(ModelTesterMixin, GenerationTesterMixin):
 
 class FaceMLLMOwnTowerTest(FaceMLLMTests, unittest.TestCase):
     vision_config = staticmethod(own_tower)
+    test_can_init_all_missing_weights_before_2023 = True  # run it: our files bear no year to judge by
 
 
 class FaceMLLMSiglipTowerTest(FaceMLLMTests, unittest.TestCase):
