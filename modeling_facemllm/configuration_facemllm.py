@@ -106,6 +106,9 @@ class FaceMLLMConfig(PretrainedConfig):
             `"default"` keeps the patches only, `"full"` also the class and register tokens.
         pixel_shuffle_factor (`int`, *optional*, defaults to 1):
             1, 2 or 4: squares of that side are merged into one token, which leaves 1, 1/4 or 1/16 of the tokens.
+        image_size (`int`, *optional*):
+            Side of the square images in pixels, where it is not the tower's own: the tower then interpolates its
+            position encodings (DINOv2 was trained at 518 pixels, 37×37 patches, and is mostly run at 224).
 
     Raises:
         ValueError: when the parts do not fit together; the message says what would.
@@ -124,6 +127,7 @@ class FaceMLLMConfig(PretrainedConfig):
         vision_feature_layer=-1,
         vision_feature_select_strategy="default",
         pixel_shuffle_factor=1,
+        image_size=None,
         **kwargs,
     ):
         vision_config = _as_config(vision_config, default="facemllm_vision")
@@ -134,6 +138,7 @@ class FaceMLLMConfig(PretrainedConfig):
         self.vision_feature_layer = vision_feature_layer
         self.vision_feature_select_strategy = vision_feature_select_strategy
         self.pixel_shuffle_factor = pixel_shuffle_factor
+        self.image_size = self.tower_image_size if image_size is None else image_size
         # Plain names, also after loading from the Hub: a fine-tuned copy then refers to its own files.
         kwargs["auto_map"] = dict(AUTO_MAP)
         kwargs["tie_word_embeddings"] = bool(getattr(self.text_config, "tie_word_embeddings", False))
@@ -141,8 +146,8 @@ class FaceMLLMConfig(PretrainedConfig):
         self._check_parts()
 
     @property
-    def image_size(self) -> int:
-        """Side of the square image that the vision tower takes, in pixels."""
+    def tower_image_size(self) -> int:
+        """Side of the square images that the vision tower was made for, in pixels."""
         size = getattr(self.vision_config, "image_size", None)
         if size is None:  # SigLIP2's NaFlex towers count patches instead
             return math.isqrt(self.vision_config.num_patches) * self.vision_config.patch_size
@@ -182,6 +187,11 @@ class FaceMLLMConfig(PretrainedConfig):
                 f"vision_feature_select_strategy={self.vision_feature_select_strategy!r} is unknown: take 'default' "
                 "(patches only) or 'full' (class and register tokens too)"
             )
+        own_size, patch = self.tower_image_size, _side(self.vision_config.patch_size)
+        if self.image_size != own_size and self.vision_config.model_type == FaceMLLMVisionConfig.model_type:
+            raise ValueError(f"image_size={self.image_size}: this tower takes {own_size}-pixel images only")
+        if self.image_size < patch:
+            raise ValueError(f"image_size={self.image_size} is less than one patch: take a multiple of {patch}")
         factor, grid = self.pixel_shuffle_factor, self.vision_grid_size
         if factor not in (1, 2, 4):
             raise ValueError(f"pixel_shuffle_factor={factor} is unknown: take 1, 2 or 4")

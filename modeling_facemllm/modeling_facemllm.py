@@ -1,6 +1,7 @@
 """Face-MLLM: a vision tower and a causal language model joined by an MLP projector (arXiv 2410.20717)."""
 
 import copy
+import inspect
 from dataclasses import dataclass
 
 import torch
@@ -161,7 +162,13 @@ class FaceMLLMModel(FaceMLLMPreTrainedModel):
     def _vision_inputs(self, pixel_values: torch.FloatTensor) -> dict[str, torch.Tensor]:
         pixel_values = pixel_values.to(self.vision_tower.dtype)
         if self.config.vision_config.model_type != "siglip2_vision_model":
-            return {"pixel_values": pixel_values}
+            inputs = {"pixel_values": pixel_values}
+            # DINO's towers interpolate by themselves and do not know the word.
+            if self.config.image_size != self.config.tower_image_size and (
+                "interpolate_pos_encoding" in inspect.signature(self.vision_tower.forward).parameters
+            ):
+                inputs["interpolate_pos_encoding"] = True
+            return inputs
         # SigLIP2's NaFlex towers take rows of flattened patches, channels last, and the shape of their grid.
         images, channels, height, width = pixel_values.shape
         size = self.config.vision_config.patch_size

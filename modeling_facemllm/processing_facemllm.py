@@ -91,7 +91,7 @@ class FaceMLLMProcessor(ProcessorBase):
             text: id or path of the language model, or a tokenizer.
             pixel_shuffle_factor: as in [`FaceMLLMConfig`].
             vision_feature_select_strategy: as in [`FaceMLLMConfig`].
-            image_size: side of the square in pixels; the tower's own where absent.
+            image_size: as in [`FaceMLLMConfig`]; the model has to be composed with the same one.
             image_processor: a ready image processor, instead of the folder's; its size is set to `image_size`.
             chat_template: Jinja template; ChatML with `{% generation %}` marks where absent.
             **kwargs: for both `from_pretrained` (`revision`, `token`, `cache_dir`, `trust_remote_code`, …).
@@ -99,12 +99,9 @@ class FaceMLLMProcessor(ProcessorBase):
         Raises:
             ValueError: when the factor does not divide the tower's grid or the strategy does not suit it.
         """
-        vision_config = _vision_config(vision, **kwargs)
-        if image_size is not None:
-            vision_config = copy.deepcopy(vision_config)
-            vision_config.image_size = image_size
         config = FaceMLLMConfig(
-            vision_config=vision_config,
+            vision_config=_vision_config(vision, **kwargs),
+            image_size=image_size,
             vision_feature_select_strategy=vision_feature_select_strategy,
             pixel_shuffle_factor=pixel_shuffle_factor,
         )

@@ -92,6 +92,19 @@ def test_inner_layers_of_every_tower_can_be_used(vision, layer, text_config, pla
     assert ask(model, processor, question, photo).isfinite().all()
 
 
+@pytest.mark.parametrize("vision", VISION_TOWERS.values(), ids=VISION_TOWERS)
+def test_every_tower_takes_images_of_another_size(vision, text_config, plain_tokenizer, question, photo, tmp_path):
+    processor = FaceMLLMProcessor.from_towers(vision, plain_tokenizer, pixel_shuffle_factor=2, image_size=48)
+    model = FaceMLLMForConditionalGeneration.from_towers(
+        vision, text_config, tokenizer=processor.tokenizer, pixel_shuffle_factor=2, image_size=48
+    )
+    assert processor.num_image_tokens == model.config.num_image_tokens == 9
+    expected = ask(model, processor, question, photo)
+    model.save_pretrained(tmp_path)
+    loaded = FaceMLLMForConditionalGeneration.from_pretrained(tmp_path)
+    torch.testing.assert_close(ask(loaded, processor, question, photo), expected, atol=1e-4, rtol=1e-4)
+
+
 def test_pretrained_towers_keep_their_weights(vision_config, text_config, plain_tokenizer, tmp_path):
     tower = FaceMLLMVisionModel(vision_config)
     tower.save_pretrained(tmp_path / "vision")

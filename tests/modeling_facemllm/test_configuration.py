@@ -78,6 +78,8 @@ def test_an_image_takes_a_known_number_of_tokens(kwargs, grid, tokens):
             },
             "take vision_feature_select_strategy='default'",
         ),
+        ({"image_size": 128}, "image_size=128: this tower takes 64-pixel images only"),
+        ({"image_size": 4, "vision_config": ViTConfig(image_size=32, patch_size=8)}, "take a multiple of 8"),
         ({"image_token_id": 100}, "image_token_id=100 is outside the vocabulary of 100"),
         ({"image_token_id": -1}, "image_token_id=-1 is outside the vocabulary"),
         ({"vision_config": {"model_type": "no_such_tower"}}, "model_type='no_such_tower' is unknown"),
@@ -93,6 +95,13 @@ def test_what_does_not_fit_is_refused(kwargs, message):
 def test_a_tiny_tower_that_cannot_be_built_is_refused(kwargs):
     with pytest.raises(ValueError, match=r"cannot be halved|not a multiple"):
         FaceMLLMVisionConfig(**kwargs)
+
+
+def test_another_image_size_gives_another_grid():
+    tower = ViTConfig(image_size=32, patch_size=8)
+    made = config(vision_config=tower, image_size=64)
+    assert (made.vision_grid_size, made.num_image_tokens, made.tower_image_size) == (8, 64, 32)
+    assert config(vision_config=tower).image_size == 32
 
 
 def test_saving_and_loading_changes_nothing(tmp_path):
