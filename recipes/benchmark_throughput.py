@@ -1,15 +1,15 @@
-"""Questions per second: TRL's way of one question per row against this project's way of conversations, side by side.
+"""Questions per second: TRL's one question per row against this project's conversations, side by side.
 
-    python recipes/benchmark_throughput.py [--rows 32] [--steps 6] [--rounds 3]
+    python recipes/benchmark_throughput.py [--pictures 64] [--questions 8] [--batch 16] [--rounds 3] [--bf16]
 
-The same model, pictures, questions and answers in all three; each way asks the same questions in the same number of
-optimizer steps' worth of pictures, interleaved so that a busy machine disturbs all alike:
+The same model, drawn faces, questions and answers in all ways, in interleaved rounds, so that a busy machine disturbs
+all alike; CPU seconds of optimizer steps with their collation, through ``Trainer.train``:
 
-- ``messages``: ``trl.SFTTrainer`` with its vision collator, one question per row, ``assistant_only_loss``
-- ``prompt/completion``: the same with its quicker prompt-completion rows, as ``sft_vlm.py`` users write them
-- ``conversations``: ``recipes/sft.py``'s tokenised conversations of eight questions, the picture encoded once
-
-Times are process CPU seconds of training steps with their collation; loading and tokenising once are reported beside.
+- ``messages, as shipped``: ``trl.SFTTrainer`` and its vision collator on one question per row, loss on the answer
+  (``assistant_only_loss``), TRL's own default of gradient checkpointing
+- ``messages``: the same without gradient checkpointing
+- ``prompt/completion``: the same on prompt-completion rows, TRL's quickest way
+- ``conversations``: what ``recipes/sft.py`` does: tokenised once, all questions of a face in one conversation
 """
 
 import argparse
@@ -27,7 +27,7 @@ from typing import Any
 if __name__ == "__main__" and __package__ is None:
     sys.path.append(str(Path(__file__).resolve().parent.parent))
 
-WAYS = ("messages", "prompt/completion", "conversations")
+WAYS = ("messages, as shipped", "messages", "prompt/completion", "conversations")
 
 
 def build_model(vision: str | None, text: str | None) -> tuple[Any, Any]:
@@ -36,6 +36,9 @@ def build_model(vision: str | None, text: str | None) -> tuple[Any, Any]:
 
     towers = Path(__file__).resolve().parent.parent / "facemllm" / "towers"
     vision, text = vision or str(towers / "vision"), text or str(towers / "text")
+    for folder in (vision, text):
+        if not Path(folder).is_dir():
+            raise SystemExit(f"benchmark_throughput: {folder!r} is not a folder; give --vision and --text")
     processor = FaceMLLMProcessor.from_towers(vision, text)
     return FaceMLLMForConditionalGeneration.from_towers(vision, text, tokenizer=processor.tokenizer), processor
 
@@ -53,7 +56,7 @@ def draw_rows(count: int, questions: int) -> list[dict]:
         rows.append(
             {
                 "image": {"bytes": picture.getvalue(), "path": None},
-                "pairs": [(f"What is the {name} of this person?", value) for name, value in known[:questions]],
+                "pairs": [(f"What is the {name}?", value) for name, value in known[:questions]],
             }
         )
     return rows
@@ -67,7 +70,7 @@ def stock_rows(rows: list[dict], way: str) -> Any:
     for row in rows:
         for question, answer in row["pairs"]:
             asked, told = {"role": "user", "content": question}, {"role": "assistant", "content": answer}
-            turns = {"messages": [asked, told]} if way == "messages" else {"prompt": [asked], "completion": [told]}
+            turns = {"messages": [asked, told]} if "messages" in way else {"prompt": [asked], "completion": [told]}
             flat.append({"image": row["image"], **turns})
     return Dataset.from_list(flat).cast_column("image", Image())
 
@@ -96,8 +99,9 @@ def conversation_rows(rows: list[dict], processor: Any) -> tuple[Any, Any]:
     return tokenized, ConversationCollator(processor, expansion)
 
 
-def make_trainer(way: str, rows: list[dict], batch: int, folder: str, towers: tuple) -> Any:
+def make_trainer(way: str, rows: list[dict], batch: int, bf16: bool, folder: str, towers: tuple) -> Any:
     """A trainer of one way whose ``batch`` is rows of that way."""
+    import torch
     from trl import SFTConfig, SFTTrainer
 
     from recipes.face_trainer import FaceSFTTrainer
@@ -112,11 +116,12 @@ def make_trainer(way: str, rows: list[dict], batch: int, folder: str, towers: tu
         report_to="none",
         logging_strategy="no",
         disable_tqdm=True,
-        bf16=False,
-        gradient_checkpointing=False,
+        bf16=bf16,
+        use_cpu=not torch.accelerator.is_available(),
+        gradient_checkpointing=way == "messages, as shipped",
         max_length=None,
-        remove_unused_columns=way == "none",
-        assistant_only_loss=way == "messages",
+        remove_unused_columns=False,
+        assistant_only_loss="messages" in way,
         dataset_kwargs={"skip_prepare_dataset": True},
         dataloader_pin_memory=False,
         dataloader_drop_last=True,
@@ -145,6 +150,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--batch", type=int, default=16, help="rows per step, of either kind")
     parser.add_argument("--steps", type=int, default=4, help="steps of conversations per round")
     parser.add_argument("--rounds", type=int, default=3, help="interleaved rounds; the median is reported")
+    parser.add_argument("--bf16", action="store_true", help="compute in bfloat16, all ways")
     parser.add_argument("--vision", help="folder of a vision tower (default: the packaged one)")
     parser.add_argument("--text", help="folder of a language model (default: the packaged one)")
     args = parser.parse_args(argv)
@@ -153,7 +159,7 @@ def main(argv: list[str] | None = None) -> int:
 
     rows = draw_rows(args.pictures, args.questions)
     with tempfile.TemporaryDirectory() as folder:
-        trainers = {w: make_trainer(w, rows, args.batch, folder, (args.vision, args.text)) for w in WAYS}
+        trainers = {w: make_trainer(w, rows, args.batch, args.bf16, folder, (args.vision, args.text)) for w in WAYS}
         rates = {way: [] for way in WAYS}
         for trainer in trainers.values():
             cpu_seconds_of(trainer, 1)
@@ -165,7 +171,7 @@ def main(argv: list[str] | None = None) -> int:
     for way in WAYS:
         figures = {"way": way, "questions_per_cpu_second": round(medians[way], 1), "rounds": len(rates[way])}
         sys.stdout.write(json.dumps(figures | {"all": [round(rate, 1) for rate in rates[way]]}) + "\n")
-    for way in WAYS[:2]:
+    for way in WAYS[:-1]:
         sys.stdout.write(f"conversations against {way}: {medians['conversations'] / medians[way]:.1f}x\n")
     return 0
 

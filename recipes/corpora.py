@@ -76,12 +76,13 @@ def tokenize_corpus(rows: Dataset, tokenizer: ConversationTokenizer, where: str,
         new_fingerprint=fingerprint,
         desc=f"tokenising {where}",
     )
-    problems = Counter(problem for problem in tokens.with_format("arrow")["problem"].to_pylist() if problem)
+    found = tokens["problem"][:]
+    problems = Counter(problem for problem in found if problem)
     for problem, count in problems.items():
         logger.warning(f"{where}: {count} of {len(rows)} conversations are left out: {problem}")
     usable = concatenate_datasets([rows.remove_columns("messages"), tokens], axis=1)
     if problems:
-        keep = np.flatnonzero([problem is None for problem in tokens["problem"]])
+        keep = np.flatnonzero([problem is None for problem in found])
         usable = usable.select(keep)
     if not len(usable):
         raise RecipeError(f"{where}: no conversation is left to train on; {problems.most_common(1)[0][0]}")
@@ -147,6 +148,7 @@ def load_mixture(
                 "split": corpus.split,
                 "rows": len(rows),
                 "usable": len(usable),
+                "with_image": int(np.count_nonzero(usable.with_format("numpy")["num_images"][:])),
                 "fingerprint": fingerprint(usable),
             }
         )

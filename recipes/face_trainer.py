@@ -12,6 +12,10 @@ from trl import SFTTrainer
 from trl.trainer.utils import FusedCausalLMOutput
 
 from recipes.run_folder import COMPLETE
+from recipes.strict import RecipeError
+
+# A few damaged files in millions are life; beyond this share a run would spend days on blank pictures.
+MOST_UNREADABLE = 0.05
 
 
 class FaceSFTTrainer(SFTTrainer):
@@ -37,6 +41,17 @@ class FaceSFTTrainer(SFTTrainer):
         if model.training:
             self._counts += torch.stack([turns.new_tensor(turns.numel()), turns.sum(), unreadable.sum()])
         return super().compute_loss(model, inputs, *args, **kwargs)
+
+    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+        seen, _, unreadable = self._counts.tolist()
+        if unreadable:
+            logs["unreadable_images"] = unreadable
+        if unreadable > max(MOST_UNREADABLE * seen, 20):
+            raise RecipeError(
+                f"data: {unreadable} of {seen} pictures could not be read, more than {MOST_UNREADABLE:.0%}: the "
+                "corpus is damaged or its paths are wrong; the warnings above name the rows"
+            )
+        super().log(logs, *args, **kwargs)
 
     def totals(self) -> tuple[int, int, int]:
         """Conversations, questions and unreadable pictures of this training session, over all processes."""

@@ -134,6 +134,12 @@ def recipe_from_dict(data: dict) -> Recipe:
     _check_model(recipe.model)
     _check_data(recipe)
     recipe.trainer = _check_trainer(recipe.trainer)
+    fully_trained = recipe.model.trainable and recipe.model.dtype != recipe.model.trainable_dtype
+    if fully_trained and not (recipe.trainer.get("bf16") or recipe.trainer.get("fp16")):
+        raise RecipeError(
+            f"model.dtype: {recipe.model.dtype!r} beside model.trainable_dtype {recipe.model.trainable_dtype!r} needs "
+            "mixed precision; set trainer.bf16: true, or the same type for both"
+        )
     if recipe.max_length is not None and recipe.max_length < 1:
         raise RecipeError(f"max_length: {recipe.max_length} is not a number of tokens above zero; null sets no limit")
     if recipe.num_proc is not None and recipe.num_proc < 1:

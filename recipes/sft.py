@@ -62,7 +62,8 @@ def train(recipe: Recipe) -> dict[str, Any]:
         eval_rows, eval_facts = None, []
         if recipe.eval_data:
             eval_rows, eval_facts = load_mixture(recipe.eval_data, tokenizer, name="eval_data", **options)
-    if set(recipe.model.trainable) == {"projector"} and not recipe.model.lora and not all(rows["num_images"]):
+    only_projector = recipe.model.trainable == ["projector"] and recipe.model.lora is None
+    if only_projector and any(fact["with_image"] < fact["usable"] for fact in facts):
         raise RecipeError(
             "model.trainable: ['projector'] learns from pictures only, and data holds conversations without one; "
             "leave those out, or train the language_model too"
@@ -150,6 +151,8 @@ def _training_arguments(recipe: Recipe, folder: Path, config_class: type) -> Any
     values = dict(recipe.trainer)
     if "bf16" not in values and "fp16" not in values:
         values["bf16"] = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+    if values.get("bf16") and not torch.accelerator.is_available():
+        values.setdefault("use_cpu", True)  # transformers wants to hear it; CPUs with AVX512-BF16 gain from it
     values.setdefault("dataloader_pin_memory", torch.cuda.is_available())
     values["report_to"] = [name for name in _reports(recipe) if name != "tensorboard"] or "none"
     try:

@@ -1,8 +1,10 @@
 """``facemllm train``: run one training stage from a recipe."""
 
 import argparse
+import contextlib
 import json
 import os
+import sys
 
 HELP = """Run one training stage from a recipe (YAML) and leave a model folder in its output_dir.
 
@@ -32,7 +34,9 @@ def run(args: argparse.Namespace) -> int:
 
     from recipes.sft import train
 
-    facts = train(recipe)
+    # The trainer reports its losses on standard output, where --json promises nothing but JSON.
+    with contextlib.redirect_stdout(sys.stderr) if args.json else contextlib.nullcontext():
+        facts = train(recipe)
     if args.json:
         print(json.dumps(facts, indent=2, default=str))
     return 0

@@ -50,6 +50,7 @@ def test_overrides_reach_into_mappings_and_lists(recipe_file):
         ("model.vision=google/siglip", r"model: got .* give either base, or both vision and text"),
         ("model.pixel_shuffle_factor=2", r"model.pixel_shuffle_factor: 2 is set, but model.base already has its own"),
         ("model.base=/no/such", r"model.base: '/no/such' does not exist; give a folder"),
+        ("model.dtype=bfloat16", r"model.dtype: 'bfloat16' beside .* set trainer.bf16: true"),
         ("data=[]", r"data: \[\] is empty; list at least one corpus"),
         ("data.0.path=./no", r"data.0.path: './no' does not exist"),
         ("data.0.weight=0", r"data.0.weight: 0.0 is not above zero"),

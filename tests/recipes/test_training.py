@@ -9,6 +9,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from recipes.sft import train
 from recipes.strict import RecipeError
+from tests.recipes.tiny import picture_record, write_corpus
 
 LORA = {"r": 4, "alpha": 8, "dropout": 0.0, "target": "language_model"}
 
@@ -118,6 +119,19 @@ def test_texts_and_pictures_mix_and_held_out_rows_are_scored(make_recipe, pictur
     run = train(recipe)
     assert run["final"]["eval_loss"] > 0 and run["conversations"] == 12
     assert [fact["usable"] for fact in run["data"]] == [24, 24]
+
+
+def test_a_corpus_of_unreadable_pictures_stops_the_run(make_recipe, tmp_path):
+    records = [{**picture_record(i), "image": {"bytes": b"damaged", "path": None}} for i in range(48)]
+    recipe = make_recipe(data=[{"path": write_corpus(records, tmp_path / "damaged")}], trainer={"max_steps": 12})
+    with pytest.raises(RecipeError, match="pictures could not be read, more than 5%"):
+        train(recipe)
+
+
+def test_workers_collate_the_same_batches(make_recipe, tmp_path):
+    alone = train(make_recipe(output_dir=str(tmp_path / "alone")))
+    helped = train(make_recipe(output_dir=str(tmp_path / "helped"), trainer={"dataloader_num_workers": 2}))
+    assert [entry["loss"] for entry in alone["loss_history"]] == [entry["loss"] for entry in helped["loss_history"]]
 
 
 def test_texts_alone_cannot_train_a_projector(make_recipe, base, pictures, texts):
