@@ -21,6 +21,7 @@ from recipes.strict import read_yaml
 STATE = "quickstart.json"
 REQUIRED_ACCURACY = 0.85
 EXAMPLE_FACES = 12
+_PRIOR = 30.0  # seconds of the expected pace that the measured one is weighed against
 
 
 def _packaged(*names: str) -> Path:
@@ -81,8 +82,9 @@ class Progress:
     def begin(self, step: str, what: str) -> None:
         number = list(self.expected).index(step) + 1
         left = sum(seconds for name, seconds in self.expected.items() if name not in self.spent)
-        if self.spent:
-            left *= max(0.2, sum(self.spent.values()) / sum(self.expected[name] for name in self.spent))
+        # This machine's pace, which the first short steps tell only roughly.
+        expected = sum(self.expected[name] for name in self.spent)
+        left *= (sum(self.spent.values()) + _PRIOR) / (expected + _PRIOR)
         say(f"[{number}/{len(self.expected)}] {what}; about {clock(left)} left")
 
     def done(self, step: str, seconds: float) -> None:

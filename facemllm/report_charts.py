@@ -1,5 +1,6 @@
 """The charts of a report, drawn with matplotlib without touching its global state."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -140,7 +141,10 @@ def _draw_example(axes: Axes, example: Mapping[str, Any], faces: Path) -> None:
     for position, turn in enumerate(example["turns"]):
         y = 0.99 - position / max(4, len(example["turns"]))
         question = turn["question"] + (" (zero-shot)" if turn["held_out"] else "")
-        answer = turn["answer"] if turn["right"] else f"{turn['answer']} (expected {turn['expected']})"
-        axes.text(0.43, y, question, fontsize=7.5, color=SOFT, va="top")
+        answer = textwrap.shorten(turn["answer"], 26, placeholder=" …")
+        if not turn["right"]:
+            answer += f" (expected {turn['expected']})"
+        # Out of the layout: a long sentence must not squeeze the charts.
+        axes.text(0.43, y, question, fontsize=7.5, color=SOFT, va="top", in_layout=False)
         mark, color = ("✓", RIGHT) if turn["right"] else ("✗", WRONG)
-        axes.text(0.43, y - 0.1, f"{mark} {answer}", fontsize=8.5, color=color, va="top")
+        axes.text(0.43, y - 0.1, f"{mark} {answer}", fontsize=8.5, color=color, va="top", in_layout=False)
