@@ -4,11 +4,13 @@ It is trained from scratch on text only. What makes that possible at this size i
 clauses to whole captions. With captions from the start the model never learns to look anything up (docs/log.md).
 """
 
+import hashlib
 import math
 import random
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch.nn import functional
@@ -36,6 +38,9 @@ SHARED = tuple(
 )
 """Attributes whose values others have too ("yes", "left"): which one is meant must be looked up, not guessed."""
 
+SEVERAL = tuple(attribute.name for attribute in ATTRIBUTES if len(attribute.values) > 2)
+"""Attributes that yes/no questions ask about value by value ("Is the hair red?"): the answer takes a comparison."""
+
 
 @dataclass(frozen=True)
 class Lesson:
@@ -52,11 +57,12 @@ class Lesson:
 CURRICULUM = (
     Lesson("tags", (1, 3), 0.92, basic=0.0),
     Lesson("tags", (3, 6), 0.95, basic=0.0, names=SHARED),
-    Lesson("tags", (1, 4), 0.93, basic=1.0),
-    Lesson("tags", (8, 17), 0.95, basic=0.5, captions=0.2),
-    Lesson("clauses", (8, 17), 0.95, captions=0.2),
-    Lesson("caption", (12, 17), 0.97, captions=0.2),
+    Lesson("tags", (1, 3), 0.85, basic=1.0, names=SEVERAL),
+    Lesson("tags", (6, 17), 0.92, basic=0.5, captions=0.1),
+    Lesson("clauses", (8, 17), 0.94, basic=0.5, captions=0.1),
+    Lesson("caption", (12, 17), 0.955, captions=0.2),
 )
+REQUIRED_ACCURACY = 0.97  # on whole captions, at the end: the falling learning rate adds to the last lesson's
 
 
 def conversation(lesson: Lesson, index: int, seed: int, split: str) -> Conversation:
@@ -219,6 +225,27 @@ class TextTraining:
             wrong = torch.zeros(int(ends.sum())).index_add(0, answer, (logits.argmax(-1) != targets).float())
             right.append(wrong == 0)
         return torch.cat(right).float().mean().item()
+
+    def measure(self, faces: int = 300) -> dict[str, Any]:
+        """What the tower has reached on held-out faces, and what it was trained on.
+
+        Raises:
+            ThresholdMissed: if answers about whole captions are right less often than ``REQUIRED_ACCURACY``.
+        """
+        last = CURRICULUM[-1]
+        accuracy = {level: self.accuracy(replace(last, level=level), faces) for level in synthetic_text.TEXT_LEVELS}
+        if accuracy["caption"] < REQUIRED_ACCURACY:
+            raise ThresholdMissed(
+                f"text tower: accuracy {accuracy['caption']:.3f} on captions, {REQUIRED_ACCURACY} is needed: try "
+                "another --seed"
+            )
+        return {
+            "parameters": self.model.num_parameters(),
+            "vocabulary": len(self.tokenizer),
+            "steps": self.steps,
+            "fingerprint": hashlib.sha256("\n".join(self.sentences(100)).encode()).hexdigest(),
+            "accuracy": {level: round(share, 3) for level, share in accuracy.items()},
+        }
 
     def save(self, out: Path) -> None:
         """Write the model and its tokenizer into the folder ``out``."""

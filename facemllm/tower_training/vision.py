@@ -4,10 +4,12 @@ The tower is trained to predict which words and phrases the caption of a picture
 corpus of captioned pictures will do.
 """
 
+import hashlib
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,9 +24,11 @@ from datasets_scripts.synthetic_faces import draw_face, sample_labels
 from modeling_facemllm import FaceMLLMVisionConfig, FaceMLLMVisionModel
 
 from .ngrams import NGramVocabulary
-from .optimizers import TowerOptimizer
+from .optimizers import ThresholdMissed, TowerOptimizer
 
 LONGEST_NGRAM = 4
+CHECK_EVERY = 50
+USUAL_STEPS = 1200  # for the estimate on the progress bar only
 
 
 @dataclass
@@ -49,23 +53,33 @@ def drawn_faces(count: int, split: str, seed: int, size: int = 64) -> CaptionedP
     return CaptionedPictures(pixels, captions, labels)
 
 
-def corpus_pictures(folder: str, config: str, split: str, size: int) -> CaptionedPictures:
-    """The pictures of a corpus with the last answer of each record as caption, squeezed to ``size`` × ``size`` pixels.
+def corpus_pictures(path: str, config: str, size: int) -> tuple[CaptionedPictures, CaptionedPictures]:
+    """The train split of a corpus, and 600 pictures of it to measure on, which are taken out of it.
+
+    The caption is the last answer of each record; pictures are squeezed to ``size`` × ``size`` pixels. No other split
+    is touched: what is kept for evaluation has not been seen by the tower.
 
     Raises:
-        CorpusError: if the folder has no such config or split, or a record has no picture.
+        CorpusError: if there is no such corpus or config, or a record has no picture.
     """
     from datasets import load_dataset
 
     try:
-        rows = load_dataset(folder, config, split=split)
+        rows = load_dataset(path, config, split="train").shuffle(seed=0)
     except (ValueError, FileNotFoundError) as error:
-        raise CorpusError(f"--corpus {folder}: {error}") from None
+        raise CorpusError(f"--corpus {path} --config {config}: {error}") from None
+    measured = min(600, len(rows) // 10)
+    if not measured:
+        raise CorpusError(f"--corpus {path}: {len(rows)} pictures are too few to learn to see from")
+    return _read(path, rows.skip(measured), size), _read(path, rows.take(measured), size)
+
+
+def _read(path: str, rows: Any, size: int) -> CaptionedPictures:
     pixels = np.empty((len(rows), size, size, 3), np.uint8)
     captions = []
-    for number, row in enumerate(tqdm(rows, desc=f"reading {split}", unit="picture", mininterval=1)):
+    for number, row in enumerate(tqdm(rows, desc="reading pictures", unit="picture", mininterval=1)):
         if row["image"] is None:
-            raise CorpusError(f"--corpus {folder}: record {row['id']} has no picture to learn from")
+            raise CorpusError(f"--corpus {path}: record {row['id']} has no picture to learn from")
         picture = ImageOps.exif_transpose(row["image"]).convert("RGB")
         pixels[number] = np.asarray(picture.resize((size, size), Image.Resampling.BICUBIC))
         captions.append(row["messages"][-1]["content"][-1]["text"])
@@ -94,6 +108,7 @@ class VisionTraining:
     Args:
         config: the tower's shape.
         train: pictures to learn from.
+        held_out: pictures to measure on.
         seed: of the weights, the order and the augmentation.
         learning_rate: peak rate.
         batch_size: pictures per step.
@@ -104,6 +119,7 @@ class VisionTraining:
         self,
         config: FaceMLLMVisionConfig,
         train: CaptionedPictures,
+        held_out: CaptionedPictures,
         seed: int = 0,
         learning_rate: float = 2e-3,
         batch_size: int = 64,
@@ -116,10 +132,59 @@ class VisionTraining:
         self.head = NGramHead(config.hidden_size, self.vocabulary).to(self.device)
         self.optimizer = TowerOptimizer((self.tower, self.head), learning_rate)
         self.batch_size, self.augment = batch_size, augment
-        self._train = train
+        self.steps = 0
+        self._train, self._held_out = train, held_out
         self._targets = self.vocabulary.targets(train.captions)
         self._order = torch.Generator().manual_seed(seed)
         self._queue: list[int] = []
+
+    def train_to_threshold(self, threshold: float = 0.93, max_steps: int = 4000, cool_down: int = 250) -> None:
+        """Train until the words for drawn faces are right often enough, then let the learning rate fall.
+
+        Args:
+            threshold: mean of `attribute_accuracy`; it rises by some points more while the rate falls.
+            max_steps: bound of the steps before `cool_down`.
+            cool_down: steps over which the rate falls to zero.
+
+        Raises:
+            ThresholdMissed: if ``max_steps`` do not suffice.
+        """
+        accuracy = 0.0
+        with tqdm(total=USUAL_STEPS, desc="vision tower", unit="step", mininterval=1) as bar:
+            while accuracy < threshold:
+                if self.steps >= max_steps:
+                    raise ThresholdMissed(
+                        f"vision tower: accuracy {accuracy:.3f} after {max_steps} steps, {threshold} is needed: draw "
+                        "more --faces or try another --seed"
+                    )
+                self._steps(CHECK_EVERY, bar)
+                accuracy = _mean(self.attribute_accuracy())
+                bar.set_postfix_str(f"accuracy {accuracy:.2f}")
+            self.optimizer.cool_down(cool_down)
+            self._steps(cool_down, bar)
+
+    def train_for(self, steps: int) -> None:
+        """Train for so many steps; over the last third of them the learning rate falls to zero."""
+        with tqdm(total=steps, desc="vision tower", unit="step", mininterval=1) as bar:
+            self._steps(steps - steps // 3, bar)
+            bar.set_postfix_str(f"explained {self.explained():.2f}")
+            self.optimizer.cool_down(steps // 3)
+            self._steps(steps // 3, bar)
+
+    def measure(self) -> dict[str, Any]:
+        """What the tower has reached on the held-out pictures, and what it was trained on."""
+        measured = {
+            "parameters": self.tower.num_parameters(),
+            "steps": self.steps,
+            "pictures": len(self._train),
+            "fingerprint": hashlib.sha256("\n".join(self._train.captions[:1000]).encode()).hexdigest(),
+            "ngrams": len(self.vocabulary),
+            "explained": round(self.explained(), 3),
+        }
+        if self._held_out.labels:
+            accuracy = self.attribute_accuracy()
+            measured |= {"mean_accuracy": round(_mean(accuracy), 3), "accuracy": accuracy}
+        return measured
 
     def step(self) -> float:
         """One optimiser step; returns the mean binary cross-entropy per n-gram, in nats."""
@@ -133,6 +198,7 @@ class VisionTraining:
         loss = functional.binary_cross_entropy_with_logits(logits, self._targets[chosen].to(self.device))
         loss.backward()
         self.optimizer.step()
+        self.steps += 1
         return loss.item()
 
     @torch.no_grad()
@@ -144,15 +210,16 @@ class VisionTraining:
             parts.append(self.head(features).cpu())
         return torch.cat(parts)
 
-    def explained(self, pictures: CaptionedPictures) -> float:
-        """Share of the captions' n-gram entropy that looking at the pictures removes: 0 if the tower sees nothing."""
-        targets = self.vocabulary.targets(pictures.captions)
+    def explained(self) -> float:
+        """Share of the held-out captions' n-gram entropy that seeing removes: 0 if the tower sees nothing."""
+        targets = self.vocabulary.targets(self._held_out.captions)
         blind = torch.logit(self.vocabulary.shares).expand_as(targets)
-        seeing = functional.binary_cross_entropy_with_logits(self.logits(pictures.pixels), targets)
+        seeing = functional.binary_cross_entropy_with_logits(self.logits(self._held_out.pixels), targets)
         return 1 - (seeing / functional.binary_cross_entropy_with_logits(blind, targets)).item()
 
-    def attribute_accuracy(self, faces: CaptionedPictures) -> dict[str, float]:
+    def attribute_accuracy(self) -> dict[str, float]:
         """For each attribute of drawn faces, how often the right value's phrases are raised most above their prior."""
+        faces = self._held_out
         raised = self.logits(faces.pixels) - torch.logit(self.vocabulary.shares)
         accuracy = {}
         for name, wording in synthetic_text.WORDING.items():
@@ -160,7 +227,7 @@ class VisionTraining:
             scores = torch.stack([raised[:, self._phrases(wording.predicates[value])].mean(1) for value in values], 1)
             guesses = [values[number] for number in scores.argmax(1).tolist()]
             pairs = [(guess, face[name]) for guess, face in zip(guesses, faces.labels, strict=True) if face[name]]
-            accuracy[name] = sum(guess == value for guess, value in pairs) / len(pairs)
+            accuracy[name] = round(sum(guess == value for guess, value in pairs) / len(pairs), 3)
         return accuracy
 
     def save(self, out: Path) -> None:
@@ -170,6 +237,11 @@ class VisionTraining:
         side = self.tower.config.image_size
         self.tower.cpu().eval().save_pretrained(out)
         SiglipImageProcessor(size={"height": side, "width": side}).save_pretrained(out)
+
+    def _steps(self, number: int, bar: tqdm) -> None:
+        for _ in range(number):
+            self.step()
+            bar.update()
 
     def _phrases(self, predicates: Sequence[str]) -> list[int]:
         tails = [" ".join(predicate.split()[-LONGEST_NGRAM:]) for predicate in predicates]
@@ -189,3 +261,7 @@ class VisionTraining:
             view = picture[:, top : top + side, left : left + side]
             views.append(view.flip(-1) if torch.rand((), generator=self._order) < 0.5 else view)
         return torch.stack(views)
+
+
+def _mean(accuracy: dict[str, float]) -> float:
+    return sum(accuracy.values()) / len(accuracy)

@@ -1,0 +1,137 @@
+"""``facemllm towers``: train the tiny vision tower and the tiny language model that stand in for SigLIP and Qwen."""
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from facemllm.cli import UserError
+
+HELP = (
+    "Train the two tiny towers from scratch, each to an accuracy threshold: the vision tower on drawn faces and\n"
+    "their captions (no labels), the text tower on text. The package carries the result in facemllm/towers.\n\n"
+    "With --corpus, the vision tower learns from the captioned pictures of that corpus, for --steps steps."
+)
+EXAMPLE = "facemllm towers --out towers"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--out", default="towers", metavar="DIR", help="where vision/ and text/ go (default: towers)")
+    parser.add_argument("--vision", action="store_true", help="train the vision tower only")
+    parser.add_argument("--text", action="store_true", help="train the text tower only")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of weights and data (default: 0)")
+    parser.add_argument("--faces", type=int, default=12000, metavar="N", help="faces to draw (default: 12000)")
+    parser.add_argument("--corpus", metavar="DIR", help="a corpus folder or Hub id to learn to see from")
+    parser.add_argument("--config", default="captions", metavar="NAME", help="its config (default: captions)")
+    parser.add_argument("--image-size", type=int, default=64, metavar="PIXELS", help="side of pictures (default: 64)")
+    parser.add_argument("--steps", type=int, default=1500, metavar="N", help="steps on a corpus (default: 1500)")
+    parser.add_argument("--batch-size", type=int, default=64, metavar="N", help="pictures per step (default: 64)")
+    parser.add_argument("--learning-rate", type=float, default=2e-3, metavar="LR", help="peak rate (default: 0.002)")
+    parser.add_argument("--augment", action="store_true", help="mirror and shift the corpus's pictures at random")
+    parser.add_argument(
+        "--tower",
+        nargs="+",
+        default=[],
+        metavar="KEY=VALUE",
+        help="shape of the vision tower, e.g. hidden_size=384 num_hidden_layers=6 stem_channels=[64,128,256]",
+    )
+    parser.add_argument("--json", action="store_true", help="print what was measured as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    for name in ("faces", "image_size", "steps", "batch_size"):
+        if getattr(args, name) < 1:
+            raise UserError(f"--{name.replace('_', '-')} {getattr(args, name)}: give 1 or more")
+    if args.corpus and args.text:
+        raise UserError(f"--corpus {args.corpus}: it teaches the vision tower; leave --text out")
+    if args.tower and args.text and not args.vision:
+        raise UserError("--tower shapes the vision tower; leave it out with --text")
+
+    from facemllm.tower_training.folders import write_readme, write_tower
+    from facemllm.tower_training.optimizers import ThresholdMissed
+
+    shape = _shape(args.tower)
+    chosen = [name for name in ("vision", "text") if getattr(args, name)]
+    if not chosen:
+        chosen = ["vision"] if args.corpus else ["vision", "text"]
+    out, report = Path(args.out), {}
+    for name in chosen:
+        start = time.process_time()
+        try:
+            training, measured = _train_text(args) if name == "text" else _train_vision(args, shape)
+        except ThresholdMissed as error:
+            raise UserError(str(error)) from None
+        measured["cpu_seconds"] = round(time.process_time() - start)
+        measured["command"] = _command(args, name)
+        write_tower(training.save, measured, out / name)
+        report[name] = measured
+    write_readme(out)
+    if args.json:
+        print(json.dumps(report, indent=2))
+    else:
+        for name, measured in report.items():
+            print(f"{out / name}: {json.dumps(measured)}")
+    return 0
+
+
+def _train_text(args: argparse.Namespace) -> tuple[Any, dict[str, Any]]:
+    from facemllm.tower_training.text import TextTraining
+
+    training = TextTraining(args.seed)
+    training.train()
+    return training, training.measure()
+
+
+def _train_vision(args: argparse.Namespace, shape: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    from facemllm.tower_training import vision
+    from modeling_facemllm import FaceMLLMVisionConfig
+
+    try:
+        config = FaceMLLMVisionConfig(**{"image_size": args.image_size, **shape})
+    except ValueError as error:
+        raise UserError(f"--image-size / --tower: {error}") from None
+    if args.corpus:
+        train, held_out = vision.corpus_pictures(args.corpus, args.config, config.image_size)
+    else:
+        train = vision.drawn_faces(args.faces, "train", args.seed, config.image_size)
+        held_out = vision.drawn_faces(600, "test", args.seed, config.image_size)
+    training = vision.VisionTraining(
+        config, train, held_out, args.seed, args.learning_rate, args.batch_size, augment=args.augment
+    )
+    if args.corpus:
+        training.train_for(args.steps)
+    else:
+        training.train_to_threshold()
+    return training, training.measure()
+
+
+def _shape(pairs: list[str]) -> dict[str, Any]:
+    """``KEY=VALUE`` words as arguments of `FaceMLLMVisionConfig`."""
+    import inspect
+
+    import yaml
+
+    from modeling_facemllm import FaceMLLMVisionConfig
+
+    allowed = [name for name in inspect.signature(FaceMLLMVisionConfig.__init__).parameters if name != "self"]
+    shape = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or key not in allowed or key == "kwargs":
+            raise UserError(f"--tower {pair}: give KEY=VALUE with one of {', '.join(allowed[:-1])}")
+        shape[key] = yaml.safe_load(value)
+    return shape
+
+
+def _command(args: argparse.Namespace, name: str) -> str:
+    """The command that trains this tower again."""
+    words = ["facemllm towers", f"--{name}", f"--seed {args.seed}"]
+    if name == "vision":
+        words += [f"--image-size {args.image_size}", f"--batch-size {args.batch_size}"]
+        words += [f"--learning-rate {args.learning_rate}"]
+        words += [f"--corpus {args.corpus} --config {args.config} --steps {args.steps}"] if args.corpus else []
+        words += [] if args.corpus else [f"--faces {args.faces}"]
+        words += ["--augment"] if args.augment else []
+        words += [f"--tower {' '.join(args.tower)}"] if args.tower else []
+    return " ".join(words)
