@@ -171,7 +171,7 @@ def plot_losses(history: list[dict], path: Path, title: str) -> None:
     axes.set_ylim(bottom=0)
     accuracy_axes.set(ylabel="token accuracy", ylim=(0, 1))
     lines = axes.get_lines() + accuracy_axes.get_lines()
-    axes.legend(lines, [line.get_label() for line in lines], loc="center right", fontsize=8)
+    figure.legend(lines, [line.get_label() for line in lines], loc="outside lower center", ncols=4, fontsize=8)
     partial = path.with_name(f".{path.name}.partial")
     figure.savefig(partial, format="png")
     os.replace(partial, path)

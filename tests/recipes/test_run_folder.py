@@ -1,0 +1,63 @@
+"""A folder never looks finished before it is."""
+
+import pytest
+
+from recipes.run_folder import (
+    CHECKPOINTS,
+    COMPLETE,
+    claim,
+    last_complete_checkpoint,
+    plot_losses,
+    publish,
+    read_finished,
+)
+from recipes.strict import RecipeError
+
+
+def test_what_makes_a_folder_loadable_is_moved_last(tmp_path):
+    staged, folder = tmp_path / ".staged", tmp_path / "model"
+    for name in ("config.json", "a.py", "model-1.safetensors", "model.safetensors.index.json", "adapter/config.json"):
+        (staged / name).parent.mkdir(parents=True, exist_ok=True)
+        (staged / name).write_text("{}")
+    (folder / "config.json").mkdir(parents=True)  # stands in the way, as a kill at the last moment would
+    with pytest.raises(OSError):
+        publish(staged, folder)
+    moved = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    assert moved == {"a.py", "adapter/config.json", "model-1.safetensors", "model.safetensors.index.json"}
+    (folder / "config.json").rmdir()
+    publish(staged, folder)
+    assert (folder / "config.json").is_file() and not staged.exists()
+    assert read_finished(folder) is None
+
+
+def test_the_newest_complete_checkpoint_counts_and_half_written_ones_go(tmp_path):
+    for step, complete in ((5, True), (100, False), (20, True)):
+        checkpoint = tmp_path / CHECKPOINTS / f"checkpoint-{step}"
+        checkpoint.mkdir(parents=True)
+        if complete:
+            (checkpoint / COMPLETE).touch()
+    assert last_complete_checkpoint(tmp_path).name == "checkpoint-20"
+    assert not (tmp_path / CHECKPOINTS / "checkpoint-100").exists()
+    assert last_complete_checkpoint(tmp_path / "elsewhere") is None
+
+
+def test_a_folder_belongs_to_one_recipe_but_logging_may_change(tmp_path):
+    recipe = {"seed": 0, "output_dir": "a", "trainer": {"learning_rate": 1.0, "logging_steps": 1}}
+    data = [{"fingerprint": "f"}]
+    claim(tmp_path, recipe, data, processes=1)
+    claim(tmp_path, {**recipe, "output_dir": "b", "trainer": {"learning_rate": 1.0, "logging_steps": 9}}, data, 1)
+    with pytest.raises(RecipeError, match="seed was 0 and is 1"):
+        claim(tmp_path, {**recipe, "seed": 1}, data, 1)
+    with pytest.raises(RecipeError, match="processes was 1 and is 2"):
+        claim(tmp_path, recipe, data, 2)
+
+
+def test_a_model_that_no_recipe_wrote_is_not_overwritten(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(RecipeError, match="holds a model that no recipe here wrote"):
+        claim(tmp_path, {"trainer": {}}, [], 1)
+
+
+def test_a_curve_without_any_point_is_still_drawn(tmp_path):
+    plot_losses([], tmp_path / "loss.png", "nothing logged")
+    assert (tmp_path / "loss.png").read_bytes().startswith(b"\x89PNG")
