@@ -232,7 +232,7 @@ class FaceMLLMProcessor(ProcessorBase):
 
     def save_pretrained(self, save_directory, push_to_hub: bool = False, **kwargs):
         """Save processor, tokenizer, chat template and this code; `AutoProcessor` loads the folder on its own."""
-        written = super().save_pretrained(save_directory)
+        written = super().save_pretrained(save_directory, **({} if push_to_hub else kwargs))
         make_tokenizer_portable(save_directory)
         if push_to_hub:  # saves once more, into a folder of its own
             self.push_to_hub(kwargs.pop("repo_id", Path(save_directory).name), **kwargs)

@@ -47,7 +47,10 @@ def main(folder: str, photo: str, report: str, resaved: str) -> None:
         return output[0, inputs["input_ids"].shape[1] :].tolist()
 
     tokens = {}
-    for auto in (AutoModel, AutoModelForImageTextToText, AutoModelForCausalLM):
+    autos = [AutoModel, AutoModelForImageTextToText, AutoModelForCausalLM]
+    if hasattr(transformers, "AutoModelForMultimodalLM"):  # new in transformers 5
+        autos.append(transformers.AutoModelForMultimodalLM)
+    for auto in autos:
         model = auto.from_pretrained(folder, trust_remote_code=True, use_safetensors=True)
         tokens[auto.__name__] = answer(model, inputs)
 

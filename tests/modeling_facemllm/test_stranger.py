@@ -97,14 +97,16 @@ def test_a_stranger_loads_and_asks(python, folder, photo_file, tmp_path, model, 
     expected = greedy_here(folder, photo_file, type(model), type(processor))
     report = meet_stranger(python, folder, photo_file, tmp_path / "stranger")
     assert report["classes"] == ["transformers_modules"] * 3
-    assert report["tokens"] == dict.fromkeys(
-        ["AutoModel", "AutoModelForImageTextToText", "AutoModelForCausalLM"], expected
-    )
+    assert {"AutoModel", "AutoModelForImageTextToText", "AutoModelForCausalLM"} <= set(report["tokens"])
+    assert report["tokens"] == dict.fromkeys(report["tokens"], expected)
+    assert len(set(expected)) > 3  # a constant answer would prove nothing
     assert report["pipeline"] == report["decoded"]
     assert report["tuned"] == report["tuned_reloaded"] != expected
 
 
 @needs_floor
+@pytest.mark.slow
+@pytest.mark.parametrize("folder", [True], ids=["tied"], indirect=True)
 @pytest.mark.parametrize("order", [(sys.executable, FLOOR_PYTHON), (FLOOR_PYTHON, sys.executable)], ids=["5-4", "4-5"])
 def test_what_one_version_saves_the_other_loads(order, folder, photo_file, tmp_path):
     first = meet_stranger(order[0], folder, photo_file, tmp_path / "first")

@@ -13,9 +13,10 @@ import yaml
 REPOSITORY = Path(__file__).parents[2]
 EXPLAINED = Path(__file__).with_name("skips.yaml")
 
-pytestmark = pytest.mark.skipif(
-    not transformers.__version__.startswith("5."), reason="these tests come with transformers 5"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not transformers.__version__.startswith("5."), reason="these tests come with transformers 5"),
+]
 
 
 @pytest.fixture(scope="module", params=["modeling", "processing"])
