@@ -51,25 +51,22 @@ def answer_corpus(
     Yields:
         One dict per question: ``id``, ``task``, ``expected``, ``answer`` (normalised) and the face's ``groups``.
     """
-    import torch
     from tqdm import tqdm
 
-    from facemllm.answering import answer_each, normalize
+    from facemllm.answering import answer_each, encode_faces, normalize
 
     with tqdm(total=len(rows), desc="asking", unit="face") as bar:
         for start in range(0, len(rows), FACES_AT_ONCE):
             part = rows[start : start + FACES_AT_ONCE]
             pictures = [picture.convert("RGB") for picture in part["image"]]
-            pixel_values = torch.as_tensor(
-                processor.image_processor(images=pictures, return_tensors="pt")["pixel_values"]
-            )
+            features = encode_faces(model, processor, pictures)
             for task in tasks:
                 expected = [expected_answer(task, labels) for labels in part["labels"]]
                 known = [index for index, answer in enumerate(expected) if answer is not None]
                 if not known:
                     continue
                 question, _ = canonical_question(task)
-                given = answer_each(model, processor, pixel_values[known], question, batch_size=batch_size)
+                given = answer_each(model, processor, features[known], question, batch_size=batch_size)
                 for index, answer in zip(known, given, strict=True):
                     labels = part["labels"][index]
                     yield {
