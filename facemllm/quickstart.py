@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +25,8 @@ EXAMPLE_FACES = 12
 _PRIOR = 30.0  # seconds of the expected pace that the measured one is weighed against
 
 
-def _packaged(*names: str) -> Path:
-    import facemllm
-    import recipes
-
-    package = recipes if names[0] == "quickstart" else facemllm
-    return Path(package.__file__).parent.joinpath(*names)
+def _packaged(package: str, *names: str) -> Path:
+    return Path(str(files(package))).joinpath(*names)
 
 
 @dataclass(frozen=True)
@@ -45,9 +42,9 @@ class Plan:
         image_size: side of the drawn pictures in pixels.
     """
 
-    recipes: Path = field(default_factory=lambda: _packaged("quickstart"))
-    vision: Path = field(default_factory=lambda: _packaged("towers", "vision"))
-    text: Path = field(default_factory=lambda: _packaged("towers", "text"))
+    recipes: Path = field(default_factory=lambda: _packaged("recipes", "quickstart"))
+    vision: Path = field(default_factory=lambda: _packaged("facemllm", "towers", "vision"))
+    text: Path = field(default_factory=lambda: _packaged("facemllm", "towers", "text"))
     train_faces: int = 6000
     held_out_faces: int = 300
     image_size: int = 64
