@@ -44,7 +44,7 @@ class TowerOptimizer:
             torch.optim.AdamW(others, lr=learning_rate, betas=(0.9, 0.98), weight_decay=0.0),
         )
         self._parameters = matrices + others
-        self._learning_rate, self._warmup = learning_rate, warmup
+        self._peak, self._warmup, self.learning_rate = learning_rate, warmup, 0.0
         self._steps, self._cooling, self._left = 0, 0, 0
 
     def cool_down(self, steps: int) -> None:
@@ -64,8 +64,9 @@ class TowerOptimizer:
             share *= self._left / self._cooling
             self._left -= 1
         nn.utils.clip_grad_norm_(self._parameters, 1.0)
+        self.learning_rate = self._peak * share
         for optimizer in self._optimizers:
             for group in optimizer.param_groups:
-                group["lr"] = self._learning_rate * share
+                group["lr"] = self.learning_rate
             optimizer.step()
             optimizer.zero_grad()

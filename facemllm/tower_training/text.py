@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 from tqdm import tqdm
-from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+from transformers import AutoTokenizer, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
 from datasets_scripts import synthetic_text
 from datasets_scripts.synthetic_faces import ATTRIBUTES, sample_labels
@@ -143,33 +143,44 @@ def new_text_tower(tokenizer: PreTrainedTokenizerFast) -> Qwen3ForCausalLM:
     return model
 
 
+def sentences(faces: int, seed: int) -> list[str]:
+    """All that is said about the first faces, in every lesson: what the tokenizer is learned from."""
+    return [
+        text
+        for lesson in CURRICULUM
+        for face in range(faces)
+        for turn in conversation(lesson, face, seed, "train")
+        for text in turn
+    ]
+
+
+def fingerprint(seed: int) -> str:
+    """SHA-256 of the `sentences` about the first 100 faces: equal for equal training text."""
+    return hashlib.sha256("\n".join(sentences(100, seed)).encode()).hexdigest()
+
+
 class TextTraining:
     """The text tower on its way through the curriculum.
 
     Args:
         seed: of the weights and of the conversations.
         learning_rate: peak rate.
+        folder: a tower to go on with, or only to measure; a new one is made where absent.
     """
 
-    def __init__(self, seed: int = 0, learning_rate: float = 2e-3):
+    def __init__(self, seed: int = 0, learning_rate: float = 2e-3, folder: Path | None = None):
         torch.manual_seed(seed)
         self.seed = seed
-        self.tokenizer = train_tokenizer(self.sentences(1500))
-        self.model = new_text_tower(self.tokenizer)
+        if folder is None:
+            self.tokenizer = train_tokenizer(sentences(1500, seed))
+            self.model = new_text_tower(self.tokenizer)
+        else:
+            self.tokenizer = AutoTokenizer.from_pretrained(folder)
+            self.model = Qwen3ForCausalLM.from_pretrained(folder)
         self.optimizer = TowerOptimizer((self.model,), learning_rate)
         self.steps = 0
         self._faces = count()
         self._rng = random.Random(seed)
-
-    def sentences(self, faces: int) -> list[str]:
-        """All that is said about the first faces, in every lesson: what the tokenizer is learned from."""
-        return [
-            text
-            for lesson in CURRICULUM
-            for face in range(faces)
-            for turn in conversation(lesson, face, self.seed, "train")
-            for text in turn
-        ]
 
     def train(self, max_steps: int = 4000, cool_down: int = 150) -> None:
         """Go through the curriculum.
@@ -243,7 +254,7 @@ class TextTraining:
             "parameters": self.model.num_parameters(),
             "vocabulary": len(self.tokenizer),
             "steps": self.steps,
-            "fingerprint": hashlib.sha256("\n".join(self.sentences(100)).encode()).hexdigest(),
+            "fingerprint": fingerprint(self.seed),
             "accuracy": {level: round(share, 3) for level, share in accuracy.items()},
         }
 

@@ -191,10 +191,10 @@ class VisionTraining:
         if len(self._queue) < self.batch_size:
             self._queue += torch.randperm(len(self._train), generator=self._order).tolist()
         chosen, self._queue = self._queue[: self.batch_size], self._queue[self.batch_size :]
-        pixel_values = self._pixel_values(self._train.pixels[chosen])
+        seen = pixel_values(self._train.pixels[chosen])
         if self.augment:
-            pixel_values = self._augmented(pixel_values)
-        logits = self.head(self.tower(pixel_values).last_hidden_state)
+            seen = self._augmented(seen)
+        logits = self.head(self.tower(seen.to(self.device)).last_hidden_state)
         loss = functional.binary_cross_entropy_with_logits(logits, self._targets[chosen].to(self.device))
         loss.backward()
         self.optimizer.step()
@@ -206,8 +206,8 @@ class VisionTraining:
         """Float32 of shape (pictures, n-grams), on the CPU; ``pixels`` as in `CaptionedPictures`."""
         parts = []
         for start in range(0, len(pixels), 128):
-            features = self.tower(self._pixel_values(pixels[start : start + 128])).last_hidden_state
-            parts.append(self.head(features).cpu())
+            seen = pixel_values(pixels[start : start + 128]).to(self.device)
+            parts.append(self.head(self.tower(seen).last_hidden_state).cpu())
         return torch.cat(parts)
 
     def explained(self) -> float:
@@ -247,20 +247,21 @@ class VisionTraining:
         tails = [" ".join(predicate.split()[-LONGEST_NGRAM:]) for predicate in predicates]
         return [self.vocabulary.index[tail] for tail in tails if tail in self.vocabulary.index]
 
-    def _pixel_values(self, pixels: np.ndarray) -> torch.Tensor:
-        """uint8 (batch, side, side, 3) to float32 (batch, 3, side, side) in [-1, 1], as SigLIP's processor does."""
-        return torch.from_numpy(pixels).to(self.device).permute(0, 3, 1, 2).float() / 127.5 - 1
-
-    def _augmented(self, pixel_values: torch.Tensor) -> torch.Tensor:
-        shift = pixel_values.shape[-1] // 12
-        padded = functional.pad(pixel_values, (shift,) * 4, mode="replicate")
-        side = pixel_values.shape[-1]
+    def _augmented(self, seen: torch.Tensor) -> torch.Tensor:
+        side = seen.shape[-1]
+        shift = side // 12
+        padded = functional.pad(seen, (shift,) * 4, mode="replicate")
         views = []
         for picture in padded:
             top, left = torch.randint(0, 2 * shift + 1, (2,), generator=self._order).tolist()
             view = picture[:, top : top + side, left : left + side]
             views.append(view.flip(-1) if torch.rand((), generator=self._order) < 0.5 else view)
         return torch.stack(views)
+
+
+def pixel_values(pixels: np.ndarray) -> torch.Tensor:
+    """uint8 (batch, side, side, 3) to float32 (batch, 3, side, side) in [-1, 1], as SigLIP's image processor does."""
+    return torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 def _mean(accuracy: dict[str, float]) -> float:

@@ -1,0 +1,205 @@
+"""The tiny towers: what the package carries works, and `facemllm towers` can build it again."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from transformers import AutoTokenizer, Qwen3ForCausalLM
+
+import facemllm
+from datasets_scripts import synthetic
+from facemllm.cli import main
+from facemllm.tower_training import folders, text, vision
+from facemllm.tower_training.ngrams import NGramVocabulary, ngrams
+from facemllm.tower_training.optimizers import ThresholdMissed, TowerOptimizer
+from modeling_facemllm import FaceMLLMForConditionalGeneration, FaceMLLMProcessor, FaceMLLMVisionConfig
+
+TOWERS = Path(facemllm.__file__).parent / "towers"
+TINY = FaceMLLMVisionConfig(image_size=16, stem_channels=(8, 8), hidden_size=16, num_hidden_layers=1)
+
+
+def colored_squares(count: int) -> vision.CaptionedPictures:
+    """Pictures of one color, captioned with its name: the least that there is to see."""
+    names = {"red": (220, 30, 30), "blue": (30, 30, 220)}
+    chosen = [list(names)[number % 2] for number in range(count)]
+    pixels = np.stack([np.full((16, 16, 3), names[name], np.uint8) for name in chosen])
+    return vision.CaptionedPictures(pixels, [f"The square is {name}." for name in chosen])
+
+
+def test_the_packaged_towers_are_small_and_safe():
+    files = [file for file in TOWERS.rglob("*") if file.is_file()]
+    assert sum(file.stat().st_size for file in files) <= 8_000_000
+    assert {file.suffix for file in files} <= {".safetensors", ".json", ".md", ".jinja", ".py"}
+
+
+def test_the_packaged_towers_say_how_they_were_made():
+    readme = (TOWERS / "README.md").read_text()
+    for name in ("vision", "text"):
+        measured = json.loads((TOWERS / name / folders.MEASURED).read_text())
+        assert measured["command"] in readme and measured["fingerprint"] in readme
+        assert str(measured["parameters"]) in readme
+
+
+def test_the_packaged_towers_learned_from_the_data_that_this_code_draws():
+    measured = json.loads((TOWERS / "text" / folders.MEASURED).read_text())
+    assert measured["fingerprint"] == text.fingerprint(seed=0)
+
+
+def test_the_packaged_text_tower_answers_questions_about_a_description():
+    tokenizer = AutoTokenizer.from_pretrained(TOWERS / "text")
+    model = Qwen3ForCausalLM.from_pretrained(TOWERS / "text")
+    prompt = (
+        "<|im_start|>user\nThe person has red hair, wears a cap and looks sad. They have no beard.\n"
+        "{}<|im_end|>\n<|im_start|>assistant\n"
+    )
+    for question, expected in (
+        ("What is the hair color?", "red"),
+        ("What is the expression?", "sad"),
+        ("Does the person have a beard?", "no"),
+        ("What hat does the person wear?", "cap"),
+    ):
+        inputs = tokenizer(prompt.format(question), return_tensors="pt")
+        output = model.generate(**inputs, max_new_tokens=8, do_sample=False, pad_token_id=tokenizer.pad_token_id)
+        assert tokenizer.decode(output[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True) == expected
+
+
+def test_the_packaged_text_tower_keeps_its_accuracy_on_a_sample():
+    training = text.TextTraining(folder=TOWERS / "text")
+    assert training.accuracy(text.CURRICULUM[-1], faces=32) >= 0.93
+
+
+def test_the_packaged_towers_compose_into_a_model():
+    processor = FaceMLLMProcessor.from_towers(TOWERS / "vision", TOWERS / "text", pixel_shuffle_factor=2)
+    model = FaceMLLMForConditionalGeneration.from_towers(
+        TOWERS / "vision", TOWERS / "text", tokenizer=processor.tokenizer, pixel_shuffle_factor=2
+    )
+    messages = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "Is there a beard?"}]}]
+    prompt = processor.apply_chat_template(messages, add_generation_prompt=True)
+    inputs = processor(images=Image.new("RGB", (64, 64)), text=prompt, return_tensors="pt")
+    assert inputs["pixel_values"].shape == (1, 3, 64, 64)
+    assert model(**inputs).logits.shape[:2] == inputs["input_ids"].shape
+
+
+def test_training_sees_pixels_as_the_image_processor_gives_them():
+    processor = FaceMLLMProcessor.from_towers(TOWERS / "vision", TOWERS / "text", pixel_shuffle_factor=2)
+    faces = vision.drawn_faces(2, "test", seed=0)
+    expected = processor.image_processor([Image.fromarray(face) for face in faces.pixels], return_tensors="pt")[
+        "pixel_values"
+    ]
+    torch.testing.assert_close(vision.pixel_values(faces.pixels), expected, atol=1e-6, rtol=0)
+
+
+def test_text_is_spelled_as_the_chat_template_spells_it():
+    processor = FaceMLLMProcessor.from_towers(TOWERS / "vision", TOWERS / "text", pixel_shuffle_factor=2)
+    turns = text.conversation(text.CURRICULUM[-1], 0, 0, "train")
+    messages = []
+    for question, answer in turns:
+        messages += [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+    rendered = processor.apply_chat_template(
+        messages, tokenize=True, return_dict=True, return_assistant_tokens_mask=True, return_tensors="pt"
+    )
+    ids, labels = text.encode(processor.tokenizer, turns)
+    assert rendered["input_ids"][0, : len(ids)].tolist() == ids
+    assert rendered["assistant_masks"][0, : len(ids)].tolist() == [int(label != -100) for label in labels]
+
+
+def test_ngrams_stop_at_the_end_of_a_clause():
+    assert ngrams("Red hair, no beard.", 2) == {"red", "hair", "red hair", "no", "beard", "no beard"}
+
+
+def test_the_vocabulary_leaves_out_what_is_everywhere_or_almost_nowhere():
+    vocabulary = NGramVocabulary(["a cat"] * 60 + ["a dog"] * 39 + ["a gnu"], longest=2)
+    assert vocabulary.ngrams == ["a cat", "a dog", "cat", "dog"]
+    assert vocabulary.targets(["a dog", "the cat"]).tolist() == [[0, 1, 0, 1], [0, 0, 1, 0]]
+
+
+def test_a_vision_tower_learns_to_see_from_captions_alone():
+    training = vision.VisionTraining(TINY, colored_squares(64), colored_squares(20), batch_size=16)
+    assert training.explained() == pytest.approx(0.0, abs=1e-4)
+    training.train_for(60)
+    assert training.explained() > 0.9
+
+
+def test_training_is_repeatable():
+    losses = []
+    for _ in range(2):
+        training = vision.VisionTraining(TINY, colored_squares(32), colored_squares(4), batch_size=8, augment=True)
+        losses.append([training.step() for _ in range(3)])
+    assert losses[0] == losses[1]
+
+
+def test_a_missed_threshold_is_an_error_that_says_what_to_do():
+    with pytest.raises(ThresholdMissed, match=r"0 steps.*--seed"):
+        text.TextTraining(seed=0).train(max_steps=0)
+
+
+def test_the_learning_rate_stays_until_it_is_let_down():
+    layer = torch.nn.Linear(4, 4)
+    optimizer = TowerOptimizer((layer,), 0.1, warmup=2)
+    rates = []
+    for step in range(6):
+        if step == 3:
+            optimizer.cool_down(3)
+        layer(torch.ones(1, 4)).sum().backward()
+        optimizer.step()
+        rates.append(optimizer.learning_rate)
+    assert rates == pytest.approx([0.05, 0.1, 0.1, 0.1, 0.1 * 2 / 3, 0.1 / 3])
+    assert optimizer.finished
+
+
+def test_the_command_trains_a_vision_tower_on_any_captioned_corpus(tmp_path):
+    from datasets import Dataset
+
+    from datasets_scripts.schema import FEATURES
+
+    rows = list(synthetic.iter_records("captions", "train", 40))
+    corpus = tmp_path / "corpus" / "captions"
+    corpus.mkdir(parents=True)
+    Dataset.from_list(rows, features=FEATURES).to_parquet(corpus / "train.parquet")
+    files = "data_files:\n  - split: train\n    path: captions/train.parquet"
+    (corpus.parent / "README.md").write_text(f"---\nconfigs:\n- config_name: captions\n  {files}\n---\n")
+    arguments = ["towers", "--vision", "--corpus", str(corpus.parent), "--out", str(tmp_path / "out"), "--steps", "3"]
+    shape = ["--image-size", "32", "--tower", "stem_channels=[8,16]", "hidden_size=16"]
+    assert main([*arguments, "--batch-size", "8", "--augment", *shape]) == 0
+    measured = json.loads((tmp_path / "out" / "vision" / folders.MEASURED).read_text())
+    assert measured["pictures"] == 36 and measured["steps"] == 3
+    assert "## vision" in (tmp_path / "out" / "README.md").read_text()
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["README.md", "vision"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--faces", "0"], "--faces 0: give 1 or more"),
+        (["--corpus", "nowhere", "--text"], "leave --text out"),
+        (["--vision", "--corpus", "nowhere"], "--corpus nowhere"),
+        (["--vision", "--tower", "depth=3"], "--tower depth=3: give KEY=VALUE"),
+        (["--vision", "--image-size", "30"], "30"),
+    ],
+)
+def test_a_mistake_ends_in_one_line(arguments, message, capsys):
+    assert main(["towers", *arguments]) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert message in error
+
+
+@pytest.mark.slow
+def test_both_towers_can_be_built_again_to_their_thresholds(tmp_path):
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    commands = [
+        [sys.executable, "-m", "facemllm", "towers", f"--{name}", "--out", str(tmp_path)]
+        for name in ("vision", "text")
+    ]
+    for process in [subprocess.Popen(command, env=environment) for command in commands]:
+        assert process.wait() == 0
+    seen = json.loads((tmp_path / "vision" / folders.MEASURED).read_text())
+    read = json.loads((tmp_path / "text" / folders.MEASURED).read_text())
+    assert seen["mean_accuracy"] >= 0.93
+    assert read["accuracy"]["caption"] >= text.REQUIRED_ACCURACY
+    assert Qwen3ForCausalLM.from_pretrained(tmp_path / "text").num_parameters() == read["parameters"]
