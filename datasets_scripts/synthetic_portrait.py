@@ -22,6 +22,18 @@ SCARVES = ((190, 44, 58), (36, 92, 180), (40, 140, 96), (140, 60, 160))
 GREY = (206, 206, 210)
 INK = (34, 32, 38)
 
+# Of one cheek, in head units from the middle of the face.
+_FRECKLES = (
+    (0.16, 0.12),
+    (0.3, 0.16),
+    (0.44, 0.1),
+    (0.57, 0.18),
+    (0.22, 0.26),
+    (0.36, 0.29),
+    (0.5, 0.28),
+    (0.6, 0.32),
+)
+
 _SUPERSAMPLING = 3
 _ANGLES = np.linspace(0, 2 * math.pi, 36, endpoint=False)
 _CIRCLE = np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], axis=1)
@@ -205,7 +217,7 @@ class Portrait:
             return
         t, elderly = self.turn, self.labels["age"] == "elderly"
         color = _mix(self.skin, (40, 10, 5), 0.62 if elderly else 0.46)
-        width = 0.05
+        width = 0.06
         for side in (-1, 1):
             fold = _curve((t + side * 0.17, 0.22), (t + side * 0.34, 0.28), (t * 0.9 + side * 0.37, 0.5))
             self._line(fold, color, width)
@@ -235,12 +247,12 @@ class Portrait:
         self._line([(t + lean * 0.9, 0.2), (t + lean * 0.4 + 0.09, 0.24)], self.shade, 0.06)
 
     def _freckles(self) -> None:
-        color = _mix(self.skin, (72, 26, 8), 0.68)
+        color = _mix(self.skin, (72, 26, 8), 0.74)
         for side in (-1, 1):
-            for x, y in ((0.2, 0.12), (0.33, 0.2), (0.46, 0.13), (0.27, 0.3), (0.41, 0.31), (0.54, 0.24)):
+            for x, y in _FRECKLES:
                 x, y = x + self.rng.uniform(-0.02, 0.02), y + self.rng.uniform(-0.02, 0.02)
                 if abs(self.turn + side * x) < self.width - 0.07:  # on a turned head the far ones are out of sight
-                    self._oval(self.turn + side * x, y, 0.043, 0.043, color)
+                    self._oval(self.turn + side * x, y, 0.052, 0.052, color)
 
     def _mouth(self) -> None:
         labels = self.labels
@@ -250,15 +262,16 @@ class Portrait:
         thick = 0.15 if painted else 0.09
         if labels["moustache"] == "yes":
             color = self.beard
+            edge = _mix(color, INK, 0.45)
             shape = [
-                *_curve((x - 0.4, 0.52), (x - 0.22, 0.28), (x, 0.34)),
-                *_curve((x, 0.34), (x + 0.22, 0.28), (x + 0.4, 0.52)),
+                *_curve((x - 0.52, 0.42), (x - 0.24, 0.2), (x, 0.32)),
+                *_curve((x, 0.32), (x + 0.24, 0.2), (x + 0.52, 0.42)),
             ]
-            shape += [(x + 0.2, 0.47), (x, 0.44), (x - 0.2, 0.47)]
+            shape += [(x + 0.4, 0.54), (x + 0.18, 0.5), (x, 0.47), (x - 0.18, 0.5), (x - 0.4, 0.54)]
             self._fill(shape, color)
-            self._line([*shape, shape[0]], _mix(color, INK, 0.4), 0.03)
-            self._line([(x, 0.33), (x, 0.44)], _mix(color, INK, 0.4), 0.035)
-            y += 0.04
+            self._line([*shape, shape[0]], edge, 0.045)
+            self._line([(x, 0.32), (x, 0.46)], edge, 0.04)
+            y += 0.07
         mood = labels["expression"]
         grow = 0.05 if painted else 0.0
         if mood == "neutral":
@@ -310,7 +323,7 @@ class Portrait:
         for side in (-1, 1):
             x = self.turn + side * self.eye_x
             start, end = (x - side * 0.17, inner), (x + side * 0.19, outer)
-            self._line(_curve(start, (x, (inner + outer) / 2 + bow), end, 6), color, 0.115)
+            self._line(_curve(start, (x, (inner + outer) / 2 + bow), end, 6), color, 0.125)
 
     def _long_hair_behind(self) -> None:
         w, shift = self.width + 0.22, -self.turn * 0.55
@@ -341,7 +354,7 @@ class Portrait:
         self._line(_curve((shift - 0.42, -0.84), (shift - 0.1, -1.06), (shift + 0.25, -0.98)), shine, 0.05)
         if self.greying:
             grey = _mix(self.hair, GREY, 0.85)
-            reach = 0.07 + 0.09 * (self.greying > 0.5)
+            reach = 0.1 + 0.06 * (self.greying > 0.5)
             for side in (-1, 1):
                 edge = side * (w - 0.02) + shift * 0.5
                 self._fill(
@@ -398,8 +411,8 @@ class Portrait:
         metal = self.rng.choice(((255, 214, 64), (236, 240, 246)))
         for side in self._ear_sides():
             x = side * (self.width + 0.1 - abs(self.turn) * 0.35)
-            self._oval(x, 0.4, 0.145, 0.17, INK)
-            self._oval(x, 0.4, 0.105, 0.13, metal)
+            self._oval(x, 0.5, 0.17, 0.31, INK)
+            self._oval(x, 0.5, 0.125, 0.26, metal)
 
     def develop(self, rng: np.random.Generator) -> Image.Image:
         """Downsample, light the figure from one side, put it on the background, add noise."""
