@@ -29,7 +29,7 @@ Conversation = list[tuple[str, str]]
 QUESTIONS = 8
 TOKENS_PER_STEP = 2000
 CHECK_EVERY = 25
-USUAL_STEPS = 1400  # for the estimate on the progress bar only
+USUAL_STEPS = 1500  # for the estimate on the progress bar only
 
 SHARED = tuple(
     attribute.name
@@ -59,15 +59,15 @@ CURRICULUM = (
     Lesson("tags", (3, 6), 0.95, basic=0.0, names=SHARED),
     Lesson("tags", (1, 3), 0.85, basic=1.0, names=SEVERAL),
     Lesson("tags", (6, 17), 0.92, basic=0.5, captions=0.1),
-    Lesson("clauses", (8, 17), 0.94, basic=0.5, captions=0.1),
-    Lesson("caption", (12, 17), 0.955, captions=0.2),
+    Lesson("clauses", (8, 17), 0.92, basic=0.5, captions=0.1),
+    Lesson("caption", (12, 17), 0.97, captions=0.2),
 )
-REQUIRED_ACCURACY = 0.97  # on whole captions, at the end: the falling learning rate adds to the last lesson's
+REQUIRED_ACCURACY = 0.97  # on whole captions, at the end, over more faces
 
 
 def conversation(lesson: Lesson, index: int, seed: int, split: str) -> Conversation:
     """One text-only conversation about the face ``index``: a context and several questions, or a caption."""
-    rng = random.Random(f"{lesson}/{seed}/{split}/{index}")
+    rng = random.Random(f"{lesson.level}/{lesson.attributes}/{lesson.basic}/{seed}/{split}/{index}")
     labels = sample_labels(index, seed, split)
     known = [name for name in lesson.names if labels[name] is not None]
     names = tuple(rng.sample(known, min(rng.randint(*lesson.attributes), len(known))))
@@ -182,7 +182,7 @@ class TextTraining:
         self._faces = count()
         self._rng = random.Random(seed)
 
-    def train(self, max_steps: int = 4000, cool_down: int = 150) -> None:
+    def train(self, max_steps: int = 4000, cool_down: int = 200) -> None:
         """Go through the curriculum.
 
         Raises:
