@@ -11,6 +11,7 @@ from transformers import PreTrainedModel, TrainerCallback
 from trl import SFTTrainer
 from trl.trainer.utils import FusedCausalLMOutput
 
+from recipes.optimizers import MuonWithAdamW
 from recipes.run_folder import COMPLETE
 from recipes.strict import RecipeError
 
@@ -21,10 +22,12 @@ MOST_UNREADABLE = 0.05
 class FaceSFTTrainer(SFTTrainer):
     """SFTTrainer that takes the batches of ``ConversationCollator``.
 
-    ``log_folder`` is where TensorBoard files go; None writes none.
+    ``log_folder`` is where TensorBoard files go; None writes none. ``muon`` replaces the optimiser that the arguments
+    name by ``MuonWithAdamW`` with their learning rate and weight decay.
     """
 
-    def __init__(self, *args: Any, log_folder: Path | None = None, **kwargs: Any):
+    def __init__(self, *args: Any, log_folder: Path | None = None, muon: bool = False, **kwargs: Any):
+        self.muon = muon
         super().__init__(*args, **kwargs)
         score_labelled_positions(self.model.get_base_model() if is_peft_model(self.model) else self.model)
         self._counts = torch.zeros(3, dtype=torch.int64, device=self.args.device)
@@ -35,6 +38,15 @@ class FaceSFTTrainer(SFTTrainer):
             callback = TensorBoardCallback()
             callback.logging_dir = str(log_folder)
             self.add_callback(callback)
+
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        if not self.muon:
+            return super().create_optimizer(model)
+        if self.optimizer is None:
+            self.optimizer = MuonWithAdamW(
+                self.model if model is None else model, self.args.learning_rate, self.args.weight_decay
+            )
+        return self.optimizer
 
     def compute_loss(self, model: Any, inputs: dict, *args: Any, **kwargs: Any) -> Any:
         turns, unreadable = inputs.pop("num_turns"), inputs.pop("num_unreadable")

@@ -101,7 +101,10 @@ class CorpusRecipe:
 
 @dataclass
 class Recipe:
-    """A whole training run. ``trainer`` goes to ``trl.SFTConfig``, on top of ``TRAINER_DEFAULTS``."""
+    """A whole training run. ``trainer`` goes to ``trl.SFTConfig``, on top of ``TRAINER_DEFAULTS``.
+
+    ``optimizer`` is what ``trainer.optim`` names, or ``muon``: Muon for hidden matrices with AdamW for the rest.
+    """
 
     model: ModelRecipe
     data: list[CorpusRecipe]
@@ -109,6 +112,7 @@ class Recipe:
     trainer: dict = field(default_factory=dict)
     eval_data: list[CorpusRecipe] = field(default_factory=list)
     seed: int = 0
+    optimizer: Literal["trainer", "muon"] = "trainer"
     max_length: int | None = None
     unreadable_images: Literal["skip", "raise"] = "skip"
     num_proc: int | None = None

@@ -97,6 +97,7 @@ def train(recipe: Recipe) -> dict[str, Any]:
         eval_dataset=eval_rows,
         processing_class=processor,
         log_folder=folder / "tensorboard" if "tensorboard" in _reports(recipe) else None,
+        muon=recipe.optimizer == "muon",
     )
     ready = time.monotonic()
     result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)

@@ -40,12 +40,13 @@ def losses(run: dict) -> list[float]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["full", "lora with dropout"])
+@pytest.mark.parametrize("kind", ["full", "muon", "lora with dropout"])
 def test_a_killed_run_ends_as_an_uninterrupted_one(kind, make_recipe, towers, tmp_path):
     model = {**towers, "pixel_shuffle_factor": 2, "trainable": ["all"]}
-    if kind != "full":
+    if kind == "lora with dropout":
         model |= {"trainable": ["projector"], "lora": DROPOUT}
-    settings = {"model": model, "trainer": {"max_steps": 60, "save_steps": 5}}
+    optimizer = "muon" if kind == "muon" else "trainer"
+    settings = {"model": model, "optimizer": optimizer, "trainer": {"max_steps": 60, "save_steps": 5}}
     killed, whole = tmp_path / "killed", tmp_path / "whole"
     recipe = make_recipe(output_dir=str(killed), **settings)
     config = written(recipe, tmp_path / "recipe.yaml")
