@@ -1,5 +1,7 @@
 """The two towers that a Face-MLLM is composed of, from wherever they are."""
 
+import os
+
 import torch
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 
@@ -8,9 +10,10 @@ from .vision_facemllm import FaceMLLMVisionModel
 
 
 def load_vision_tower(
-    vision: str | PretrainedConfig | PreTrainedModel, dtype: torch.dtype | str | None = None
+    vision: str | os.PathLike | PretrainedConfig | PreTrainedModel, dtype: torch.dtype | str | None = None
 ) -> PreTrainedModel:
     """The vision tower of an id, a folder, a configuration (random weights) or a model; of a whole CLIP, its part."""
+    vision = os.fspath(vision) if isinstance(vision, os.PathLike) else vision
     if isinstance(vision, PreTrainedModel):
         return getattr(vision, "vision_model", vision) if hasattr(vision.config, "vision_config") else vision
     from_weights = isinstance(vision, str)
@@ -30,13 +33,14 @@ def load_vision_tower(
 
 
 def load_language_model(
-    text: str | PretrainedConfig | PreTrainedModel, dtype: torch.dtype | str | None = None
+    text: str | os.PathLike | PretrainedConfig | PreTrainedModel, dtype: torch.dtype | str | None = None
 ) -> PreTrainedModel:
     """The causal language model of an id, a folder, a configuration (random weights) or a model.
 
     Raises:
         ValueError: when it already sees images, rescales its logits, or has no plain linear head.
     """
+    text = os.fspath(text) if isinstance(text, os.PathLike) else text
     config = text.config if isinstance(text, PreTrainedModel) else text
     config = AutoConfig.from_pretrained(text) if isinstance(text, str) else config
     if getattr(config, "vision_config", None) is not None:

@@ -68,7 +68,7 @@ def corpus_pictures(path: str, config: str, size: int) -> tuple[CaptionedPicture
 
     try:
         rows = load_dataset(path, config, split="train").shuffle(seed=0)
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, OSError) as error:
         raise CorpusError(f"--corpus {path} --config {config}: {error}") from None
     measured = min(600, len(rows) // 10)
     if not measured:
@@ -247,6 +247,8 @@ class VisionTraining:
         from transformers.models.siglip.image_processing_siglip import SiglipImageProcessor
 
         side = self.tower.config.image_size
+        # A tower is a part, loaded by this package: it does not carry its own code, as a whole model does.
+        self.tower._auto_class = self.tower.config._auto_class = None
         self.tower.cpu().eval().save_pretrained(out)
         SiglipImageProcessor(size={"height": side, "width": side}).save_pretrained(out)
 
