@@ -29,8 +29,8 @@ def run(args: argparse.Namespace) -> int:
 
     # Forked data workers and the tokenizer's threads do not go together; without this it says so at every fork.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    # Steps are too small to gain from a second thread, and one that has to share its core makes the first wait at every
-    # operation: 7.5 s a step against 0.5 s.
+    # Steps are too small to gain from a second thread, and where it has to share its core the first waits for it at
+    # every operation: 7.5 s a step against 0.5 s.
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(1)
     # One bar and one line per step; the trainer would print its figures to standard output, which --json needs.
