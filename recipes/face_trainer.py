@@ -11,7 +11,7 @@ from transformers import PreTrainedModel, TrainerCallback
 from trl import SFTTrainer
 from trl.trainer.utils import FusedCausalLMOutput
 
-from recipes.optimizers import MuonWithAdamW
+from recipes.optimizers import MuonWithAdamW, hidden_matrices
 from recipes.run_folder import COMPLETE
 from recipes.strict import RecipeError
 
@@ -43,9 +43,8 @@ class FaceSFTTrainer(SFTTrainer):
         if not self.muon:
             return super().create_optimizer(model)
         if self.optimizer is None:
-            self.optimizer = MuonWithAdamW(
-                self.model if model is None else model, self.args.learning_rate, self.args.weight_decay
-            )
+            matrices, others = hidden_matrices(self.model if model is None else model)
+            self.optimizer = MuonWithAdamW(matrices, others, self.args.learning_rate, self.args.weight_decay)
         return self.optimizer
 
     def compute_loss(self, model: Any, inputs: dict, *args: Any, **kwargs: Any) -> Any:

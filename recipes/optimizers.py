@@ -13,29 +13,25 @@ class MuonWithAdamW(torch.optim.Optimizer):
     biases are not what it is made for. Its step is scaled to the size of AdamW's, so one learning rate serves both.
 
     Args:
-        model: whose parameters with ``requires_grad`` are trained.
+        matrices: two-dimensional weights of hidden layers, for Muon.
+        others: the other parameters, for AdamW. `hidden_matrices` tells a model's two kinds apart.
         lr: learning rate of both.
         weight_decay: decay of the matrices; the rest has none.
         betas: AdamW's.
         eps: AdamW's.
         momentum: Muon's.
-
-    Raises:
-        RuntimeError: when the installed torch has no Muon (it came with 2.9).
     """
 
     def __init__(
         self,
-        model: nn.Module,
+        matrices: list[nn.Parameter],
+        others: list[nn.Parameter],
         lr: float,
         weight_decay: float = 0.0,
         betas: tuple[float, float] = (0.9, 0.98),
         eps: float = 1e-8,
         momentum: float = 0.95,
     ):
-        if not hasattr(torch.optim, "Muon"):
-            raise RuntimeError(f"torch {torch.__version__} has no torch.optim.Muon; install torch 2.9 or newer")
-        matrices, others = hidden_matrices(model)
         # Either may be empty (a frozen part), which torch's optimisers refuse.
         self._parts = {}
         if matrices:
@@ -44,7 +40,7 @@ class MuonWithAdamW(torch.optim.Optimizer):
             )
         if others:
             self._parts["adamw"] = torch.optim.AdamW(others, lr=lr, betas=betas, eps=eps, weight_decay=0.0)
-        super().__init__([parameter for part in (matrices, others) for parameter in part], {"lr": lr})
+        super().__init__([*matrices, *others], {"lr": lr})
         self._share_groups()
 
     def _share_groups(self) -> None:

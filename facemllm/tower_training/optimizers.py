@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable
 
-import torch
 from torch import nn
+
+from recipes.optimizers import MuonWithAdamW, hidden_matrices
 
 
 class ThresholdMissed(RuntimeError):
@@ -20,29 +21,13 @@ class TowerOptimizer:
         modules: whose parameters are trained.
         learning_rate: peak rate of both optimisers (Muon's is scaled to AdamW's size of update).
         warmup: steps of the rise.
-
-    Raises:
-        RuntimeError: if the installed torch has no Muon.
     """
 
     def __init__(self, modules: Iterable[nn.Module], learning_rate: float, warmup: int = 50):
-        if not hasattr(torch.optim, "Muon"):
-            raise RuntimeError(
-                f"torch {torch.__version__} has no torch.optim.Muon: training the towers needs torch>=2.9"
-            )
-        matrices, others = [], []
-        for module in modules:
-            for part in module.modules():
-                for name, parameter in part.named_parameters(recurse=False):
-                    hidden = isinstance(part, nn.Linear) and name == "weight" and parameter.requires_grad
-                    (matrices if hidden else others).append(parameter)
-        tied = {id(parameter) for parameter in others}  # an output layer that shares its matrix with the embeddings
-        matrices = [parameter for parameter in matrices if id(parameter) not in tied]
-        others = list({id(parameter): parameter for parameter in others}.values())
-        self._optimizers = (
-            torch.optim.Muon(matrices, lr=learning_rate, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
-            torch.optim.AdamW(others, lr=learning_rate, betas=(0.9, 0.98), weight_decay=0.0),
-        )
+        kinds = [hidden_matrices(module) for module in modules]
+        matrices = [parameter for hidden, _ in kinds for parameter in hidden]
+        others = [parameter for _, rest in kinds for parameter in rest]
+        self._optimizer = MuonWithAdamW(matrices, others, learning_rate, weight_decay=0.01)
         self._parameters = matrices + others
         self._peak, self._warmup, self.learning_rate = learning_rate, warmup, 0.0
         self._steps, self._cooling, self._left = 0, 0, 0
@@ -65,8 +50,7 @@ class TowerOptimizer:
             self._left -= 1
         nn.utils.clip_grad_norm_(self._parameters, 1.0)
         self.learning_rate = self._peak * share
-        for optimizer in self._optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = self.learning_rate
-            optimizer.step()
-            optimizer.zero_grad()
+        for group in self._optimizer.param_groups:
+            group["lr"] = self.learning_rate
+        self._optimizer.step()
+        self._optimizer.zero_grad()

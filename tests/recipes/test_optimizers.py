@@ -34,7 +34,7 @@ def test_frozen_parameters_are_left_out(towers):
 
 
 def test_a_scheduler_reaches_both_optimisers():
-    optimizer = MuonWithAdamW(torch.nn.Linear(4, 4), lr=1.0)
+    optimizer = MuonWithAdamW(*hidden_matrices(torch.nn.Linear(4, 4)), lr=1.0)
     torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 0.25)
     assert [group["lr"] for group in optimizer.param_groups] == [0.25, 0.25]
 
@@ -48,11 +48,11 @@ def test_a_restored_state_steps_as_the_first_one_would_have():
 
     torch.manual_seed(0)
     first = torch.nn.Linear(4, 4)
-    optimizer = MuonWithAdamW(first, lr=0.1)
+    optimizer = MuonWithAdamW(*hidden_matrices(first), lr=0.1)
     steps(first, optimizer, 3)
     second = torch.nn.Linear(4, 4)
     second.load_state_dict(first.state_dict())
-    restored = MuonWithAdamW(second, lr=0.1)
+    restored = MuonWithAdamW(*hidden_matrices(second), lr=0.1)
     restored.load_state_dict(copy.deepcopy(optimizer.state_dict()))  # as from a file
     steps(first, optimizer, 2)
     steps(second, restored, 2)
