@@ -1,6 +1,7 @@
 """`facemllm quickstart`: three stages, an evaluation after each, a report, and a run that can be killed."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from datasets_scripts.synthetic_faces import ATTRIBUTES
 from facemllm.cli import UserError, main
 from facemllm.evaluation import above_baselines, interval, majority_values, mean
 from facemllm.quickstart import Plan, Quickstart, clock
+from tests.modeling_facemllm.test_stranger import meet_stranger
 
 TRAINED = {attribute.name for attribute in ATTRIBUTES if not attribute.held_out}
 HELD_OUT = {attribute.name for attribute in ATTRIBUTES if attribute.held_out}
@@ -215,3 +217,11 @@ def test_the_real_quickstart_reaches_what_is_required(tmp_path):
     assert report["seconds"] < 720
     means = [stage["mean_accuracy"] for stage in report["per_stage"].values()]
     assert means[-1] > means[0]
+
+    # The folder works alone, and says the same under every transformers version at hand.
+    pythons = [sys.executable, *filter(None, [os.environ.get("FACEMLLM_FLOOR_PYTHON")])]
+    said = [
+        meet_stranger(python, out / "model", out / "faces" / "face-00.png", tmp_path / f"stranger-{number}")
+        for number, python in enumerate(pythons)
+    ]
+    assert said[0]["decoded"] and {answer["decoded"] for answer in said} == {said[0]["decoded"]}
