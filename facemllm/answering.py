@@ -52,7 +52,7 @@ def load_model(
             raise UserError(
                 f"{model}: the folder has no config.json; give the folder that training or quickstart left"
             )
-    elif path.exists() or name.count("/") > 1 or name.startswith((".", "~")):
+    elif path.exists() or name.count("/") > 1 or name.startswith((".", "~")) or ("/" in name and path.parent.is_dir()):
         raise UserError(f"{model}: no such model folder; give a folder, or a Hub id (owner/name)")
     options = {"trust_remote_code": trust_remote_code}
     try:

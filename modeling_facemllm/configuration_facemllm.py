@@ -2,6 +2,7 @@
 
 import math
 
+import transformers
 from transformers import AutoConfig, PretrainedConfig
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
@@ -222,11 +223,25 @@ def _as_config(config, default: str) -> PretrainedConfig:
     model_type = config.pop("model_type", default)
     if model_type == FaceMLLMVisionConfig.model_type:
         return FaceMLLMVisionConfig(**config)
+    _keep_rope(config)
     if model_type not in CONFIG_MAPPING:
         raise ValueError(
             f"model_type={model_type!r} is unknown to the installed transformers: upgrade it or correct it"
         )
     return CONFIG_MAPPING[model_type](**config)
+
+
+def _keep_rope(config: dict) -> None:
+    """transformers 5 saves rotary embeddings as `rope_parameters`, which 4.57 would silently pass over."""
+    rope = config.get("rope_parameters")
+    if not rope or int(transformers.__version__.split(".")[0]) >= 5:
+        return
+    if "sliding_attention" in rope:  # one set for each kind of layer
+        config["rope_local_base_freq"] = rope["sliding_attention"]["rope_theta"]
+        rope = rope["full_attention"]
+    config["rope_theta"] = rope["rope_theta"]
+    if rope.get("rope_type", "default") != "default":
+        config["rope_scaling"] = {name: value for name, value in rope.items() if name != "rope_theta"}
 
 
 def _side(size) -> int:

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,8 @@ def run(args: argparse.Namespace) -> int:
     if args.max_new_tokens < 1:
         raise UserError(f"--max-new-tokens {args.max_new_tokens}: give 1 or more")
     images = [read_picture(source) for source in sources]
+    if not images:
+        print("no picture given: the answer is to the question alone", file=sys.stderr)
 
     from transformers import TextStreamer
     from transformers.utils import logging

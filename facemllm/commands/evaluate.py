@@ -37,13 +37,20 @@ def run(args: argparse.Namespace) -> int:
             raise UserError(f"--{name.replace('_', '-')} {value}: give 1 or more")
     from transformers.utils import logging
 
+    from datasets_scripts.questions import TASKS
     from facemllm.answering import load_model
     from facemllm.corpus_evaluation import answer_corpus, majority_answers, score, tasks_of
 
     rows = _load(args.corpus, args.config, args.split)
     rows = rows.select(range(min(args.limit or len(rows), len(rows))))
     known = _load(args.corpus, args.config, args.baseline_split)["labels"][:]
-    majority = majority_answers(known, args.tasks or tasks_of(known))
+    tasks = args.tasks or tasks_of(known)
+    if not tasks:
+        raise UserError(
+            f"{args.corpus}: it has labels for none of the tasks that can be asked here ({', '.join(TASKS)}); drawn "
+            "faces are evaluated by facemllm quickstart"
+        )
+    majority = majority_answers(known, tasks)
 
     logging.disable_progress_bar()
     model, processor = load_model(args.model, args.device, args.trust_remote_code)

@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import json
 import os
+import sys
 from pathlib import Path
 
 HELP = (
@@ -47,13 +48,14 @@ def run(args: argparse.Namespace) -> int:
 
 
 def next_steps(out: Path) -> str:
-    """Where the results are, and what to try now."""
+    """Where the results are, and what to try now, in words that can be pasted."""
+    program = sys.argv[0] if Path(sys.argv[0]).name == "facemllm" else "facemllm"
     return (
         f"\nreport       {out / 'report.html'}\n"
         f"model        {out / 'model'}\n"
         f"faces        {out / 'faces'}\n\n"
         "ask it something:\n"
-        f'  facemllm ask {out / "model"} {out / "faces" / "face-00.png"} "What is the expression?"\n'
-        f'  facemllm ask {out / "model"} {out / "faces" / "face-01.png"} "Describe this face."\n'
-        f"  facemllm info {out / 'model'}"
+        f'  {program} ask {out / "model"} {out / "faces" / "face-00.png"} "What hat does the person wear?"\n'
+        f'  {program} ask {out / "model"} {out / "faces" / "face-01.png"} "What color is the background?"\n'
+        f"  {program} info {out / 'model'}"
     )

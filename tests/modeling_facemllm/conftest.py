@@ -43,6 +43,7 @@ def text_config():
         num_key_value_heads=2,
         head_dim=8,
         max_position_embeddings=512,
+        rope_theta=100.0,  # no version's default: it has to survive saving by one and loading by the other
         tie_word_embeddings=True,
         initializer_range=0.2,  # large enough that answers vary and depend on the image
     )

@@ -1,6 +1,7 @@
 """The configuration says what fits together and refuses the rest."""
 
 import pytest
+import transformers
 from transformers import AutoConfig, CLIPConfig, CLIPVisionConfig, Dinov2WithRegistersConfig, Qwen3Config, ViTConfig
 
 from modeling_facemllm import FaceMLLMConfig, FaceMLLMVisionConfig
@@ -125,3 +126,10 @@ def test_every_auto_class_is_named_and_survives_a_second_save(tmp_path):
         "AutoModelForMultimodalLM",
     }
     assert (tmp_path / "twice" / "configuration_facemllm.py").exists()
+
+
+def test_rotary_settings_saved_by_transformers_5_are_kept():
+    saved = {"model_type": "qwen3", "rope_parameters": {"rope_type": "default", "rope_theta": 12345.0}}
+    text = FaceMLLMConfig(text_config=saved).text_config
+    theta = text.rope_theta if transformers.__version__ < "5" else text.rope_parameters["rope_theta"]
+    assert theta == 12345.0
