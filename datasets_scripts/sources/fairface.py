@@ -50,7 +50,7 @@ class FairFace:
         if self.limit is not None and self.limit < 1:
             raise CorpusError(f"limit={self.limit}: give 1 or more, or leave it out for all rows")
         if not self.label_file.is_file():
-            way_out = "give the folder of FairFace, or labels= for another label file"
+            way_out = "give the folder of FairFace, or another label file with labels= (--labels SPLIT=CSV)"
             raise CorpusError(f"there is no label file {self.label_file}: {way_out}")
 
     @property
