@@ -47,6 +47,14 @@ FEATURES = Features(
             "attributes": List({"name": Value("string"), "value": Value("string")}),
             "action_units": List({"unit": Value("int32"), "intensity": Value("float32")}),
         },
+        "annotation": {  # null unless a model wrote the words: which one, asked with which prompt, when
+            "annotator": Value("string"),
+            "prompt_version": Value("string"),
+            "date": Value("string"),  # ISO 8601, the day on which the annotation began
+            "caption": Value("string"),
+            "flags": List(Value("string")),  # contradictions in what the annotator said
+            "detection_score": Value("float32"),
+        },
         "split": Value("string"),
         "source": Value("string"),
         "license": Value("string"),
@@ -75,6 +83,7 @@ class LabelledFace:
     url: str | None = None
     box: Sequence[float] | None = None
     landmarks: Sequence[Sequence[float]] | None = None
+    annotation: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -109,12 +118,13 @@ def make_record(
     box: Sequence[float] | None = None,
     landmarks: Sequence[Sequence[float]] | None = None,
     labels: Mapping[str, Any] | None = None,
+    annotation: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """A checked record with every column of ``FEATURES``; unknown labels are null.
 
     ``image`` is a PIL image, ``{"bytes": ..., "path": ...}`` of an encoded file (kept as it is), or None. ``labels``
     names only what is known; ``attributes`` and ``action_units`` may also be mappings (name to value, unit to
-    intensity).
+    intensity). ``annotation`` says which model wrote the words: ``annotator``, ``prompt_version`` and ``date`` at least.
     Raises ``CorpusError`` as ``validate_record`` does.
     """
     known = dict(labels or {})
@@ -131,6 +141,7 @@ def make_record(
         "messages": messages,
         "task": task,
         "labels": {**dict.fromkeys(FEATURES["labels"]), **known},
+        "annotation": None if annotation is None else {**dict.fromkeys(FEATURES["annotation"]), **annotation},
         "split": split,
         "source": source,
         "license": license,
@@ -159,6 +170,7 @@ def validate_record(record: Mapping[str, Any]) -> None:
     _check_places(name, record["box"], record["landmarks"])
     _check_messages(name, record["messages"], shows_image=record["image"] is not None or record["url"] is not None)
     _check_labels(name, record["labels"])
+    _check_annotation(name, record["annotation"])
 
 
 def _refuse(name: str, column: str, value: Any, way_out: str) -> None:
@@ -270,6 +282,16 @@ def _check_action_units(name: str, action_units: Any) -> None:
         sound = isinstance(entry, Mapping) and set(entry) == {"unit", "intensity"} and _is_number(entry["unit"])
         if not sound or int(entry["unit"]) != entry["unit"] or not _is_number(entry["intensity"]):
             _refuse(name, "labels.action_units", entry, 'give {"unit": FACS number, "intensity": number} entries')
+
+
+def _check_annotation(name: str, annotation: Any) -> None:
+    if annotation is None:
+        return
+    if not isinstance(annotation, Mapping) or set(annotation) != set(FEATURES["annotation"]):
+        _refuse(name, "annotation", annotation, f"give a mapping with {', '.join(FEATURES['annotation'])}, or None")
+    for entry in ("annotator", "prompt_version", "date"):
+        if not isinstance(annotation[entry], str) or not annotation[entry]:
+            _refuse(name, f"annotation.{entry}", annotation[entry], "give a non-empty string")
 
 
 def _is_number(value: Any) -> bool:
