@@ -124,7 +124,7 @@ def make_record(
 
     ``image`` is a PIL image, ``{"bytes": ..., "path": ...}`` of an encoded file (kept as it is), or None. ``labels``
     names only what is known; ``attributes`` and ``action_units`` may also be mappings (name to value, unit to
-    intensity). ``annotation`` says which model wrote the words: ``annotator``, ``prompt_version`` and ``date`` at least.
+    intensity). ``annotation`` says which model wrote the words: at least ``annotator``, ``prompt_version``, ``date``.
     Raises ``CorpusError`` as ``validate_record`` does.
     """
     known = dict(labels or {})
