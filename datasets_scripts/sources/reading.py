@@ -1,0 +1,243 @@
+"""What the readers of datasets share: rows of label files, pictures of a folder, age groups, splits of our own.
+
+Nothing here holds a whole label file: lines and rows are streamed, whatever their number.
+"""
+
+import csv
+import io
+import itertools
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, fields
+from functools import cached_property
+from hashlib import file_digest, sha256
+from pathlib import Path, PurePosixPath
+from typing import Any, ClassVar
+
+from PIL import Image
+
+from datasets_scripts.schema import CorpusError, LabelledFace, Skipped
+
+AGE_GROUPS = ("0-2", "3-9", "10-19", "20-29", "30-39", "40-49", "50-59", "60-69", "more than 70")
+PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
+OUR_SHARES = {"train": 0.8, "validation": 0.1, "test": 0.1}
+
+
+@dataclass(frozen=True)
+class FaceReader:
+    """One split of a dataset in its distributed layout, read a row at a time; small enough for a worker process.
+
+    ``root`` is the dataset's folder, ``split`` one of ``SPLITS``, ``limit`` how many rows at most are read. A dataset
+    is a subclass with the class attributes below, ``_check_layout``, ``_rows`` and ``_face``, and ``_label_files`` or
+    ``_labels_digest``.
+    """
+
+    NAME: ClassVar[str]  # the prefix of ids, and the word on the command line
+    TITLE: ClassVar[str]
+    SPLITS: ClassVar[tuple[str, ...]]
+    LICENSE: ClassVar[str] = "other"  # the Hub's name of it
+    TERMS: ClassVar[str]  # who may hold it and for what, in a sentence
+    URL: ClassVar[str]
+    TASKS: ClassVar[tuple[str, ...]]  # asked about unless others are named; race is never among them
+    ASKS_RACE: ClassVar[bool] = False  # whether there are race labels to ask for by name
+    LAYOUT: ClassVar[str]
+
+    root: str
+    split: str
+    limit: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.split not in self.SPLITS:
+            known = " and ".join([", ".join(self.SPLITS[:-1]), self.SPLITS[-1]] if self.SPLITS[1:] else self.SPLITS)
+            raise CorpusError(f"split={self.split!r}: {self.TITLE} has {known}")
+        if self.limit is not None and self.limit < 1:
+            raise CorpusError(f"limit={self.limit}: give 1 or more, or leave it out for all rows")
+        self._check_layout()
+
+    @cached_property
+    def _length(self) -> int:
+        return sum(1 for _ in self._rows(0, self.limit))
+
+    def __len__(self) -> int:
+        return self._length
+
+    def faces(self, start: int = 0, stop: int | None = None) -> Iterator[LabelledFace | Skipped]:
+        """A face, or the reason for none, for each row ``start`` to ``stop``; pictures are the files' own bytes."""
+        stop = self.limit if stop is None else stop if self.limit is None else min(stop, self.limit)
+        for row in self._rows(start, stop):
+            yield self._face(row)
+
+    def describe(self) -> dict[str, Any]:
+        """What the faces depend on: the labels by their content, the pictures by name only."""
+        settings = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "root"}
+        return {"name": self.NAME, **settings, "labels": self._labels_digest()}
+
+    def _check_layout(self) -> None:
+        """Raise ``CorpusError``, naming what is missing, unless ``root`` has the dataset's layout."""
+        raise NotImplementedError
+
+    def _rows(self, start: int, stop: int | None) -> Iterator[Any]:
+        """The rows ``start`` to ``stop`` of the split, whatever ``_face`` makes a face of, in a fixed order."""
+        raise NotImplementedError
+
+    def _face(self, row: Any) -> LabelledFace | Skipped:
+        raise NotImplementedError
+
+    def _label_files(self) -> Iterable[Path]:
+        """The files that the labels are read from."""
+        raise NotImplementedError
+
+    def _labels_digest(self) -> str:
+        digests = [file_hash(path) for path in self._label_files()]
+        return digests[0] if len(digests) == 1 else list_hash(digests)
+
+    def _labelled(
+        self,
+        key: str,
+        path: str,
+        labels: Mapping[str, Any],
+        *,
+        shown_path: str | None = None,
+        box: Any = None,
+        landmarks: Any = None,
+    ) -> LabelledFace | Skipped:
+        """The face ``NAME/key`` whose picture is ``root/path``, or why there is none.
+
+        ``shown_path`` stands in the record in place of ``path`` where the file's name tells what may not be passed on.
+        """
+        name = f"{self.NAME}/{key}"
+        picture = read_picture(self.root, path)
+        if isinstance(picture, str):
+            return Skipped(name, picture)
+        url = path if shown_path is None else shown_path
+        image = {"bytes": picture, "path": PurePosixPath(f"{key}{PurePosixPath(path).suffix.lower()}").name}
+        return LabelledFace(name, image, labels, self.split, self.TITLE, self.LICENSE, url, box, landmarks)
+
+
+def need(root: str | os.PathLike, *choices: str, what: str) -> Path:
+    """The first of ``choices`` that is in ``root``; ``CorpusError`` names all of them if none is."""
+    if not Path(root).is_dir():
+        raise CorpusError(f"there is no folder {root}: give the folder of {what}")
+    for choice in choices:
+        if (Path(root) / choice).exists():
+            return Path(root) / choice
+    raise CorpusError(f"{root} has no {' or '.join(choices)}: give the folder of {what}")
+
+
+def text_lines(path: str | os.PathLike) -> Iterator[str]:
+    """The lines of a text file in UTF-8, with or without byte order mark, without their ends."""
+    try:
+        with open(path, encoding="utf-8-sig") as file:
+            for line in file:
+                yield line.rstrip("\n")
+    except UnicodeDecodeError as error:
+        raise CorpusError(f"{path} is not a text file in UTF-8: {error}; save it as one") from error
+
+
+def csv_rows(
+    path: str | os.PathLike, needed: Iterable[str], start: int = 0, stop: int | None = None
+) -> Iterator[dict[str, str]]:
+    """The rows ``start`` to ``stop`` of a CSV file with a header; separated by the first of ; tab , in the header.
+
+    Short rows are filled up with empty strings. ``CorpusError`` if a ``needed`` column is missing, or the file is no
+    CSV in UTF-8 (a byte order mark is fine).
+    """
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            header = file.readline()
+            delimiter = next((mark for mark in ";\t" if mark in header), ",")
+            names = [name.strip() for name in next(csv.reader([header], delimiter=delimiter), [])]
+            missing = [name for name in needed if name not in names]
+            if missing:
+                found = ", ".join(names) or "nothing"
+                raise CorpusError(f"{path}: no column {', '.join(missing)}; its first line has {found}")
+            rows = csv.DictReader(file, names, restval="", delimiter=delimiter)
+            yield from itertools.islice(rows, start, stop)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise CorpusError(f"{path} is not a CSV file in UTF-8: {error}; save it as one") from error
+
+
+def list_files(
+    root: str | os.PathLike, suffixes: tuple[str, ...], wanted: Callable[[str], bool] = lambda path: True
+) -> list[str]:
+    """The files below ``root`` with one of ``suffixes`` (lower case), sorted, as paths relative to it with slashes.
+
+    Hidden ones, and what macOS puts into archives, are left out.
+    """
+    found = []
+    for folder, folders, names in os.walk(root, followlinks=True):
+        folders[:] = [name for name in folders if not name.startswith((".", "__MACOSX"))]
+        inner = os.path.relpath(folder, root).replace(os.sep, "/")
+        for name in names:
+            path = name if inner == "." else f"{inner}/{name}"
+            if name.lower().endswith(suffixes) and not name.startswith(".") and wanted(path):
+                found.append(path)
+    return sorted(found)
+
+
+def inside(root: str | os.PathLike, path: str) -> Path | None:
+    """``root/path``, where ``path`` may have backslashes; None if it is empty, absolute, or climbs out with ``..``."""
+    place = PurePosixPath(path.strip().replace("\\", "/"))
+    if not place.name or place.is_absolute() or ".." in place.parts or re.match("[A-Za-z]:", path) or "\0" in path:
+        return None
+    return Path(root) / place
+
+
+def read_picture(root: str | os.PathLike, path: str) -> bytes | str:
+    """The bytes of the picture ``root/path``, or the reason why there is none, as ``Skipped`` counts it."""
+    place = inside(root, path)
+    if place is None:
+        return "image outside the folder"
+    try:
+        picture = place.read_bytes()
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return "missing image"
+    return picture if is_readable(picture) else "unreadable image"
+
+
+def is_readable(picture: bytes) -> bool:
+    """Whether these bytes are a picture: by its header and its end, decoded only where its end is not a JPEG's.
+
+    Damage in the middle of a file that begins and ends well is not found; it would take decoding every picture.
+    """
+    try:
+        with Image.open(io.BytesIO(picture)) as image:
+            if image.format != "JPEG" or not picture.endswith(b"\xff\xd9"):
+                image.load()
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return False
+    return True
+
+
+def age_group_of(years: float) -> str:
+    """FairFace's group of an age in years: 2.9 is ``0-2``, 70 is ``more than 70``, which means 70 or older."""
+    edges = (3, 10, 20, 30, 40, 50, 60, 70)
+    return AGE_GROUPS[sum(years >= edge for edge in edges)]
+
+
+def hashed_split(key: str, shares: Mapping[str, float] = OUR_SHARES) -> str:
+    """The split that ``key`` falls into, the same everywhere and for ever; ``shares`` are positive and sum to 1.
+
+    Where people are known, give the person as the key, so that nobody is in two splits.
+    """
+    place = int.from_bytes(sha256(key.encode()).digest()[:8]) / 2**64
+    for split, share in shares.items():
+        place -= share
+        if place < 0:
+            return split
+    return split
+
+
+def file_hash(path: str | os.PathLike) -> str:
+    """SHA-256 of a file's content, in hexadecimal digits."""
+    with open(path, "rb") as file:
+        return file_digest(file, "sha256").hexdigest()
+
+
+def list_hash(names: Iterable[str]) -> str:
+    """SHA-256 of a list of names in its order: the digest of a layout whose labels are in the files' names."""
+    digest = sha256()
+    for name in names:
+        digest.update(name.encode(errors="surrogateescape") + b"\0")
+    return digest.hexdigest()
