@@ -10,8 +10,6 @@ import json
 import multiprocessing
 import os
 import queue
-import signal
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait
@@ -23,6 +21,7 @@ from typing import Any, Protocol
 from datasets import Features
 
 from datasets_scripts.schema import CorpusError, Skipped, validate_record
+from datasets_scripts.worker_processes import follow_parent
 
 METADATA_KEY = b"facemllm_corpus"
 ROW_GROUP_ROWS = 128  # what a streaming reader holds at once
@@ -226,14 +225,7 @@ _worker: dict[str, Any] = {}
 
 def _start_worker(heard: Any, stopped: Any) -> None:
     _worker.update(heard=heard, stopped=stopped)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process: the parent tells the workers to stop
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """A parent killed outright cannot tell its workers, which would wait for work for ever."""
-    multiprocessing.parent_process().join()
-    os._exit(1)
+    follow_parent()
 
 
 def _work(run: Run, settings: ShardSettings) -> None:

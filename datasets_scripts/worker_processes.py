@@ -1,0 +1,34 @@
+"""What a worker process needs so that it never outlives its parent and never hears Ctrl-C before it."""
+
+import multiprocessing
+import os
+import signal
+import threading
+from typing import Any
+
+
+def follow_parent() -> None:
+    """Call this first in a worker: Ctrl-C is left to the parent, and when the parent ends the worker ends too.
+
+    A parent killed outright cannot tell its workers, which would go on working, or wait for work, for ever.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process: the parent tells the workers to stop
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def end_when(stopped: Any) -> None:
+    """End this worker at once when the parent sets ``stopped``, an event of the parent's ``multiprocessing`` context.
+
+    Only for work that loses nothing when it is killed.
+    """
+    threading.Thread(target=_end_on, args=(stopped,), daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    multiprocessing.parent_process().join()
+    os._exit(1)
+
+
+def _end_on(stopped: Any) -> None:
+    stopped.wait()
+    os._exit(1)
