@@ -1,49 +1,57 @@
-"""The dataset card of a corpus: YAML that the Hub and ``load_dataset`` read, and plain sections for people."""
+"""The dataset card of a corpus: YAML that the Hub and ``load_dataset`` read, and plain sections for people.
 
-from collections.abc import Mapping
+The Hub makes a dataset's Croissant file itself, from what is here: ``configs`` over Parquet files, ``dataset_info``
+with the features, ``license``, and the description, which is the card's first paragraph.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from datasets import DatasetInfo, Features
 from datasets.info import DatasetInfosDict
 
+from datasets_scripts.dataset_card_text import (
+    ANNOTATED,
+    DRAWN,
+    EMOTION,
+    GATE_FIELDS,
+    GATE_HEADING,
+    GATE_PROMPT,
+    PEOPLE,
+    RACE,
+    RECORD,
+    WEB_PICTURES,
+)
+
 SIZES = {1_000: "n<1K", 10_000: "1K<n<10K", 100_000: "10K<n<100K", 1_000_000: "100K<n<1M", 10_000_000: "1M<n<10M"}
+TASK_CATEGORIES = {  # what each config is for, in the Hub's names
+    "captions": "image-to-text",
+    "vqa": "visual-question-answering",
+    "face_tasks": "image-classification",
+    "zero_shot": "zero-shot-image-classification",
+    "text": "question-answering",
+}
 REASONS_SHOWN = 20
-
-PEOPLE = """\
-The pictures show real people. A face is biometric data: whoever holds this corpus answers for having a right to hold
-it, for who may see it, and for deleting a picture when the person asks. Do not use it to identify anyone. Labels such
-as age and gender are what annotators saw in a picture, not what the people say of themselves."""
-
-DRAWN = "The faces are drawn by a program. They show nobody, and the corpus holds no personal data."
-
-RACE = """\
-Race labels are in this corpus because whoever built it asked for them. They are for auditing and balancing data and
-models: how accurate is a model, and for whom. Categorising people by race is a prohibited use in the European Union
-(AI Act, Article 5), and one word of a list says little about anybody."""
-
-EMOTION = """\
-Labels of expression say how a face looks, not what a person feels. Inferring the emotions of people at work or in
-schools is a prohibited use in the European Union (AI Act, Article 5)."""
-
+REPOSITORY = "path/or/name"  # stands in the card for the name that the corpus is loaded by
 EMOTION_LABELS = {"expression", "valence", "arousal", "action_units"}
 
-RECORD = """\
-One row is one picture with a conversation about it: `image`, `messages` (chat turns; the picture stands first in the
-first user turn), `task`, `labels` (what the turns were made from; null is unknown), `split`, `source`, `license`, and
-`url`, `box` and `landmarks`, which say where a picture is to be found that is not carried."""
 
-
-def card_text(manifest: Mapping[str, Any], features: Features, *, description: str, people: bool, command: str) -> str:
-    """The whole README.md of the corpus that ``manifest`` (see ``publish.write_corpus``) counts."""
+def card_text(manifest: Mapping[str, Any], features: Features, *, command: str) -> str:
+    """The whole README.md of the corpus whose counts and settings ``publish.write_corpus`` put into ``manifest``."""
     from huggingface_hub import DatasetCardData
 
-    configs = manifest["configs"]
+    configs, people = manifest["configs"], manifest["people"]
     data = DatasetCardData(
         pretty_name=manifest["name"],
         language=["en"],
-        license=manifest["license"],
+        **_license_data(manifest),
+        annotations_creators=["machine-generated"] if manifest["annotations"] else None,
         size_categories=[_size(sum(split["rows"] for splits in configs.values() for split in splits.values()))],
-        task_categories=["image-text-to-text", "visual-question-answering"],
+        task_categories=[
+            "image-text-to-text",
+            *(TASK_CATEGORIES[name] for name in configs if name in TASK_CATEGORIES),
+        ],
         tags=["face", "face-analysis", "facemllm", "biometrics" if people else "synthetic"],
         configs=[
             {
@@ -52,10 +60,35 @@ def card_text(manifest: Mapping[str, Any], features: Features, *, description: s
             }
             for config, splits in configs.items()
         ],
+        **(_gate_data() if manifest["gated"] else {}),
     )
     infos = {config: _info(config, splits, features) for config, splits in configs.items()}
     DatasetInfosDict(infos).to_dataset_card_data(data)
-    return f"---\n{data.to_yaml()}\n---\n\n{_sections(manifest, description, people, command)}"
+    return f"---\n{data.to_yaml()}\n---\n\n{_sections(manifest, command)}"
+
+
+def shows_web_pictures(manifest: Mapping[str, Any]) -> bool:
+    """Whether the corpus carries pixels of LAION-Face: pictures of people that nobody was asked for."""
+    return bool(manifest["pictures"]) and any(source.startswith("laion") for source in manifest["sources"])
+
+
+def _license_data(manifest: Mapping[str, Any]) -> dict[str, str]:
+    data = {"license": manifest["license"]}
+    if data["license"] == "other":
+        slug = re.sub(r"[^a-z0-9]+", "-", manifest["name"].lower()).strip("-")
+        data["license_name"] = manifest["settings"]["license_name"] or f"{slug}-terms"
+        link = manifest["settings"]["license_link"]
+        data |= {"license_link": link} if link else {}
+    return data
+
+
+def _gate_data() -> dict[str, Any]:
+    return {
+        "extra_gated_heading": GATE_HEADING,
+        "extra_gated_prompt": GATE_PROMPT,
+        "extra_gated_fields": GATE_FIELDS,
+        "extra_gated_button_content": "Ask for access",
+    }
 
 
 def _info(config: str, splits: Mapping[str, Mapping[str, Any]], features: Features) -> DatasetInfo:
@@ -72,23 +105,47 @@ def _info(config: str, splits: Mapping[str, Mapping[str, Any]], features: Featur
     )
 
 
-def _sections(manifest: Mapping[str, Any], description: str, people: bool, command: str) -> str:
-    labels = set(manifest["labels"])
-    sections = [f"# {manifest['name']}", description.strip(), RECORD, "## The people in the pictures"]
-    sections.append(PEOPLE if people else DRAWN)
+def _sections(manifest: Mapping[str, Any], command: str) -> str:
+    settings, labels = manifest["settings"], set(manifest["labels"])
+    sections = [f"# {manifest['name']}", settings["description"].strip()]
+    if shows_web_pictures(manifest):
+        sections += ["## Warning: other people's pictures", WEB_PICTURES.format(pictures=manifest["pictures"])]
+    sections += ["## The rows", RECORD, "## The people in the pictures", PEOPLE if manifest["people"] else DRAWN]
     if "race" in labels:
         sections += ["### Race", RACE]
     if labels & EMOTION_LABELS:
         sections += ["### Expression and emotion", EMOTION]
+    if manifest["annotations"]:
+        sections += ["## Words written by a model", ANNOTATED, _annotations(manifest["annotations"])]
     sections += ["## Licence", _licence(manifest)]
+    if settings["notices"]:
+        sections += ["## Terms", *(notice.strip() for notice in settings["notices"])]
     sections += ["## How it was built", f"```\n{command}\n```", _counts(manifest["configs"])]
     sections += ["## Rows left out, and why", _skipped(manifest["configs"])]
     sections += ["## Use", _use(manifest["configs"])]
     return "\n\n".join(sections) + "\n"
 
 
+def _annotations(annotations: Sequence[Mapping[str, Any]]) -> str:
+    """One line of a table for each annotator and prompt version, with the first and the last date."""
+    lines = ["| annotator | prompt | dates | rows |", "|---|---|---|---|"]
+    groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for entry in annotations:
+        groups.setdefault((entry["annotator"], entry["prompt_version"]), []).append(entry)
+    for (annotator, prompt_version), entries in groups.items():
+        first, last = min(entry["date"] for entry in entries), max(entry["date"] for entry in entries)
+        dates = first if first == last else f"{first} to {last}"
+        lines.append(f"| {annotator} | {prompt_version} | {dates} | {sum(entry['rows'] for entry in entries):,} |")
+    return "\n".join(lines)
+
+
 def _licence(manifest: Mapping[str, Any]) -> str:
-    text = f"`{manifest['license']}`; the column `license` says it row by row, and `source` says whose work it is."
+    data = _license_data(manifest)
+    name = f"`{data['license']}`"
+    if data["license"] == "other":
+        named = f"[{data['license_name']}]({data['license_link']})" if "license_link" in data else data["license_name"]
+        name = f"`other`: {named}, a licence of its own kind"
+    text = f"{name}; the column `license` says it row by row, and `source` says whose work it is."
     return text if manifest["images"] else f"{text} The pictures are not carried here and keep the rights they have."
 
 
@@ -113,7 +170,7 @@ def _skipped(configs: Mapping[str, Any]) -> str:
 def _use(configs: Mapping[str, Any]) -> str:
     config = list(configs)[-1]
     split = next(iter(configs[config]))
-    call = f'load_dataset("path/or/name", "{config}", split="{split}")  # streaming=True works too'
+    call = f'load_dataset("{REPOSITORY}", "{config}", split="{split}")  # streaming=True works too'
     return f"```python\nfrom datasets import load_dataset\n\nrows = {call}\n```"
 
 

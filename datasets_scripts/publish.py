@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from importlib.metadata import version
 from itertools import chain, islice
@@ -34,6 +34,7 @@ from datasets_scripts.shards import (
 )
 
 CARD, MANIFEST, BUILDING = "README.md", "corpus.json", ".building"
+ANNOTATION = ("annotator", "prompt_version", "date", "rows")
 Records = SizedSource | Iterable[dict[str, Any]] | Callable[[], Iterator[dict[str, Any]]]
 
 
@@ -45,6 +46,10 @@ def write_corpus(
     license: str,
     description: str,
     people: bool = True,
+    license_name: str | None = None,
+    license_link: str | None = None,
+    notices: Sequence[str] = (),
+    gated: bool | None = None,
     command: str = "datasets_scripts.publish.write_corpus(...)",
     build: Mapping[str, Any] | None = None,
     features: Features = FEATURES,
@@ -68,6 +73,11 @@ def write_corpus(
         license: the Hub's name of the licence, such as ``cc-by-4.0``.
         description: what the corpus is, in Markdown, for the card.
         people: whether the pictures show real people, which the card then warns of.
+        license_name: what terms are called that the Hub has no name for, such as ``celeba-terms``; for
+            ``license="other"``, where it is made from the corpus's name by default.
+        license_link: where those terms stand.
+        notices: paragraphs of Markdown for the card's section on terms: who may hold what the corpus was made from.
+        gated: whether the card asks for an application before the Hub shows the files; None for ``people``.
         command: what the card names as the way it was built.
         build: what plain iterables depend on, in JSON's types.
         include_images: False leaves the pixels out of records whose ``url`` says which picture it is.
@@ -76,8 +86,9 @@ def write_corpus(
 
     Returns:
         ``configs`` (per config and split: ``rows``, ``shards``, ``bytes``, ``file_bytes``, ``skipped`` by reason),
-        ``labels`` that occur, ``fingerprint``, ``out``, ``seconds``, and ``rows_written``: the source's rows that were
-        gone through now, not by an earlier build.
+        ``labels``, ``sources`` and ``licenses`` that occur, ``pictures`` (rows with pixels), ``annotations`` (rows by
+        annotator, prompt version and date), ``fingerprint``, ``out``, ``seconds``, and ``rows_written``: the source's
+        rows that were gone through now, not by an earlier build.
 
     Raises:
         CorpusError: for an unsound record, for a split without a single row, and, unless ``overwrite``, if ``out``
@@ -92,6 +103,10 @@ def write_corpus(
         "license": license,
         "description": description,
         "people": people,
+        "license_name": license_name,
+        "license_link": license_link,
+        "notices": list(notices),
+        "gated": people if gated is None else gated,
         "build": build,
         "images": include_images,
         "shard_rows": shard_rows,
@@ -111,11 +126,12 @@ def write_corpus(
     shard_settings = ShardSettings(fingerprint, features, include_images, shard_rows)
     rows_written, shards = _write_missing(records_by_config_split, out, shard_settings, num_proc, progress, name)
     manifest = {"name": name, "license": license, "fingerprint": fingerprint, "images": include_images}
+    manifest |= {"people": people, "gated": settings["gated"]}
     manifest |= _count(shards, fingerprint)
     _move(out, shards)
     manifest["settings"] = settings
     _write_text(out / MANIFEST, json.dumps(manifest, indent=2) + "\n")
-    _write_text(out / CARD, card_text(manifest, features, description=description, people=people, command=command))
+    _write_text(out / CARD, card_text(manifest, features, command=command))
     shutil.rmtree(out / BUILDING)
     seconds = time.monotonic() - began
     return {**manifest, "out": str(out), "seconds": round(seconds, 2), "rows_written": rows_written}
@@ -130,6 +146,11 @@ def code_fingerprint() -> dict[str, str]:
         "datasets_scripts": digest.hexdigest(),
         **{name: version(name) for name in ("datasets", "pyarrow", "pillow")},
     }
+
+
+def shard_name(config: str, split: str, index: int, shards: int) -> str:
+    """Where a shard lies in the folder of a complete corpus, and in its repository."""
+    return f"{config}/{split}-{index:05d}-of-{shards:05d}.parquet"
 
 
 def _check_arguments(corpora: Mapping[str, Mapping[str, Records]], shard_rows: int, num_proc: int) -> None:
@@ -290,7 +311,7 @@ def _write_stream(
 
 def _count(shards: Mapping[str, Mapping[str, list[Path]]], fingerprint: str) -> dict[str, Any]:
     configs: dict[str, dict[str, Any]] = {}
-    labels: set[str] = set()
+    total = ShardCount()
     for config, splits in shards.items():
         for split, paths in splits.items():
             count = sum((read_count(path, fingerprint) for path in paths), ShardCount())
@@ -299,7 +320,7 @@ def _count(shards: Mapping[str, Mapping[str, list[Path]]], fingerprint: str) -> 
                     path.unlink()
                 reasons = ", ".join(f"{reason}: {rows}" for reason, rows in count.skipped.most_common(5))
                 raise CorpusError(f"{config}/{split} has no usable row ({reasons or 'its source is empty'})")
-            labels |= count.labels
+            total += count
             configs.setdefault(config, {})[split] = {
                 "rows": count.rows,
                 "shards": len(paths),
@@ -307,7 +328,10 @@ def _count(shards: Mapping[str, Mapping[str, list[Path]]], fingerprint: str) -> 
                 "file_bytes": sum(path.stat().st_size for path in paths),
                 "skipped": dict(sorted(count.skipped.items())),
             }
-    return {"configs": configs, "labels": sorted(labels)}
+    kept = total.to_json()
+    return {"configs": configs, **{key: kept[key] for key in ("labels", "sources", "licenses", "pictures")}} | {
+        "annotations": [dict(zip(ANNOTATION, entry, strict=True)) for entry in kept["annotations"]]
+    }
 
 
 def _move(out: Path, shards: Mapping[str, Mapping[str, list[Path]]]) -> None:
@@ -315,7 +339,7 @@ def _move(out: Path, shards: Mapping[str, Mapping[str, list[Path]]]) -> None:
         (out / config).mkdir(exist_ok=True)
         for split, paths in splits.items():
             for index, path in enumerate(paths):
-                os.replace(path, out / config / f"{split}-{index:05d}-of-{len(paths):05d}.parquet")
+                os.replace(path, out / shard_name(config, split, index, len(paths)))
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:

@@ -11,7 +11,7 @@ import multiprocessing
 import os
 import queue
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
@@ -53,16 +53,52 @@ class ShardSettings:
 
 @dataclass
 class ShardCount:
-    """What was counted in one shard or in several."""
+    """What was counted in one shard or in several: what a dataset card must say of its rows."""
 
     rows: int = 0
     bytes: int = 0
+    pictures: int = 0  # rows that carry their pixels
     skipped: Counter = field(default_factory=Counter)
     labels: set[str] = field(default_factory=set)
+    sources: set[str] = field(default_factory=set)
+    licenses: set[str] = field(default_factory=set)
+    annotations: Counter = field(default_factory=Counter)  # rows by (annotator, prompt version, date)
 
     def __add__(self, other: "ShardCount") -> "ShardCount":
         return ShardCount(
-            self.rows + other.rows, self.bytes + other.bytes, self.skipped + other.skipped, self.labels | other.labels
+            self.rows + other.rows,
+            self.bytes + other.bytes,
+            self.pictures + other.pictures,
+            self.skipped + other.skipped,
+            self.labels | other.labels,
+            self.sources | other.sources,
+            self.licenses | other.licenses,
+            self.annotations + other.annotations,
+        )
+
+    def add_row(self, record: Mapping[str, Any]) -> None:
+        """Count what a record holds; ``rows`` and ``bytes`` are counted when its row group is written."""
+        self.pictures += record["image"] is not None
+        self.labels.update(name for name, value in record["labels"].items() if value is not None)
+        self.sources.add(record["source"])
+        self.licenses.add(record["license"])
+        if (words := record.get("annotation")) is not None:
+            self.annotations[(words["annotator"], words["prompt_version"], words["date"])] += 1
+
+    def to_json(self) -> dict[str, Any]:
+        sets = {name: sorted(getattr(self, name)) for name in ("labels", "sources", "licenses")}
+        annotations = sorted([*key, rows] for key, rows in self.annotations.items())
+        return {**vars(self), **sets, "annotations": annotations}
+
+    @classmethod
+    def from_json(cls, kept: Mapping[str, Any]) -> "ShardCount":
+        return cls(
+            kept["rows"],
+            kept["bytes"],
+            kept["pictures"],
+            Counter(kept["skipped"]),
+            *(set(kept[name]) for name in ("labels", "sources", "licenses")),
+            Counter({tuple(key): rows for *key, rows in kept["annotations"]}),
         )
 
 
@@ -92,7 +128,7 @@ def read_count(path: str | Path, fingerprint: str) -> ShardCount | None:
         return None
     if kept.get("fingerprint") != fingerprint:
         return None
-    return ShardCount(kept["rows"], kept["bytes"], Counter(kept["skipped"]), set(kept["labels"]))
+    return ShardCount.from_json(kept)
 
 
 def write_shard(
@@ -116,7 +152,7 @@ def write_shard(
                 if group:
                     _write_row_group(writer, group, schema, count)
                 on_rows(heard)
-            kept = {**vars(count), "labels": sorted(count.labels), "fingerprint": settings.fingerprint}
+            kept = {**count.to_json(), "fingerprint": settings.fingerprint}
             writer.add_key_value_metadata({METADATA_KEY: json.dumps(kept, sort_keys=True)})
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
@@ -182,7 +218,7 @@ def _row_groups(
         else:
             record = _without_image(item) if not settings.include_images else item
             validate_record(record)
-            count.labels.update(name for name, value in record["labels"].items() if value is not None)
+            count.add_row(record)
             image = record["image"]
             if image is not None:  # all else is plain already: Features.encode_example would walk it for nothing
                 image = settings.features["image"].encode_example(image)
