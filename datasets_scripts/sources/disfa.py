@@ -1,0 +1,166 @@
+"""DISFA (Mavadati, Mahoor, Bartlett, Trinh and Cohn, IEEE TAC 2013): 12 action units of 27 people, frame by frame.
+
+``ActionUnit_Labels/SN001/SN001_au1.txt`` has lines ``frame,intensity`` (frames from 1, intensity 0 to 5), one file for
+each unit; the frames are those of ``Videos_LeftCamera/LeftVideoSN001_comp.avi`` (1024x768, 20 a second, 4,845 frames).
+http://mohammadmahoor.com/disfa/
+"""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+from datasets_scripts.schema import CorpusError, LabelledFace, Skipped
+from datasets_scripts.sources.action_units import CodedFrame, CodedRecordings, list_frames
+from datasets_scripts.sources.reading import need, read_picture, text_lines
+from datasets_scripts.sources.video import VideoFrames
+
+UNITS = (1, 2, 4, 5, 6, 9, 12, 15, 17, 20, 25, 26)
+LABELS = "ActionUnit_Labels"
+CAMERAS = {"left": "Left", "right": "Right"}
+
+
+@dataclass(frozen=True)
+class DISFA(CodedRecordings):
+    """DISFA's frames with the intensity (0 to 5) of every unit coded in them.
+
+    Intensity is kept as it is; 2 and more counts as present in published figures (``PRESENT_FROM``), which are about
+    the units 1, 2, 4, 6, 9, 12, 25 and 26. A unit whose file lacks a frame is unknown there, not absent.
+
+    Frames come from the videos of ``camera`` and are stored as JPEG files of quality 95. With ``frames``, a folder of
+    pictures taken from the videos (``SN001/17.png``, with any number of leading zeros), they are those files' own
+    bytes; ``first_frame`` is the number of a video's first picture: 0 as ME-GraphAU counts, 1 as the labels do. Left
+    out, it is 0 where a folder has a picture 0, else 1.
+    """
+
+    NAME: ClassVar[str] = "disfa"
+    TITLE: ClassVar[str] = "DISFA"
+    TERMS: ClassVar[str] = "By signed agreement with the University of Denver, for non-commercial research only."
+    URL: ClassVar[str] = "http://mohammadmahoor.com/disfa/"
+    LAYOUT: ClassVar[str] = (
+        "ActionUnit_Labels/SN001/SN001_au1.txt (frame,intensity) and so on for 27 people and 12 units, with "
+        "Videos_LeftCamera/LeftVideoSN001_comp.avi; or, with frames=FOLDER, pictures FOLDER/SN001/1.png in place of "
+        "the videos. Three folds that share no person; fold 1 trains on 18 people and tests on 9."
+    )
+    PARTS: ClassVar[tuple[tuple[str, ...], ...]] = tuple(
+        tuple(f"SN{number:03d}" for number in part)
+        for part in (
+            (2, 10, 1, 26, 27, 32, 30, 9, 16),
+            (13, 18, 11, 28, 12, 6, 31, 21, 24),
+            (3, 29, 23, 25, 8, 5, 7, 17, 4),
+        )
+    )  # tool/DISFA_image_label_process.py of https://github.com/CVI-SZU/ME-GraphAU
+    PRESENT_FROM: ClassVar[float] = 2
+
+    frames: str | None = None
+    first_frame: int | None = None
+    camera: str = "left"
+
+    def _check_layout(self) -> None:
+        if self.camera not in CAMERAS:
+            raise CorpusError(f"camera={self.camera!r}: give {' or '.join(CAMERAS)}")
+        if self.first_frame not in (None, 0, 1):
+            raise CorpusError(f"first_frame={self.first_frame}: give 0 or 1, the number of a folder's first picture")
+        labels = need(self.root, LABELS, what="DISFA")
+        if self.frames is None:
+            need(self.root, *self._video_folders, what="DISFA, or its pictures' folder with frames=")
+        elif not Path(self.frames).is_dir():
+            raise CorpusError(f"there is no folder frames={self.frames}: give the folder that has SN001 and so on")
+        if not any((labels / person).is_dir() for person in self.people):
+            raise CorpusError(f"{labels} has none of {', '.join(self.people)}: fold {self.fold} needs them")
+
+    @property
+    def _video_folders(self) -> tuple[str, str]:
+        """Both spellings are met with: the archive's name is one, the folder's in it the other."""
+        side = CAMERAS[self.camera]
+        return f"Videos_{side}Camera", f"Video_{side}Camera"
+
+    def _label_files(self) -> Sequence[Path]:
+        files = [_label_file(self.root, person, unit) for person in self.people for unit in UNITS]
+        return [file for file in files if file.is_file()]
+
+    def describe(self) -> dict[str, Any]:
+        """As every reader's; of ``frames`` only whether it is given, not where it lies."""
+        return {**super().describe(), "frames": self.frames is not None}
+
+    def _recordings(self) -> Sequence[str]:
+        return self.people
+
+    def _coded(self, person: str) -> Sequence[CodedFrame | Skipped]:
+        units: dict[int, dict[int, float]] = {}
+        for unit in UNITS:
+            for frame, intensity in read_intensities(_label_file(self.root, person, unit)).items():
+                units.setdefault(frame, {})[unit] = intensity
+        if not units:
+            return [Skipped(f"{self.NAME}/{person}", "missing label files")]
+        return [CodedFrame(person, frame, units[frame]) for frame in sorted(units)]
+
+    def faces(self, start: int = 0, stop: int | None = None) -> Iterator[LabelledFace | Skipped]:
+        """A face, or the reason for none, for each row ``start`` to ``stop``; a video is decoded from its start."""
+        stop = self.limit if stop is None else stop if self.limit is None else min(stop, self.limit)
+        with ExitStack() as opened:
+            person, video = None, None
+            for row in self._rows(start, stop):
+                if isinstance(row, Skipped):
+                    yield row
+                    continue
+                if self.frames is None and row.recording != person:
+                    opened.close()
+                    person, video = row.recording, opened.enter_context(VideoFrames(self._video(row.recording)))
+                yield self._frame_face(row, video)
+
+    def _frame_face(self, row: CodedFrame, video: VideoFrames | None) -> LabelledFace | Skipped:
+        key = f"{row.recording}/{row.number:04d}"
+        known = {unit: intensity for unit, intensity in row.units.items() if 0 <= intensity <= 5}
+        if video is not None:
+            picture = video.read(row.number) if known else ""
+            path = f"{video.path.relative_to(self.root).as_posix()}#frame={row.number}"
+        else:
+            path = self._pictures(row.recording).get(row.number, "")
+            picture = read_picture(self.frames, path) if path else "missing image"
+        return self._coded_face(key, picture, path, known, {})
+
+    def _video(self, person: str) -> Path:
+        """The person's video: ``_comp`` is also spelled ``_Comp``."""
+        folder = need(self.root, *self._video_folders, what="DISFA")
+        name = f"{CAMERAS[self.camera]}Video{person}_comp.avi"
+        return next((file for file in folder.iterdir() if file.name.lower() == name.lower()), folder / name)
+
+    @cached_property
+    def _listed(self) -> dict[str, Mapping[int, str]]:
+        return {}
+
+    def _pictures(self, person: str) -> Mapping[int, str]:
+        """The person's pictures below ``frames`` by the labels' frame numbers; one person is listed at a time."""
+        if person not in self._listed:
+            self._listed.clear()
+            self._listed[person] = list_frames(self.frames, person, self.first_frame)
+        return self._listed[person]
+
+
+def read_intensities(path: str | os.PathLike) -> dict[int, float]:
+    """Intensities by frame from a file of lines ``frame,intensity``; none if there is no such file.
+
+    An intensity that cannot be read is -1, which is none. Raises ``CorpusError`` if a frame's number cannot be read.
+    """
+    intensities = {}
+    try:
+        for number, line in enumerate(text_lines(path), 1):
+            frame, _, intensity = line.partition(",")
+            if not line.strip():
+                continue
+            if not frame.strip().isdecimal():
+                raise CorpusError(
+                    f"{path}, line {number}: {line[:40]!r} is not frame,intensity; unpack the file again"
+                )
+            intensities[int(frame)] = float(intensity) if intensity.strip().isdecimal() else -1.0
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    return intensities
+
+
+def _label_file(root: str, person: str, unit: int) -> Path:
+    return Path(root) / LABELS / person / f"{person}_au{unit}.txt"

@@ -1,0 +1,145 @@
+"""300W-LP (Zhu, Lei, Liu, Shi and Li, CVPR 2016): 300W's faces turned to large poses, with the angles of each.
+
+Eight folders, ``AFW``, ``HELEN``, ``IBUG``, ``LFPW`` and the mirrored copy ``..._Flip`` of each, with a ``.jpg`` and a
+``.mat`` of the same name per picture: 122,450 in all. http://www.cbsr.ia.ac.cn/users/xiangyuzhu/projects/3DDFA/main.htm
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import Any, ClassVar
+
+from datasets_scripts.schema import CorpusError, LabelledFace, Skipped
+from datasets_scripts.sources.head_pose import ANGLE_BEYOND, pose_from_parameters
+from datasets_scripts.sources.matlab import read_matlab
+from datasets_scripts.sources.reading import FaceReader, list_hash, need
+
+FOLDERS = ("AFW", "AFW_Flip", "HELEN", "HELEN_Flip", "IBUG", "IBUG_Flip", "LFPW", "LFPW_Flip")
+
+
+@dataclass(frozen=True)
+class PoseParameterFaces(FaceReader):
+    """Folders of pictures with a ``.mat`` beside each, as the authors of 3DDFA distribute 300W-LP and AFLW2000-3D.
+
+    A row is a name that has a ``.jpg`` or a ``.mat``; where one of both is missing, that is counted.
+    """
+
+    LANDMARKS: ClassVar[tuple[str, ...]]  # the arrays of points (at least 2 x points), the first that is there is read
+
+    def _folders(self) -> tuple[str, ...]:
+        """The folders below ``root`` that hold pictures; an empty name is ``root`` itself."""
+        raise NotImplementedError
+
+    @cached_property
+    def _names(self) -> tuple[str, ...]:
+        """The pictures' paths without suffix, sorted within each folder."""
+        return tuple(name for folder in self._folders() for name in _stems(Path(self.root), folder))
+
+    def _rows(self, start: int, stop: int | None) -> Iterator[str]:
+        return islice(self._names, start, stop)
+
+    def _labels_digest(self) -> str:
+        """Names and sizes: the contents of 122,450 ``.mat`` files take minutes to read."""
+        return list_hash(f"{name} {file_size(Path(self.root) / f'{name}.mat')}" for name in self._names)
+
+    def _face(self, name: str) -> LabelledFace | Skipped:
+        key = f"{self.NAME}/{name}"
+        if not (Path(self.root) / f"{name}.jpg").is_file():
+            return Skipped(key, "missing image")
+        arrays = read_matlab(Path(self.root) / f"{name}.mat", ("Pose_Para", *self.LANDMARKS))
+        if isinstance(arrays, str):
+            return Skipped(key, arrays)
+        parameters = _numbers(arrays.get("Pose_Para"))
+        if parameters is None or len(parameters) != 1 or len(parameters[0]) < 3:
+            return Skipped(key, "malformed label file")
+        pose = pose_from_parameters(parameters[0])
+        if not pose.is_within_range:
+            return Skipped(key, ANGLE_BEYOND)
+        points = next((arrays[array] for array in self.LANDMARKS if array in arrays), None)
+        landmarks, box = read_landmarks(points)
+        return self._labelled(name, f"{name}.jpg", pose._asdict(), landmarks=landmarks, box=box)
+
+
+@dataclass(frozen=True)
+class W300LP(PoseParameterFaces):
+    """300W-LP, which has no split: all of it is trained on, AFLW2000 and BIWI are what is tested on.
+
+    ``folders`` names the folders that are read; without it all eight must be there. Pictures whose names differ in the
+    last number only are turned copies of one photograph, and a ``_Flip`` folder holds the same ones mirrored: split by
+    photograph, never by picture, if you split it.
+    """
+
+    NAME: ClassVar[str] = "300w_lp"
+    TITLE: ClassVar[str] = "300W-LP"
+    SPLITS: ClassVar[tuple[str, ...]] = ("train",)
+    TERMS: ClassVar[str] = (
+        "For research only, as the databases it was made from (AFW, HELEN, IBUG, LFPW of 300W) allow; the pictures "
+        "may not be passed on."
+    )
+    URL: ClassVar[str] = "http://www.cbsr.ia.ac.cn/users/xiangyuzhu/projects/3DDFA/main.htm"
+    TASKS: ClassVar[tuple[str, ...]] = ("head_pose",)
+    LAYOUT: ClassVar[str] = (
+        "The unpacked 300W-LP: the folders AFW, HELEN, IBUG, LFPW and AFW_Flip, HELEN_Flip, IBUG_Flip, LFPW_Flip, "
+        "each with NAME.jpg and NAME.mat (Pose_Para: pitch, yaw, roll in radians; pt2d: 68 landmarks). The folders "
+        "landmarks and Code are not read. All of it is the split train."
+    )
+    LANDMARKS: ClassVar[tuple[str, ...]] = ("pt2d",)
+
+    folders: tuple[str, ...] = FOLDERS
+
+    def _check_layout(self) -> None:
+        unknown = [folder for folder in self.folders if folder not in FOLDERS]
+        if unknown or not self.folders:
+            raise CorpusError(f"folders={tuple(self.folders)}: give one or more of {', '.join(FOLDERS)}")
+        need(self.root, *FOLDERS, what="300W-LP")
+        for folder in self.folders:
+            if not (Path(self.root) / folder).is_dir():
+                way_out = "unpack the whole of 300W-LP, or name the folders you have with folders="
+                raise CorpusError(f"there is no folder {Path(self.root) / folder}: {way_out}")
+
+    def _folders(self) -> tuple[str, ...]:
+        return tuple(self.folders)
+
+
+def read_landmarks(points: Any) -> tuple[list[list[float]] | None, list[float] | None]:
+    """Landmarks as ``[[x, y], ...]`` and the box ``[x0, y0, x1, y1]`` around them, from an array of 2 or 3 rows.
+
+    Values stay as the files have them, in MATLAB's count (the first pixel is 1). A point at (-1, -1) is one that was
+    not seen: it is left out of the box, and the landmarks are then None, as their order gives them their meaning.
+    """
+    rows = _numbers(points)
+    if rows is None or len(rows) < 2:
+        return None, None
+    pairs = [[x, y] for x, y in zip(rows[0], rows[1], strict=True)]
+    seen = [pair for pair in pairs if pair != [-1, -1]]
+    if not seen:
+        return None, None
+    box = [min(x for x, _ in seen), min(y for _, y in seen), max(x for x, _ in seen), max(y for _, y in seen)]
+    return (pairs if len(seen) == len(pairs) else None), (box if box[0] < box[2] and box[1] < box[3] else None)
+
+
+def file_size(path: str | os.PathLike) -> int | None:
+    """The size of a file in bytes; None if it is not there."""
+    try:
+        return os.stat(path).st_size
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def _numbers(array: Any) -> list[list[float]] | None:
+    """The rows of a matrix of finite numbers, or None for anything else that a ``.mat`` may hold."""
+    import numpy as np
+
+    if not isinstance(array, np.ndarray) or array.ndim != 2 or array.dtype.kind not in "fiu":
+        return None
+    return array.astype(float).tolist() if np.isfinite(array).all() else None
+
+
+def _stems(root: Path, folder: str) -> Sequence[str]:
+    with os.scandir(root / folder) as entries:
+        names = {entry.name for entry in entries if entry.name.endswith((".jpg", ".mat"))}
+    prefix = f"{folder}/" if folder else ""
+    return sorted({f"{prefix}{name[:-4]}" for name in names if not name.startswith(".")})
