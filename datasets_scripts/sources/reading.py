@@ -5,13 +5,13 @@ Nothing here holds a whole label file: lines and rows are streamed, whatever the
 
 import csv
 import io
-import itertools
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from hashlib import file_digest, sha256
+from itertools import chain, islice
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
@@ -136,24 +136,31 @@ def text_lines(path: str | os.PathLike) -> Iterator[str]:
 
 
 def csv_rows(
-    path: str | os.PathLike, needed: Iterable[str], start: int = 0, stop: int | None = None
+    path: str | os.PathLike,
+    needed: Sequence[str],
+    start: int = 0,
+    stop: int | None = None,
+    names: Sequence[str] | None = None,
 ) -> Iterator[dict[str, str]]:
-    """The rows ``start`` to ``stop`` of a CSV file with a header; separated by the first of ; tab , in the header.
+    """The rows ``start`` to ``stop`` of a CSV file, whose columns ; or tabs separate where its header has them, else ,
 
-    Short rows are filled up with empty strings. ``CorpusError`` if a ``needed`` column is missing, or the file is no
-    CSV in UTF-8 (a byte order mark is fine).
+    ``names`` are the columns where the first line is no header, as long as it has none of ``needed``. Short rows are
+    filled up with empty strings. ``CorpusError`` if a ``needed`` column is missing, or the file is no CSV in UTF-8 (a
+    byte order mark is fine).
     """
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
             header = file.readline()
-            delimiter = next((mark for mark in ";\t" if mark in header), ",")
-            names = [name.strip() for name in next(csv.reader([header], delimiter=delimiter), [])]
+            if names is not None and not any(name in header for name in needed):
+                lines, delimiter = chain([header], file), ","
+            else:
+                lines, delimiter = file, next((mark for mark in ";\t" if mark in header), ",")
+                names = [name.strip() for name in next(csv.reader([header], delimiter=delimiter), [])]
             missing = [name for name in needed if name not in names]
             if missing:
                 found = ", ".join(names) or "nothing"
                 raise CorpusError(f"{path}: no column {', '.join(missing)}; its first line has {found}")
-            rows = csv.DictReader(file, names, restval="", delimiter=delimiter)
-            yield from itertools.islice(rows, start, stop)
+            yield from islice(csv.DictReader(lines, names, restval="", delimiter=delimiter), start, stop)
     except (UnicodeDecodeError, csv.Error) as error:
         raise CorpusError(f"{path} is not a CSV file in UTF-8: {error}; save it as one") from error
 
@@ -214,6 +221,23 @@ def age_group_of(years: float) -> str:
     """FairFace's group of an age in years: 2.9 is ``0-2``, 70 is ``more than 70``, which means 70 or older."""
     edges = (3, 10, 20, 30, 40, 50, 60, 70)
     return AGE_GROUPS[sum(years >= edge for edge in edges)]
+
+
+def age_labels(years: float) -> dict[str, Any]:
+    """The labels ``age``, in years, and ``age_group``."""
+    return {"age": float(years), "age_group": age_group_of(years)}
+
+
+def attribute_name(text: str) -> str:
+    """A dataset's name of an attribute in snake case: ``5_o_Clock_Shadow`` and ``5 o Clock Shadow`` alike."""
+    return re.sub("[^a-z0-9]+", "_", text.strip().lower()).strip("_")
+
+
+def gender_and_attributes(values: Mapping[str, bool]) -> dict[str, Any]:
+    """The labels of what is known of a dataset's binary attributes: ``Male`` is the gender, the others yes or no."""
+    labels = {"gender": "male" if values["Male"] else "female"} if "Male" in values else {}
+    others = {attribute_name(name): "yes" if value else "no" for name, value in values.items() if name != "Male"}
+    return {**labels, "attributes": others}
 
 
 def hashed_split(key: str, shares: Mapping[str, float] = OUR_SHARES) -> str:

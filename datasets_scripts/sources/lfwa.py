@@ -1,0 +1,118 @@
+"""LFWA (Liu et al., ICCV 2015): the 13,233 faces of Labeled Faces in the Wild with CelebA's 40 attributes.
+
+https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html (LFWA is offered on CelebA's page)
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from datasets_scripts.schema import CorpusError, LabelledFace, Skipped
+from datasets_scripts.sources.matlab import read_matlab
+from datasets_scripts.sources.reading import FaceReader, gender_and_attributes, need
+
+if TYPE_CHECKING:
+    import numpy as np
+
+ATTRIBUTE_FILE, SPLIT_FILE = "lfw_att_40.mat", "indices_train_test.mat"
+INDICES = {"train": "indices_img_train", "test": "indices_img_test"}
+PICTURE_FOLDERS = ("lfw", "lfw-deepfunneled", "lfw_funneled")
+
+
+@dataclass(frozen=True)
+class LFWA(FaceReader):
+    """One split of LFWA. The names of the people in the files' names are passed on nowhere.
+
+    A picture is known by its row in the attribute file, counted from 1, its url by ``lfw_att_40.mat#17``. The two
+    files are MATLAB 7.3's, which is HDF5: h5py reads them. Copies in MATLAB's older format need SciPy alone.
+    """
+
+    NAME: ClassVar[str] = "lfwa"
+    TITLE: ClassVar[str] = "LFWA"
+    SPLITS: ClassVar[tuple[str, ...]] = tuple(INDICES)
+    TERMS: ClassVar[str] = "For non-commercial research only; the rights in the pictures stay with their owners."
+    URL: ClassVar[str] = "https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html"
+    TASKS: ClassVar[tuple[str, ...]] = ("gender", "attributes")
+    LAYOUT: ClassVar[str] = (
+        f"{ATTRIBUTE_FILE} (name, label, AttrName) and {SPLIT_FILE} (indices_img_train, indices_img_test), with LFW's "
+        "pictures in lfw/ (or lfw-deepfunneled/, lfw_funneled/); the official split, by person"
+    )
+
+    def _check_layout(self) -> None:
+        self._label_files()
+        need(self.root, *PICTURE_FOLDERS, what=self.TITLE)
+
+    def _label_files(self) -> list[Path]:
+        return [need(self.root, name, what=self.TITLE) for name in (ATTRIBUTE_FILE, SPLIT_FILE)]
+
+    @cached_property
+    def _picture_folder(self) -> str:
+        return need(self.root, *PICTURE_FOLDERS, what=self.TITLE).name
+
+    def _rows(self, start: int, stop: int | None) -> Iterator[tuple[int, str, dict[str, Any]]]:
+        attribute_file, split_file = self._label_files()
+        table = read_arrays(attribute_file, ("name", "label", "AttrName"))
+        names, attributes = (_texts(table[name]) for name in ("name", "AttrName"))
+        label = table["label"]
+        if label.shape != (len(names), len(attributes)) or "Male" not in attributes:
+            raise CorpusError(
+                f"{attribute_file}: label has the shape {label.shape}, with {len(names)} names and {len(attributes)} "
+                "attributes: it is not LFWA's file"
+            )
+        rows = read_arrays(split_file, (INDICES[self.split],))[INDICES[self.split]].astype(int).ravel().tolist()
+        for row in islice(rows, start, stop):
+            if not 1 <= row <= len(names):
+                raise CorpusError(f"{split_file}: row {row} of {len(names)}: it does not belong to {ATTRIBUTE_FILE}")
+            yield row, names[row - 1], dict(zip(attributes, label[row - 1].tolist(), strict=True))
+
+    def _face(self, row: tuple[int, str, dict[str, Any]]) -> LabelledFace | Skipped:
+        number, file, values = row
+        if not set(values.values()) <= {0, 1}:
+            return Skipped(f"{self.NAME}/{number}", "values other than 0 and 1")
+        labels = gender_and_attributes({name: value == 1 for name, value in values.items()})
+        path = f"{self._picture_folder}/{file}".replace("\\", "/")
+        return self._labelled(str(number), path, labels, shown_path=f"{ATTRIBUTE_FILE}#{number}")
+
+
+def read_arrays(path: Path, names: tuple[str, ...]) -> "dict[str, np.ndarray]":
+    """The arrays ``names`` of a MATLAB file of either format, shaped as in MATLAB; texts are arrays of objects."""
+    with open(path, "rb") as file:
+        is_hdf5 = file.read(10) == b"MATLAB 7.3"
+    arrays = _read_hdf5(path, names) if is_hdf5 else read_matlab(path, names)
+    if isinstance(arrays, str):
+        raise CorpusError(f"{path}: {arrays}: get it again")
+    missing = [name for name in names if name not in arrays]
+    if missing:
+        raise CorpusError(f"{path} has no array {', '.join(missing)}: it is not LFWA's file")
+    return arrays
+
+
+def _read_hdf5(path: Path, names: tuple[str, ...]) -> "dict[str, np.ndarray] | str":
+    import numpy as np
+
+    try:
+        import h5py
+    except ImportError as error:
+        way_out = "pip install h5py, or save it in MATLAB or Octave with -v7"
+        raise CorpusError(f"{path} is a file of MATLAB 7.3, which needs h5py: {way_out}") from error
+    try:
+        with h5py.File(path, "r") as file:
+            arrays = {}
+            for name in (name for name in names if name in file):
+                values = file[name][()]
+                if values.dtype == h5py.ref_dtype:
+                    texts = ["".join(map(chr, np.ravel(file[place][()]))) for place in values.ravel()]
+                    arrays[name] = np.array(texts, dtype=object)
+                else:
+                    arrays[name] = values.T  # HDF5 has the axes the other way round
+            return arrays
+    except OSError:
+        return "unreadable label file"
+
+
+def _texts(cells: "np.ndarray") -> list[str]:
+    """A cell array of texts as a list, whichever way SciPy or h5py nested it."""
+    return [str(cell if isinstance(cell, str) else cell.ravel()[0]).strip() for cell in cells.ravel()]

@@ -1,0 +1,90 @@
+"""RAF-DB, basic expressions (Li, Deng and Du, CVPR 2017): 15,339 faces, one of seven expressions each.
+
+http://www.whdeng.cn/RAF/model1.html
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import ClassVar
+
+from datasets_scripts.schema import LabelledFace, Skipped
+from datasets_scripts.sources.reading import FaceReader, need, text_lines
+
+EXPRESSIONS = {
+    "1": "surprise",
+    "2": "fear",
+    "3": "disgust",
+    "4": "happiness",
+    "5": "sadness",
+    "6": "anger",
+    "7": "neutral",
+}
+NAME = re.compile(r"((?:train|test)_\d+)(?:_aligned)?\.jpg")
+
+
+@dataclass(frozen=True)
+class RAFDB(FaceReader):
+    """One split of RAF-DB: its aligned pictures of 100 pixels a side, or with ``aligned=False`` the originals.
+
+    Originals come with the box of the face, where ``Annotation/boundingbox`` is there.
+    """
+
+    NAME: ClassVar[str] = "raf_db"
+    TITLE: ClassVar[str] = "RAF-DB"
+    SPLITS: ClassVar[tuple[str, ...]] = ("train", "test")
+    TERMS: ClassVar[str] = "On request, for non-commercial research and education only; no picture may be passed on."
+    URL: ClassVar[str] = "http://www.whdeng.cn/RAF/model1.html"
+    TASKS: ClassVar[tuple[str, ...]] = ("expression",)
+    LAYOUT: ClassVar[str] = (
+        "EmoLabel/list_patition_label.txt (spelled so), with the pictures Image/aligned/train_00001_aligned.jpg or "
+        "Image/original/train_00001.jpg, in the folder or in basic/ below it; the split is the official one, in the "
+        "pictures' names"
+    )
+
+    aligned: bool = True
+
+    def _check_layout(self) -> None:
+        need(self._base, "Image/aligned" if self.aligned else "Image/original", what=self.TITLE)
+
+    @cached_property
+    def _label_file(self) -> Path:
+        names = [f"EmoLabel/list_{word}_label.txt" for word in ("patition", "partition")]
+        return need(self.root, *names, *(f"basic/{name}" for name in names), what=self.TITLE)
+
+    @property
+    def _base(self) -> Path:
+        return self._label_file.parents[1]
+
+    def _label_files(self) -> list[Path]:
+        return [self._label_file]
+
+    def _rows(self, start: int, stop: int | None) -> Iterator[list[str]]:
+        """The fields of the split's lines; a line whose name tells no split is ``train``'s, to be skipped there."""
+        rows = (fields for line in text_lines(self._label_file) if (fields := line.split()))
+        of_test = self.split == "test"
+        return islice((row for row in rows if row[0].startswith("test_") == of_test), start, stop)
+
+    def _face(self, row: list[str]) -> LabelledFace | Skipped:
+        name = NAME.fullmatch(row[0])
+        if name is None or len(row) != 2:
+            return Skipped(f"{self.NAME}/{row[0]}", "malformed name")
+        key = name[1]
+        if row[1] not in EXPRESSIONS:
+            return Skipped(f"{self.NAME}/{key}", f"undefined label {row[1]!r}")
+        file = f"Image/aligned/{key}_aligned.jpg" if self.aligned else f"Image/original/{key}.jpg"
+        path = (self._base / file).relative_to(self.root).as_posix()
+        box = None if self.aligned else self._box(key)
+        return self._labelled(key, path, {"expression": EXPRESSIONS[row[1]]}, box=box)
+
+    def _box(self, key: str) -> list[float] | None:
+        """``[x0, y0, x1, y1]`` in pixels of the original picture; None without a sound file of it."""
+        path = self._base / f"Annotation/boundingbox/{key}_boundingbox.txt"
+        try:
+            x0, y0, x1, y1 = (float(number) for number in " ".join(text_lines(path)).split())
+        except (FileNotFoundError, ValueError):
+            return None
+        return [x0, y0, x1, y1] if x0 < x1 and y0 < y1 else None
