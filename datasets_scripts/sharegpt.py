@@ -1,0 +1,104 @@
+"""ShareGPT files: a JSON array (or lines) of conversations about pictures, read an entry at a time.
+
+An entry has ``conversations``, a list of ``{"from": "human" | "gpt", "value": ...}`` (``user`` and ``assistant`` are
+read too), and the picture's path as ``image``, or as the list ``images`` of one. ``<image>`` in a value is a
+placeholder.
+"""
+
+import codecs
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from datasets_scripts.schema import CorpusError
+
+ROLES = {"human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant", "model": "assistant"}
+LONGEST = 2**26  # characters; no entry is longer: the file is damaged, or of another kind
+_BETWEEN = re.compile(r"[\s,\[\]]*")
+_PLACEHOLDER = re.compile(r"\s*<image>\s*")
+
+
+@dataclass(frozen=True)
+class PictureTalk:
+    """An entry: the picture's path as it stands there, and the questions with their answers."""
+
+    image: str
+    pairs: tuple[tuple[str, str], ...]
+
+
+class NoPictureTalk(ValueError):
+    """An entry that is no conversation about one picture; ``reason`` is the same for all with that fault."""
+
+    def __init__(self, reason: str):
+        super().__init__(reason)
+        self.reason = reason
+
+
+def json_entries(path: str | os.PathLike, start: int = 0, block_bytes: int = 2**20) -> Iterator[tuple[int, Any]]:
+    """The entries of the array, each with the byte at which it begins; memory holds one of them and a block.
+
+    ``start`` is such a byte, to begin there. Raises ``CorpusError`` where the file is cut off or no JSON in UTF-8.
+    """
+    decoder, utf8 = json.JSONDecoder(), codecs.getincrementaldecoder("utf-8")()
+    with open(path, "rb") as file:
+        place = start or (3 if file.read(3) == codecs.BOM_UTF8 else 0)
+        file.seek(place)
+        text, at, ended = "", 0, False
+        try:
+            while not ended:
+                block = file.read(block_bytes)
+                ended = not block
+                text, at = text[at:] + utf8.decode(block, final=ended), 0
+                while True:
+                    begin = _BETWEEN.match(text, at).end()
+                    place += len(text[at:begin].encode())
+                    at = begin
+                    if begin == len(text):
+                        break
+                    try:
+                        entry, end = decoder.raw_decode(text, begin)
+                    except json.JSONDecodeError:
+                        if ended or len(text) - begin > LONGEST:
+                            raise
+                        break
+                    yield place, entry
+                    place += len(text[begin:end].encode())
+                    at = end
+        except ValueError as error:
+            raise CorpusError(f"{path} is no whole ShareGPT file: at byte {place:,}: {error}") from error
+
+
+def json_entry(path: str | os.PathLike, place: int) -> Any:
+    """The one entry that begins at the byte ``place``."""
+    return next(json_entries(path, place, block_bytes=2**13))[1]
+
+
+def read_talk(entry: Any) -> PictureTalk:
+    """The conversation of one entry, placeholders removed; ``NoPictureTalk`` says why it is none."""
+    if not isinstance(entry, Mapping) or not isinstance(entry.get("conversations"), list):
+        raise NoPictureTalk("no conversations")
+    pictures = [entry[name] for name in ("image", "images") if entry.get(name)]
+    pictures = pictures[0] if pictures and isinstance(pictures[0], list) else pictures[:1]
+    if not pictures or not isinstance(pictures[0], str):
+        raise NoPictureTalk("no image")
+    if len(pictures) > 1:
+        raise NoPictureTalk("several images")
+    turns = []
+    for turn in entry["conversations"]:
+        if not isinstance(turn, Mapping) or not isinstance(turn.get("value"), str):
+            raise NoPictureTalk("malformed turn")
+        role = ROLES.get(str(turn.get("from")))
+        if role is None and not (turn.get("from") == "system" and not turns):
+            raise NoPictureTalk("turn of an unknown role")
+        if role is not None:
+            turns.append((role, _PLACEHOLDER.sub("\n", turn["value"]).strip()))
+    roles = [role for role, _ in turns]
+    if not turns or roles != ["user", "assistant"] * (len(turns) // 2):
+        raise NoPictureTalk("question without an answer")
+    texts = [text for _, text in turns]
+    if not all(texts):
+        raise NoPictureTalk("empty turn")
+    return PictureTalk(pictures[0], tuple(zip(texts[::2], texts[1::2], strict=True)))
