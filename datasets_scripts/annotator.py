@@ -9,11 +9,29 @@ reads it, ``estimate`` says before what it would take::
 """
 
 import os
+import time
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from itertools import chain, islice
+from pathlib import Path
 from typing import Any
 
-from datasets_scripts.annotator_answers import AnsweredFace, AnsweredFaces, read_answers
+from datasets_scripts.annotator_answers import (
+    PLAN,
+    AnsweredFace,
+    AnsweredFaces,
+    counts_path,
+    part_path,
+    read_answers,
+    read_json,
+    sum_counts,
+    write_json,
+)
+from datasets_scripts.annotator_estimate import estimate
+from datasets_scripts.annotator_progress import Progress
 from datasets_scripts.annotator_settings import Annotator, FaceSource, FaceToAsk, Request, picture_part
+from datasets_scripts.engines import run_tasks
+from datasets_scripts.schema import CorpusError
 
 __all__ = [
     "Annotator",
@@ -54,20 +72,77 @@ def annotate(
 
     Returns:
         ``faces``, ``skipped`` (by reason), ``valid`` and ``rejected`` (by reason) questions, ``invalid`` (by reason)
-        answers that were asked for again or given up, ``input_tokens``, ``output_tokens``, ``cost``, ``seconds``.
+        answers that were asked for again or given up, ``requests``, ``input_tokens``, ``output_tokens``, ``cost``
+        (None without prices), ``date``, ``out``, ``seconds``.
 
     Raises:
         CorpusError: for a wrong key or model, for an endpoint that does not answer, and if ``out`` holds the answers
             of other settings. What was answered is kept for the next call.
         OSError: for a full disk, say.
     """
-    raise NotImplementedError
+    began, out = time.monotonic(), Path(out).absolute()
+    parts = _check_arguments(source, annotator, workers, limit)
+    plan = _claim(source, annotator, out, parts, limit)
+    missing = [part for part in range(parts) if not part_path(out, part).exists()]
+    if missing:
+        pipeline = _pipeline(source, annotator, str(out), check, max(1, annotator.concurrency // workers), limit)
+        for part in missing:  # marked by a run whose answers were removed since
+            (out / "tasks" / "completions" / f"{part:05d}").unlink(missing_ok=True)
+        with Progress(out, parts, annotator, shown=progress):
+            run_tasks(pipeline, parts, out / "tasks", engine, workers, engine_options, progress=False)
+    read_answers(out)  # raises where a part is missing after all
+    report = sum_counts([read_json(counts_path(out, part)) for part in range(parts)])
+    report["cost"] = annotator.cost(report["input_tokens"], report["output_tokens"])
+    return {**report, "date": plan["date"], "out": str(out), "seconds": round(time.monotonic() - began, 2)}
 
 
-def estimate(source: FaceSource, annotator: Annotator, sample: int = 200, limit: int | None = None) -> dict[str, Any]:
-    """What ``annotate`` would ask and cost, by looking at the source; the endpoint is not asked anything.
+def _check_arguments(source: FaceSource, annotator: Annotator, workers: int, limit: int | None) -> int:
+    """The number of parts."""
+    for argument, value in (("workers", workers), ("limit", limit)):
+        if value is not None and value < 1:
+            raise CorpusError(f"{argument}={value}: give 1 or more")
+    if not len(source):
+        raise CorpusError("the source has no parts: there is nothing to ask about")
+    annotator.api_key()  # raises where it is missing, before anything begins
+    return len(source)
 
-    Returns ``faces``, ``requests``, ``input_tokens``, ``output_tokens``, ``cost``, and ``most_output_tokens`` and
-    ``most_cost``, if every answer were as long as ``max_tokens`` allows and had to be asked for ``attempts`` times.
-    """
-    raise NotImplementedError
+
+def _claim(source: FaceSource, annotator: Annotator, out: Path, parts: int, limit: int | None) -> dict[str, Any]:
+    """The plan of the annotation in ``out``: the one that is there already, if it is of the same settings."""
+    settings = {"annotator": annotator.answer_settings(), "source": source.describe(), "parts": parts, "limit": limit}
+    path = out / PLAN
+    if path.exists():
+        plan = read_json(path)
+        if different := _differences({name: plan.get(name) for name in settings}, settings):
+            way_out = "give another folder, or these settings again to go on"
+            raise CorpusError(f"{out} holds answers to other settings ({'; '.join(different)}): {way_out}")
+        return plan
+    date = annotator.date or datetime.now(UTC).date().isoformat()
+    plan = {**settings, "date": date, "endpoint": annotator.endpoint}
+    out.mkdir(parents=True, exist_ok=True)
+    write_json(path, plan)
+    return plan
+
+
+def _differences(found: Any, wanted: Any, name: str = "") -> list[str]:
+    """The settings that differ, three at most, as ``annotator.model: this there, that now``."""
+    if isinstance(found, dict) and isinstance(wanted, dict):
+        keys = dict.fromkeys([*found, *wanted])
+        nested = (_differences(found.get(key), wanted.get(key), f"{name}.{key}".strip(".")) for key in keys)
+        return list(islice(chain.from_iterable(nested), 3))
+    if isinstance(wanted, tuple):
+        wanted = list(wanted)
+    return [] if found == wanted else [f"{name}: {str(found)[:40]} there, {str(wanted)[:40]} now"]
+
+
+def _pipeline(
+    source: FaceSource, annotator: Annotator, out: str, check: Callable, concurrency: int, limit: int | None
+) -> list[Any]:
+    try:
+        from datasets_scripts.annotator_runner import AskAnnotator, ReadFaces
+
+        return [ReadFaces(source, limit, out), AskAnnotator(annotator, check, out, concurrency)]
+    except ImportError as error:
+        raise CorpusError(
+            f"annotating needs packages that are missing ({error}): pip install facemllm[annotate]"
+        ) from error

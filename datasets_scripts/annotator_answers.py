@@ -1,11 +1,29 @@
-"""The work folder of an annotation: what was answered, part by part, in the order of the source."""
+"""The work folder of an annotation: what was answered, part by part, in the order of the source.
 
+``plan.json`` says what was asked of whom; ``answers/00000.jsonl`` has a line for each row of part 0, and exists only
+when it is whole; ``counts/00000.json`` says what was counted in it, also while it is being made; ``journal/`` has the
+answers of parts that are not whole yet.
+"""
+
+import json
 import os
-from collections.abc import Iterator
+import time
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
+from hashlib import sha256
+from itertools import accumulate, islice
+from pathlib import Path
 from typing import Any
 
-from datasets_scripts.schema import Skipped
+from datasets_scripts.schema import CorpusError, Skipped
+
+PLAN = "plan.json"
+SECONDS_BETWEEN_COUNTS = 0.5
+TALLIES = ("skipped", "rejected", "invalid")  # each by reason
+SUMS = ("rows", "faces", "valid", "requests", "input_tokens", "output_tokens")
 
 
 @dataclass(frozen=True)
@@ -31,17 +49,164 @@ class AnsweredFaces:
     out: str
 
     def __len__(self) -> int:
-        raise NotImplementedError
+        return self._ends[-1]
 
     def answers(self, start: int = 0, stop: int | None = None) -> Iterator[AnsweredFace | Skipped]:
         """A face, or the reason for none, for each of the rows ``start`` to ``stop``, in the order of the source."""
-        raise NotImplementedError
+        stop = len(self) if stop is None else min(stop, len(self))
+        part = bisect_right(self._ends, start) - 1
+        while start < stop:
+            first, end = self._ends[part], min(stop, self._ends[part + 1])
+            with open(part_path(self.out, part), encoding="utf-8") as file:
+                for line in islice(file, start - first, end - first):
+                    yield _read_row(json.loads(line))
+            part, start = part + 1, max(start, end)
 
     def describe(self) -> dict[str, Any]:
         """What the answers are and depend on: annotator, prompt_version, date, source, counts, and their digest."""
-        raise NotImplementedError
+        digests = "".join(counts["sha256"] for counts in self._counts)
+        return {
+            "name": "annotation",
+            "annotator": self.plan["annotator"]["model"],
+            "prompt_version": self.plan["annotator"]["prompt_version"],
+            "date": self.plan["date"],
+            "source": self.plan["source"],
+            "answers": sha256(digests.encode()).hexdigest(),
+        }
+
+    @cached_property
+    def plan(self) -> dict[str, Any]:
+        """What was asked of whom: ``annotator``, ``source``, ``parts``, ``limit`` and ``date``."""
+        return read_json(Path(self.out) / PLAN)
+
+    @cached_property
+    def _counts(self) -> list[dict[str, Any]]:
+        return [read_json(counts_path(self.out, part)) for part in range(self.plan["parts"])]
+
+    @cached_property
+    def _ends(self) -> list[int]:
+        return list(accumulate((counts["rows"] for counts in self._counts), initial=0))
 
 
 def read_answers(out: str | os.PathLike) -> AnsweredFaces:
     """The answers in the work folder ``out``; ``CorpusError`` unless the annotation there is complete."""
-    raise NotImplementedError
+    answered = AnsweredFaces(str(out))
+    if not (Path(out) / PLAN).exists():
+        raise CorpusError(f"{out} holds no annotation: there is no {PLAN}")
+    missing = [part for part in range(answered.plan["parts"]) if not part_path(out, part).exists()]
+    if missing:
+        state = f"{len(missing)} of {answered.plan['parts']} parts of the source are not answered yet"
+        raise CorpusError(f"{out}: {state}, part {missing[0]} is the first; run the annotation again, it goes on")
+    return answered
+
+
+def part_path(out: str | os.PathLike, part: int) -> Path:
+    """The answers of a part; the file exists when it is whole."""
+    return Path(out) / "answers" / f"{part:05d}.jsonl"
+
+
+def counts_path(out: str | os.PathLike, part: int) -> Path:
+    """What was counted in a part; ``complete`` once the part is."""
+    return Path(out) / "counts" / f"{part:05d}.json"
+
+
+def sum_counts(counts: list[dict[str, Any]]) -> dict[str, Any]:
+    """The counts of several parts together."""
+    total: dict[str, Any] = {name: sum(one[name] for one in counts) for name in SUMS}
+    for tally in TALLIES:
+        total[tally] = dict(sum((Counter(one[tally]) for one in counts), Counter()).most_common())
+    return total
+
+
+class PartWriter:
+    """Takes a part's rows as they are answered, and leaves them in the source's order: all of them, or no file.
+
+    In place of datatrove's writer, which writes in any order, to the final name, from the first row on. Memory holds
+    no rows, only where each is. Used as a context manager; ``trouble`` says what the run waits for, for the counts.
+    """
+
+    def __init__(self, out: str, part: int):
+        self._path, self._counts_path = part_path(out, part), counts_path(out, part)
+        self._unsorted = self._path.with_name(f".{self._path.name}.{os.getpid()}.unsorted")
+        self._places: dict[int, tuple[int, int]] = {}  # position in the source: offset and length of its line
+        self._counts: dict[str, Any] = dict.fromkeys(SUMS, 0) | {tally: Counter() for tally in TALLIES}
+        self._length = 0
+        self._told = 0.0
+        self.trouble: Callable[[], str] = lambda: ""
+
+    def __enter__(self) -> "PartWriter":
+        for path in (self._path, self._counts_path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        for left_over in self._path.parent.glob(f".{self._path.name}.*"):
+            left_over.unlink()
+        self._file = open(self._unsorted, "w+b")
+        return self
+
+    def write(self, position: int, row: dict[str, Any]) -> None:
+        """Take the row that stands at ``position`` in the part, as ``AskFace`` makes it."""
+        line = json.dumps(row, separators=(",", ":")).encode() + b"\n"
+        self._places[position] = (self._length, len(line))
+        self._length += self._file.write(line)
+        self._count(row)
+        if time.monotonic() - self._told > SECONDS_BETWEEN_COUNTS:
+            self._told = time.monotonic()
+            self._tell(complete=False)
+
+    def __exit__(self, kind: type | None, *_: Any) -> None:
+        try:
+            if kind is None:
+                self._write_in_order()
+        finally:
+            self._file.close()
+            self._unsorted.unlink(missing_ok=True)
+
+    def _write_in_order(self) -> None:
+        digest, temporary = sha256(), self._path.with_name(f".{self._path.name}.{os.getpid()}.tmp")
+        with open(temporary, "wb") as file:
+            for _, (offset, length) in sorted(self._places.items()):
+                self._file.seek(offset)
+                line = self._file.read(length)
+                digest.update(line)
+                file.write(line)
+            file.flush()
+            os.fsync(file.fileno())  # the journal is removed next
+        self._counts["sha256"] = digest.hexdigest()
+        self._tell(complete=True)
+        os.replace(temporary, self._path)
+
+    def _count(self, row: dict[str, Any]) -> None:
+        counts = self._counts
+        counts["rows"] += 1
+        if "skipped" in row:
+            counts["skipped"][row["skipped"]] += 1
+            return
+        counts["faces"] += 1
+        counts["valid"] += len(row["answers"])
+        counts["rejected"].update(row["rejected"].values())
+        counts["invalid"].update(fault["reason"] for fault in row["invalid"])
+        for name, number in row["usage"].items():
+            counts[name] += number
+
+    def _tell(self, complete: bool) -> None:
+        write_json(self._counts_path, {**self._counts, "complete": complete, "trouble": self.trouble()})
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write it whole or not at all."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def read_json(path: Path) -> Any:
+    """What ``write_json`` wrote; ``CorpusError`` if it is not there."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError) as error:
+        raise CorpusError(f"{path} cannot be read ({error}): was something removed from the work folder?") from error
+
+
+def _read_row(row: dict[str, Any]) -> AnsweredFace | Skipped:
+    if "skipped" in row:
+        return Skipped(row["id"], row["skipped"])
+    return AnsweredFace(row["id"], row["facts"], row["answers"], row["rejected"], row["usage"])

@@ -1,6 +1,7 @@
 """What an annotator is asked and with which settings: a face's requests, where faces come from, and the model."""
 
 import base64
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
@@ -9,6 +10,7 @@ from urllib.parse import urlsplit
 from datasets_scripts.schema import CorpusError, Skipped
 
 STRUCTURED = ("json_schema", "json_object", "none")
+REFUSED = "refused by the endpoint"  # an answer's finish_reason where the request itself was refused, at no cost
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,15 @@ class Annotator:
             raise CorpusError(f"max_tokens={self.max_tokens}: give 1 or more, or None")
         if self.timeout <= 0:
             raise CorpusError(f"timeout={self.timeout}: give seconds, more than 0")
+
+    def api_key(self) -> str:
+        """The key from the environment; ``CorpusError`` if there is none. Endpoints without keys ignore ``none``."""
+        if self.api_key_env is None:
+            return "none"
+        key = os.environ.get(self.api_key_env, "").strip()
+        if not key:
+            raise CorpusError(f"api_key_env={self.api_key_env!r}: there is no key in this environment variable")
+        return key
 
     def answer_settings(self) -> dict[str, Any]:
         """What the answers depend on, in JSON's types: not how fast, how often and where the model is reached."""

@@ -1,0 +1,104 @@
+"""The dry run: how many questions an annotation would ask, and about how many tokens and how much money it takes."""
+
+import base64
+import io
+import json
+import math
+from typing import Any
+
+from datasets_scripts.annotator_parsing import payload
+from datasets_scripts.annotator_settings import Annotator, FaceSource, FaceToAsk
+from datasets_scripts.schema import CorpusError
+
+CHARACTERS_PER_TOKEN = 4.0  # of English; JSON schemata are about the same
+PIXELS_PER_TOKEN = 28  # a side: Qwen2.5-VL's patches, merged two by two; GPT-4o takes about as many at 512 px
+CAPTION_TOKENS = 150  # where an answer is free text: about 110 words
+PARTS_READ = 8
+
+
+def estimate(source: FaceSource, annotator: Annotator, sample: int = 200, limit: int | None = None) -> dict[str, Any]:
+    """What ``annotate`` would ask and cost, from ``sample`` faces; the endpoint is not asked anything.
+
+    All faces are counted where the source has at most eight parts; else those of eight parts spread over it, and
+    ``counted`` is false.
+
+    Returns ``faces``, ``skipped`` rows, ``requests``, ``input_tokens``, ``output_tokens`` and ``cost`` (None without
+    prices); ``most_output_tokens`` and ``most_cost``, if every question were asked ``attempts`` times and answered as
+    long as ``max_tokens`` allows (None without it); ``parts``, ``counted`` and ``sampled``, the faces looked at.
+    """
+    parts = len(source)
+    read = sorted({round(index * (parts - 1) / max(1, PARTS_READ - 1)) for index in range(min(parts, PARTS_READ))})
+    faces = skipped = sampled = requests = 0
+    input_tokens = output_tokens = 0.0
+    for number, part in enumerate(read):
+        wanted = sample * (number + 1) // len(read)
+        for face in source.faces(part):
+            if not isinstance(face, FaceToAsk):
+                skipped += 1
+                continue
+            faces += 1
+            if sampled < wanted:
+                sampled += 1
+                requests += len(face.requests)
+                for request in face.requests:
+                    input_tokens += _input_tokens(payload(annotator, request, 1))
+                    longest = annotator.max_tokens or math.inf
+                    output_tokens += min(longest, _output_tokens(request.schema))
+    if not sampled:
+        raise CorpusError(f"no face to ask about in {len(read)} of {parts} parts ({skipped} rows were skipped)")
+    scale = parts / len(read)
+    expected = round(faces * scale) if limit is None else min(limit, round(faces * scale))
+    asked = round(expected * requests / sampled)
+    tokens = [round(expected * number / sampled) for number in (input_tokens, output_tokens)]
+    most = None if annotator.max_tokens is None else asked * annotator.attempts * annotator.max_tokens
+    return {
+        "faces": expected,
+        "skipped": round(skipped * scale),
+        "requests": asked,
+        "input_tokens": tokens[0],
+        "output_tokens": tokens[1],
+        "cost": annotator.cost(*tokens),
+        "most_output_tokens": most,
+        "most_cost": None if most is None else annotator.cost(tokens[0] * annotator.attempts, most),
+        "parts": parts,
+        "counted": len(read) == parts,
+        "sampled": sampled,
+    }
+
+
+def _input_tokens(body: dict[str, Any]) -> float:
+    form = body.get("response_format", {}).get("json_schema")
+    tokens = len(json.dumps(form)) / CHARACTERS_PER_TOKEN if form else 0.0
+    for turn in body["messages"]:
+        content = turn["content"]
+        for part in [{"type": "text", "text": content}] if isinstance(content, str) else content:
+            tokens += 4 + (_text_tokens(part["text"]) if part["type"] == "text" else _picture_tokens(part))
+    return tokens
+
+
+def _text_tokens(text: str) -> float:
+    return len(text) / CHARACTERS_PER_TOKEN
+
+
+def _picture_tokens(part: dict[str, Any]) -> float:
+    from PIL import Image
+
+    url = part["image_url"]["url"]
+    if not url.startswith("data:"):
+        return 1000.0
+    with Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))) as image:
+        return math.prod(math.ceil(side / PIXELS_PER_TOKEN) for side in image.size)
+
+
+def _output_tokens(schema: dict[str, Any] | None) -> float:
+    """Of an answer that follows the schema: its keys, its longest options, and a caption for each free string."""
+    if schema is None:
+        return CAPTION_TOKENS
+    if "enum" in schema:
+        return max(len(json.dumps(option)) for option in schema["enum"]) / CHARACTERS_PER_TOKEN
+    if schema.get("type") == "object":
+        entries = schema.get("properties", {}).items()
+        return sum((len(name) + 6) / CHARACTERS_PER_TOKEN + _output_tokens(entry) for name, entry in entries)
+    if schema.get("type") == "array":
+        return 5 * _output_tokens(schema.get("items") or {"type": "number"})
+    return CAPTION_TOKENS if schema.get("type") == "string" else 2.0
