@@ -1,0 +1,159 @@
+"""The WebDataset tars that img2dataset writes, a sample at a time: picture, caption and json.
+
+``00000.tar`` holds ``000000000.jpg``, ``000000000.json`` and ``000000000.txt`` of every picture that could be
+downloaded. They are read with the standard library's ``tarfile`` and not with ``webdataset``: where each picture lies
+in its tar is kept, so that it can be read again without going through the tar, and every fault is counted.
+"""
+
+import json
+import math
+import os
+import tarfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from datasets_scripts.schema import CorpusError, Skipped
+
+PICTURES = ("jpg", "jpeg", "png", "webp")
+LARGEST_MEMBER = 128 * 2**20  # bytes: a header that a damaged tar made up must not fill the memory
+SOURCE = "laion_face"
+
+
+@dataclass(frozen=True)
+class TarSample:
+    """One picture of a tar; ``offset`` says where its ``len(picture)`` bytes begin in the tar."""
+
+    key: str
+    picture: bytes
+    offset: int
+    caption: str | None
+    meta: Mapping[str, Any]
+
+    @property
+    def sample_id(self) -> int | None:
+        """LAION's SAMPLE_ID where the download carried it along; LAION-400M's tables have it as a floating number."""
+        return whole_number(self.meta.get("SAMPLE_ID"))
+
+    @property
+    def id(self) -> str:
+        """The same in every download that carries SAMPLE_ID along; else by img2dataset's key, a place in its list."""
+        return f"{SOURCE}/{self.key if self.sample_id is None else self.sample_id}"
+
+
+@dataclass
+class _Members:
+    """What has been read of one sample so far."""
+
+    key: str
+    picture: bytes | None = None
+    offset: int = 0
+    texts: dict[str, bytes] = field(default_factory=dict)
+    fault: str | None = None
+
+
+def find_tars(shards: str | os.PathLike | list[str] | tuple[str, ...]) -> tuple[str, ...]:
+    """The tars of a folder (those below it too), or the ones that are named; absolute paths, sorted.
+
+    Raises ``CorpusError`` where there is none.
+    """
+    given = [shards] if isinstance(shards, (str, os.PathLike)) else list(shards)
+    found: list[Path] = []
+    for place in map(Path, given):
+        if place.is_dir():
+            found += place.rglob("*.tar")
+        elif place.is_file():
+            found.append(place)
+        else:
+            raise CorpusError(f"shards={str(place)!r}: no such folder or tar; give the folder that img2dataset wrote")
+    if not found:
+        names = ", ".join(map(str, given))
+        raise CorpusError(
+            f"shards={names!r}: no tar there; give the folder that img2dataset wrote (webdataset format)"
+        )
+    return tuple(sorted({str(path.resolve()) for path in found}))
+
+
+def read_tar(path: str | os.PathLike) -> Iterator[TarSample | Skipped]:
+    """Each sample of a tar in its order, or why there is none; a tar that is cut off gives what is whole in it."""
+    name = Path(path).stem
+    sample: _Members | None = None
+    try:
+        with tarfile.open(path, "r:") as tar:
+            while (member := tar.next()) is not None:
+                tar.members = []  # tarfile would remember every one
+                if not member.isfile():
+                    continue
+                place = PurePosixPath(member.name)
+                key, _, extension = place.name.partition(".")
+                if sample is not None and key != sample.key:
+                    yield _finish(sample, name)
+                    sample = None
+                sample = sample or _Members(key)
+                _take(sample, extension.lower(), tar, member)
+            tar.fileobj.seek(tar.offset)
+            whole = tar.fileobj.read(tarfile.BLOCKSIZE) == bytes(tarfile.BLOCKSIZE)
+    except tarfile.TarError:
+        whole = False
+    if sample is not None and (whole or not sample.fault):
+        finished = _finish(sample, name)
+        if whole or isinstance(finished, TarSample):
+            yield finished
+    if not whole:
+        yield Skipped(f"{SOURCE}/{name}", "tar cut off or damaged: the rest of it")
+
+
+def read_again(path: str | os.PathLike, offset: int, size: int) -> bytes:
+    """The bytes of a picture from its place in a tar. Raises ``CorpusError`` where the tar does not reach so far."""
+    with open(path, "rb") as file:
+        file.seek(offset)
+        picture = file.read(size)
+    if len(picture) != size:
+        raise CorpusError(f"{path} is shorter than when it was annotated: put the same tars back")
+    return picture
+
+
+def whole_number(value: Any) -> int | None:
+    """An id that JSON carried as a number or as text; None for NaN and whatever else is no whole number."""
+    if isinstance(value, str):
+        return int(value) if value.strip().isdecimal() else None
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    return int(value) if math.isfinite(value) and value == int(value) else None
+
+
+def _take(sample: _Members, extension: str, tar: tarfile.TarFile, member: tarfile.TarInfo) -> None:
+    if extension not in (*PICTURES, "json", "txt"):
+        return
+    if member.size > LARGEST_MEMBER:
+        sample.fault = f"member of more than {LARGEST_MEMBER // 2**20} MB"
+        return
+    content = tar.extractfile(member).read()
+    if len(content) != member.size:
+        sample.fault = "cut off"
+        raise tarfile.ReadError("unexpected end of data")
+    if extension in PICTURES:
+        sample.picture, sample.offset = content, member.offset_data
+    else:
+        sample.texts[extension] = content
+
+
+def _finish(sample: _Members, tar: str) -> TarSample | Skipped:
+    name = f"{SOURCE}/{tar}/{sample.key}"
+    if sample.fault:
+        return Skipped(name, sample.fault)
+    if sample.picture is None:
+        return Skipped(name, "sample without picture")
+    if "json" not in sample.texts:
+        return Skipped(name, "sample without json")
+    try:
+        meta = json.loads(sample.texts["json"])
+        caption = sample.texts["txt"].decode() if "txt" in sample.texts else None
+    except (ValueError, RecursionError):
+        return Skipped(name, "malformed json or txt")
+    if not isinstance(meta, dict) or not isinstance(meta.get("url"), str) or not meta["url"]:
+        return Skipped(name, "json without url")
+    if caption is None and isinstance(meta.get("caption"), str):
+        caption = meta["caption"]
+    return TarSample(sample.key, sample.picture, sample.offset, caption, meta)
