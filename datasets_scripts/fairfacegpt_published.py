@@ -47,8 +47,8 @@ RACES = {
 }
 TERMS = (
     "FairFaceGPT is said to be CC BY-SA; confirm the licence and its version at Zenodo record 16323621 before "
-    "anything derived from it is passed on, and name Otroshi Shahreza and Marcel. The pictures are FairFace's, CC BY 4.0: "
-    "name Kärkkäinen and Joo."
+    "anything derived from it is passed on, and name Otroshi Shahreza and Marcel. The pictures are FairFace's, CC BY "
+    "4.0: name Kärkkäinen and Joo."
 )
 
 

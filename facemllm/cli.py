@@ -14,6 +14,7 @@ COMMANDS = {
     "quickstart": "draw faces, train a tiny face MLLM in three stages, evaluate it and ask it questions",
     "towers": "train the tiny vision tower and the tiny language model that the quickstart starts from",
     "data": "build a corpus as Parquet shards with a dataset card",
+    "annotate": "have a vision-language model describe faces, and write what it said as a corpus",
     "train": "run one training stage from a recipe",
     "evaluate": "compare a model's answers with the labels of a corpus, per task and group",
     "ask": "ask a model a question about a picture",

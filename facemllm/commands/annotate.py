@@ -1,0 +1,322 @@
+"""``facemllm annotate``: have a vision-language model describe faces, and write what it said as a corpus."""
+
+import argparse
+import json
+import sys
+from dataclasses import fields
+from typing import Any
+
+from facemllm.cli import UserError
+
+HELP = """\
+Have a vision-language model describe faces, and write what it said as a corpus. The model is reached by the OpenAI
+chat protocol: vLLM, TGI, llama.cpp, transformers serve and the paid services speak it. Every answer is kept in
+DIR/.annotating before the next step: after an interruption the same command goes on, and asks nothing twice.
+
+Exit code 0: the corpus is written; answers that were not kept are counted, by reason. 1: nothing could be kept, or a
+configuration of the corpus stayed empty. 2: a mistake in the arguments, or an endpoint that does not answer."""
+EXAMPLE = (
+    "facemllm annotate fairfacegpt FairFace --out corpora/fairfacegpt --endpoint http://localhost:8000/v1 "
+    "--model Qwen/Qwen3-VL-8B-Instruct --include-images"
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    sources = parser.add_subparsers(dest="source", metavar="SOURCE", required=True)
+    _add_fairfacegpt(sources)
+    _add_laion_face(sources)
+    _add_download(sources)
+
+
+def _add_fairfacegpt(sources: Any) -> None:
+    from datasets_scripts.fairfacegpt_records import CONFIGS
+
+    parser = sources.add_parser(
+        "fairfacegpt",
+        help="eight descriptions of each face of FairFace, as FairFaceGPT has them",
+        description="Eight descriptions of each face of FairFace, by a model that is told age group and gender. The "
+        "corpus is for training: a model that has seen it must not be tested on the same split of FairFace.",
+        epilog=f"example: {EXAMPLE}",
+    )
+    parser.add_argument("root", metavar="FOLDER", help="the folder with fairface_label_val.csv and val/")
+    parser.add_argument(
+        "--split", choices=("validation", "train"), default="validation", help="of FairFace (default: validation)"
+    )
+    parser.add_argument("--labels", metavar="CSV", help="another label file for the split")
+    parser.add_argument(
+        "--race",
+        action="store_true",
+        help="tell the model FairFace's race label, as the paper does, and write it: for auditing data and models, "
+        "never for categorising people; without it, answers that speak of race are not kept",
+    )
+    _add_corpus(parser, CONFIGS, "carry the pictures too (FairFace is CC BY 4.0); training needs them")
+    _add_annotator(parser)
+
+
+def _add_laion_face(sources: Any) -> None:
+    parser = sources.add_parser(
+        "laion-face",
+        help="captions and attributes of the faces in img2dataset's tars",
+        description="Captions and attributes of the faces in WebDataset tars as img2dataset writes them.",
+        epilog="example: facemllm annotate laion-face laion/shards --out corpora/laion_face "
+        "--endpoint http://localhost:8000/v1 --model Qwen/Qwen3-VL-8B-Instruct",
+    )
+    parser.add_argument("shards", nargs="+", metavar="SHARDS", help="a folder of tars, or tars")
+    parser.add_argument(
+        "--detections", metavar="FOLDER", help="LAION-Face's sample2detect_*.pth, instead of detecting"
+    )
+    parser.add_argument("--detector", metavar="MODEL", help="YuNet: an .onnx file or a Hub id (default: the Hub's)")
+    rules = parser.add_argument_group("which faces are kept (defaults: see docs/corpora.md)")
+    rules.add_argument("--min-crop", type=int, metavar="PIXELS", help="shorter side of a face's crop")
+    rules.add_argument("--min-score", type=float, metavar="S", help="the detector's confidence, 0 to 1")
+    rules.add_argument("--min-sharpness", type=float, metavar="S", help="0 keeps blurred faces too")
+    rules.add_argument("--max-faces", type=int, metavar="N", help="pictures with more faces are left out")
+    rules.add_argument("--margin", type=float, metavar="SHARE", help="of the box's longer side, added on each side")
+    _add_corpus(
+        parser,
+        ("captions", "vqa", "face_tasks"),
+        "carry the pictures too: they are other people's, and nobody may pass them on",
+    )
+    _add_annotator(parser)
+
+
+def _add_download(sources: Any) -> None:
+    parser = sources.add_parser(
+        "download",
+        help="fetch the pictures of LAION-Face's URL tables with img2dataset",
+        description="Fetch the pictures of URL tables (Parquet) into tars, by the command img2dataset. It wants an "
+        "environment of its own, for it holds back pandas: python -m venv E && E/bin/pip install img2dataset.",
+        epilog="example: facemllm annotate download laion_face_part_00000.parquet --out laion/shards "
+        "--img2dataset E/bin/img2dataset",
+    )
+    parser.add_argument("urls", metavar="URLS", help="a Parquet file with URLs, or a folder of them")
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder for the tars; an interrupted run goes on")
+    parser.add_argument(
+        "--img2dataset", default="img2dataset", metavar="CMD", help="the command (default: img2dataset)"
+    )
+    parser.add_argument("--processes", type=int, metavar="N", help="processes that download")
+    parser.add_argument("--threads", type=int, metavar="N", help="downloads at once in each process")
+    parser.add_argument("--timeout", type=float, metavar="S", help="seconds until a picture is given up")
+    parser.add_argument("--retries", type=int, metavar="N", help="how often a picture is tried again")
+    parser.add_argument("--images-per-shard", type=int, metavar="N", help="URLs of a tar")
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+
+
+def _add_corpus(parser: argparse.ArgumentParser, configs: tuple[str, ...], pictures: str) -> None:
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder to write the corpus to")
+    parser.add_argument(
+        "--config", nargs="+", choices=configs, default=list(configs), help="configs to write (default: all)"
+    )
+    parser.add_argument("--include-images", action="store_true", help=pictures)
+    parser.add_argument("--limit", type=int, metavar="FACES", help="ask about so many faces at most")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="order and wording of questions (default: 0)")
+    parser.add_argument("--num-proc", type=int, default=1, metavar="N", help="processes that write (default: 1)")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace a corpus of other settings; answers are kept"
+    )
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+
+
+def _add_annotator(parser: argparse.ArgumentParser) -> None:
+    from datasets_scripts.annotator import Annotator
+    from datasets_scripts.annotator_settings import STRUCTURED
+    from datasets_scripts.engines import ENGINES
+
+    default = {field.name: field.default for field in fields(Annotator)}
+    group = parser.add_argument_group("annotator")
+    group.add_argument("--model", required=True, metavar="NAME", help="the model's name at the endpoint")
+    group.add_argument(
+        "--endpoint", default="http://localhost:8000/v1", metavar="URL", help="(default: http://localhost:8000/v1)"
+    )
+    group.add_argument("--api-key-env", metavar="NAME", help="environment variable that holds the key")
+    for name, kind, metavar, meaning in (
+        ("concurrency", int, "N", "requests in flight at once, in all workers together"),
+        ("timeout", float, "S", "seconds until a request is given up and sent again"),
+        ("max_retries", int, "N", "how often a request is sent again after 429, 5xx or a broken connection"),
+        ("attempts", int, "N", "how often a question is asked until its answer can be kept"),
+        ("temperature", _number_or_none, "T", "of the sampling; none leaves it to the endpoint"),
+        ("max_tokens", _number_or_none, "N", "the longest answer; none leaves it to the endpoint"),
+    ):
+        group.add_argument(
+            f"--{name.replace('_', '-')}",
+            type=kind,
+            default=default[name],
+            metavar=metavar,
+            help=f"{meaning} (default: {default[name]:g})",
+        )
+    group.add_argument(
+        "--structured",
+        choices=STRUCTURED,
+        default=default["structured"],
+        help=f"how attribute tables are asked for as JSON (default: {default['structured']})",
+    )
+    group.add_argument("--extra-body", type=json.loads, default={}, metavar="JSON", help="more fields of each request")
+    group.add_argument("--input-price", type=float, metavar="P", help="of a million tokens, for the cost")
+    group.add_argument("--output-price", type=float, metavar="P", help="of a million tokens, for the cost")
+    group.add_argument("--dry-run", action="store_true", help="estimate requests, tokens and cost; ask nothing")
+    group = parser.add_argument_group("where it runs")
+    group.add_argument("--engine", choices=ENGINES, default="local", help="this machine or a cluster (default: local)")
+    group.add_argument("--workers", type=int, default=1, metavar="N", help="parts worked on at once (default: 1)")
+    group.add_argument(
+        "--engine-options",
+        nargs="+",
+        default=[],
+        metavar="NAME=VALUE",
+        help="slurm: partition=gpu time=8:00:00 ...; ray: address=auto ... (docs/corpora.md)",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    for name in ("limit", "workers", "num_proc", "processes", "threads", "images_per_shard"):
+        value = getattr(args, name, None)
+        if value is not None and value < 1:
+            raise UserError(f"--{name.replace('_', '-')} {value}: give 1 or more")
+    return {"fairfacegpt": _fairfacegpt, "laion-face": _laion_face, "download": _download}[args.source](args)
+
+
+def _fairfacegpt(args: argparse.Namespace) -> int:
+    from datasets_scripts.fairfacegpt import annotate_fairfacegpt
+
+    words = ["fairfacegpt FOLDER", "--split", args.split, *(["--labels CSV"] if args.labels else [])]
+    words += ["--race"] if args.race else []
+    return _annotate(
+        args,
+        lambda **common: annotate_fairfacegpt(
+            args.root, args.out, split=args.split, labels=args.labels, race=args.race, **common
+        ),
+        words,
+    )
+
+
+def _laion_face(args: argparse.Namespace) -> int:
+    from datasets_scripts.laion_face import FaceRules, annotate_laion
+
+    rules = _given(args, "min_crop", "min_score", "min_sharpness", "max_faces", "margin")
+    words = ["laion-face SHARDS", *(["--detections FOLDER"] if args.detections else [])]
+    words += [f"--{name.replace('_', '-')} {value}" for name, value in rules.items()]
+    shards = args.shards[0] if len(args.shards) == 1 else args.shards
+    return _annotate(
+        args,
+        lambda **common: annotate_laion(
+            shards, args.out, rules=FaceRules(**rules), **_given(args, "detections", "detector"), **common
+        ),
+        words,
+    )
+
+
+def _annotate(args: argparse.Namespace, annotate: Any, words: list[str]) -> int:
+    from datasets_scripts.annotator import Annotator
+    from datasets_scripts.engines import TasksUnfinished
+
+    names = {field.name for field in fields(Annotator)} & vars(args).keys()
+    annotator = Annotator(**{name: getattr(args, name) for name in names})
+    try:
+        report = annotate(
+            annotator=annotator,
+            configs=args.config,
+            include_images=args.include_images,
+            limit=args.limit,
+            engine=args.engine,
+            workers=args.workers,
+            engine_options=_engine_options(args.engine_options),
+            dry_run=args.dry_run,
+            num_proc=args.num_proc,
+            seed=args.seed,
+            overwrite=args.overwrite,
+            command=_card_command(args, words),
+        )
+    except TasksUnfinished as unfinished:
+        print(unfinished, file=sys.stderr)
+        return 1
+    if report.get("corpus"):
+        report["corpus"] = {name: value for name, value in report["corpus"].items() if name != "settings"}
+    print(json.dumps(report, indent=2) if args.json else _summary(report, args))
+    return 0 if args.dry_run or (report["corpus"] and not report.get("empty")) else 1
+
+
+def _download(args: argparse.Namespace) -> int:
+    from datasets_scripts.laion_download import download
+
+    options = _given(args, "processes", "threads", "timeout", "retries", "images_per_shard")
+    report = download(args.urls, args.out, img2dataset=args.img2dataset, **options)
+    if args.json:
+        print(json.dumps(report, indent=2))
+    else:
+        lines = [f"{report['downloaded']:,} of {report['urls']:,} pictures in {report['shards']:,} tars"]
+        lines += [f"  failed: {reason}: {count:,}" for reason, count in report["reasons"].items()]
+        print("\n".join([*lines, f"{report['out']}: {report['seconds']:.1f} s"]))
+    return 0 if report["downloaded"] and not report["unfinished"] else 1
+
+
+def _number_or_none(text: str) -> float | int | None:
+    if text.lower() == "none":
+        return None
+    number = float(text)
+    return int(number) if number == int(number) else number
+
+
+def _given(args: argparse.Namespace, *names: str) -> dict[str, Any]:
+    """The arguments among ``names`` that were given: the others keep the defaults of the function they go to."""
+    return {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+
+
+def _engine_options(pairs: list[str]) -> dict[str, Any]:
+    """``partition=gpu sbatch_args.gres=gpu:1`` as a mapping, values read as YAML does."""
+    import yaml
+
+    options: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise UserError(f"--engine-options {pair}: give NAME=VALUE")
+        group, dot, key = name.partition(".")
+        if dot:
+            options.setdefault(group, {})[key] = value
+        else:
+            options[name] = value if ":" in value else yaml.safe_load(value)  # YAML takes 8:00:00 for a number
+    return options
+
+
+def _card_command(args: argparse.Namespace, words: list[str]) -> str:
+    """The command that writes the same corpus, without the places of this machine."""
+    words = ["facemllm annotate", *words, "--endpoint URL", "--model", args.model, "--config", *args.config]
+    words += ["--temperature", str(args.temperature), "--max-tokens", str(args.max_tokens), "--seed", str(args.seed)]
+    words += ["--limit", str(args.limit)] if args.limit is not None else []
+    words += ["--include-images"] if args.include_images else []
+    return " ".join([*words, "--out DIR"])
+
+
+def _summary(report: dict[str, Any], args: argparse.Namespace) -> str:
+    if args.dry_run:
+        return _estimate(report["estimate"])
+    asked, corpus = report["annotation"], report["corpus"]
+    questions = asked["valid"] + sum(asked["rejected"].values())
+    cost = f", cost {asked['cost']:,.2f}" if asked.get("cost") is not None else ""
+    lines = [
+        f"{asked['faces']:,} faces, {questions:,} questions, {asked['valid']:,} answers kept; "
+        f"{asked['input_tokens']:,} + {asked['output_tokens']:,} tokens{cost}"
+    ]
+    lines += [f"  face left out: {reason}: {count:,}" for reason, count in asked["skipped"].items()]
+    lines += [f"  answer not kept: {reason}: {count:,}" for reason, count in asked["rejected"].items()]
+    lines += [f"  {config} is not written: it would be empty" for config in report.get("empty", ())]
+    if not corpus:
+        return "\n".join(
+            [*lines, f"{args.out}: no corpus, for no answer could be kept; try another model or --attempts"]
+        )
+    for config, splits in corpus["configs"].items():
+        for split, counted in splits.items():
+            lines.append(
+                f"{config:>10}  {split:<10}  {counted['rows']:>9,} rows  {counted['file_bytes'] / 1e6:>9,.1f} MB"
+            )
+    lines.append(f"{corpus['out']}: {asked['seconds'] + corpus['seconds']:.1f} s")
+    if not args.include_images:
+        lines.append("pictures are not carried; the same command with --include-images --overwrite writes them too")
+    return "\n".join(lines)
+
+
+def _estimate(found: dict[str, Any]) -> str:
+    cost = f", cost {found['cost']:,.2f}, {found['most_cost']:,.2f} at most" if found.get("cost") is not None else ""
+    return (
+        f"{found['faces']:,} faces, {found['requests']:,} requests, about {found['input_tokens']:,} input and "
+        f"{found['output_tokens']:,} output tokens ({found['most_output_tokens']:,} at most){cost}; nothing was asked"
+    )
