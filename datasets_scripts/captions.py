@@ -1,8 +1,16 @@
-"""Short captions that name a person's age and gender in natural words: a baby girl, a boy, a woman in her twenties."""
+"""Short captions from labels, in natural words: a baby girl; a woman in her twenties with wavy hair, smiling.
+
+Only what is known is said, and of many attributes a few. Judgements (``attractive``), race and what a face does not
+have stay out.
+"""
 
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+from datasets_scripts.attribute_tasks import ATTRIBUTE_TASKS
+from datasets_scripts.task import USUAL, Conventions, as_sentence
+from datasets_scripts.tasks import TASKS
 
 REQUESTS = (
     "Describe this face.",
@@ -11,6 +19,13 @@ REQUESTS = (
     "Give a short description of this photo.",
     "Write a brief caption for this image.",
     "Who can be seen here?",
+)
+
+DETAILED_REQUESTS = (
+    "Describe this face in detail.",
+    "Write a detailed caption for this face.",
+    "Describe in detail what can be seen of this person.",
+    "What can be seen in this picture? Be detailed.",
 )
 
 CAPTIONS = (
@@ -64,13 +79,71 @@ AGED = {
 THEIR = {"female": "her", "male": "his", None: "their"}
 
 
-def caption_turns(labels: Mapping[str, Any], rng: random.Random) -> tuple[str, str] | None:
-    """A request and a caption about a face; None where neither age group nor gender is known."""
-    person = describe_person(labels, rng)
-    if person is None:
+# What the annotator's attributes become in a caption; the options that are not here say too little.
+SEEN = {
+    "head_hair_color": "with {} hair",
+    "head_hair_texture": "with {} hair",
+    "eyewear": "wearing {}",
+    "makeup": "with {} makeup",
+    "wrinkles": "with {} wrinkles",
+    "smile": "with a {} smile",
+    "mouth_state": "with the mouth {}",
+    "eye_state": "with the eyes {}",
+    "face_shape": "with a face that is {}",
+    "facial_hair": "with a {}",
+    "headwear": "with a {} on the head",
+}
+UNSAID = ("none", "stubble", "one closed", "dyed", "wrapped cloth")
+
+EXPRESSIONS = {
+    "neutral": ("The expression is neutral.", "The face shows no particular expression."),
+    "happiness": ("The face looks happy.", "The expression is one of happiness."),
+    "sadness": ("The face looks sad.", "The expression is one of sadness."),
+    "surprise": ("The face looks surprised.", "The expression is one of surprise."),
+    "fear": ("The face looks fearful.", "The expression is one of fear."),
+    "disgust": ("The face looks disgusted.", "The expression is one of disgust."),
+    "anger": ("The face looks angry.", "The expression is one of anger."),
+    "contempt": ("The face looks contemptuous.", "The expression is one of contempt."),
+}
+
+MOVEMENTS = {  # what an active action unit looks like
+    1: "the inner brows are raised",
+    2: "the outer brows are raised",
+    4: "the brows are lowered",
+    5: "the upper lids are raised",
+    6: "the cheeks are raised",
+    7: "the lids are tightened",
+    9: "the nose is wrinkled",
+    10: "the upper lip is raised",
+    12: "the lip corners are pulled up",
+    14: "the mouth is dimpled",
+    15: "the lip corners are pulled down",
+    17: "the chin is raised",
+    20: "the lips are stretched",
+    23: "the lips are tightened",
+    24: "the lips are pressed together",
+    25: "the lips are parted",
+    26: "the jaw is dropped",
+}
+
+MOST_DETAILS, MOST_MOVEMENTS = 5, 3
+
+
+def caption_turns(
+    labels: Mapping[str, Any], rng: random.Random, conventions: Conventions = USUAL
+) -> tuple[str, str] | None:
+    """A request and a caption about a face; None where nothing is known that a caption says."""
+    person, details = describe_person(labels, rng), _details(labels, rng)
+    sentences = [*_expression(labels, rng), *_pose(labels), *_movements(labels, rng, conventions)]
+    if person is None and not details and not sentences:
         return None
-    caption = rng.choice(CAPTIONS).format(person=person, Person=person[0].upper() + person[1:])
-    return rng.choice(REQUESTS), caption
+    if person is None and not details:
+        return rng.choice(REQUESTS), " ".join(sentences)
+    person = " ".join([person or rng.choice(("a person", "someone")), *([details] if details else [])])
+    # "..., wearing a hat in a photo" would not read well
+    wordings = [wording for wording in CAPTIONS if not (details and wording.endswith("in a photo."))]
+    caption = rng.choice(wordings).format(person=person, Person=person[0].upper() + person[1:])
+    return rng.choice(REQUESTS), " ".join([caption, *sentences])
 
 
 def describe_person(labels: Mapping[str, Any], rng: random.Random) -> str | None:
@@ -81,3 +154,54 @@ def describe_person(labels: Mapping[str, Any], rng: random.Random) -> str | None
         return None
     aged = rng.choice(AGED[age_group]).format(their=THEIR[gender]) if age_group in AGED else ""
     return rng.choice(words).format(aged=aged)
+
+
+def _details(labels: Mapping[str, Any], rng: random.Random) -> str:
+    """Some of the attributes: "with bangs and rosy cheeks, smiling, wearing a hat"; empty where none is to be said."""
+    given = labels.get("attributes") or {}
+    pairs = given.items() if isinstance(given, Mapping) else ((entry["name"], entry["value"]) for entry in given)
+    said = [words for name, value in pairs if (words := _said(name, value))]
+    if len(said) > 1:
+        said = rng.sample(said, rng.randint(min(2, len(said)), min(MOST_DETAILS, len(said))))
+    features = [words.removeprefix("with ") for words in said if words.startswith("with ")]
+    others = [words for words in said if not words.startswith("with ")]
+    worn = [words.removeprefix("wearing ") for words in others if words.startswith("wearing ")]
+    doing = [words for words in others if not words.startswith("wearing ")]
+    parts = [f"with {_listed(features)}"] if features else []
+    return ", ".join([*parts, *doing, *([f"wearing {_listed(worn)}"] if worn else [])])
+
+
+def _said(name: str, value: str) -> str | None:
+    row = ATTRIBUTE_TASKS.get(name)
+    if row is not None and row.says_yes_or_no:
+        return row.caption if value == "yes" else None
+    return SEEN[name].format(value) if name in SEEN and value not in UNSAID else None
+
+
+def _expression(labels: Mapping[str, Any], rng: random.Random) -> list[str]:
+    known = EXPRESSIONS.get(labels.get("expression") or "")
+    return [rng.choice(known)] if known else []
+
+
+def _pose(labels: Mapping[str, Any]) -> list[str]:
+    """One sentence on where the head points, by the bins of the questions on it."""
+    turned = {name: TASKS[name].value(labels) for name in ("yaw", "pitch", "roll")}
+    if turned["yaw"] is None:
+        return []
+    words = [f"turned {TASKS['yaw'].answers[turned['yaw']]}"]
+    words += {"up": ["raised"], "down": ["lowered"]}.get(turned["pitch"], [])
+    words += {"left": ["tilted to the left"], "right": ["tilted to the right"]}.get(turned["roll"], [])
+    return [f"The head is {_listed(words)}."]
+
+
+def _movements(labels: Mapping[str, Any], rng: random.Random, conventions: Conventions) -> list[str]:
+    active = [unit for unit, on in (TASKS["action_units"].value(labels, conventions) or {}).items() if on]
+    known = [unit for unit in active if unit in MOVEMENTS]
+    if not known:
+        return []
+    chosen = sorted(rng.sample(known, min(MOST_MOVEMENTS, len(known))))
+    return [as_sentence(_listed([MOVEMENTS[unit] for unit in chosen]))]
+
+
+def _listed(words: Sequence[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

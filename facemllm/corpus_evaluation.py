@@ -5,11 +5,12 @@ normalised generated text equals the expected option. Expected answers come from
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from datasets_scripts.questions import TASKS, canonical_question, expected_answer
+from datasets_scripts.questions import TASKS, canonical_question, conventions_of, expected_answer
 from datasets_scripts.schema import CorpusError
+from datasets_scripts.task import USUAL, Conventions, Task
 from facemllm.evaluation import interval
 
 GROUP_LABELS = ("age_group", "gender", "race")
@@ -17,12 +18,36 @@ FACES_AT_ONCE = 512
 
 
 def tasks_of(labels: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The tasks whose labels a corpus holds, less those on request (race): they are named by who wants them."""
+    """The tasks with closed options whose labels a corpus holds, less those on request: race is named by who wants it.
+
+    A label with values that the table does not know, such as a drawn face's expression, is none of its tasks.
+    """
+    values = _values_by_label(labels)
+    conventions = conventions_of(labels)
     return [
         name
         for name, task in TASKS.items()
-        if not task.on_request and any(expected_answer(name, face) is not None for face in labels)
+        if isinstance(task, Task) and not task.on_request and _fits(task, values.get(task.label, ()), conventions)
     ]
+
+
+def _values_by_label(labels: Sequence[Mapping[str, Any]]) -> dict[str, set]:
+    values: dict[str, set] = {}
+    for face in labels:
+        for column, value in face.items():
+            if column == "attributes":
+                pairs = [(f"attributes.{entry['name']}", entry["value"]) for entry in value or ()]
+            else:
+                pairs = [] if value is None or column == "action_units" else [(column, value)]
+            for label, known in pairs:
+                values.setdefault(label, set()).add(known)
+    return values
+
+
+def _fits(task: Task, values: Collection[Any], conventions: Conventions) -> bool:
+    if task.bins is None:
+        return bool(values) and set(values) <= set(task.answers)
+    return any(task.value({task.label: value}, conventions) is not None for value in values)
 
 
 def majority_answers(labels: Sequence[Mapping[str, Any]], tasks: Sequence[str]) -> dict[str, str]:
@@ -32,8 +57,10 @@ def majority_answers(labels: Sequence[Mapping[str, Any]], tasks: Sequence[str]) 
         CorpusError: when a task has no label at all here.
     """
     majority = {}
+    conventions = conventions_of(labels)
     for task in tasks:
-        counts = Counter(answer for face in labels if (answer := expected_answer(task, face)) is not None)
+        answers = (expected_answer(task, face, conventions) for face in labels)
+        counts = Counter(answer for answer in answers if answer is not None)
         if not counts:
             raise CorpusError(f"task {task!r}: the corpus has no label for it; it has {', '.join(tasks_of(labels))}")
         majority[task] = min(counts, key=lambda answer, counts=counts: (-counts[answer], answer))
@@ -41,7 +68,12 @@ def majority_answers(labels: Sequence[Mapping[str, Any]], tasks: Sequence[str]) 
 
 
 def answer_corpus(
-    model: Any, processor: Any, rows: Any, tasks: Sequence[str], batch_size: int = 128
+    model: Any,
+    processor: Any,
+    rows: Any,
+    tasks: Sequence[str],
+    batch_size: int = 128,
+    conventions: Conventions = USUAL,
 ) -> Iterator[dict[str, Any]]:
     """Ask every task's question about every face that has its label.
 
@@ -61,11 +93,11 @@ def answer_corpus(
             pictures = [picture.convert("RGB") for picture in part["image"]]
             features = encode_faces(model, processor, pictures)
             for task in tasks:
-                expected = [expected_answer(task, labels) for labels in part["labels"]]
+                expected = [expected_answer(task, labels, conventions) for labels in part["labels"]]
                 known = [index for index, answer in enumerate(expected) if answer is not None]
                 if not known:
                     continue
-                question, _ = canonical_question(task)
+                question, _ = canonical_question(task, conventions)
                 given = answer_each(model, processor, features[known], question, batch_size=batch_size)
                 for index, answer in zip(known, given, strict=True):
                     labels = part["labels"][index]
@@ -79,7 +111,9 @@ def answer_corpus(
             bar.update(len(pictures))
 
 
-def score(predictions: Sequence[Mapping[str, Any]], majority: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+def score(
+    predictions: Sequence[Mapping[str, Any]], majority: Mapping[str, str], conventions: Conventions = USUAL
+) -> dict[str, dict[str, Any]]:
     """Accuracy of each task with its 95 % Wilson interval and n, beside the majority baseline and per group.
 
     Returns:
@@ -91,7 +125,7 @@ def score(predictions: Sequence[Mapping[str, Any]], majority: Mapping[str, str])
     report = {}
     for task, answer in majority.items():
         asked = [entry for entry in predictions if entry["task"] == task]
-        options = {normalize(option) for option in canonical_question(task)[1]}
+        options = {normalize(option) for option in canonical_question(task, conventions)[1]}
         groups = sorted({pair for entry in asked for pair in entry["groups"].items()})
         confusion: dict[str, Counter] = {}
         for entry in asked:

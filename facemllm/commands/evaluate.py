@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
             raise UserError(f"--{name.replace('_', '-')} {value}: give 1 or more")
     from transformers.utils import logging
 
-    from datasets_scripts.questions import TASKS
+    from datasets_scripts.questions import TASKS, conventions_of
     from facemllm.answering import load_model
     from facemllm.corpus_evaluation import answer_corpus, majority_answers, score, tasks_of
 
@@ -47,21 +47,21 @@ def run(args: argparse.Namespace) -> int:
     tasks = args.tasks or tasks_of(known)
     if not tasks:
         raise UserError(
-            f"{args.corpus}: it has labels for none of the tasks that can be asked here ({', '.join(TASKS)}); drawn "
+            f"{args.corpus}: it has labels for none of the {len(TASKS)} tasks that can be asked here; drawn "
             "faces are evaluated by facemllm quickstart"
         )
-    majority = majority_answers(known, tasks)
+    majority, conventions = majority_answers(known, tasks), conventions_of(known)
 
     logging.disable_progress_bar()
     model, processor = load_model(args.model, args.device, args.trust_remote_code)
-    predictions = list(answer_corpus(model, processor, rows, list(majority), args.batch_size))
+    predictions = list(answer_corpus(model, processor, rows, list(majority), args.batch_size, conventions))
     report = {
         "model": args.model,
         "corpus": args.corpus,
         "config": args.config,
         "split": args.split,
         "faces": len(rows),
-        "tasks": score(predictions, majority),
+        "tasks": score(predictions, majority, conventions),
     }
     if args.out is not None:
         from recipes.run_folder import write_json
