@@ -14,13 +14,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from datasets_scripts.annotator import Annotator, FaceToAsk, annotate, estimate, read_answers
+from datasets_scripts.annotator import Annotator, FaceToAsk, annotate, estimate
 from datasets_scripts.laion_detections import Detections, convert_detections
 from datasets_scripts.laion_pictures import BrokenPicture, UprightPicture, changed_since_published, upright_picture
 from datasets_scripts.laion_prompt import PROMPT_VERSION, check_face_answer, face_request
-from datasets_scripts.laion_records import CONFIGS, DESCRIPTION, LICENSE, NOTICE, LaionRecords
+from datasets_scripts.laion_records import (
+    CONFIGS,
+    DESCRIPTION,
+    LICENSE,
+    NOTICE,
+    TASKS,
+    AnsweredLaionFaces,
+    name_of_tar,
+)
 from datasets_scripts.laion_rules import FaceRules, KeptFace, sift
 from datasets_scripts.laion_tars import TarSample, find_tars, read_tar
+from datasets_scripts.questions import AskedFaces
 from datasets_scripts.schema import CorpusError, Skipped
 
 if TYPE_CHECKING:
@@ -110,7 +119,7 @@ class LaionFaces:
             weights = file_digest(file, "sha256").hexdigest()
         return {
             "name": "laion_face",
-            "tars": [[Path(tar).parent.name, Path(tar).name, os.path.getsize(tar)] for tar in self.shards],
+            "tars": [[name_of_tar(tar), os.path.getsize(tar)] for tar in self.shards],
             "weights": weights,
             "detections": None if self._detections is None else self._detections.describe(),
             "rules": asdict(self.rules),
@@ -169,7 +178,9 @@ def annotate_laion(
         overwrite: replace an earlier corpus in ``out``; answers are never thrown away.
 
     Returns:
-        ``annotation`` (see ``annotator.annotate``) and ``corpus`` (see ``publish.write_corpus``), or ``estimate``.
+        ``annotation`` and ``corpus``, what ``annotate`` and ``write_corpus`` return, and ``empty``: the configs that
+        would have had no row and are not written. With ``dry_run`` only ``estimate``. ``corpus`` is None where no
+        answer was kept.
 
     Raises:
         CorpusError: for a mistake in the arguments, or an endpoint that does not answer.
@@ -197,22 +208,29 @@ def annotate_laion(
         progress=progress,
         limit=limit,
     )
-    answers = read_answers(work)
-    tars = source.shards if include_images else ()
-    corpus = write_corpus(
-        {config: {"train": LaionRecords(answers, config, seed, tars)} for config in configs},
-        out,
-        name="LAION-Face, re-annotated",
-        license="other" if include_images else LICENSE,
-        description=DESCRIPTION,
-        notices=[NOTICE],
-        command=command,
-        include_images=include_images,
-        num_proc=num_proc,
-        overwrite=overwrite,
-        progress=progress,
-    )
-    return {"annotation": report, "corpus": corpus}
+    answered = AnsweredLaionFaces(str(work), source.shards if include_images else ())
+    records = {config: AskedFaces(answered, config, TASKS, seed) for config in configs}
+    empty = [config for config in records if not report["valid"] or not _has_rows(records[config])]
+    corpus = None
+    if len(empty) < len(records):
+        corpus = write_corpus(
+            {config: {"train": asked} for config, asked in records.items() if config not in empty},
+            out,
+            name="LAION-Face, re-annotated",
+            license="other" if include_images else LICENSE,
+            description=DESCRIPTION,
+            notices=[NOTICE],
+            command=command,
+            include_images=include_images,
+            num_proc=num_proc,
+            overwrite=overwrite,
+            progress=progress,
+        )
+    return {"annotation": report, "corpus": corpus, "empty": empty}
+
+
+def _has_rows(asked: AskedFaces) -> bool:
+    return any(not isinstance(record, Skipped) for record in asked.records(0, len(asked)))
 
 
 def faces_of(shards: str | os.PathLike | Sequence[str], **options: Any) -> Iterator[KeptFace | Skipped]:
@@ -234,7 +252,7 @@ def _facts(sample: TarSample, picture: UprightPicture, found: KeptFace, tar: str
         "landmarks": np.round(picture.at_url(found.face.landmarks), 2).tolist(),
         "detection_score": round(found.face.score, 4),
         "sharpness": round(found.sharpness, 1),
-        "tar": f"{Path(tar).parent.name}/{Path(tar).name}",
+        "tar": name_of_tar(tar),
         "offset": sample.offset,
         "size": len(sample.picture),
         "crop": list(found.crop),

@@ -1,25 +1,22 @@
-"""What was answered about LAION-Face's faces, as records of a corpus."""
+"""What was answered about LAION-Face's faces, as faces with labels that questions make records of."""
 
-import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from datasets_scripts.annotator_answers import AnsweredFace, AnsweredFaces
-from datasets_scripts.captions import REQUESTS
-from datasets_scripts.face_attributes import check_answer, labels_of
+from datasets_scripts.annotator import AnsweredFace, read_answers
+from datasets_scripts.face_attributes import InvalidAnswer, check_answer, labels_of
 from datasets_scripts.laion_pictures import BrokenPicture, decode_upright
 from datasets_scripts.laion_prompt import REQUEST, encode_jpeg
 from datasets_scripts.laion_tars import SOURCE, read_again
-from datasets_scripts.questions import make_conversation
-from datasets_scripts.schema import CorpusError, Skipped, assistant_turn, make_record, user_turn
+from datasets_scripts.schema import CorpusError, LabelledFace, Skipped
 
 CONFIGS = ("captions", "vqa", "face_tasks")
 LICENSE = "cc-by-4.0"  # of LAION-Face's lists; the pictures keep their own rights, and are not in the corpus
 CROP_QUALITY = 95
-TASKS_ASKED = ("gender", "age", "expression", "attributes")
+TASKS = ("gender", "age", "expression", "attributes")
 
 DESCRIPTION = """\
 Faces of [LAION-Face](https://github.com/FacePerceiver/LAION-Face) (Zheng et al., CVPR 2022), described by a
@@ -34,82 +31,65 @@ or its URL's owner wishes so."""
 
 
 @dataclass(frozen=True)
-class LaionRecords:
-    """The answers as records of one config: a source for ``publish.write_corpus``.
+class AnsweredLaionFaces:
+    """The answers in the work folder ``work``, a face or a reason a row: a reader for ``questions.AskedFaces``.
 
     ``tars`` are the tars that were annotated where the crops are to be carried, else empty.
     """
 
-    answers: AnsweredFaces
-    config: str
-    seed: int = 0
+    work: str
     tars: tuple[str, ...] = ()
 
     def __len__(self) -> int:
-        return len(self.answers)
+        return len(read_answers(self.work))
 
-    def records(self, start: int, stop: int) -> Iterator[dict[str, Any] | Skipped]:
-        """One record, or the reason for none, for each of the rows ``start`` to ``stop``."""
-        for face in self.answers.answers(start, stop):
-            yield face if isinstance(face, Skipped) else self._record(face)
+    def faces(self, start: int = 0, stop: int | None = None) -> Iterator[LabelledFace | Skipped]:
+        """A face with the annotator's caption and attributes, or the reason for none, for each row."""
+        for face in read_answers(self.work).answers(start, stop):
+            yield face if isinstance(face, Skipped) else self._labelled(face)
 
     def describe(self) -> dict[str, Any]:
-        """What the records depend on, in JSON's types."""
-        return {
-            "answers": self.answers.describe(),
-            "config": self.config,
-            "seed": self.seed,
-            "pictures": bool(self.tars),
-        }
+        """What the faces depend on, in JSON's types."""
+        return {"name": SOURCE, "answers": read_answers(self.work).describe(), "pictures": bool(self.tars)}
 
     @cached_property
     def _annotator(self) -> dict[str, str]:
-        described = self.answers.describe()
+        described = read_answers(self.work).describe()
         return {name: described[name] for name in ("annotator", "prompt_version", "date")}
 
     @cached_property
     def _places(self) -> dict[str, str]:
         """The tars by the name that the facts have; two of one name could not be told apart."""
-        places = {f"{Path(tar).parent.name}/{Path(tar).name}": tar for tar in self.tars}
+        places = {name_of_tar(tar): tar for tar in self.tars}
         if len(places) < len(self.tars):
             raise CorpusError("two folders of tars have the same name: rename one, to tell their pictures apart")
         return places
 
-    def _record(self, face: AnsweredFace) -> dict[str, Any] | Skipped:
+    def _labelled(self, face: AnsweredFace) -> LabelledFace | Skipped:
         if REQUEST not in face.answers:
             return Skipped(face.id, f"annotator: {face.rejected.get(REQUEST, 'no answer')}")
-        answer, facts = check_answer(face.answers[REQUEST]), face.facts
-        labels = labels_of(answer.attributes)
-        rng = random.Random(f"{self.seed}/{self.config}/{face.id}")
-        if self.config == "captions":
-            messages = [user_turn(rng.choice(REQUESTS), image=True), assistant_turn(answer.caption)]
-            conversation = "caption", messages
-        else:
-            conversation = make_conversation(self.config, labels, rng, TASKS_ASKED)
-        if conversation is None:
-            return Skipped(face.id, "no known label to ask about")
         try:
-            image = self._crop(facts) if self.tars else None
+            answer = check_answer(face.answers[REQUEST])
+            image = self._crop(face.facts) if self.tars else None
+        except InvalidAnswer as error:  # an older version of the check let it pass
+            return Skipped(face.id, f"annotator: {error.reason}")
         except BrokenPicture as error:
             return Skipped(face.id, str(error))
-        task, messages = conversation
-        return make_record(
+        return LabelledFace(
             id=face.id,
-            messages=messages,
-            task=task,
+            image=image,
+            labels=labels_of(answer.attributes),
             split="train",
             source=SOURCE,
             license=LICENSE if image is None else "other",
-            image=image,
-            url=facts["url"],
-            box=facts["box"],
-            landmarks=facts["landmarks"],
-            labels=labels,
+            url=face.facts["url"],
+            box=face.facts["box"],
+            landmarks=face.facts["landmarks"],
             annotation={
                 **self._annotator,
                 "caption": answer.caption,
                 "flags": list(answer.flags),
-                "detection_score": facts["detection_score"],
+                "detection_score": face.facts["detection_score"],
             },
         )
 
@@ -121,3 +101,8 @@ class LaionRecords:
         picture = read_again(self._places[facts["tar"]], facts["offset"], facts["size"])
         image, _, _ = decode_upright(picture, facts["orientation"])
         return {"bytes": encode_jpeg(image.crop(facts["crop"]), CROP_QUALITY), "path": None}
+
+
+def name_of_tar(tar: str) -> str:
+    """A tar's folder and name, which stay where a whole download is moved."""
+    return "/".join(Path(tar).parts[-2:])
