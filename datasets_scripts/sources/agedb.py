@@ -47,7 +47,7 @@ class AgeDB(FaceReader):
 
     def _check_layout(self) -> None:
         need(self.root, ".", what=self.TITLE)
-        if not self._files:
+        if not self._files and not list_files(self.root, PICTURE_SUFFIXES):
             raise CorpusError(f"{self.root} has no pictures named number_Name_age_gender.jpg: give AgeDB's folder")
 
     @cached_property

@@ -46,6 +46,7 @@ class CelebA(FaceReader):
     )
 
     def _check_layout(self) -> None:
+        self._partition_file()
         _ = self._picture_folder
         header = self._header()
         if header[0] is None:
@@ -54,7 +55,7 @@ class CelebA(FaceReader):
         if rows != header[0]:
             raise CorpusError(
                 f"{self._attribute_file()}: its first line says {header[0]} rows, but there are {rows}: "
-                "the file is cut off or was edited; get it again"
+                "the file is cut off or was edited; get it again, and read fewer rows with limit"
             )
 
     def _attribute_file(self) -> Path:

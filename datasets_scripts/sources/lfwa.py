@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from datasets_scripts.schema import CorpusError, LabelledFace, Skipped
-from datasets_scripts.sources.matlab import read_matlab
 from datasets_scripts.sources.reading import FaceReader, gender_and_attributes, need
 
 if TYPE_CHECKING:
@@ -81,16 +80,25 @@ def read_arrays(path: Path, names: tuple[str, ...]) -> "dict[str, np.ndarray]":
     """The arrays ``names`` of a MATLAB file of either format, shaped as in MATLAB; texts are arrays of objects."""
     with open(path, "rb") as file:
         is_hdf5 = file.read(10) == b"MATLAB 7.3"
-    arrays = _read_hdf5(path, names) if is_hdf5 else read_matlab(path, names)
-    if isinstance(arrays, str):
-        raise CorpusError(f"{path}: {arrays}: get it again")
+    try:
+        arrays = _read_hdf5(path, names) if is_hdf5 else _read_older(path, names)
+    except (MemoryError, CorpusError):
+        raise
+    except Exception as error:  # a damaged file gives whatever its parser stumbles on: over ten types
+        raise CorpusError(f"{path} is no file of MATLAB's, or a damaged one: {error}; get it again") from error
     missing = [name for name in names if name not in arrays]
     if missing:
         raise CorpusError(f"{path} has no array {', '.join(missing)}: it is not LFWA's file")
     return arrays
 
 
-def _read_hdf5(path: Path, names: tuple[str, ...]) -> "dict[str, np.ndarray] | str":
+def _read_older(path: Path, names: tuple[str, ...]) -> "dict[str, np.ndarray]":
+    from scipy.io import loadmat
+
+    return {name: value for name, value in loadmat(path, variable_names=names).items() if name in names}
+
+
+def _read_hdf5(path: Path, names: tuple[str, ...]) -> "dict[str, np.ndarray]":
     import numpy as np
 
     try:
@@ -98,19 +106,16 @@ def _read_hdf5(path: Path, names: tuple[str, ...]) -> "dict[str, np.ndarray] | s
     except ImportError as error:
         way_out = "pip install h5py, or save it in MATLAB or Octave with -v7"
         raise CorpusError(f"{path} is a file of MATLAB 7.3, which needs h5py: {way_out}") from error
-    try:
-        with h5py.File(path, "r") as file:
-            arrays = {}
-            for name in (name for name in names if name in file):
-                values = file[name][()]
-                if values.dtype == h5py.ref_dtype:
-                    texts = ["".join(map(chr, np.ravel(file[place][()]))) for place in values.ravel()]
-                    arrays[name] = np.array(texts, dtype=object)
-                else:
-                    arrays[name] = values.T  # HDF5 has the axes the other way round
-            return arrays
-    except OSError:
-        return "unreadable label file"
+    with h5py.File(path, "r") as file:
+        arrays = {}
+        for name in (name for name in names if name in file):
+            values = file[name][()]
+            if values.dtype == h5py.ref_dtype:
+                texts = ["".join(map(chr, np.ravel(file[place][()]))) for place in values.ravel()]
+                arrays[name] = np.array(texts, dtype=object)
+            else:
+                arrays[name] = values.T  # HDF5 has the axes the other way round
+        return arrays
 
 
 def _texts(cells: "np.ndarray") -> list[str]:

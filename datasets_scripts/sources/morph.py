@@ -58,7 +58,7 @@ class MORPH(FaceReader):
     ASKS_RACE: ClassVar[bool] = True
     LAYOUT: ClassVar[str] = (
         f"{LABEL_FILE} (id_num, picture_num, dob, doa, race, gender, facial_hair, age, age_diff, glasses, photo), "
-        "with the pictures that its column photo names, such as Album2/009055_1M54.JPG; the split is ours, by the hash of "
+        "with the pictures that photo names, such as Album2/009055_1M54.JPG; the split is ours, by the hash of "
         "id_num"
     )
 

@@ -16,6 +16,7 @@ from datasets_scripts.schema import CorpusError, LabelledFace, Skipped
 from datasets_scripts.sources.reading import FaceReader, age_labels, hashed_split, list_files, list_hash, need
 
 NAME = re.compile(r"(\d{1,3})_(\d+)_(\d+)_(\d+)")
+ENDINGS = ("jpg", "jpeg", "png")  # without the dot, which some of the malformed names lack
 ENDING = re.compile(r"\s*(\.jpe?g|\.chip|\.png)+$", re.IGNORECASE)
 GENDERS = {0: "male", 1: "female"}
 RACES = {0: "White", 1: "Black", 2: None, 3: "Indian", 4: None}  # "Asian" and "Others" are no group of FairFace's
@@ -47,7 +48,7 @@ class UTKFace(FaceReader):
 
     def _check_layout(self) -> None:
         need(self.root, ".", what=self.TITLE)
-        if not self._files:
+        if not self._files and not list_files(self.root, ENDINGS):
             raise CorpusError(
                 f"{self.root} has no pictures named age_gender_race_date.jpg: give the folder of UTKFace"
             )
@@ -56,7 +57,7 @@ class UTKFace(FaceReader):
     def _files(self) -> tuple[tuple[str, bool], ...]:
         """Every picture of the split, and whether a folder before it has a picture of the same name."""
         seen, files = set(), []
-        for path in list_files(self.root, ("jpg", "jpeg", "png")):
+        for path in list_files(self.root, ENDINGS):
             name = _bare(path)
             if hashed_split(f"{self.NAME}/{name}") == self.split:
                 files.append((path, name in seen))

@@ -1,0 +1,127 @@
+"""LFWA: MATLAB's files in both formats, and names of people that are passed on nowhere."""
+
+import pickle
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy.io import savemat
+
+from datasets_scripts.schema import CorpusError, LabelledFace
+from datasets_scripts.sources.celeba import ATTRIBUTES
+from datasets_scripts.sources.lfwa import LFWA
+
+NAMES = [rf"{person}\{person}_0001.jpg" for person in ("AJ_Cook", "Zico", "Uma_Thurman", "Al_Gore")]
+INDICES = {"indices_img_train": [1, 3], "indices_img_test": [2, 4]}
+
+
+def labels():
+    values = np.zeros((len(NAMES), 40))
+    values[0, [ATTRIBUTES.index("Male"), ATTRIBUTES.index("5_o_Clock_Shadow")]] = 1
+    values[2, ATTRIBUTES.index("Smiling")] = 1
+    return values
+
+
+def cells(texts):
+    return np.array(texts, dtype=object).reshape(-1, 1)
+
+
+def write(root, values=None, **indices):
+    """LFWA's folder in MATLAB's older format, which SciPy writes."""
+    values = labels() if values is None else values
+    savemat(root / "lfw_att_40.mat", {"label": values, "name": cells(NAMES), "AttrName": cells(ATTRIBUTES)})
+    columns = {name: np.array(rows, float).reshape(-1, 1) for name, rows in {**INDICES, **indices}.items()}
+    savemat(root / "indices_train_test.mat", columns)
+    for number, name in enumerate(NAMES):
+        place = root / "lfw" / name.replace("\\", "/")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (16, 16), (60 * number, 120, 150)).save(place)
+    return root
+
+
+def write_hdf5(path, arrays):
+    """A file of MATLAB 7.3: HDF5 behind 512 bytes of header, axes the other way round, cells as references."""
+    h5py = pytest.importorskip("h5py", reason="files of MATLAB 7.3 need h5py")
+    with h5py.File(path, "w", userblock_size=512) as file:
+        for name, value in arrays.items():
+            if value.dtype != object:
+                file[name] = value.T
+                continue
+            cells = file.create_dataset(name, (1, value.size), dtype=h5py.ref_dtype)
+            for number, text in enumerate(value.ravel()):
+                letters = np.array([ord(letter) for letter in text], dtype=np.uint16).reshape(-1, 1)
+                cells[0, number] = file.create_dataset(f"#refs#/{name}{number}", data=letters).ref
+    with open(path, "r+b") as file:
+        file.write(b"MATLAB 7.3 MAT-file, Platform: PCWIN64, Created on: Thu Oct 08 11:14:21 2015 HDF5 schema 1.00 .")
+
+
+def faces(root, split="train", **settings):
+    return list(LFWA(str(root), split, **settings).faces())
+
+
+def test_a_row_becomes_a_face_that_tells_nobody_who_it_is(tmp_path):
+    first, second = faces(write(tmp_path))
+    assert isinstance(first, LabelledFace)
+    assert (first.id, first.url, first.image["path"]) == ("lfwa/1", "lfw_att_40.mat#1", "1.jpg")
+    assert first.image["bytes"] == (tmp_path / "lfw/AJ_Cook/AJ_Cook_0001.jpg").read_bytes()
+    assert first.labels["gender"] == "male" and first.labels["attributes"]["5_o_clock_shadow"] == "yes"
+    assert len(first.labels["attributes"]) == 39
+    assert second.labels["gender"] == "female" and second.labels["attributes"]["smiling"] == "yes"
+    assert not any(word in repr([first, second]) for word in ("Cook", "Thurman"))
+
+
+def test_the_indices_count_from_one_and_are_the_split(tmp_path):
+    write(tmp_path)
+    assert [face.id for face in faces(tmp_path, "test")] == ["lfwa/2", "lfwa/4"]
+
+
+def test_files_of_matlab_7_3_give_the_same_faces(tmp_path):
+    older = faces(write(tmp_path))
+    attributes = {"label": labels(), "name": cells(NAMES), "AttrName": cells(ATTRIBUTES)}
+    write_hdf5(tmp_path / "lfw_att_40.mat", attributes)
+    columns = {name: np.array(rows, float).reshape(-1, 1) for name, rows in INDICES.items()}
+    write_hdf5(tmp_path / "indices_train_test.mat", columns)
+    assert faces(tmp_path) == older
+
+
+@pytest.mark.parametrize("content", [b"MATLAB 7.3 MAT-file" + bytes(600), b"MATLAB 5.0 MAT-file" + bytes(600), b"no"])
+def test_a_damaged_label_file_is_refused(tmp_path, content):
+    (write(tmp_path) / "lfw_att_40.mat").write_bytes(content)
+    with pytest.raises(CorpusError, match=r"lfw_att_40.mat (is no file of MATLAB's|is a file of .* needs h5py: pip)"):
+        faces(tmp_path)
+
+
+def test_what_cannot_be_used_is_left_out_with_its_reason(tmp_path):
+    values = labels()
+    values[0, 3] = -1
+    write(tmp_path, values, indices_img_train=[1, 2, 3])
+    (tmp_path / "lfw/Zico/Zico_0001.jpg").unlink()
+    (tmp_path / "lfw/Uma_Thurman/Uma_Thurman_0001.jpg").write_bytes(b"")
+    reasons = ["values other than 0 and 1", "missing image", "unreadable image"]
+    assert [face.reason for face in faces(tmp_path)] == reasons
+
+
+def test_any_part_can_be_read_alone_and_elsewhere(tmp_path):
+    reader = LFWA(str(write(tmp_path, indices_img_train=[1, 2, 3, 4])), "train")
+    assert len(reader) == 4 and len(LFWA(str(tmp_path), "train", limit=2)) == 2
+    assert list(pickle.loads(pickle.dumps(reader)).faces(1, 3)) == list(reader.faces())[1:3]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"indices_img_train": [1, 5]}, r"row 5 of 4: it does not belong to lfw_att_40.mat"),
+        ({"indices_img_train": [0]}, r"row 0 of 4"),
+        ({"values": np.zeros((4, 39))}, r"label has the shape \(4, 39\), with 4 names and 40 attributes"),
+    ],
+)
+def test_files_that_do_not_fit_are_refused(tmp_path, settings, message):
+    with pytest.raises(CorpusError, match=message):
+        faces(write(tmp_path, **settings))
+
+
+@pytest.mark.parametrize("missing", ["lfw_att_40.mat", "indices_train_test.mat", "lfw"])
+def test_a_folder_without_the_layout_is_refused_by_what_it_lacks(tmp_path, missing):
+    (write(tmp_path) / missing).rename(tmp_path / "elsewhere")
+    with pytest.raises(CorpusError, match=f"has no {missing}.*: give the folder of LFWA"):
+        LFWA(str(tmp_path), "train")
