@@ -66,7 +66,8 @@ class BIWI(FaceReader):
     LAYOUT: ClassVar[str] = (
         "The unpacked kinect_head_pose_db.tgz: hpdb/NN/frame_XXXXX_rgb.png and frame_XXXXX_pose.txt for the "
         "recordings 01 to 24, with rgb.cal in each; the folder hpdb itself will do. Split by person (our "
-        "choice): train has 16 recordings, test 02, 06, 07, 12, 17, 21, 22 and 24; or all 24 are test with protocol all_test."
+        "choice): train has 16 recordings, test 02, 06, 07, 12, 17, 21, 22 and 24; or all 24 are test, with protocol "
+        "all_test."
     )
 
     protocol: str = "by_person"

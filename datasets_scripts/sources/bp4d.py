@@ -2,7 +2,7 @@
 
 ``AUCoding/AU_OCC/F001_T1.csv``: a first line of unit numbers, then a line for each coded frame: its number and, for
 each unit, 0 absent, 1 present, 9 unknown. The frames are ``F001/T1/2440.jpg``, with as many digits as the
-recording needs. ``AUCoding/AU_INT/AU06/F001_T1_AU06.csv`` has ``frame,intensity`` for five units, without a first line.
+recording needs. ``AUCoding/AU_INT/AU06/F001_T1_AU06.csv`` has lines ``frame,intensity`` alone; there are five units.
 https://www.cs.binghamton.edu/~lijun/Research/3DFE/3DFE_Analysis.html
 """
 

@@ -1,27 +1,91 @@
-"""MATLAB's ``.mat`` files, of which a damaged one is a reason to skip a picture and not the end of a build."""
+"""Matrices of numbers from MATLAB's ``.mat`` files; a damaged one is a picture to skip, not the end of a build.
+
+``scipy.io.loadmat`` is not made for damaged files, as its documentation says: version 1.17 ends the process with a
+segmentation fault at some. So the little that is needed here is read with every length checked: level 5 files (what
+MATLAB saves as -v6 and -v7), real numbers, two dimensions.
+https://www.mathworks.com/help/pdf_doc/matlab/matfile_format.pdf
+"""
 
 import os
-import warnings
+import struct
+import zlib
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import numpy as np
 
+HEADER = 128  # bytes; the last four are the version and the order of bytes
+ORDERS = {b"\x00\x01IM": "<", b"\x01\x00MI": ">"}
+MATRIX, COMPRESSED = 14, 15
+NUMBERS = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
+NUMERIC_CLASSES = range(6, 16)  # double, single, and the whole numbers; not cells, structures, text, sparse matrices
+COMPLEX = 0x800
+LARGEST = 64 * 2**20  # bytes that a compressed variable may unfold to; the largest one of 300W-LP has some thousand
+
 
 def read_matlab(path: str | os.PathLike, names: tuple[str, ...]) -> "dict[str, np.ndarray] | str":
-    """Those of the arrays ``names`` that the file holds, or the reason for none, as ``Skipped`` counts it.
+    """Those of the real matrices ``names`` that the file holds, as float64 of two dimensions.
 
-    Files of MATLAB 7.3, which are HDF5, count as unreadable: none of the datasets here comes in them.
+    Or the reason for none, as ``Skipped`` counts it. Files of MATLAB 7.3, which are HDF5, and of level 4 count as
+    unreadable: none of the data sets here comes in them.
     """
-    from scipy.io import loadmat
-
     try:
-        with open(path, "rb") as file, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of a doubled variable, say; the reader checks what it needs
-            return {name: value for name, value in loadmat(file, variable_names=names).items() if name in names}
+        content = Path(path).read_bytes()
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return "missing label file"
-    except PermissionError:
-        raise
-    except Exception:  # a damaged file gives whatever its parser stumbles on: over ten types, MemoryError among them
+    try:
+        order = ORDERS[content[HEADER - 4 : HEADER]]
+        return dict(_matrices(memoryview(content)[HEADER:], order, names))
+    except (KeyError, ValueError, struct.error, zlib.error):
         return "unreadable label file"
+
+
+def _matrices(data: memoryview, order: str, names: tuple[str, ...]) -> "Iterator[tuple[str, np.ndarray]]":
+    for kind, content in _elements(data, order):
+        if kind == COMPRESSED:
+            unfolding = zlib.decompressobj()
+            unfolded = unfolding.decompress(content, LARGEST)
+            if not unfolding.eof:
+                raise ValueError("a compressed variable is cut off, or too large")
+            kind, content = next(_elements(memoryview(unfolded), order), (None, content))
+        if kind == MATRIX:
+            yield from _matrix(content, order, names)
+
+
+def _matrix(data: memoryview, order: str, names: tuple[str, ...]) -> "Iterator[tuple[str, np.ndarray]]":
+    """The matrix in this element, if it is a real one of numbers, of two dimensions, and among ``names``."""
+    import numpy as np
+
+    parts = list(islice(_elements(data, order), 4))  # flags, dimensions, name, real part
+    if len(parts) < 4 or bytes(parts[2][1]) not in {name.encode() for name in names}:
+        return
+    flags, dimensions = np.frombuffer(parts[0][1], f"{order}u4"), np.frombuffer(parts[1][1], f"{order}i4").tolist()
+    kind, values = parts[3]
+    if not len(flags) or flags[0] & 0xFF not in NUMERIC_CLASSES or flags[0] & COMPLEX or len(dimensions) != 2:
+        return
+    numbers = np.frombuffer(values, f"{order}{NUMBERS[kind]}")
+    if min(dimensions) < 0 or dimensions[0] * dimensions[1] != len(numbers):
+        raise ValueError(f"{len(numbers)} numbers for a matrix of {dimensions[0]} x {dimensions[1]}")
+    yield bytes(parts[2][1]).decode(), numbers.reshape(dimensions, order="F").astype(np.float64)
+
+
+def _elements(data: memoryview, order: str) -> Iterator[tuple[int, memoryview]]:
+    """The kind and the content of each data element; ``ValueError`` or ``struct.error`` if one is cut off."""
+    place = 0
+    while place < len(data):
+        kind, length = struct.unpack(f"{order}II", data[place : place + 8])
+        start, end = place + 8, place + 8 + length
+        if kind >> 16:  # a small element: length and kind in the first four bytes, the content in the other four
+            kind, length = kind & 0xFFFF, kind >> 16
+            start, end = place + 4, place + 4 + length
+            place = place + 8
+            if length > 4:
+                raise ValueError("a small element of more than four bytes")
+        else:
+            place = end if kind == COMPRESSED else end + -length % 8
+        if end > len(data):
+            raise ValueError("an element is cut off")
+        yield kind, data[start:end]

@@ -4,18 +4,22 @@ Eight folders, ``AFW``, ``HELEN``, ``IBUG``, ``LFPW`` and the mirrored copy ``..
 ``.mat`` of the same name per picture: 122,450 in all. http://www.cbsr.ia.ac.cn/users/xiangyuzhu/projects/3DDFA/main.htm
 """
 
+import math
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from datasets_scripts.schema import CorpusError, LabelledFace, Skipped
 from datasets_scripts.sources.head_pose import ANGLE_BEYOND, pose_from_parameters
 from datasets_scripts.sources.matlab import read_matlab
 from datasets_scripts.sources.reading import FaceReader, list_hash, need
+
+if TYPE_CHECKING:
+    import numpy as np
 
 FOLDERS = ("AFW", "AFW_Flip", "HELEN", "HELEN_Flip", "IBUG", "IBUG_Flip", "LFPW", "LFPW_Flip")
 
@@ -52,14 +56,14 @@ class PoseParameterFaces(FaceReader):
         arrays = read_matlab(Path(self.root) / f"{name}.mat", ("Pose_Para", *self.LANDMARKS))
         if isinstance(arrays, str):
             return Skipped(key, arrays)
-        parameters = _numbers(arrays.get("Pose_Para"))
-        if parameters is None or len(parameters) != 1 or len(parameters[0]) < 3:
+        parameters = arrays.get("Pose_Para")
+        if parameters is None or parameters.shape[0] != 1 or parameters.shape[1] < 3 or not _all_finite(parameters):
             return Skipped(key, "malformed label file")
-        pose = pose_from_parameters(parameters[0])
+        pose = pose_from_parameters(parameters[0].tolist())
         if not pose.is_within_range:
             return Skipped(key, ANGLE_BEYOND)
         points = next((arrays[array] for array in self.LANDMARKS if array in arrays), None)
-        landmarks, box = read_landmarks(points)
+        landmarks, box = (None, None) if points is None else read_landmarks(points)
         return self._labelled(name, f"{name}.jpg", pose._asdict(), landmarks=landmarks, box=box)
 
 
@@ -104,16 +108,15 @@ class W300LP(PoseParameterFaces):
         return tuple(self.folders)
 
 
-def read_landmarks(points: Any) -> tuple[list[list[float]] | None, list[float] | None]:
-    """Landmarks as ``[[x, y], ...]`` and the box ``[x0, y0, x1, y1]`` around them, from an array of 2 or 3 rows.
+def read_landmarks(points: "np.ndarray") -> tuple[list[list[float]] | None, list[float] | None]:
+    """Landmarks as ``[[x, y], ...]`` and the box ``[x0, y0, x1, y1]`` around them, from a matrix of 2 or 3 rows.
 
     Values stay as the files have them, in MATLAB's count (the first pixel is 1). A point at (-1, -1) is one that was
     not seen: it is left out of the box, and the landmarks are then None, as their order gives them their meaning.
     """
-    rows = _numbers(points)
-    if rows is None or len(rows) < 2:
+    if len(points) < 2 or not _all_finite(points):
         return None, None
-    pairs = [[x, y] for x, y in zip(rows[0], rows[1], strict=True)]
+    pairs = points[:2].T.tolist()
     seen = [pair for pair in pairs if pair != [-1, -1]]
     if not seen:
         return None, None
@@ -129,13 +132,8 @@ def file_size(path: str | os.PathLike) -> int | None:
         return None
 
 
-def _numbers(array: Any) -> list[list[float]] | None:
-    """The rows of a matrix of finite numbers, or None for anything else that a ``.mat`` may hold."""
-    import numpy as np
-
-    if not isinstance(array, np.ndarray) or array.ndim != 2 or array.dtype.kind not in "fiu":
-        return None
-    return array.astype(float).tolist() if np.isfinite(array).all() else None
+def _all_finite(matrix: "np.ndarray") -> bool:
+    return all(math.isfinite(number) for number in matrix.flat)
 
 
 def _stems(root: Path, folder: str) -> Sequence[str]:
