@@ -4,7 +4,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from typing import Any
+from multiprocessing.connection import Connection
 
 
 def follow_parent() -> None:
@@ -16,12 +16,13 @@ def follow_parent() -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
-def end_when(stopped: Any) -> None:
-    """End this worker at once when the parent sets ``stopped``, an event of the parent's ``multiprocessing`` context.
+def end_when_closed(parent_end: Connection) -> None:
+    """End this worker at once when the parent closes its end of the pipe ``parent_end`` reads from.
 
-    Only for work that loses nothing when it is killed.
+    Only for work that loses nothing when it is killed. A ``multiprocessing.Event`` will not do: to set one waits for
+    every process that waits for it, dead ones included.
     """
-    threading.Thread(target=_end_on, args=(stopped,), daemon=True).start()
+    threading.Thread(target=_end_when_closed, args=(parent_end,), daemon=True).start()
 
 
 def _end_with_parent() -> None:
@@ -29,6 +30,6 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def _end_on(stopped: Any) -> None:
-    stopped.wait()
+def _end_when_closed(parent_end: Connection) -> None:
+    parent_end.poll(None)
     os._exit(1)
