@@ -17,9 +17,10 @@ import numpy as np
 from datasets_scripts.annotator import Annotator, FaceToAsk, annotate, estimate
 from datasets_scripts.laion_detections import Detections, convert_detections
 from datasets_scripts.laion_pictures import BrokenPicture, UprightPicture, changed_since_published, upright_picture
-from datasets_scripts.laion_prompt import PROMPT_VERSION, check_face_answer, face_request
+from datasets_scripts.laion_prompt import PROMPT_VERSION, check_face_answer, face_request, prompt_digest
 from datasets_scripts.laion_records import (
     CONFIGS,
+    CONVENTIONS,
     DESCRIPTION,
     LICENSE,
     NOTICE,
@@ -123,7 +124,7 @@ class LaionFaces:
             "weights": weights,
             "detections": None if self._detections is None else self._detections.describe(),
             "rules": asdict(self.rules),
-            "prompt": PROMPT_VERSION,
+            "prompt": [PROMPT_VERSION, prompt_digest()],
         }
 
     @cached_property
@@ -209,7 +210,7 @@ def annotate_laion(
         limit=limit,
     )
     answered = AnsweredLaionFaces(str(work), source.shards if include_images else ())
-    records = {config: AskedFaces(answered, config, TASKS, seed) for config in configs}
+    records = {config: AskedFaces(answered, config, TASKS, seed, conventions=CONVENTIONS) for config in configs}
     empty = [config for config in records if not report["valid"] or not _has_rows(records[config])]
     corpus = None
     if len(empty) < len(records):

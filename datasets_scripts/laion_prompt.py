@@ -4,6 +4,8 @@ It sees the crop and nothing else: the words that stood beside the picture on th
 """
 
 import io
+import json
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from datasets_scripts.annotator_settings import Request, picture_part
@@ -45,6 +47,12 @@ def face_request(crop: "Image.Image") -> Request:
         {"role": "user", "content": [picture_part(encode_jpeg(shown)), question]},
     ]
     return Request(REQUEST, messages, answer_schema())
+
+
+def prompt_digest() -> str:
+    """Changes with every word that the annotator is told, the table and the schema included."""
+    words = json.dumps([INSTRUCTIONS, QUESTION, definitions(), answer_schema(), ANNOTATOR_SIDE, JPEG_QUALITY])
+    return sha256(words.encode()).hexdigest()[:16]
 
 
 def check_face_answer(name: str, answer: Any) -> Any:

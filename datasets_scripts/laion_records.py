@@ -12,11 +12,13 @@ from datasets_scripts.laion_pictures import BrokenPicture, decode_upright
 from datasets_scripts.laion_prompt import REQUEST, encode_jpeg
 from datasets_scripts.laion_tars import SOURCE, read_again
 from datasets_scripts.schema import CorpusError, LabelledFace, Skipped
+from datasets_scripts.task import Conventions
 
 CONFIGS = ("captions", "vqa", "face_tasks")
 LICENSE = "cc-by-4.0"  # of LAION-Face's lists; the pictures keep their own rights, and are not in the corpus
 CROP_QUALITY = 95
 TASKS = ("gender", "age", "expression", "attributes")
+CONVENTIONS = Conventions(extra_values=("contempt",))  # the eighth expression of the annotator's table
 
 DESCRIPTION = """\
 Faces of [LAION-Face](https://github.com/FacePerceiver/LAION-Face) (Zheng et al., CVPR 2022), described by a
