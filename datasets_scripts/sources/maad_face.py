@@ -41,8 +41,8 @@ class MAADFace(FaceReader):
     SPLITS: ClassVar[tuple[str, ...]] = ("train", "test")
     LICENSE: ClassVar[str] = "cc-by-sa-4.0"
     TERMS: ClassVar[str] = (
-        "The labels are CC BY-SA 4.0; VGGFace2's pictures are for research, keep their owners' rights, and are no "
-        "longer given out by their makers."
+        "The labels are CC BY-SA 4.0; the rights in VGGFace2's pictures stay with their owners, and its makers no "
+        "longer give them out."
     )
     URL: ClassVar[str] = "https://github.com/pterhoer/MAAD-Face"
     TASKS: ClassVar[tuple[str, ...]] = ("gender", "attributes")

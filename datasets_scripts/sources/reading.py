@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
+from errno import EISDIR, ENAMETOOLONG, ENOENT, ENOTDIR
 from functools import cached_property
 from hashlib import file_digest, sha256
 from itertools import chain, islice
@@ -184,7 +185,10 @@ def list_files(
 
 
 def inside(root: str | os.PathLike, path: str) -> Path | None:
-    """``root/path``, where ``path`` may have backslashes; None if it is empty, absolute, or climbs out with ``..``."""
+    """``root/path``, where ``path`` may have backslashes; None if it is empty, absolute, or climbs out with ``..``.
+
+    Links are followed: where a folder of pictures lies is its owner's business, what a label file names is not.
+    """
     place = PurePosixPath(path.strip().replace("\\", "/"))
     if not place.name or place.is_absolute() or ".." in place.parts or re.match("[A-Za-z]:", path) or "\0" in path:
         return None
@@ -198,7 +202,9 @@ def read_picture(root: str | os.PathLike, path: str) -> bytes | str:
         return "image outside the folder"
     try:
         picture = place.read_bytes()
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+    except OSError as error:
+        if error.errno not in (ENOENT, ENOTDIR, EISDIR, ENAMETOOLONG):
+            raise
         return "missing image"
     return picture if is_readable(picture) else "unreadable image"
 

@@ -38,7 +38,9 @@ def test_backslashes_separate_folders(tmp_path):
 
 def test_a_picture_that_is_not_there_and_one_that_is_none_have_their_reasons(tmp_path):
     (tmp_path / "empty.jpg").write_bytes(b"")
-    assert read_picture(tmp_path, "none.jpg") == read_picture(tmp_path, "empty.jpg/x.jpg") == "missing image"
+    (tmp_path / "folder.jpg").mkdir()
+    for path in ("none.jpg", "empty.jpg/x.jpg", "folder.jpg", "a" * 300 + ".jpg"):
+        assert read_picture(tmp_path, path) == "missing image"
     assert read_picture(tmp_path, "empty.jpg") == "unreadable image"
 
 
