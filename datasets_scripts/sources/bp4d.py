@@ -37,7 +37,7 @@ class BP4D(CodedRecordings):
 
     NAME: ClassVar[str] = "bp4d"
     TITLE: ClassVar[str] = "BP4D-Spontaneous"
-    TERMS: ClassVar[str] = "By signed agreement with Binghamton University, for non-commercial research only."
+    TERMS: ClassVar[str] = "On request, by a licence agreement with Binghamton University; for research only."
     URL: ClassVar[str] = "https://www.cs.binghamton.edu/~lijun/Research/3DFE/3DFE_Analysis.html"
     LAYOUT: ClassVar[str] = (
         "AUCoding/AU_OCC/F001_T1.csv and so on for 41 people and 8 tasks (first line: unit numbers; then frame and 0, "

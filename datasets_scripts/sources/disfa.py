@@ -38,7 +38,7 @@ class DISFA(CodedRecordings):
 
     NAME: ClassVar[str] = "disfa"
     TITLE: ClassVar[str] = "DISFA"
-    TERMS: ClassVar[str] = "By signed agreement with the University of Denver, for non-commercial research only."
+    TERMS: ClassVar[str] = "On request, by an agreement that its authors have you sign; for research only."
     URL: ClassVar[str] = "http://mohammadmahoor.com/disfa/"
     LAYOUT: ClassVar[str] = (
         "ActionUnit_Labels/SN001/SN001_au1.txt (frame,intensity) and so on for 27 people and 12 units, with "

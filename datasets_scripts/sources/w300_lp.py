@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from datasets_scripts.schema import CorpusError, LabelledFace, Skipped
 from datasets_scripts.sources.head_pose import ANGLE_BEYOND, pose_from_parameters
@@ -103,6 +103,10 @@ class W300LP(PoseParameterFaces):
             if not (Path(self.root) / folder).is_dir():
                 way_out = "unpack the whole of 300W-LP, or name the folders you have with folders="
                 raise CorpusError(f"there is no folder {Path(self.root) / folder}: {way_out}")
+
+    def describe(self) -> dict[str, Any]:
+        """As every reader's, in JSON's types."""
+        return {**super().describe(), "folders": list(self.folders)}
 
     def _folders(self) -> tuple[str, ...]:
         return tuple(self.folders)
