@@ -1,0 +1,120 @@
+"""``facemllm annotate``: its arguments, what it prints, and its exit codes."""
+
+import csv
+import json
+
+import pytest
+from datasets import load_dataset
+
+from datasets_scripts.annotator import Annotator
+from datasets_scripts.synthetic_faces import draw_face, sample_labels
+from facemllm.cli import build_parser, main
+from tests.datasets_scripts.annotator_server import AnnotatorServer
+
+PEOPLE = [("0-2", "Male"), ("3-9", "Female"), ("20-29", "Female"), ("more than 70", "Male")]
+
+
+@pytest.fixture
+def fairface(tmp_path):
+    """Five drawn faces in FairFace's layout, one of them missing."""
+    root = tmp_path / "FairFace"
+    (root / "val").mkdir(parents=True)
+    rows = [(f"val/{n}.jpg", *person, "White", "True") for n, person in enumerate([*PEOPLE, PEOPLE[0]])]
+    with open(root / "fairface_label_val.csv", "w", newline="") as file:
+        csv.writer(file).writerows([("file", "age", "gender", "race", "service_test"), *rows])
+    for number in range(len(PEOPLE)):
+        draw_face(sample_labels(number, 0, "test"), number, 0, "test").save(root / f"val/{number}.jpg")
+    return root
+
+
+def annotate(fairface, tmp_path, server, *words):
+    words = (fairface, "--out", tmp_path / "out", "--endpoint", server.url, "--model", "describer", *words)
+    return main(["annotate", "fairfacegpt", *map(str, words)])
+
+
+def test_faces_become_a_corpus_and_the_counts_are_told(fairface, tmp_path, capsys):
+    with AnnotatorServer(tmp_path / "log") as server:
+        prices = ("--input-price", "2", "--output-price", "10")
+        assert annotate(fairface, tmp_path, server, "--include-images", *prices) == 0
+        told = capsys.readouterr().out
+        assert annotate(fairface, tmp_path, server, "--include-images", *prices, "--json") == 0
+        assert len(server.requests()) == 4 * 8
+    assert "4 faces, 32 questions, 32 answers kept; 32,000 + 3,200 tokens, cost 0.10" in told
+    assert "face left out: missing image: 1" in told and "pairs  train              32 rows" in told
+    report = json.loads(capsys.readouterr().out)
+    assert report["corpus"]["rows_written"] == 0 and report["annotation"]["valid"] == 32
+    rows = load_dataset(str(tmp_path / "out"), "vqa", split="train", cache_dir=str(tmp_path / "cache"))
+    assert len(rows) == 4 and rows[0]["image"].size == (64, 64)
+
+
+def test_the_card_names_the_command_but_no_place_of_this_machine(fairface, tmp_path):
+    with AnnotatorServer(tmp_path / "log") as server:
+        annotate(fairface, tmp_path, server, "--config", "captions", "--limit", "3")
+        card = (tmp_path / "out/README.md").read_text()
+        assert server.url not in card
+    assert "facemllm annotate fairfacegpt FOLDER --split validation --endpoint URL --model describer" in card
+    assert "--limit 3" in card and str(tmp_path) not in card
+    assert str(tmp_path) not in (tmp_path / "out/corpus.json").read_text()
+
+
+def test_pictures_are_left_out_unless_asked_for_and_the_way_to_them_is_told(fairface, tmp_path, capsys):
+    with AnnotatorServer(tmp_path / "log") as server:
+        annotate(fairface, tmp_path, server, "--config", "captions")
+    assert "--include-images --overwrite writes them too" in capsys.readouterr().out
+    rows = load_dataset(str(tmp_path / "out"), "captions", split="train", cache_dir=str(tmp_path / "cache"))
+    assert set(rows["image"]) == {None}
+
+
+def test_a_run_without_a_single_answer_to_keep_ends_with_1(fairface, tmp_path, capsys):
+    with AnnotatorServer(tmp_path / "log", "refusal:1") as server:
+        assert annotate(fairface, tmp_path, server, "--attempts", "1") == 1
+    told = capsys.readouterr().out
+    assert "0 answers kept" in told and "no answer could be kept" in told and "refus" in told
+
+
+def test_a_dry_run_tells_requests_tokens_and_cost_and_asks_nothing(fairface, tmp_path, capsys):
+    with AnnotatorServer(tmp_path / "log") as server:
+        words = ("--dry-run", "--input-price", "1", "--output-price", "1")
+        assert annotate(fairface, tmp_path, server, *words) == 0
+        assert server.requests() == []
+    told = capsys.readouterr().out
+    assert "4 faces, 32 requests" in told and "cost" in told and "nothing was asked" in told
+
+
+def test_an_endpoint_that_does_not_answer_is_one_line(fairface, tmp_path, capsys):
+    with AnnotatorServer(tmp_path / "log") as server:
+        pass
+    assert annotate(fairface, tmp_path, server, "--max-retries", "0", "--timeout", "2") == 2
+    told = capsys.readouterr().err.strip().splitlines()[-1]
+    assert told.startswith("facemllm annotate: ") and server.url in told
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--limit", "0"], "--limit 0: give 1 or more"),
+        (["--engine-options", "partition"], "--engine-options partition: give NAME=VALUE"),
+        (["--endpoint", "localhost:8000"], "give a URL such as http://localhost:8000/v1"),
+        (["--api-key-env", "NO_SUCH_KEY_HERE"], "NO_SUCH_KEY_HERE"),
+        (["--attempts", "0"], "attempts=0: give 1 or more"),
+    ],
+)
+def test_a_mistake_is_one_line_that_names_it(words, message, fairface, tmp_path, capsys):
+    with AnnotatorServer(tmp_path / "log") as server:
+        assert annotate(fairface, tmp_path, server, *words) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_the_defaults_are_those_of_the_annotator():
+    parser = build_parser("annotate")
+    given = parser.parse_args(["annotate", "fairfacegpt", "F", "--out", "O", "--model", "m"])
+    default = Annotator("http://localhost:8000/v1", "m")
+    for name in ("concurrency", "timeout", "max_retries", "attempts", "temperature", "max_tokens", "structured"):
+        assert getattr(given, name) == getattr(default, name)
+
+
+def test_none_leaves_temperature_and_length_to_the_endpoint():
+    parser = build_parser("annotate")
+    words = ["annotate", "fairfacegpt", "F", "--out", "O", "--model", "m", "--temperature", "none", "--max-tokens"]
+    given = parser.parse_args([*words, "none"])
+    assert given.temperature is None and given.max_tokens is None
