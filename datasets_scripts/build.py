@@ -1,18 +1,28 @@
 """The corpora that can be built: each a reader, its configs and splits, and what its card says."""
 
+import inspect
 import os
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from datasets_scripts.corpora import configs_of, conventions_of_reader, own_options, reader_of
 from datasets_scripts.publish import write_corpus
-from datasets_scripts.questions import CONFIGS, DEFAULT_TASKS, AskedFaces
+from datasets_scripts.questions import DEFAULT_TURNS, AskedFaces, expand_tasks
 from datasets_scripts.schema import CorpusError
-from datasets_scripts.sources import fairface, synthetic
+from datasets_scripts.sources import synthetic
+from datasets_scripts.sources.reading import FaceReader
+from datasets_scripts.zero_shot import ZERO_SHOT
 
-FAIRFACE_DESCRIPTION = """\
-Captions and questions with answers about the faces of [FairFace](https://github.com/joojs/fairface) (Kärkkäinen and
-Joo, WACV 2021): age group and gender as its annotators saw them. The pictures are FairFace's own files, unchanged. The
-words were made from the labels by templates (`datasets_scripts/questions.py`)."""
+DESCRIPTION = """\
+Captions and questions with answers about the faces of [{title}]({url}){citation}. The words were made from the labels
+by templates (`datasets_scripts/tasks.py`), about: {tasks}. The pictures are as the dataset has them: nothing was
+cropped, and no file encoded again; frames of videos are JPEG."""
+
+ZERO_SHOT_DESCRIPTION = """\
+In the config `zero_shot`, rows of `train` ask about some attributes, rows of the other splits about others, of which
+`train` says nothing (`datasets_scripts/zero_shot.py`). The other configs do tell of them: a model to be tested on
+attributes it has never been asked about is trained on no other config of this corpus."""
 
 SYNTHETIC_DESCRIPTION = """\
 Drawn faces with exact labels, captions in varied wording and questions with answers, for learning how a face model is
@@ -20,38 +30,85 @@ trained and for testing that it can be. Two attributes are held out: their words
 questions, never in a question about a picture."""
 
 
-def build_fairface(
+def build_corpus(
+    name: str,
     root: str | os.PathLike,
     out: str | os.PathLike,
     *,
-    configs: Sequence[str] = CONFIGS,
-    splits: Sequence[str] = tuple(fairface.LABEL_FILES),
-    labels: Mapping[str, str] | None = None,
-    tasks: Sequence[str] = DEFAULT_TASKS,
+    configs: Sequence[str] | None = None,
+    splits: Sequence[str] | None = None,
+    tasks: Sequence[str] | None = None,
+    turns: int = DEFAULT_TURNS,
     seed: int = 0,
     limit: int | None = None,
+    options: Mapping[str, Any] | None = None,
+    options_by_split: Mapping[str, Mapping[str, Any]] | None = None,
     **publishing: Any,
 ) -> dict[str, Any]:
-    """FairFace from its folder ``root`` as a corpus in ``out``; what was counted, as ``write_corpus`` returns it.
+    """The dataset ``name`` of ``corpora.READERS``, from its folder ``root``, as a corpus in ``out``.
 
-    ``labels`` maps a split to another label file. ``tasks`` may name ``race``: only then are race labels read, asked
-    about and written. ``limit`` rows at most are read of each split. ``publishing`` goes to ``write_corpus``.
-    Raises ``CorpusError`` for a folder or label file that is not FairFace's, and what ``write_corpus`` raises.
+    Args:
+        configs, splits: all that the dataset has, unless named.
+        tasks: what is asked about (``tasks.TASKS``, or a word for several such as ``attributes``); the reader's
+            ``TASKS`` unless named. Only where ``race`` is among them are race labels read, asked about and written.
+        turns: questions about a face at most; with 1, each face is asked one.
+        limit: rows at most that are read of each split.
+        options, options_by_split: the reader's own settings, for all splits and for single ones.
+        publishing: goes to ``write_corpus``, whose report is returned.
+
+    Raises:
+        CorpusError: for a name, split, config, task or option that the dataset does not have, for a folder that is
+            not the dataset's, and as ``write_corpus`` does.
     """
-    for split in labels or {}:
+    reader = reader_of(name)
+    configs = _known("config", configs, configs_of(reader), reader)
+    splits = _known("split", splits, reader.SPLITS, reader)
+    tasks = tuple(reader.TASKS if tasks is None else tasks)
+    expand_tasks(tasks)
+    if "race" in tasks and not reader.ASKS_RACE:
+        raise CorpusError(f"tasks={', '.join(tasks)}: {reader.TITLE} has no race labels that could be asked about")
+    for split in options_by_split or {}:
         if split not in splits:
-            raise CorpusError(f"labels for {split!r}: that split is not built; the splits are {', '.join(splits)}")
+            given = ", ".join((options_by_split or {})[split])
+            raise CorpusError(f"{given} for {split!r}: that split is not built; the splits are {', '.join(splits)}")
 
-    def reader(split: str) -> fairface.FairFace:
-        file = (labels or {}).get(split)
-        return fairface.FairFace(os.fspath(root), split, labels=file, race="race" in tasks, limit=limit)
+    def read(split: str) -> FaceReader:
+        settings = {**(options or {}), **(options_by_split or {}).get(split, {})}
+        _known("option", tuple(settings), tuple(own_options(reader)), reader)
+        race = {"race": "race" in tasks} if reader.ASKS_RACE else {}
+        return reader(os.fspath(root), split, limit=limit, **race, **settings)
 
+    faces = {split: read(split) for split in splits}
     records = {
-        config: {split: AskedFaces(reader(split), config, tuple(tasks), seed) for split in splits}
+        config: {
+            split: AskedFaces(faces[split], config, tasks, seed, turns, conventions_of_reader(faces[split]))
+            for split in splits
+        }
         for config in configs
     }
-    publishing = {"description": FAIRFACE_DESCRIPTION, "name": "FairFace conversations", **publishing}
-    return write_corpus(records, out, license=fairface.LICENSE, people=True, **publishing)
+    publishing = {
+        "description": describe_corpus(reader, configs, tasks),
+        "name": f"{reader.TITLE} conversations",
+        "license_link": reader.URL if reader.LICENSE == "other" else None,
+        "notices": [f"{reader.TITLE}: {reader.TERMS}"],
+        **publishing,
+    }
+    return write_corpus(records, out, license=reader.LICENSE, people=True, **publishing)
+
+
+def describe_corpus(reader: type[FaceReader], configs: Sequence[str], tasks: Sequence[str]) -> str:
+    """What the card of a corpus says it is, in Markdown."""
+    first_line = (inspect.getdoc(inspect.getmodule(reader)) or "").partition("\n")[
+        0
+    ]  # "CelebA (Liu et al., ...): ..."
+    citation = re.search(r" \([^)]*\d{4}[^)]*\)", first_line)
+    told = DESCRIPTION.format(
+        title=reader.TITLE,
+        url=reader.URL,
+        citation=citation[0] if citation else "",
+        tasks=", ".join(task.replace("_", " ") for task in tasks),
+    )
+    return f"{told}\n\n{ZERO_SHOT_DESCRIPTION}" if ZERO_SHOT in configs else told
 
 
 def build_synthetic(
@@ -78,3 +135,11 @@ def build_synthetic(
     }
     publishing = {"description": SYNTHETIC_DESCRIPTION, "name": "Drawn faces", **publishing}
     return write_corpus(records, out, license="apache-2.0", people=False, **publishing)
+
+
+def _known(what: str, given: Sequence[str] | None, known: Sequence[str], reader: type[FaceReader]) -> tuple[str, ...]:
+    """``given``, or all that are known; ``CorpusError`` for one that is not."""
+    for name in given or ():
+        if name not in known:
+            raise CorpusError(f"{what}={name!r}: {reader.TITLE} has {', '.join(known) or 'none'}")
+    return tuple(known if given is None else given)

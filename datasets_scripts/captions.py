@@ -126,6 +126,8 @@ MOVEMENTS = {  # what an active action unit looks like
     26: "the jaw is dropped",
 }
 
+STILL = ("The face shows no marked movement.", "No part of the face is clearly moved.")
+
 MOST_DETAILS, MOST_MOVEMENTS = 5, 3
 
 
@@ -195,8 +197,10 @@ def _pose(labels: Mapping[str, Any]) -> list[str]:
 
 
 def _movements(labels: Mapping[str, Any], rng: random.Random, conventions: Conventions) -> list[str]:
-    active = [unit for unit, on in (TASKS["action_units"].value(labels, conventions) or {}).items() if on]
-    known = [unit for unit in active if unit in MOVEMENTS]
+    units = TASKS["action_units"].value(labels, conventions)
+    if units and not any(units.values()):
+        return [rng.choice(STILL)]
+    known = [unit for unit, active in (units or {}).items() if active and unit in MOVEMENTS]
     if not known:
         return []
     chosen = sorted(rng.sample(known, min(MOST_MOVEMENTS, len(known))))

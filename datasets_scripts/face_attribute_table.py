@@ -50,12 +50,12 @@ ATTRIBUTES: dict[str, FaceAttribute] = {
         words={"dyed": "dyed in a bright color"},
     ),
     "head_hair_length": FaceAttribute(
-        ("bald", "shaved", "short", "chin-length", "shoulder-length", "long"),
-        "bald: no hair grows on top; shaved: cut to the skin; short: above the chin; long: below the shoulders",
+        ("bald", "cropped", "short", "chin-length", "shoulder-length", "long"),
+        "bald: no hair grows on top; cropped: cut close to the skin; short: above the chin; long: below the shoulders",
         "How long is the hair?",
         "The hair of the head is {claim}.",
         "Is the hair of the head {claim}?",
-        words={"bald": "missing", "shaved": "shaved off"},
+        words={"bald": "missing", "cropped": "cropped to the skin"},
     ),
     "head_hair_texture": FaceAttribute(
         ("straight", "wavy", "curly", "coily"),
@@ -65,8 +65,8 @@ ATTRIBUTES: dict[str, FaceAttribute] = {
         "Is the hair {claim}?",
     ),
     "hairstyle": FaceAttribute(
-        ("loose", "tied back", "pinned up", "braided", "dreadlocks", "spiked"),
-        "how the hair is worn; short untied hair is loose",
+        ("loose", "pulled back", "pinned up", "braided", "dreadlocks", "spiked"),
+        "how the hair is worn; short hair is loose",
         "How is the hair worn?",
         "The hair is worn {claim}.",
         "Is the hair worn {claim}?",
@@ -419,11 +419,11 @@ _BEARDED = ("stubble", "mustache", "goatee", "short beard", "long beard")
 CONTRADICTIONS: tuple[tuple[tuple[str, tuple[str, ...]], tuple[str, tuple[str, ...]], str], ...] = (
     (
         ("head_hair_length", ("bald",)),
-        ("hairstyle", ("tied back", "pinned up", "braided", "dreadlocks", "spiked")),
+        ("hairstyle", ("pulled back", "pinned up", "braided", "dreadlocks", "spiked")),
         "bald, but the hair is styled",
     ),
     (("head_hair_length", ("bald",)), ("fringe", ("partial", "full")), "bald, but with a fringe"),
-    (("head_hair_length", ("bald", "shaved")), ("head_hair_texture", ("wavy", "curly")), "bald, but with curls"),
+    (("head_hair_length", ("bald", "cropped")), ("head_hair_texture", ("wavy", "curly")), "bald, but with curls"),
     (("apparent_age_group", ("0-2", "3-9")), ("facial_hair", _BEARDED), "a child with facial hair"),
     (("apparent_age_group", ("0-2", "3-9")), ("wrinkles", ("deep",)), "a child with deep wrinkles"),
     (("eye_state", ("closed",)), ("gaze", ("at the camera",)), "closed eyes that look at the camera"),

@@ -15,6 +15,7 @@ from datasets_scripts.captions import DETAILED_REQUESTS, caption_turns
 from datasets_scripts.schema import CorpusError, Skipped, assistant_turn, make_record, user_turn
 from datasets_scripts.task import STATED_OPTIONS, USUAL, Claim, Conventions, Pair, Task
 from datasets_scripts.tasks import AGE_GROUPS, TASK_GROUPS, TASKS, AnyTask
+from datasets_scripts.zero_shot import ZERO_SHOT, attributes_of, only_its_side
 
 __all__ = [
     "AGE_GROUPS",
@@ -161,7 +162,8 @@ class AskedFaces:
     ``reader`` has ``__len__``, ``faces(start, stop)`` that yields one ``LabelledFace`` or ``Skipped`` per row, and
     ``describe()``. The wording depends on ``seed``, the config and the face's id, not on its place in the corpus.
     ``turns`` bounds the questions about a face: with 1, each face is asked one task. A caption that an annotator wrote
-    is taken as it is.
+    is taken as it is. The config ``zero_shot`` asks about the attributes of the split's side (``zero_shot.py``),
+    whatever ``tasks`` says.
     """
 
     reader: Any
@@ -186,6 +188,7 @@ class AskedFaces:
                 yield face
                 continue
             rng = random.Random(f"{self.seed}/{self.config}/{face.id}")
+            face = only_its_side(face) if self.config == ZERO_SHOT else face
             conversation = self._conversation(face, rng)
             if conversation is None:
                 yield Skipped(face.id, "no known label to ask about")
@@ -207,9 +210,10 @@ class AskedFaces:
     def _conversation(self, face: Any, rng: random.Random) -> tuple[str, list[dict[str, Any]]] | None:
         if self.config == "captions" and face.annotation and face.annotation.get("caption"):
             return "caption", _turns([(rng.choice(DETAILED_REQUESTS), face.annotation["caption"])])
-        return make_conversation(
-            self.config, face.labels, rng, self.tasks, turns=self.turns, conventions=self.conventions
-        )
+        config, tasks = self.config, self.tasks
+        if config == ZERO_SHOT:
+            config, tasks = "face_tasks", attributes_of(face.split)
+        return make_conversation(config, face.labels, rng, tasks, turns=self.turns, conventions=self.conventions)
 
 
 def _row(task: str) -> AnyTask:

@@ -1,22 +1,28 @@
 """``facemllm data``: build a corpus as Parquet shards with a dataset card."""
 
 import argparse
+import inspect
 import json
-from typing import Any
+from typing import Any, get_args, get_origin
 
 HELP = (
     "Build a corpus as Parquet shards with a dataset card: load_dataset(DIR, CONFIG) reads it.\n\n"
-    "An interrupted build goes on when the same command is run again. The same command, seed and versions write the\n"
-    "same files, whatever the number of processes."
+    "Every dataset is read in the layout in which it is distributed: facemllm data NAME --help tells which, and who\n"
+    "may hold it. An interrupted build goes on when the same command is run again. The same command, seed and\n"
+    "versions write the same files, whatever the number of processes."
 )
 EXAMPLE = "facemllm data fairface FairFace --out corpora/fairface --num-proc 4"
 SPLITS = ("train", "validation", "test")
+FOLDER_OPTIONS = ("frames", "images")  # places on this machine: the card does not name them
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    from datasets_scripts.corpora import READERS
+
     corpora = parser.add_subparsers(dest="corpus", metavar="CORPUS", required=True)
     _add_synthetic(corpora)
-    _add_fairface(corpora)
+    for reader in READERS.values():
+        _add_reader(corpora, reader)
 
 
 def _add_synthetic(corpora: Any) -> None:
@@ -38,38 +44,88 @@ def _add_synthetic(corpora: Any) -> None:
     _add_common(parser, ("captions", "vqa", "face_tasks", "text"))
 
 
-def _add_fairface(corpora: Any) -> None:
+def _add_reader(corpora: Any, reader: Any) -> None:
+    from datasets_scripts.corpora import configs_of, own_options
+    from datasets_scripts.questions import DEFAULT_TURNS
+
     parser = corpora.add_parser(
-        "fairface",
-        help="the photographs of FairFace, with age group and gender",
-        description="FairFace in the layout it is distributed in: captions and questions on age group and gender.",
-        epilog="example: facemllm data fairface FairFace --out corpora/fairface --num-proc 4",
+        reader.NAME,
+        help=f"{reader.TITLE}: {', '.join(reader.TASKS).replace('_', ' ')}",
+        description=_describe(reader),
+        epilog=f"example: facemllm data {reader.NAME} FOLDER --out corpora/{reader.NAME} --num-proc 4",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("root", metavar="FOLDER", help="the folder with fairface_label_train.csv, train/ and val/")
+    parser.add_argument("root", metavar="FOLDER", help=f"the folder of {reader.TITLE}")
     parser.add_argument(
-        "--split", nargs="+", choices=SPLITS[:2], default=list(SPLITS[:2]), help="splits to build (default: both)"
+        "--split", nargs="+", choices=reader.SPLITS, default=list(reader.SPLITS), help="splits to build (default: all)"
     )
     parser.add_argument(
-        "--labels",
+        "--tasks",
         nargs="+",
-        default=[],
-        metavar="SPLIT=CSV",
-        help="another label file for a split, also one that a spreadsheet has damaged (3-9 as 03-Sep)",
+        default=list(reader.TASKS),
+        metavar="TASK",
+        help="what is asked about: names of datasets_scripts/tasks.py, or attributes for all of them "
+        f"(default: {' '.join(reader.TASKS)})",
     )
     parser.add_argument(
-        "--race",
-        action="store_true",
-        help="also write and ask about race labels: for auditing data and models, never for categorising people",
+        "--turns",
+        type=int,
+        default=DEFAULT_TURNS,
+        metavar="N",
+        help=f"questions about a face at most; 1 asks one task of each face (default: {DEFAULT_TURNS})",
     )
+    if reader.ASKS_RACE:
+        parser.add_argument(
+            "--race",
+            action="store_true",
+            help="also write and ask about race labels: for auditing data and models, never for categorising people",
+        )
     parser.add_argument("--limit", type=int, metavar="ROWS", help="read at most so many rows of each split")
     parser.add_argument("--no-images", action="store_true", help="leave the pixels out; url names the file instead")
-    _add_common(parser, ("captions", "vqa", "face_tasks"))
+    for name, field in own_options(reader).items():
+        _add_option(parser, name, field)
+    _add_common(parser, configs_of(reader))
+
+
+def _describe(reader: Any) -> str:
+    import textwrap
+
+    about = inspect.getdoc(reader).replace("``", "").split("\n\n")
+    told = [f"{reader.TITLE}, {reader.URL}", f"Terms: {reader.TERMS}", f"Layout: {reader.LAYOUT}", *about]
+    return "\n\n".join(textwrap.fill(" ".join(part.split()), 100) for part in told)
+
+
+def _add_option(parser: argparse.ArgumentParser, name: str, field: Any) -> None:
+    """An option for one of the reader's own settings; what it does stands in the description above."""
+    option, default = f"--{name.replace('_', '-')}", field.default
+    if name == "labels":
+        parser.add_argument(
+            option,
+            nargs="+",
+            default=[],
+            metavar="SPLIT=CSV",
+            help="another label file for a split, also one that a spreadsheet has damaged (3-9 as 03-Sep)",
+        )
+        return
+    shown = " ".join(default) if isinstance(default, tuple) else default
+    told = {"default": default, "help": "see above" if default is None else f"see above (default: {shown})"}
+    if isinstance(default, bool):
+        parser.add_argument(option, action=argparse.BooleanOptionalAction, **told)
+    elif get_origin(field.type) is tuple:
+        parser.add_argument(option, nargs="+", metavar=name.upper(), **told)
+    else:
+        types = [kind for kind in get_args(field.type) or (field.type,) if kind is not type(None)]
+        parser.add_argument(option, type=types[0], metavar=name.upper(), **told)
 
 
 def _add_common(parser: argparse.ArgumentParser, configs: tuple[str, ...]) -> None:
     parser.add_argument("--out", required=True, metavar="DIR", help="folder to write the corpus to")
     parser.add_argument(
-        "--config", nargs="+", choices=configs, default=list(configs), help="configs to build (default: all)"
+        "--config",
+        nargs="+",
+        choices=configs,
+        default=list(configs),
+        help=f"configs to build (default: {' '.join(configs)})",
     )
     parser.add_argument(
         "--seed", type=int, default=0, metavar="N", help="another seed is another wording (default: 0)"
@@ -81,8 +137,7 @@ def _add_common(parser: argparse.ArgumentParser, configs: tuple[str, ...]) -> No
 
 
 def run(args: argparse.Namespace) -> int:
-    from datasets_scripts.build import build_fairface, build_synthetic
-    from datasets_scripts.questions import DEFAULT_TASKS
+    from datasets_scripts.build import build_corpus, build_synthetic
 
     common = {
         "configs": args.config,
@@ -95,13 +150,18 @@ def run(args: argparse.Namespace) -> int:
     if args.corpus == "synthetic":
         report = build_synthetic(args.out, counts=dict(zip(SPLITS, args.count, strict=True)), size=args.size, **common)
     else:
-        report = build_fairface(
+        options = _options(args)
+        labels = _label_files(options.pop("labels", []))
+        report = build_corpus(
+            args.corpus,
             args.root,
             args.out,
             splits=args.split,
-            labels=_label_files(args.labels),
-            tasks=(*DEFAULT_TASKS, "race") if args.race else DEFAULT_TASKS,
+            tasks=_tasks(args),
+            turns=args.turns,
             limit=args.limit,
+            options=options,
+            options_by_split=labels,
             include_images=not args.no_images,
             **common,
         )
@@ -111,15 +171,31 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _label_files(pairs: list[str]) -> dict[str, str]:
+def _options(args: argparse.Namespace) -> dict[str, Any]:
+    """The reader's own settings that were given; lists as tuples."""
+    from datasets_scripts.corpora import own_options, reader_of
+
+    given = {name: getattr(args, name) for name in own_options(reader_of(args.corpus))}
+    return {
+        name: tuple(value) if isinstance(value, list) and name != "labels" else value for name, value in given.items()
+    }
+
+
+def _tasks(args: argparse.Namespace) -> list[str]:
+    return [*args.tasks, "race"] if getattr(args, "race", False) and "race" not in args.tasks else args.tasks
+
+
+def _label_files(pairs: list[str]) -> dict[str, dict[str, str]]:
+    from datasets_scripts.corpora import READERS
     from facemllm.cli import UserError
 
+    known = READERS["fairface"].SPLITS
     files = {}
     for pair in pairs:
         split, equals, file = pair.partition("=")
-        if not equals or split not in SPLITS[:2]:
-            raise UserError(f"--labels {pair}: give SPLIT=CSV, with train or validation for SPLIT")
-        files[split] = file
+        if not equals or split not in known:
+            raise UserError(f"--labels {pair}: give SPLIT=CSV, with {' or '.join(known)} for SPLIT")
+        files[split] = {"labels": file}
     return files
 
 
@@ -129,13 +205,31 @@ def _card_command(args: argparse.Namespace) -> str:
     if args.corpus == "synthetic":
         words += ["--count", *map(str, args.count), "--size", str(args.size)]
     else:
-        words += ["FOLDER", "--split", *args.split]
-        words += ["--labels", *(f"{pair.partition('=')[0]}=CSV" for pair in args.labels)] if args.labels else []
-        words += ["--race"] if args.race else []
+        words += ["FOLDER", "--split", *args.split, *_option_words(args), "--tasks", *_tasks(args)]
+        words += ["--turns", str(args.turns)]
         words += ["--limit", str(args.limit)] if args.limit is not None else []
         words += ["--no-images"] if args.no_images else []
     words += ["--config", *args.config, "--seed", str(args.seed), "--shard-rows", str(args.shard_rows)]
     return " ".join([*words, "--out DIR"])
+
+
+def _option_words(args: argparse.Namespace) -> list[str]:
+    from datasets_scripts.corpora import own_options, reader_of
+
+    words = []
+    for name, field in own_options(reader_of(args.corpus)).items():
+        value, option = getattr(args, name), f"--{name.replace('_', '-')}"
+        if value in (field.default, []):
+            continue
+        if name == "labels":
+            words += [option, *(f"{pair.partition('=')[0]}=CSV" for pair in value)]
+        elif isinstance(value, bool):
+            words += [option if value else f"--no-{option[2:]}"]
+        elif name in FOLDER_OPTIONS:
+            words += [option, "FOLDER"]
+        else:
+            words += [option, *map(str, value if isinstance(value, list | tuple) else [value])]
+    return words
 
 
 def _summary(report: dict[str, Any]) -> str:

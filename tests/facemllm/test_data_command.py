@@ -72,7 +72,7 @@ def test_another_label_file_replaces_the_splits_own(fairface, tmp_path, capsys):
 def test_the_card_names_the_command_but_no_place_of_this_machine(fairface, tmp_path):
     build("fairface", fairface, "--out", tmp_path / "out", "--limit", "5", "--num-proc", "1")
     card = (tmp_path / "out" / "README.md").read_text()
-    assert "facemllm data fairface FOLDER --split train validation --limit 5" in card
+    assert "facemllm data fairface FOLDER --split train validation --tasks gender age --turns 8 --limit 5" in card
     assert str(tmp_path) not in card and str(tmp_path) not in (tmp_path / "out" / "corpus.json").read_text()
 
 

@@ -1,0 +1,164 @@
+"""The config ``zero_shot``: attributes that are trained on, and others, alike in no word, that are only tested.
+
+The split is ours; Face-MLLM's is not published. It goes by families of meaning, so that what is told of one side tells
+nothing of the other: all that is said of beards is on one side, and so is all that is said of the mouth, smiles and
+lipstick included. Rows of ``train`` ask about seen attributes, rows of ``validation`` and ``test`` about unseen ones,
+and their ``labels`` hold nothing else. Other configs of a corpus do tell unseen attributes: a model that is to be
+tested so may be trained on no other config of a corpus with attributes.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from datasets_scripts.schema import LabelledFace
+
+ZERO_SHOT = "zero_shot"
+
+
+@dataclass(frozen=True)
+class Family:
+    """Attributes of one meaning, and the stems of the words, synonyms included, that speak of it."""
+
+    unseen: bool
+    attributes: tuple[str, ...]
+    stems: tuple[str, ...]
+
+
+# fmt: off
+FAMILIES: dict[str, Family] = {
+    "hair": Family(
+        False,
+        ("black_hair", "blond_hair", "brown_hair", "gray_hair", "straight_hair", "wavy_hair", "curly_hair", "bald",
+         "bangs", "receding_hairline", "head_hair_color", "head_hair_length", "head_hair_texture", "hairstyle",
+         "hairline", "fringe"),
+        ("hair", "hairl", "hairs", "bald", "bang", "fringe", "blond", "brunet", "curly", "wavy", "braid",
+         "dreadlock", "widow", "coily"),
+    ),
+    "forehead": Family(
+        False,
+        ("fully_visible_forehead", "partially_visible_forehead", "obstructed_forehead", "forehead"),
+        ("forehead", "temple"),
+    ),
+    "eyes": Family(
+        False,
+        ("arched_eyebrows", "bushy_eyebrows", "bags_under_eyes", "brown_eyes", "narrow_eyes", "eyebrow_thickness",
+         "eyebrow_shape", "eye_color", "gaze", "under_eyes"),
+        ("eye", "eyebrow", "eyelash", "eyelid", "brow", "bag", "gaze", "iris", "hazel"),
+    ),
+    "eyewear": Family(
+        False,
+        ("eyeglasses", "sunglasses", "no_eyewear", "eyewear"),
+        ("glasses", "eyeglass", "sunglass", "eyewear", "spectacle", "goggle", "lense"),
+    ),
+    "shape": Family(
+        False,
+        ("oval_face", "square_face", "round_face", "round_jaw", "double_chin", "chubby", "high_cheekbones",
+         "face_shape", "cheekbones", "chin"),
+        ("oval", "square", "round", "heart", "jaw", "chin", "chubby", "plump", "fat", "obese", "cheek"),
+    ),
+    "skin": Family(
+        False,
+        ("pale_skin", "rosy_cheeks", "shiny_skin", "flushed_face", "wrinkles", "freckling", "skin_mark"),
+        ("skin", "pale", "rosy", "cheek", "shine", "shiny", "flush", "blush", "complexion", "wrinkle", "freckl",
+         "mole", "scar"),
+    ),
+    "age": Family(
+        False,
+        ("young", "baby", "child", "youth", "middle_aged", "senior"),
+        ("young", "youth", "baby", "infant", "child", "aged", "senior", "elder", "old"),
+    ),
+    "judgement": Family(
+        False, ("attractive", "attractive_man", "attractive_woman"), ("attract", "beaut", "pretty", "handsome")
+    ),
+    "pose": Family(
+        False, ("head_turn", "head_tilt", "head_nod"), ("turned", "leaning", "tilted", "profile", "upright")
+    ),
+    "picture": Family(
+        False,
+        ("blurry", "harsh_lighting", "soft_lighting", "flash", "outdoor", "color_photo", "posed_photo",
+         "light_direction", "picture_exposure", "picture_sharpness", "picture_colors", "surroundings"),
+        ("blurr", "sharp", "harsh", "light", "flash", "outdoor", "indoor", "photo", "posed", "expos", "studio"),
+    ),
+    "beard": Family(
+        True,
+        ("5_o_clock_shadow", "goatee", "mustache", "no_beard", "sideburns", "sideburn_length"),
+        ("beard", "goatee", "mustache", "moustache", "sideburn", "whisker", "stubble", "shadow", "clock", "shave",
+         "shaving"),
+    ),
+    "nose": Family(
+        True,
+        ("big_nose", "pointy_nose", "strong_nose_mouth_lines", "nose_size"),
+        ("nose", "nasal", "nostril", "pointy", "big"),
+    ),
+    "mouth": Family(
+        True,
+        ("big_lips", "smiling", "frowning", "mouth_closed", "mouth_slightly_open", "mouth_wide_open",
+         "teeth_not_visible", "smile", "lip_fullness", "mouth_state", "teeth_shown"),
+        ("mouth", "lip", "smile", "smiling", "grin", "laugh", "frown", "teeth", "tooth", "pout", "big"),
+    ),
+    "makeup": Family(
+        True,
+        ("heavy_makeup", "wearing_lipstick"),
+        ("makeup", "make-up", "lip", "lipstick", "cosmetic", "mascara", "rouge"),
+    ),
+    "worn": Family(
+        True,
+        ("wearing_hat", "wearing_earrings", "wearing_necklace", "wearing_necktie", "headwear", "ear_jewelry",
+         "neck_jewelry", "neckwear"),
+        ("hat", "cap", "helmet", "hood", "headband", "headwear", "ear", "earring", "neck", "neckl", "neckt", "tie",
+         "scarf", "jewel", "piercing", "bow"),
+    ),
+}
+# fmt: on
+
+LEFT_OUT = {
+    "eyes_open": "open is said of the mouth too",
+    "eye_state": "open and closed are said of the mouth too",
+    "makeup": "light is said of the picture too",
+    "lip_color": "color is said of hair and eyes too",
+    "facial_hair": "hair is said of the head too",
+    "facial_jewelry": "a piercing may be in nose, lip or brow",
+    "ears_visible": "ear is said of earrings, visible of the forehead",
+    "hand_at_face": "a hand covers one part or another",
+    "covered_part": "its options name eyes, nose and mouth",
+}
+"""Attributes on neither side, and why; they are not asked about in this config."""
+
+SEEN, UNSEEN = (
+    tuple(name for family in FAMILIES.values() if family.unseen is side for name in family.attributes)
+    for side in (False, True)
+)
+
+
+def attributes_of(split: str) -> tuple[str, ...]:
+    """The attributes that the rows of a split may ask about: seen ones in ``train``, unseen ones in any other."""
+    return SEEN if split == "train" else UNSEEN
+
+
+def only_its_side(face: LabelledFace) -> LabelledFace:
+    """The face with what its split may tell: attributes of its side alone, and no annotator's caption."""
+    given = face.labels.get("attributes") or {}
+    pairs = given.items() if isinstance(given, Mapping) else ((entry["name"], entry["value"]) for entry in given)
+    side = attributes_of(face.split)
+    labels: dict[str, Any] = {"attributes": {name: value for name, value in pairs if name in side}}
+    annotation = face.annotation and {**face.annotation, "caption": None, "flags": None}
+    return replace(face, labels=labels, annotation=annotation)
+
+
+def families_named(text: str) -> set[str]:
+    """The families that a text speaks of; underscores are blanks.
+
+    A stem of up to four letters stands for that word and its plural, a longer one for every word that begins so.
+    """
+    words = re.findall(r"[a-z0-9'-]+", text.lower().replace("_", " "))
+    return {
+        name
+        for name, family in FAMILIES.items()
+        if any(
+            word in (stem, f"{stem}s") or (len(stem) > 4 and word.startswith(stem))
+            for word in words
+            for stem in family.stems
+        )
+    }
