@@ -18,6 +18,7 @@ COMMANDS = {
     "train": "run one training stage from a recipe",
     "evaluate": "compare a model's answers with the labels of a corpus, per task and group",
     "ask": "ask a model a question about a picture",
+    "publish": "put a corpus on the Hugging Face Hub",
     "info": "show versions, devices and what a model folder contains",
 }
 

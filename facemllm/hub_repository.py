@@ -1,0 +1,175 @@
+"""A repository on the Hub: what is in it, commits that survive a bad connection, and errors told in one line."""
+
+import contextlib
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from facemllm.cli import UserError
+
+TRIES = 5  # of a commit, where the Hub fails or asks to wait
+LONGEST_WAIT = 300.0  # seconds; the Hub's limits on commits are per hour, and nobody wants to look at that
+PASSING = {429, 500, 502, 503, 504}
+TRANSPORT = {"httpx", "httpx2", "httpcore", "httpcore2", "requests", "urllib3"}  # by version of huggingface_hub
+
+
+@dataclass
+class HubRepository:
+    """One branch of a repository of ``repo_type``; ``head`` is the commit that the next one follows."""
+
+    api: Any  # huggingface_hub.HfApi
+    repo_id: str
+    repo_type: str
+    revision: str
+    head: str
+    private: bool
+    gated: str | bool
+
+    @property
+    def address(self) -> dict[str, str]:
+        return {"repo_id": self.repo_id, "repo_type": self.repo_type}
+
+    def files(self) -> dict[str, Any]:
+        """Every file by its path, with size, ``blob_id`` and, for large ones, ``lfs.sha256``."""
+        info = self.api.repo_info(**self.address, revision=self.revision)
+        self.head = info.sha
+        listed = self.api.list_repo_tree(**self.address, revision=self.head, recursive=True)
+        return {entry.path: entry for entry in listed if hasattr(entry, "blob_id")}
+
+    def upload(self, additions: Sequence[Any]) -> None:
+        """Send large files ahead of their commit; those that the Hub has already, under any name, are not sent."""
+        self.api.preupload_lfs_files(**self.address, additions=additions, revision=self.revision, free_memory=False)
+
+    def commit(self, operations: Sequence[Any], message: str) -> None:
+        """Make one commit, all of it or nothing; tried again where the Hub fails, asks to wait, or does not answer."""
+        from huggingface_hub.errors import HfHubHTTPError
+
+        for attempt in range(TRIES):
+            if not operations:
+                return
+            try:
+                made = self.api.create_commit(
+                    **self.address,
+                    operations=operations,
+                    commit_message=message,
+                    revision=self.revision,
+                    parent_commit=self.head,
+                )
+            except Exception as error:
+                status = error.response.status_code if isinstance(error, HfHubHTTPError) else None
+                wait = _wait(error, attempt)
+                if attempt == TRIES - 1 or wait > LONGEST_WAIT or not (status in PASSING or _is_transport(error)):
+                    raise
+                time.sleep(wait)
+                operations = self._missing(operations)  # it may have been made, and only the answer was lost
+            else:
+                self.head = made.oid
+                return
+
+    def _missing(self, operations: Sequence[Any]) -> list[Any]:
+        from huggingface_hub import CommitOperationAdd
+
+        present = self.files()
+        return [
+            operation
+            for operation in operations
+            if (
+                not is_same(operation, present.get(operation.path_in_repo))
+                if isinstance(operation, CommitOperationAdd)
+                else operation.path_in_repo in present
+            )
+        ]
+
+
+def is_same(addition: Any, present: Any) -> bool:
+    """Whether the file to be added is the one that lies there, ``present``, or None."""
+    from huggingface_hub.utils.sha import git_hash
+
+    if present is None or present.size != addition.upload_info.size:
+        return False
+    if present.lfs is not None:
+        return present.lfs.sha256 == addition.upload_info.sha256.hex()
+    with addition.as_file() as file:
+        return present.blob_id == git_hash(file.read())
+
+
+def connect(repo_id: str) -> Any:
+    """A ``HfApi`` with the user's token. Raises ``UserError`` for a name that is none, without a token, or offline."""
+    from huggingface_hub import HfApi, constants, get_token
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id
+
+    with contextlib.suppress(HFValidationError):
+        validate_repo_id(repo_id)
+        if repo_id.count("/") == 1:
+            if constants.HF_HUB_OFFLINE:
+                raise UserError("HF_HUB_OFFLINE is set, so nothing can be published: unset it")
+            if not (token := get_token()):
+                raise UserError("there is no token to publish with: log in with hf auth login, or set HF_TOKEN")
+            return HfApi(token=token, library_name="facemllm")
+    raise UserError(f"{repo_id!r} is no name of a repository: give ORGANISATION/NAME or USER/NAME")
+
+
+def open_repository(api: Any, repo_id: str, repo_type: str, *, private: bool, revision: str) -> HubRepository:
+    """The repository, made if it is not there. Raises ``UserError`` if it is public where ``private`` is wanted."""
+    from huggingface_hub.errors import RepositoryNotFoundError
+
+    try:
+        info = api.repo_info(repo_id, repo_type=repo_type)
+        if private and not info.private:
+            raise UserError(
+                f"{repo_id} exists and is public: make it private in its settings first "
+                f"({api.endpoint}/{repo_type}s/{repo_id}/settings), or give another name"
+            )
+    except RepositoryNotFoundError:
+        api.create_repo(repo_id, repo_type=repo_type, private=private)
+        info = api.repo_info(repo_id, repo_type=repo_type)
+    if revision != "main":
+        api.create_branch(repo_id, repo_type=repo_type, branch=revision, exist_ok=True)
+    return HubRepository(api, repo_id, repo_type, revision, info.sha, bool(info.private), info.gated or False)
+
+
+@contextlib.contextmanager
+def one_line_errors(repo_id: str, endpoint: str) -> Iterator[None]:
+    """Turn what the Hub and the network answer into a ``UserError`` that says what to do."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    again = "what was uploaded is kept: run the same command again"
+    try:
+        yield
+    except UserError:
+        raise
+    except HfHubHTTPError as error:
+        status = error.response.status_code
+        said = error.response.headers.get("X-Error-Message") or getattr(error, "server_message", None) or ""
+        told = {
+            401: f"the token is not accepted: make one that may write at {endpoint}/settings/tokens (hf auth login)",
+            402: f"the account of {repo_id.split('/')[0]} has to pay for this, or has no room left; then {again}",
+            403: f"the token may not write to {repo_id.split('/')[0]}, or its storage is full: see the Hub's words",
+            404: f"{repo_id}, or the branch, is not there, or this token may not see it",
+            409: f"{repo_id} exists and this token may not see it: give another name or another token",
+            412: f"somebody else has changed {repo_id} meanwhile: look at it, then run the same command again",
+            413: "the Hub takes no more: the storage is full, or a file is too large",
+            429: f"the Hub limits how often one may ask; wait, then {again}",
+        }.get(status, f"the Hub fails; {again}" if status >= 500 else "the Hub refuses")
+        raise UserError(f"{told} ({status}{': ' if said else ''}{said[:300]})") from error
+    except Exception as error:
+        if isinstance(error, ValueError) and str(error).startswith(("LFS batch API", "Invalid metadata")):
+            raise UserError(f"the Hub refuses: {error}") from error
+        if _is_transport(error):
+            raise UserError(
+                f"the connection to {endpoint} broke ({error or type(error).__name__}); {again}"
+            ) from error
+        raise
+
+
+def _is_transport(error: BaseException) -> bool:
+    return type(error).__module__.split(".")[0] in TRANSPORT or isinstance(error, ConnectionError)
+
+
+def _wait(error: BaseException, attempt: int) -> float:
+    """Seconds until the next try: what the Hub asks for, else 1, 2, 4 and so on."""
+    headers = getattr(getattr(error, "response", None), "headers", {})
+    asked = headers.get("Retry-After", "")
+    return float(asked) if asked.isdigit() else float(2**attempt)
