@@ -167,21 +167,23 @@ def build_published(
 ) -> dict[str, Any]:
     """The published ``dataset.json`` with the pictures of the folder ``images`` as a corpus in ``out``.
 
-    ``configs`` are all of ``CONFIGS`` by default, ``face_tasks`` only where FairFace's label file lies with the
-    pictures. ``race`` keeps answers that speak of race or ethnicity, and writes the label. ``publishing`` goes to
-    ``write_corpus``. Returns what that returns and ``pairs``, for each question how many answers were kept, and how
-    many were not and why.
+    ``configs`` are by default those of ``CONFIGS`` that have rows; ``face_tasks`` has them where FairFace's label file
+    lies with the pictures. ``race`` keeps answers that speak of race or ethnicity, and writes the label.
+    ``publishing`` goes to ``write_corpus``. Returns what that returns and ``pairs``, for each question how many
+    answers were kept, and how many were not and why.
 
     Raises ``CorpusError`` for a file in another form, for ``face_tasks`` without a label file, and what
     ``write_corpus`` raises.
     """
     reader = PublishedFaces(os.fspath(file), os.fspath(images), race)
-    if configs is None:
-        configs = [config for config in CONFIGS if config != "face_tasks" or reader.labels]
-    elif "face_tasks" in configs and not reader.labels:
+    if "face_tasks" in (configs or ()) and not reader.labels:
         raise CorpusError(f"config=face_tasks needs labels: {images} has no {LABEL_FILES['validation']}")
-    records = {config: {"train": DescribedFaces(reader, config, seed)} for config in configs}
     pairs = count_pairs(reader)
+    records = {config: {"train": DescribedFaces(reader, config, seed)} for config in configs or CONFIGS}
+    if configs is None:
+        empty = [config for config, splits in records.items() if not splits["train"].has_rows(pairs)]
+        empty += [] if reader.labels else ["face_tasks"]
+        records = {config: splits for config, splits in records.items() if config == "vqa" or config not in empty}
     description = DESCRIPTION.format(
         labels=", `face_tasks` the questions made of FairFace's own labels" if reader.labels else "",
         race=RACES[race],

@@ -45,7 +45,12 @@ def published(tmp_path):
     """Four faces, their pairs scattered over the file and in both forms; a missing picture; four bad entries."""
     entries = [entry(number, name) for name in ASPECTS for number in (2, 3)]
     entries += [entry(5, name, "images", "gpt") for name in ASPECTS]
-    entries += [entry("none", "face_pose"), {"conversations": [], "image": "val/2.jpg"}, {"image": "val/2.jpg"}, entry(5, "face_pose")]
+    entries += [
+        entry("none", "face_pose"),
+        {"conversations": [], "image": "val/2.jpg"},
+        {"image": "val/2.jpg"},
+        entry(5, "face_pose"),
+    ]
     entries[-1]["image"] = "/somebody/elses/disk/fairface_img_margin025/../../secret.jpg"
     entries.append({**entry(5, "face_pose"), "images": None, "image": None})
     return write(tmp_path / "dataset.json", entries)
@@ -121,3 +126,9 @@ def test_a_missing_file_or_folder_is_named(published, tmp_path):
         build_published(tmp_path / "no.json", FAIRFACE, tmp_path / "out")
     with pytest.raises(CorpusError, match="there is no folder"):
         build_published(published, tmp_path / "no", tmp_path / "out")
+
+
+def test_a_file_whose_pictures_are_all_elsewhere_is_an_error_with_the_reason(tmp_path):
+    published = write(tmp_path / "dataset.json", [entry("none", name) for name in ASPECTS])
+    with pytest.raises(CorpusError, match=r"vqa/train has no usable row \(missing image: 1\)"):
+        build_published(published, FAIRFACE, tmp_path / "out")

@@ -17,9 +17,10 @@ from transformers import (
     Qwen2Config,
 )
 
+from datasets_scripts.fairfacegpt_published import build_published
 from recipes.recipe import load_recipe
 from recipes.sft import train
-from tests.recipes.tiny import chat_tokenizer
+from tests.recipes.tiny import COLOURS, QUESTIONS, answers, chat_tokenizer, encoded
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes" / "facellm"
 CHAT_TEMPLATE = (
@@ -99,6 +100,23 @@ def test_the_recipe_trains_adapters_of_the_language_model_on_one_tile(size, inte
     assert len(trained) == 2 * 7 and all(".language_model." in name for name in trained)
     for name in ("processor_config.json", "preprocessor_config.json", "chat_template.jinja"):
         assert (tmp_path / "run" / name).read_bytes() == (Path(internvl) / name).read_bytes()
+
+
+def test_the_recipes_read_fairfacegpt_as_it_is_built_here(internvl, tmp_path):
+    (tmp_path / "FairFace/val").mkdir(parents=True)
+    entries = []
+    for number, colour in enumerate(COLOURS):
+        (tmp_path / f"FairFace/val/{number}.jpg").write_bytes(encoded(colour)["bytes"])
+        for question, answer in zip(QUESTIONS, answers(colour), strict=True):
+            turns = [{"from": "human", "value": f"<image>{question}"}, {"from": "assistant", "value": answer}]
+            entries.append({"conversations": turns, "image": f"val/{number}.jpg"})
+    (tmp_path / "dataset.json").write_text(json.dumps(entries))
+    build_published(tmp_path / "dataset.json", tmp_path / "FairFace", tmp_path / "fairfacegpt", progress=False)
+    overrides = [f"model.base={internvl}", f"data.0.path={tmp_path}/fairfacegpt", f"output_dir={tmp_path}/run"]
+    on_this_machine = ["trainer.max_steps=1", "trainer.per_device_train_batch_size=2", "trainer.bf16=false"]
+    run = train(load_recipe(RECIPES / "1b.yaml", [*overrides, *on_this_machine]))
+    assert run["steps"] == 1
+    assert (run["data"][0]["config"], run["data"][0]["usable"]) == ("pairs", len(COLOURS) * len(QUESTIONS))
 
 
 @pytest.mark.parametrize(("size", "batch", "accumulated"), [("1b", 10, 8), ("8b", 10, 8), ("38b", 2, 6)])
