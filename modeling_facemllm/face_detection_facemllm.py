@@ -53,7 +53,8 @@ class FaceDetector:
 
     Args:
         weights: path of YuNet's ONNX file.
-        min_score: fainter detections are dropped.
+        min_score: fainter detections are dropped. At 0.6, 99 % of FairFace's faces are found, and something in 2 % of
+            the same pictures cut into tiles and shuffled; at 0.8, 98 % and 0.1 %.
         max_side: the longer side, in pixels, to which larger pictures are scaled down to be searched.
         small_faces: search pictures at up to 1920 pixels: finds faces a third as large, and takes up to ten times as
             long. Has effect only where it is more than `max_side`.
@@ -68,7 +69,7 @@ class FaceDetector:
         self,
         weights: str | os.PathLike,
         *,
-        min_score: float = 0.5,
+        min_score: float = 0.6,
         max_side: int = DETECTION_SIDE,
         small_faces: bool = False,
     ):
