@@ -33,6 +33,8 @@ class BP4D(CodedRecordings):
     ``coding`` is ``occurrence`` (0 or 1) or ``intensity`` (0 to 5, for the units 6, 10, 12, 14 and 17 alone); never
     both in one corpus, as 1 means present in one and a trace in the other. ``images`` is the folder with ``F001`` and
     so on, if it is not the root or one of its folders of the usual names.
+
+    ``fold`` (1, 2 or 3) says which third of the people is tested on; ``every`` = 10 reads one coded frame in ten only.
     """
 
     NAME: ClassVar[str] = "bp4d"
@@ -69,7 +71,7 @@ class BP4D(CodedRecordings):
             people = ", ".join(self.people)
             raise CorpusError(f"{self.root}/AUCoding/{wanted} has no file of {people}: fold {self.fold} needs them")
         if self._pictures_root is None:
-            way_out = "give their folder with images="
+            way_out = "give their folder with images= (--images)"
             raise CorpusError(f"{self.root} has no pictures of {', '.join(self.people)}: {way_out}")
 
     def describe(self) -> dict[str, Any]:

@@ -34,6 +34,8 @@ class DISFA(CodedRecordings):
     pictures taken from the videos (``SN001/17.png``, with any number of leading zeros), they are those files' own
     bytes; ``first_frame`` is the number of a video's first picture: 0 as ME-GraphAU counts, 1 as the labels do. Left
     out, it is 0 where a folder has a picture 0, else 1.
+
+    ``fold`` (1, 2 or 3) says which third of the people is tested on; ``every`` = 10 reads one frame in ten only.
     """
 
     NAME: ClassVar[str] = "disfa"
@@ -66,7 +68,9 @@ class DISFA(CodedRecordings):
             raise CorpusError(f"first_frame={self.first_frame}: give 0 or 1, the number of a folder's first picture")
         labels = need(self.root, LABELS, what="DISFA")
         if self.frames is None:
-            need(self.root, *self._video_folders, what="DISFA, or its pictures' folder with frames=")
+            need(
+                self.root, *self._video_folders, what="DISFA, or that of its extracted frames with frames= (--frames)"
+            )
         elif not Path(self.frames).is_dir():
             raise CorpusError(f"there is no folder frames={self.frames}: give the folder that has SN001 and so on")
         if not any((labels / person).is_dir() for person in self.people):

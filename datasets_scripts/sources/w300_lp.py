@@ -101,7 +101,7 @@ class W300LP(PoseParameterFaces):
         need(self.root, *FOLDERS, what="300W-LP")
         for folder in self.folders:
             if not (Path(self.root) / folder).is_dir():
-                way_out = "unpack the whole of 300W-LP, or name the folders you have with folders="
+                way_out = "unpack the whole of 300W-LP, or name the folders you have with folders= (--folders)"
                 raise CorpusError(f"there is no folder {Path(self.root) / folder}: {way_out}")
 
     def describe(self) -> dict[str, Any]:
