@@ -17,6 +17,7 @@ from datasets_scripts.fairfacegpt_answers import check_answer, check_answer_with
 from datasets_scripts.fairfacegpt_questions import ASPECTS, PROMPT_VERSION, chat
 from datasets_scripts.fairfacegpt_records import CONFIGS, DescribedFace, DescribedFaces, Pair, count_pairs, told_counts
 from datasets_scripts.publish import write_corpus
+from datasets_scripts.questions import DEFAULT_TASKS
 from datasets_scripts.schema import CorpusError, Skipped
 from datasets_scripts.sources.fairface import FairFace
 from datasets_scripts.sources.reading import read_picture
@@ -194,7 +195,8 @@ def annotate_fairfacegpt(
     answered = AnsweredFairFace(str(work), os.fspath(root), race)
     pairs = count_pairs(answered)
     report = {"annotation": asked, "pairs": pairs, "empty": [], "corpus": None}
-    records = {config: {"train": DescribedFaces(answered, config, seed)} for config in configs}
+    tasks = (*DEFAULT_TASKS, "race") if race else DEFAULT_TASKS
+    records = {config: {"train": DescribedFaces(answered, config, seed, tasks)} for config in configs}
     report["empty"] = [config for config, splits in records.items() if not splits["train"].has_rows(pairs)]
     if len(report["empty"]) == len(records) or not any(counts["kept"] for counts in pairs.values()):
         return report

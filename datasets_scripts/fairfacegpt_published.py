@@ -16,6 +16,7 @@ from datasets_scripts.fairfacegpt_answers import check_answer, contradictions, s
 from datasets_scripts.fairfacegpt_questions import ASPECTS
 from datasets_scripts.fairfacegpt_records import CONFIGS, DescribedFace, DescribedFaces, Pair, count_pairs, told_counts
 from datasets_scripts.publish import write_corpus
+from datasets_scripts.questions import DEFAULT_TASKS
 from datasets_scripts.schema import CorpusError, Skipped
 from datasets_scripts.sharegpt import NoPictureTalk, json_entries, json_entry, read_talk
 from datasets_scripts.sources.fairface import LABEL_FILES, FairFace
@@ -179,7 +180,8 @@ def build_published(
     if "face_tasks" in (configs or ()) and not reader.labels:
         raise CorpusError(f"config=face_tasks needs labels: {images} has no {LABEL_FILES['validation']}")
     pairs = count_pairs(reader)
-    records = {config: {"train": DescribedFaces(reader, config, seed)} for config in configs or CONFIGS}
+    tasks = (*DEFAULT_TASKS, "race") if race else DEFAULT_TASKS
+    records = {config: {"train": DescribedFaces(reader, config, seed, tasks)} for config in configs or CONFIGS}
     if configs is None:
         empty = [config for config, splits in records.items() if not splits["train"].has_rows(pairs)]
         empty += [] if reader.labels else ["face_tasks"]

@@ -1,6 +1,7 @@
 """``facemllm annotate``: have a vision-language model describe faces, and write what it said as a corpus."""
 
 import argparse
+import inspect
 import json
 import sys
 from dataclasses import fields
@@ -54,6 +55,9 @@ def _add_fairfacegpt(sources: Any) -> None:
 
 
 def _add_laion_face(sources: Any) -> None:
+    from datasets_scripts.laion_records import CONFIGS
+    from datasets_scripts.laion_rules import FaceRules
+
     parser = sources.add_parser(
         "laion-face",
         help="captions and attributes of the faces in img2dataset's tars",
@@ -66,21 +70,26 @@ def _add_laion_face(sources: Any) -> None:
         "--detections", metavar="FOLDER", help="LAION-Face's sample2detect_*.pth, instead of detecting"
     )
     parser.add_argument("--detector", metavar="MODEL", help="YuNet: an .onnx file or a Hub id (default: the Hub's)")
-    rules = parser.add_argument_group("which faces are kept (defaults: see docs/corpora.md)")
-    rules.add_argument("--min-crop", type=int, metavar="PIXELS", help="shorter side of a face's crop")
-    rules.add_argument("--min-score", type=float, metavar="S", help="the detector's confidence, 0 to 1")
-    rules.add_argument("--min-sharpness", type=float, metavar="S", help="0 keeps blurred faces too")
-    rules.add_argument("--max-faces", type=int, metavar="N", help="pictures with more faces are left out")
-    rules.add_argument("--margin", type=float, metavar="SHARE", help="of the box's longer side, added on each side")
-    _add_corpus(
-        parser,
-        ("captions", "vqa", "face_tasks"),
-        "carry the pictures too: they are other people's, and nobody may pass them on",
-    )
+    rules = parser.add_argument_group("which faces are kept")
+    default = {field.name: field.default for field in fields(FaceRules)}
+    for name, kind, metavar, meaning in (
+        ("min_crop", int, "PIXELS", "shorter side of a face's crop"),
+        ("min_score", float, "S", "the detector's confidence, 0 to 1"),
+        ("min_sharpness", float, "S", "0 keeps blurred faces too"),
+        ("max_faces", int, "N", "pictures with more faces are left out"),
+        ("margin", float, "SHARE", "of the box's longer side, added on each side"),
+    ):
+        shown = "what suits the detector" if default[name] is None else f"{default[name]:g}"
+        told = f"{meaning} (default: {shown})"
+        rules.add_argument(f"--{name.replace('_', '-')}", type=kind, metavar=metavar, help=told)
+    rules.add_argument("--keep-nsfw", action="store_true", help="also pictures that LAION's table calls NSFW")
+    _add_corpus(parser, CONFIGS, "carry the crops too: they are other people's, and nobody may pass them on")
     _add_annotator(parser)
 
 
 def _add_download(sources: Any) -> None:
+    from datasets_scripts.laion_download import download
+
     parser = sources.add_parser(
         "download",
         help="fetch the pictures of LAION-Face's URL tables with img2dataset",
@@ -94,11 +103,16 @@ def _add_download(sources: Any) -> None:
     parser.add_argument(
         "--img2dataset", default="img2dataset", metavar="CMD", help="the command (default: img2dataset)"
     )
-    parser.add_argument("--processes", type=int, metavar="N", help="processes that download")
-    parser.add_argument("--threads", type=int, metavar="N", help="downloads at once in each process")
-    parser.add_argument("--timeout", type=float, metavar="S", help="seconds until a picture is given up")
-    parser.add_argument("--retries", type=int, metavar="N", help="how often a picture is tried again")
-    parser.add_argument("--images-per-shard", type=int, metavar="N", help="URLs of a tar")
+    default = {name: value.default for name, value in inspect.signature(download).parameters.items()}
+    for name, kind, metavar, meaning in (
+        ("processes", int, "N", "tars that are filled at once"),
+        ("threads", int, "N", "downloads at once in each process"),
+        ("timeout", float, "S", "seconds that a server may stay silent"),
+        ("retries", int, "N", "how often a picture is tried again"),
+        ("images_per_shard", int, "N", "URLs to a tar"),
+    ):
+        told = f"{meaning} (default: {default[name]:g})"
+        parser.add_argument(f"--{name.replace('_', '-')}", type=kind, metavar=metavar, help=told)
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
 
 
@@ -189,11 +203,14 @@ def _fairfacegpt(args: argparse.Namespace) -> int:
 
 
 def _laion_face(args: argparse.Namespace) -> int:
-    from datasets_scripts.laion_face import FaceRules, annotate_laion
+    from datasets_scripts.laion_face import annotate_laion
+    from datasets_scripts.laion_rules import FaceRules
 
     rules = _given(args, "min_crop", "min_score", "min_sharpness", "max_faces", "margin")
+    rules |= {"skip_nsfw": False} if args.keep_nsfw else {}
     words = ["laion-face SHARDS", *(["--detections FOLDER"] if args.detections else [])]
-    words += [f"--{name.replace('_', '-')} {value}" for name, value in rules.items()]
+    words += [f"--{name.replace('_', '-')} {value}" for name, value in rules.items() if name != "skip_nsfw"]
+    words += ["--keep-nsfw"] if args.keep_nsfw else []
     shards = args.shards[0] if len(args.shards) == 1 else args.shards
     return _annotate(
         args,

@@ -159,6 +159,7 @@ def test_race_is_told_and_written_only_when_asked_for_by_name(labels, tmp_path):
     assert "labelled Black by annotators" in words and "Do not speak of race" not in words
     rows = rows_of(tmp_path / "out", "face_tasks", tmp_path)
     assert None not in {row["race"] for row in rows["labels"]}
+    assert {len(messages) for messages in rows["messages"]} == {6}
     assert "Article 5" in (tmp_path / "out/README.md").read_text()
 
 
