@@ -140,28 +140,40 @@ def one_line_errors(repo_id: str, endpoint: str) -> Iterator[None]:
         yield
     except UserError:
         raise
-    except HfHubHTTPError as error:
-        status = error.response.status_code
-        said = error.response.headers.get("X-Error-Message") or getattr(error, "server_message", None) or ""
-        told = {
-            401: f"the token is not accepted: make one that may write at {endpoint}/settings/tokens (hf auth login)",
-            402: f"the account of {repo_id.split('/')[0]} has to pay for this, or has no room left; then {again}",
-            403: f"the token may not write to {repo_id.split('/')[0]}, or its storage is full: see the Hub's words",
-            404: f"{repo_id}, or the branch, is not there, or this token may not see it",
-            409: f"{repo_id} exists and this token may not see it: give another name or another token",
-            412: f"somebody else has changed {repo_id} meanwhile: look at it, then run the same command again",
-            413: "the Hub takes no more: the storage is full, or a file is too large",
-            429: f"the Hub limits how often one may ask; wait, then {again}",
-        }.get(status, f"the Hub fails; {again}" if status >= 500 else "the Hub refuses")
-        raise UserError(f"{told} ({status}{': ' if said else ''}{said[:300]})") from error
-    except Exception as error:
-        if isinstance(error, ValueError) and str(error).startswith(("LFS batch API", "Invalid metadata")):
-            raise UserError(f"the Hub refuses: {error}") from error
+    except Exception as raised:
+        error = _cause(raised)
+        if isinstance(error, HfHubHTTPError):
+            raise UserError(_explain(error, repo_id, endpoint, again)) from raised
         if _is_transport(error):
-            raise UserError(
-                f"the connection to {endpoint} broke ({error or type(error).__name__}); {again}"
-            ) from error
+            broke = f"the connection to {endpoint} broke ({error or type(error).__name__})"
+            raise UserError(f"{broke}; {again}") from raised
+        if isinstance(error, ValueError) and str(error).startswith(("LFS batch API", "Invalid metadata")):
+            raise UserError(f"the Hub refuses: {error}") from raised
         raise
+
+
+def _explain(error: Any, repo_id: str, endpoint: str, again: str) -> str:
+    owner, status = repo_id.split("/")[0], error.response.status_code
+    said = error.response.headers.get("X-Error-Message") or getattr(error, "server_message", None) or ""
+    told = {
+        401: f"the token is not accepted: make one that may write at {endpoint}/settings/tokens (hf auth login)",
+        402: f"the account of {owner} has to pay for this, or has no room left; then {again}",
+        403: f"the token may not write to {owner}, or its storage is full: see the Hub's words",
+        404: f"{repo_id}, or the branch, is not there, or this token may not see it",
+        409: f"{repo_id} exists and this token may not see it: give another name or another token",
+        412: f"somebody else has changed {repo_id} meanwhile: look at it, then run the same command again",
+        413: "the Hub takes no more: the storage is full, or a file is too large",
+        429: f"the Hub limits how often one may ask; wait, then {again}",
+        507: f"the Hub has no room left for {owner}: make room or pay for more; then {again}",
+    }.get(status, f"the Hub fails; {again}" if status >= 500 else "the Hub refuses")
+    return f"{told} ({status}{': ' if said else ''}{said[:300]})"
+
+
+def _cause(error: BaseException) -> BaseException:
+    """What is behind the RuntimeError with which huggingface_hub says which file it was."""
+    while isinstance(error, RuntimeError) and error.__cause__ is not None:
+        error = error.__cause__
+    return error
 
 
 def _is_transport(error: BaseException) -> bool:

@@ -271,7 +271,7 @@ def test_what_the_hub_refuses_is_told_in_one_line_with_the_way_out(hub, publish,
         "no token": publish(tmp_path / "out", "faces/refused", token=None),
         "reads only": publish(tmp_path / "out", "faces/refused", token="reader"),
     }
-    hub.misbehave("POST .*/commit/", "413")
+    hub.misbehave("PUT /_storage", "403", times=9)
     told["full"] = publish(tmp_path / "out", "faces/refused")
     words = ["publish", "corpus", str(tmp_path / "out"), "faces/refused"]
     environment = hub.environment(tmp_path / "home") | {"HF_ENDPOINT": "http://127.0.0.1:9"}
@@ -281,7 +281,7 @@ def test_what_the_hub_refuses_is_told_in_one_line_with_the_way_out(hub, publish,
     assert not any("Traceback" in text for text in told.values())
     assert "the token is not accepted" in told["bad token"] and "hf auth login" in told["no token"]
     assert "may not write to faces" in told["reads only"] and "(403: You don't have the rights" in told["reads only"]
-    assert "the storage is full" in told["full"] and "run the same command again" in told["no network"]
+    assert "its storage is full" in told["full"] and "run the same command again" in told["no network"]
 
 
 # -- what is refused before anything is sent, in this process
