@@ -1,0 +1,147 @@
+"""Every dataset from its distributed layout to a folder that another process reads with ``load_dataset``."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from datasets_scripts.build import build_corpus
+from datasets_scripts.corpora import READERS, configs_of, conventions_of_reader
+from datasets_scripts.face_attribute_table import EXPRESSIONS
+from datasets_scripts.schema import CorpusError
+from datasets_scripts.tasks import TASKS
+from tests.datasets_scripts.miniatures import WRITERS
+
+REAL = Path(__file__).parents[3] / "shared" / "data" / "fairface"
+
+READ_EVERYTHING = """
+import json, sys
+from pathlib import Path
+from datasets import get_dataset_config_names, load_dataset
+
+found = {}
+for corpus in sorted(Path(sys.argv[1]).iterdir()):
+    for config in get_dataset_config_names(str(corpus)):
+        for split, rows in load_dataset(str(corpus), config, streaming=True).items():
+            told = [{"task": row["task"], "texts": [turn["content"][-1]["text"] for turn in row["messages"]],
+                     "labels": {name: value for name, value in row["labels"].items() if value is not None},
+                     "picture": row["image"].size if row["image"] else None} for row in rows]
+            found[f"{corpus.name}/{config}/{split}"] = told
+print(json.dumps(found))
+"""
+
+
+@pytest.fixture(scope="module")
+def corpora(tmp_path_factory):
+    """All datasets in miniature, built, and what another process read of them, by ``NAME/CONFIG/SPLIT``."""
+    roots, out = tmp_path_factory.mktemp("datasets"), tmp_path_factory.mktemp("corpora")
+    for name, write in WRITERS.items():
+        (roots / name).mkdir()
+        write(roots / name)
+        build_corpus(name, roots / name, out / name, progress=False)
+    command = [sys.executable, "-c", READ_EVERYTHING, str(out)]
+    run = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path_factory.mktemp("elsewhere"))
+    assert run.returncode == 0, run.stderr
+    return json.loads(run.stdout.splitlines()[-1])
+
+
+def test_there_is_a_miniature_of_every_dataset():
+    assert set(WRITERS) == set(READERS)
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_another_process_reads_every_config_and_split(name, corpora):
+    expected = {f"{name}/{config}/{split}" for config in configs_of(READERS[name]) for split in READERS[name].SPLITS}
+    read = {place: rows for place, rows in corpora.items() if place.startswith(f"{name}/")}
+    assert set(read) == expected
+    for rows in read.values():
+        assert rows and all(row["picture"] and len(row["texts"]) % 2 == 0 for row in rows)
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_no_dataset_tells_a_race_unasked(name, corpora):
+    for place, rows in corpora.items():
+        if place.startswith(f"{name}/"):
+            assert all("race" not in row["labels"] and "race label" not in str(row["texts"]) for row in rows)
+
+
+def test_contempt_is_an_option_only_where_the_source_has_it(corpora):
+    for name, options in (("affectnet", EXPRESSIONS), ("raf_db", EXPRESSIONS[:-1])):
+        told = [text for row in corpora[f"{name}/face_tasks/train"] for text in row["texts"] if "anger" in text]
+        stated = [text for text in told if "happiness" in text]
+        assert stated and all(all(option in text for option in options) for text in stated)
+        assert any("contempt" in text for text in stated) == (name == "affectnet")
+
+
+def test_zero_shot_rows_have_labels_of_their_side_alone(corpora):
+    train, test = (corpora[f"celeba/zero_shot/{split}"] for split in ("train", "test"))
+    names = [{entry["name"] for row in rows for entry in row["labels"]["attributes"]} for rows in (train, test)]
+    assert "bald" in names[0] and "goatee" in names[1] and not names[0] & names[1]
+    assert all(set(row["labels"]) == {"attributes"} for row in [*train, *test])
+
+
+def test_a_card_says_whose_the_dataset_is_and_who_may_hold_it(tmp_path):
+    (tmp_path / "celeba").mkdir()
+    WRITERS["celeba"](tmp_path / "celeba")
+    build_corpus("celeba", tmp_path / "celeba", tmp_path / "out", configs=["vqa", "zero_shot"], progress=False)
+    card = (tmp_path / "out" / "README.md").read_text()
+    for told in ("[CelebA](https://mmlab", "(Liu et al., ICCV 2015)", READERS["celeba"].TERMS, "`zero_shot`"):
+        assert told in card
+
+
+def test_race_is_asked_about_where_a_dataset_has_it_and_refused_elsewhere(tmp_path):
+    (tmp_path / "utk").mkdir()
+    WRITERS["utkface"](tmp_path / "utk")
+    tasks = ["gender", "race"]
+    report = build_corpus("utkface", tmp_path / "utk", tmp_path / "out", tasks=tasks, configs=["vqa"], progress=False)
+    assert "race" in report["labels"]
+    with pytest.raises(CorpusError, match="RAF-DB has no race labels"):
+        build_corpus("raf_db", tmp_path, tmp_path / "other", tasks=["race"])
+
+
+def test_presence_of_an_action_unit_begins_where_the_source_says(tmp_path):
+    for name in ("disfa", "bp4d"):
+        (tmp_path / name).mkdir()
+        WRITERS[name](tmp_path / name)
+    disfa, bp4d = (READERS[name](str(tmp_path / name), "train") for name in ("disfa", "bp4d"))
+    intensities = READERS["bp4d"](str(tmp_path / "bp4d"), "train", coding="intensity")
+    levels = [conventions_of_reader(reader).present_from for reader in (disfa, bp4d, intensities)]
+    assert levels == [2, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"name": "imdb"}, "corpus 'imdb' is unknown; there are readers for fairface, celeba"),
+        ({"configs": ["zero_shot"]}, "config='zero_shot': RAF-DB has captions, vqa, face_tasks"),
+        ({"splits": ["validation"]}, "split='validation': RAF-DB has train, test"),
+        ({"tasks": ["expresion"]}, "task='expresion' is unknown; the table of tasks.py has expression"),
+        ({"options": {"alined": True}}, "option='alined': RAF-DB has aligned"),
+        ({"turns": 0}, "turns=0: give 1 or more"),
+        ({"root": "nowhere"}, "nowhere"),
+    ],
+)
+def test_a_mistake_is_told_with_what_there_is(settings, message, tmp_path):
+    (tmp_path / "raf").mkdir()
+    WRITERS["raf_db"](tmp_path / "raf")
+    settings = {"name": "raf_db", "root": tmp_path / "raf", **settings}
+    with pytest.raises(CorpusError, match=message):
+        build_corpus(**settings, out=tmp_path / "out")
+
+
+@pytest.mark.parametrize("reader", READERS.values(), ids=READERS)
+def test_every_task_of_a_dataset_is_in_the_table(reader):
+    assert reader.TASKS and all(task in TASKS or task == "attributes" for task in reader.TASKS)
+    assert "race" not in reader.TASKS
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason=f"FairFace's files are not at {REAL}")
+def test_the_real_fairface_is_asked_about_age_and_gender(tmp_path):
+    build_corpus("fairface", REAL, tmp_path, configs=["face_tasks"], splits=["validation"], limit=20, progress=False)
+    from datasets import load_dataset
+
+    rows = load_dataset(str(tmp_path), "face_tasks", split="validation", cache_dir=str(tmp_path / "cache"))
+    assert len(rows) == 20 and set(rows["task"]) == {"attributes"}
+    assert {len(turns) for turns in rows["messages"]} == {4}
