@@ -61,7 +61,7 @@ def publish_corpus(
             default the gate that a repository has is kept, and a corpus of people gets ``manual``.
         revision: the branch, made from ``main`` if it is not there.
         may_publish_pictures: the caller has the right to pass on pictures of people whose terms do not give it.
-        overwrite: replace another corpus, or data that did not come from here.
+        overwrite: put the corpus in the place of another one, or beside data that did not come from here.
         commit_files: files that one commit may change.
 
     Returns:
@@ -144,7 +144,7 @@ def _known_configs(
     begun = CARD in present and _text(repository, CARD) == BEING_UPLOADED
     if not overwrite and not begun:
         data = [path for path in present if path not in (CARD, MANIFEST) and not path.startswith(".")]
-        way_out = "give another name, or --overwrite to replace it (older commits keep it)"
+        way_out = "give another name, or say --overwrite (older commits keep what was there)"
         if manifest is None and data:
             raise UserError(f"{repository.repo_id} holds data that did not come from here ({data[0]}): {way_out}")
         if manifest is not None and manifest["name"] != corpus.manifest["name"]:

@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="you hold the right to publish pictures of people whose terms do not give it to everybody",
     )
-    corpus.add_argument("--overwrite", action="store_true", help="replace another corpus that the repository holds")
+    corpus.add_argument("--overwrite", action="store_true", help="take the place of another corpus in the repository")
     corpus.add_argument("--json", action="store_true", help="print the report as JSON")
 
 

@@ -221,6 +221,20 @@ def test_a_bad_connection_is_endured(hub, publish, client, tmp_path):
     assert client(commits) == ["2"]  # the repository's first one, and ours
 
 
+def test_a_hub_that_dies_and_comes_back_is_waited_for(hub, client, tmp_path):
+    folder = build(tmp_path / "out")
+    hub.misbehave("PUT /_storage", "die", skip=2)
+    code = f"""
+        from facemllm.publishing import publish_corpus
+        publish_corpus({str(folder)!r}, "faces/outage", progress=False)
+    """
+    with begun(hub, tmp_path, code) as process:
+        until(lambda: hub.process.poll() is not None)
+        hub.start()
+        assert process.wait() == 0
+    assert client(loading("faces/outage")) == ["20"]
+
+
 def test_a_corpus_of_people_is_gated_before_its_first_picture_arrives(hub, publish, client, tmp_path):
     report = publish(build(tmp_path / "out", people=True), "faces/gated")
     assert report["gated"] == "manual"
