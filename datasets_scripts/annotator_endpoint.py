@@ -45,6 +45,7 @@ class Endpoint:
         self._failures = 0  # requests given up since the last answer
         self._answered = 0
         self._not_before = 0.0  # by the event loop's clock
+        self._end: Exception | None = None
         self.trouble = ""
 
     async def __aenter__(self) -> "Endpoint":
@@ -69,6 +70,8 @@ class Endpoint:
         """
         for tries in range(self._annotator.max_retries + 1):
             await self._until_allowed()
+            if self._end is not None:
+                raise ServerError(self._end)
             try:
                 answer = await self._post(payload)
             except _Failure as failure:
@@ -84,6 +87,10 @@ class Endpoint:
                 return answer
         raise self._given_up(last.what, last.detail)
 
+    def end(self, error: Exception) -> None:
+        """Send nothing any more: the run is about to end with this error."""
+        self._end = self._end or error
+
     async def _until_allowed(self) -> None:
         clock = asyncio.get_running_loop().time
         while (wait := self._not_before - clock()) > 0:
@@ -97,19 +104,20 @@ class Endpoint:
             async with asyncio.timeout(self._annotator.timeout):
                 return _read_answer(await self._client.post("/chat/completions", cast_to=object, body=payload))
         except openai.APIStatusError as error:
-            status, detail = error.status_code, self._told(error)
-            if status in (408, 409, 425, 429) or status >= 500:
-                self._retry_after(error)
-                if error.code == "insufficient_quota":
-                    raise self._fatal(f"says that the account's credit is used up (HTTP {status}): {detail}") from None
-                raise _Failure(f"HTTP {status}", detail) from None
-            return self._refused(status, error.code, detail)
+            answered = error  # handled outside, or tracebacks would show it; and it may repeat the key
         except (TimeoutError, openai.APITimeoutError):
             raise _Failure("timeout", f"no answer within {self._annotator.timeout:g} s") from None
         except openai.APIConnectionError as error:
             raise _Failure("connection error", repr(error.__cause__ or error)) from None
         except ValueError as error:  # JSON that ends in the middle, or says something else than the protocol
             raise _Failure("unreadable answer", str(error)) from None
+        status, detail = answered.status_code, self._told(answered)
+        if status not in (408, 409, 425, 429) and status < 500:
+            return self._refused(status, answered.code, detail)
+        if answered.code == "insufficient_quota":
+            raise self._fatal(f"says that the account's credit is used up (HTTP {status}): {detail}")
+        self._retry_after(answered)
+        raise _Failure(f"HTTP {status}", detail)
 
     def _refused(self, status: int, code: str | None, detail: str) -> dict[str, Any]:
         """The answer to a request that the endpoint would refuse again; ``ServerError`` if it refuses any request."""
@@ -138,7 +146,8 @@ class Endpoint:
         )
 
     def _fatal(self, told: str) -> ServerError:
-        return ServerError(CorpusError(f"the endpoint {self._annotator.endpoint} {told}; what was answered is kept"))
+        self.end(CorpusError(f"the endpoint {self._annotator.endpoint} {told}; what was answered is kept"))
+        return ServerError(self._end)
 
     def _retry_after(self, error: Any) -> None:
         seconds = retry_after(error.response.headers)

@@ -27,7 +27,8 @@ def estimate(source: FaceSource, annotator: Annotator, sample: int = 200, limit:
     long as ``max_tokens`` allows (None without it); ``parts``, ``counted`` and ``sampled``, the faces looked at.
     """
     parts = len(source)
-    read = sorted({round(index * (parts - 1) / max(1, PARTS_READ - 1)) for index in range(min(parts, PARTS_READ))})
+    number_read = min(parts, PARTS_READ)
+    read = [round(index * (parts - 1) / max(1, number_read - 1)) for index in range(number_read)]
     faces = skipped = sampled = requests = 0
     input_tokens = output_tokens = 0.0
     for number, part in enumerate(read):

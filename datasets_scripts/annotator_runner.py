@@ -13,6 +13,7 @@ day of a kill or a full disk (datatrove 0.10.1):
   run that goes on reads the part again, which datatrove's own checkpoints do too, and asks what is not in the cache.
 """
 
+import asyncio
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -22,7 +23,8 @@ from datatrove.data import Document
 from datatrove.pipeline.base import PipelineStep
 from datatrove.pipeline.inference.checkpointing import RequestCache
 from datatrove.pipeline.inference.run_inference import InferenceConfig, InferenceRunner
-from datatrove.pipeline.inference.types import InferenceError, ServerError
+from datatrove.pipeline.inference.types import InferenceError, InferenceResult, ServerError
+from loguru import logger
 
 from datasets_scripts.annotator_answers import PartWriter, part_path
 from datasets_scripts.annotator_endpoint import Endpoint, NoAnswer
@@ -93,10 +95,26 @@ class AskAnnotator(InferenceRunner):
             raise error.error if isinstance(error.error, Exception) else error from None
         self.request_cache.remove(rank)
 
+    async def run_async(self, data_gen: Iterable[Document], rank: int = 0) -> None:
+        """As datatrove's, which awaits the first failed request only; asyncio would print what the others met."""
+        asyncio.get_running_loop().set_exception_handler(lambda _, told: logger.debug(told["message"]))
+        await super().run_async(data_gen, rank)
+
     def _init_server(self, rank: int) -> Endpoint:
-        endpoint = Endpoint(self.annotator, self.concurrency)
-        self.output_writer.trouble = lambda: endpoint.trouble
-        return endpoint
+        self._endpoint, self._in_flight = (
+            Endpoint(self.annotator, self.concurrency),
+            asyncio.Semaphore(self.concurrency),
+        )
+        self.output_writer.trouble = lambda: self._endpoint.trouble
+        return self._endpoint
+
+    async def _cached_request(self, *args: Any, **kwargs: Any) -> InferenceResult:
+        async with self._in_flight:  # datatrove's own bound lets the next request go before this answer is stored
+            try:
+                return await super()._cached_request(*args, **kwargs)
+            except OSError as error:  # a full disk: what is asked from now on would be lost
+                self._endpoint.end(error)
+                raise
 
     @staticmethod
     def _is_bad_request_error(error: str | Exception) -> bool:

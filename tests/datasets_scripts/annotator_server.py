@@ -3,8 +3,8 @@
     python tests/datasets_scripts/annotator_server.py --port 8000 --misbehave 429:0.1,hang:0.05 --log requests.jsonl
 
 Its answers are valid and depend on nothing but the question: the picture's bytes, the request's words and its schema.
-Which question meets which misbehaviour depends on the question and on ``--seed``. Those of the wire misbehave the first
-``--times`` that they are asked, and then are answered; those of the model stay as they are, like a model with a seed.
+Which question meets which misbehaviour depends on the question and on ``--seed``. Those of the wire misbehave the
+first ``--times`` that they are asked, and then are answered; those of the model stay, like a model with a seed.
 Every request is logged as a line: what was asked, what was done, and whether a whole answer went out.
 
 Of the wire: ``429`` (with Retry-After), ``500``, ``400``, ``401``, ``403``, ``404``, ``hang`` (longer than any
@@ -14,6 +14,7 @@ all), ``error200`` (an error with status 200). Of the model: ``nojson`` (prose),
 """
 
 import argparse
+import contextlib
 import hashlib
 import json
 import os
@@ -91,12 +92,20 @@ class Handler(BaseHTTPRequestHandler):
     def log_message(self, *_):
         pass
 
+    def handle(self):
+        with contextlib.suppress(ConnectionError):  # of a client that was killed
+            super().handle()
+
     def do_GET(self):
         self.reply(200, {"object": "list", "data": [{"id": "annotator", "object": "model"}]})
 
     def do_POST(self):
         state, began = self.state, time.time()
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        data = self.rfile.read(int(self.headers["Content-Length"]))
+        if not data:  # the client was killed before it had sent it
+            self.close_connection = True
+            return
+        body = json.loads(data)
         with state.lock:
             state.in_flight += 1
             at_once = state.in_flight

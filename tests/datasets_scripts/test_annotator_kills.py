@@ -1,0 +1,76 @@
+"""Exactly once: killed at 25 random moments, an annotation ends as if nothing had happened, and pays nothing twice."""
+
+import multiprocessing
+import os
+import random
+import signal
+import time
+from collections import Counter
+
+import pytest
+
+from datasets_scripts.annotator import Annotator, annotate, read_answers
+from tests.datasets_scripts.annotator_faces import Faces, check
+from tests.datasets_scripts.annotator_server import AnnotatorServer
+
+KILLS, CONCURRENCY = 25, 8
+SOURCE = Faces(parts=10, each=42, questions=("What is the light like?",))
+MISBEHAVIOUR = (
+    "429:0.01,500:0.02,hang:0.01,truncated:0.03,short:0.02,close:0.03,error200:0.02,"
+    "nojson:0.03,wrong:0.04,refusal:0.02,filter:0.02,length:0.02,fenced:0.05"
+)
+
+
+def run(url, out):
+    """What ``facemllm annotate`` does, in a process of its own."""
+    annotator = Annotator(url, "m", concurrency=CONCURRENCY, timeout=2.0)
+    annotate(SOURCE, annotator, out, check=check, progress=False)
+
+
+def started(url, out):
+    # a fork of a process that has imported everything: an import per kill would be most of the test's time
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__, "datasets_scripts.annotator_runner", "openai"])
+    process = context.Process(target=run, args=(url, str(out)))
+    process.start()
+    return process
+
+
+def wait_for_requests(server, number, process):
+    """Until the server has logged so many in all, or the process has ended."""
+    while process.is_alive() and len(server.requests()) < number:
+        time.sleep(0.005)
+
+
+@pytest.mark.slow
+def test_a_run_killed_at_25_random_moments_ends_as_an_undisturbed_one(tmp_path):
+    options = {"misbehave": MISBEHAVIOUR, "latency": 0.01, "retry_after": "0.2"}
+    with AnnotatorServer(tmp_path / "undisturbed.jsonl", **options) as server:
+        run(server.url, tmp_path / "undisturbed")
+        expected = len(server.requests())
+
+    chance, kills = random.Random(0), 0
+    steps = [chance.random() for _ in range(KILLS)]
+    with AnnotatorServer(tmp_path / "killed.jsonl", **options) as server:
+        asked = 0.0
+        for step in steps:
+            process = started(server.url, tmp_path / "killed")
+            asked += 0.85 * expected * step / sum(steps)
+            wait_for_requests(server, asked, process)
+            time.sleep(chance.uniform(0, 0.03))
+            os.kill(process.pid, signal.SIGKILL)
+            process.join()
+            kills += process.exitcode == -signal.SIGKILL
+        last = started(server.url, tmp_path / "killed")
+        last.join()
+        requests = server.requests()
+
+    assert kills == KILLS and last.exitcode == 0
+    undisturbed, killed = read_answers(tmp_path / "undisturbed"), read_answers(tmp_path / "killed")
+    assert killed.describe() == undisturbed.describe()  # with the digest of all answers
+    assert list(killed.answers()) == list(undisturbed.answers()) and len(killed) == 420
+    whole = Counter(request["question"] for request in requests if request["whole"])
+    twice = sum(whole.values()) - len(whole)
+    assert twice <= KILLS * CONCURRENCY  # those in flight at a kill
+    assert len(requests) <= expected + KILLS * CONCURRENCY
+    assert {request["kind"] for request in requests} >= {kind.split(":")[0] for kind in MISBEHAVIOUR.split(",")}
