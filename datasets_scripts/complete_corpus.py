@@ -30,15 +30,16 @@ class CompleteCorpus:
         return list(self.manifest["configs"])
 
     def why_not_to_pass_on(self) -> str | None:
-        """Why its pictures of people are not for others, by their sources and licences; None where they are."""
-        if not self.manifest["people"] or not self.manifest["pictures"]:
+        """Why it is not for others, by its sources and licences; None where it is."""
+        if not self.manifest["people"]:
             return None
-        licenses = sorted({self.manifest["license"], *self.manifest["licenses"]})
-        closed = [license for license in licenses if not MAY_BE_PASSED_ON.fullmatch(license)]
+        pictures = self.manifest["pictures"]
         if shows_web_pictures(self.manifest):
-            return "they are other people's pictures from the web, which LAION-Face does not license"
-        if closed:
-            return f"their terms are not a licence to pass them on ({', '.join(closed)})"
+            return f"carries {pictures:,} pictures of people from the web, which nobody has licensed"
+        licenses = sorted({self.manifest["license"], *self.manifest["licenses"]})
+        if closed := [license for license in licenses if not MAY_BE_PASSED_ON.fullmatch(license)]:
+            what = f"{pictures:,} pictures of people" if pictures else "labels of people's faces"
+            return f"carries {what} under terms that are no licence to pass them on ({', '.join(closed)})"
         return None
 
 

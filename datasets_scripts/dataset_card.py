@@ -34,6 +34,7 @@ TASK_CATEGORIES = {  # what each config is for, in the Hub's names
 }
 REASONS_SHOWN = 20
 REPOSITORY = "path/or/name"  # stands in the card for the name that the corpus is loaded by
+WEB_SOURCES = ("laion", "maad")  # their licences are of lists and labels; MAAD-Face's pictures are VGGFace2's
 EMOTION_LABELS = {"expression", "valence", "arousal", "action_units"}
 
 
@@ -68,8 +69,8 @@ def card_text(manifest: Mapping[str, Any], features: Features, *, command: str) 
 
 
 def shows_web_pictures(manifest: Mapping[str, Any]) -> bool:
-    """Whether the corpus carries pixels of LAION-Face: pictures of people that nobody was asked for."""
-    return bool(manifest["pictures"]) and any(source.startswith("laion") for source in manifest["sources"])
+    """Whether the corpus carries pixels that somebody collected on the web: pictures of people whom nobody asked."""
+    return bool(manifest["pictures"]) and any(source.lower().startswith(WEB_SOURCES) for source in manifest["sources"])
 
 
 def _license_data(manifest: Mapping[str, Any]) -> dict[str, str]:

@@ -18,11 +18,10 @@ schools is a prohibited use in the European Union (AI Act, Article 5)."""
 
 WEB_PICTURES = """\
 > [!WARNING]
-> **This corpus carries the pixels of {pictures:,} pictures from the web, of people whom nobody asked.** LAION-Face
-> licenses its list of addresses, not the pictures: each one belongs to whoever took it, and the person in it has
-> rights of their own. Do not pass this corpus on. A corpus of addresses, boxes and words (built without the
-> pictures) can be passed on. When a person or a photographer asks for a picture to be removed, remove its rows: `url`
-> finds them."""
+> **This corpus carries the pixels of {pictures:,} pictures from the web, of people whom nobody asked.** Whoever
+> collected them licenses a list or labels, not the pictures: each one belongs to whoever took it, and the person in it
+> has rights of their own. Do not pass this corpus on; one that was built without the pictures can be. When a person or
+> a photographer asks for a picture to be removed, remove its rows: `url` finds them."""
 
 ANNOTATED = """\
 A model wrote captions and attributes of this corpus, and nobody has checked each of them: they can be wrong, and wrong

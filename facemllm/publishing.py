@@ -45,7 +45,7 @@ def publish_corpus(
     private: bool = False,
     gate: str | None = None,
     revision: str = "main",
-    may_publish_pictures: bool = False,
+    may_pass_on: bool = False,
     overwrite: bool = False,
     commit_files: int = COMMIT_FILES,
     progress: bool = True,
@@ -60,7 +60,7 @@ def publish_corpus(
         gate: who may read the files: ``manual`` (whoever is approved), ``auto`` (whoever applies) or ``none``. By
             default the gate that a repository has is kept, and a corpus of people gets ``manual``.
         revision: the branch, made from ``main`` if it is not there.
-        may_publish_pictures: the caller has the right to pass on pictures of people whose terms do not give it.
+        may_pass_on: the caller has the right to pass on pictures or labels of people whose terms do not give it.
         overwrite: put the corpus in the place of another one, or beside data that did not come from here.
         commit_files: files that one commit may change.
 
@@ -75,7 +75,7 @@ def publish_corpus(
     """
     began = time.monotonic()
     corpus = open_corpus(folder)
-    _check_rights(corpus, may_publish_pictures)
+    _check_rights(corpus, may_pass_on)
     _check_folders(corpus)
     api = connect(repo_id)
     with one_line_errors(repo_id, api.endpoint):
@@ -108,14 +108,11 @@ def publish_corpus(
     }
 
 
-def _check_rights(corpus: CompleteCorpus, may_publish_pictures: bool) -> None:
+def _check_rights(corpus: CompleteCorpus, may_pass_on: bool) -> None:
     reason = corpus.why_not_to_pass_on()
-    if reason and not may_publish_pictures:
-        pictures = f"{corpus.manifest['pictures']:,} pictures of people"
-        raise UserError(
-            f"{corpus.folder} carries {pictures}, and {reason}: build it without the pictures, or, if you hold the "
-            "right to publish them, say so with --i-may-publish-these-pictures"
-        )
+    if reason and not may_pass_on:
+        way_out = "keep it to yourself, or, if you have the right to pass it on, say so with --i-may-pass-this-on"
+        raise UserError(f"{corpus.folder} {reason}: {way_out}")
 
 
 def _check_folders(corpus: CompleteCorpus) -> None:

@@ -18,8 +18,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a complete corpus, with its card",
         description=(
             "Upload a complete corpus: checked first, shards next, the card last, so nobody loads half of one.\n\n"
-            "A corpus of real people is gated: readers apply, and you approve. Pictures whose terms do not allow\n"
-            "passing them on (LAION-Face, data sets under an agreement) are refused."
+            "A corpus of real people is gated: readers apply, and you approve. What may not be passed on (web pictures\n"
+            "of LAION-Face, data sets under an agreement, their labels too) is refused."
         ),
         epilog=f"example: {EXAMPLE}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -34,9 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     corpus.add_argument("--revision", default="main", metavar="BRANCH", help="branch to write to (default: main)")
     corpus.add_argument(
-        "--i-may-publish-these-pictures",
+        "--i-may-pass-this-on",
         action="store_true",
-        help="you hold the right to publish pictures of people whose terms do not give it to everybody",
+        help="you have the right to pass on pictures or labels of people whose terms do not give it to everybody",
     )
     corpus.add_argument("--overwrite", action="store_true", help="take the place of another corpus in the repository")
     corpus.add_argument("--json", action="store_true", help="print the report as JSON")
@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
         private=args.private,
         gate=args.gate,
         revision=args.revision,
-        may_publish_pictures=args.i_may_publish_these_pictures,
+        may_pass_on=args.i_may_pass_this_on,
         overwrite=args.overwrite,
     )
     print(json.dumps(report, indent=2) if args.json else _summary(report))

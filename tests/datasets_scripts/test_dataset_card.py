@@ -107,7 +107,7 @@ def test_words_that_a_model_wrote_are_said_to_be_its_own(tmp_path):
 
 @pytest.mark.parametrize(("images", "warned"), [(True, True), (False, False)])
 def test_pixels_of_web_pictures_are_warned_of_first_of_all(images, warned, tmp_path):
-    _, text = card(tmp_path, rows(source="laion_face", license="unknown"), include_images=images)
+    _, text = card(tmp_path, rows(source="LAION-Face", license="other"), include_images=images)
     assert ("carries the pixels of 16 pictures from the web" in text) == warned
     if warned:
         assert text.index("## Warning") < text.index("## The rows")
