@@ -18,8 +18,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a complete corpus, with its card",
         description=(
             "Upload a complete corpus: checked first, shards next, the card last, so nobody loads half of one.\n\n"
-            "A corpus of real people is gated: readers apply, and you approve. What may not be passed on (web pictures\n"
-            "of LAION-Face, data sets under an agreement, their labels too) is refused."
+            "A corpus of real people is gated: readers apply, and you approve. What may not be passed on is refused:\n"
+            "web pictures of LAION-Face, and pictures and labels of data sets under an agreement."
         ),
         epilog=f"example: {EXAMPLE}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
