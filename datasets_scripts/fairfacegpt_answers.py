@@ -12,6 +12,7 @@ from datasets_scripts.face_attributes import InvalidAnswer
 
 CHARACTERS = (20, 6000)
 SAME_SENTENCES = 3  # a sentence that often is a loop, not a description
+LEAST_NEW_RUNS = 0.6  # share of runs of three words that are not there twice; of an ordinary description above 0.9
 
 _TOLD = (
     r"(?:mentioned|stated|noted|indicated|specified|described|provided|given|told|said|supplied|labell?ed|annotated)"
@@ -125,4 +126,7 @@ def contradictions(aspect: str, text: str, labels: Mapping[str, Any]) -> list[st
 
 def _loops(text: str) -> bool:
     sentences = [sentence.strip().lower() for sentence in re.split(r"[.!?\n]+", text) if sentence.strip()]
-    return any(sentences.count(sentence) >= SAME_SENTENCES for sentence in set(sentences))
+    words = re.findall(r"\w+", text.lower())
+    runs = list(zip(words, words[1:], words[2:], strict=False))
+    same = max(sentences.count(sentence) for sentence in sentences) if sentences else 0
+    return same >= SAME_SENTENCES or (len(runs) >= 20 and len(set(runs)) < LEAST_NEW_RUNS * len(runs))

@@ -202,6 +202,7 @@ def test_an_unknown_config_is_refused_before_anything_is_asked(labels, tmp_path)
         ("Oval face.", "too short"),
         ("The face is oval, with a broad", "cut off"),
         ("The face. " * 3 + "The face.", "repeats itself"),
+        ("This person is seen with a cap" + " and is seen with a cap" * 6 + ".", "repeats itself"),
         ("The soft jaw is consistent with the provided age range.", "says what it was told"),
         ("The person, as you mentioned, is a boy with a soft jaw.", "says what it was told"),
         ("You told me that she is a woman; the jaw is soft.", "says what it was told"),
@@ -223,7 +224,7 @@ def test_an_answer_is_refused_for_a_countable_reason(answer, reason):
         (f"As you mentioned, {SENTENCE[0].lower()}{SENTENCE[1:]}", SENTENCE),
         (f"Given that the person is a woman, {SENTENCE[0].lower()}{SENTENCE[1:]}", SENTENCE),
         (f"{SENTENCE} Based on the provided information, she is young.", f"{SENTENCE} She is young."),
-        (f"  {SENTENCE}\n\n\n\n{SENTENCE}\n", f"{SENTENCE}\n\n{SENTENCE}"),
+        (f"  {SENTENCE}\n\n\n\nThe skin is smooth.\n", f"{SENTENCE}\n\nThe skin is smooth."),
     ],
 )
 def test_introductions_and_clauses_on_what_was_told_are_taken_off(answer, kept):
