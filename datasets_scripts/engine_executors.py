@@ -281,7 +281,8 @@ def _ray_cluster(options: RayOptions, workers: int) -> Iterator[None]:
     try:
         ray.init(options.address, log_to_driver=False, logging_level="ERROR", **({} if options.address else here))
     except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
-        raise CorpusError(f"Ray at address={options.address!r} cannot be reached: {_one_line(error)}") from error
+        way_out = "start it, or set RAY_AUTH_MODE=token where it asks for a token"
+        raise CorpusError(f"Ray at address={options.address!r}: {_one_line(error)}; {way_out}") from error
     try:
         yield
     finally:

@@ -1,0 +1,250 @@
+import json
+import os
+import re
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+from datasets_scripts.engine_executors import task_lock
+from datasets_scripts.engines import TasksUnfinished, engine_options, run_tasks
+from datasets_scripts.schema import CorpusError
+from tests.datasets_scripts.engine_steps import EACH_ONCE, TASKS, Journal, journals, processes
+from tests.datasets_scripts.one_node_slurm import one_node_slurm, why_not
+
+ROOT = Path(__file__).parents[2]
+
+PROGRAM = """
+import json, sys
+from datasets_scripts.engines import run_tasks
+from tests.datasets_scripts.engine_steps import TASKS, Journal
+if __name__ == "__main__":
+    out, orders, pause, settings = sys.argv[1], sys.argv[2], float(sys.argv[3]), json.loads(sys.argv[4])
+    run_tasks([Journal(out, orders, pause)], TASKS, out + "/.tasks", **settings)
+"""
+
+
+@pytest.fixture
+def folders(tmp_path):
+    out, orders = tmp_path / "out", tmp_path / "orders"
+    out.mkdir()
+    orders.mkdir()
+    return out, orders
+
+
+def run(folders, **settings):
+    out, orders = folders
+    run_tasks([Journal(str(out), str(orders))], TASKS, out / ".tasks", progress=False, **settings)
+
+
+def start_program(folders, pause=0.0, **settings):
+    """The same in a process of its own, which can be killed."""
+    program = folders[0].parent / "program.py"
+    program.write_text(PROGRAM)
+    command = [sys.executable, str(program), *map(str, folders), str(pause), json.dumps(settings)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(command, env=environment, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for(true, seconds=60):
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.05)
+
+
+def is_alive(process):
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_every_task_runs_once_and_never_again(folders, workers):
+    for _ in range(2):
+        run(folders, workers=workers)
+    assert journals(folders[0]) == EACH_ONCE
+    (stats,) = json.loads((folders[0] / ".tasks/stats.json").read_text())
+    assert stats["stats"]["rows"]["total"] == sum(map(len, EACH_ONCE.values()))
+
+
+def test_only_the_bar_is_shown_and_it_counts_tasks(folders):
+    _, said = start_program(folders, workers=1).communicate(timeout=60)
+    assert set(re.findall(r"(\S+)task/s|task", said)) and f"{TASKS}/{TASKS}" in said
+    assert "PIPELINE" not in said and "warning" not in said
+    logs = folders[0] / ".tasks/logs"
+    assert "Processing done" in (logs / "task_00000.log").read_text()
+    assert "a library's warning" in (logs / "task_00000.stderr").read_text()
+
+
+def test_nothing_is_shown_when_no_progress_is_wanted(folders):
+    assert start_program(folders, workers=2, progress=False).communicate(timeout=60)[1] == ""
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_after_a_failed_task_the_others_go_on_and_the_next_run_makes_it_good(folders, workers):
+    order = folders[1] / "1"
+    order.write_text("fail")
+    with pytest.raises(
+        CorpusError, match=r"1 of 4 tasks failed, task 1 with: RuntimeError: the disk is full; logs in"
+    ):
+        run(folders, workers=workers)
+    assert set(journals(folders[0])) == {0, 2, 3}
+    order.unlink()
+    run(folders, workers=workers)
+    assert journals(folders[0]) == EACH_ONCE
+
+
+def test_a_mistake_of_the_users_ends_the_run_at_once(folders):
+    (folders[1] / "0").write_text("hang")
+    (folders[1] / "1").write_text("mistake")
+    with pytest.raises(CorpusError, match=r"^no such annotator$"):
+        run(folders, workers=2)
+    assert 0 not in journals(folders[0])
+
+
+def test_a_worker_that_dies_is_told_and_its_work_is_made_good(folders):
+    order = folders[1] / "1"
+    order.write_text("kill")
+    with pytest.raises(CorpusError, match=r"a worker process died: .* fewer workers"):
+        run(folders, workers=2)
+    order.unlink()
+    run(folders, workers=2)
+    assert journals(folders[0]) == EACH_ONCE
+
+
+def test_a_kill_ends_the_workers_and_the_next_run_works_beside_none(folders):
+    parent = start_program(folders, pause=0.5, workers=2, progress=False)
+    wait_for(lambda: len(processes(folders[0])) == 2)
+    parent.kill()
+    orphans = processes(folders[0])
+    run(folders, workers=2)  # at once: it waits for the locks that dying workers hold
+    assert not any(map(is_alive, orphans))
+    begun_again = [rows for rows in journals(folders[0]).values() if rows != EACH_ONCE[0]]
+    assert all(rows[-3:] == EACH_ONCE[0] and rows[:-3] == list(range(len(rows) - 3)) for rows in begun_again)
+    assert len(begun_again) <= 2
+
+
+def test_ctrl_c_ends_the_workers(folders):
+    (folders[1] / "3").write_text("hang")
+    parent = start_program(folders, pause=0.3, workers=2, progress=False)
+    wait_for(lambda: len(processes(folders[0])) == 2)
+    parent.send_signal(signal.SIGINT)
+    assert "KeyboardInterrupt" in parent.communicate(timeout=30)[1]
+    wait_for(lambda: not any(map(is_alive, processes(folders[0]))), 5)
+
+
+def test_a_task_that_another_process_holds_is_not_begun(tmp_path):
+    path = tmp_path / "00007"
+    with (
+        task_lock(path),
+        pytest.raises(CorpusError, match=f"task 7 is still worked on by process {os.getpid()} on "),
+        task_lock(path, patience=0.2),
+    ):
+        raise AssertionError("two hold the lock")
+    with task_lock(path, patience=0.0):
+        pass
+
+
+def test_a_folder_of_another_number_of_tasks_is_refused(folders):
+    run(folders)
+    with pytest.raises(CorpusError, match="holds the marks of 4 tasks, not 5"):
+        run_tasks([Journal(str(folders[0]))], 5, folders[0] / ".tasks", progress=False)
+
+
+def test_options_are_checked_and_may_be_text():
+    options = engine_options(
+        "slurm", {"partition": "cpu", "cpus_per_task": "2", "wait": "false", "sbatch_args": "a=b"}
+    )
+    assert (options.cpus_per_task, options.wait, options.sbatch_args) == (2, False, {"a": "b"})
+    assert engine_options("ray", {"mem_per_cpu_gb": "1.5"}).mem_per_cpu_gb == 1.5
+    for engine, given, told in [
+        ("slurm", {}, "needs the option partition"),
+        ("slurm", {"partition": "cpu", "cpus_per_task": "many"}, "cpus_per_task='many' .* expected int"),
+        ("local", {"memory": 1}, "option 'memory' of engine local: expected one of none"),
+    ]:
+        with pytest.raises(CorpusError, match=told):
+            engine_options(engine, given)
+
+
+@pytest.fixture
+def ray_address(monkeypatch):
+    """A real cluster on this machine, in processes of its own; programs started meanwhile hold its token."""
+    pytest.importorskip("ray")
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    monkeypatch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    program = Path(sys.executable).with_name("ray")
+    command = [program, "start", "--head", "--block", f"--port={port}", "--num-cpus=2", "--include-dashboard=false"]
+    command += ["--node-ip-address=127.0.0.1", "--disable-usage-stats", f"--object-store-memory={2**27}"]
+    cluster = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    while "Ray runtime started" not in (line := cluster.stdout.readline()):
+        assert line, "Ray did not start"
+    yield f"127.0.0.1:{port}"
+    cluster.terminate()
+    cluster.communicate(timeout=60)
+
+
+@pytest.mark.slow
+def test_ray_tells_what_failed_and_goes_on(folders, ray_address):
+    settings = {"engine": "ray", "workers": 2, "progress": False, "options": {"address": ray_address}}
+    for rank, order in {1: "fail", 2: "kill"}.items():
+        (folders[1] / str(rank)).write_text(order)
+    said = start_program(folders, **settings).communicate(timeout=120)[1]
+    assert "CorpusError: 2 of 4 tasks failed, task 1 with: RuntimeError: the disk is full" in said
+    for order in folders[1].iterdir():
+        order.unlink()
+    assert start_program(folders, **settings).communicate(timeout=120)[1] == ""
+    assert journals(folders[0]) == EACH_ONCE
+
+
+@pytest.fixture
+def slurm_cluster(monkeypatch):
+    if why_not():
+        pytest.skip(why_not())
+    with tempfile.TemporaryDirectory() as folder, one_node_slurm(Path(folder)) as configuration:
+        monkeypatch.setenv("SLURM_CONF", configuration)
+        yield
+
+
+@pytest.mark.slow
+def test_slurm_tells_what_failed_and_goes_on(folders, slurm_cluster):
+    settings = {
+        "engine": "slurm",
+        "workers": 2,
+        "options": {"partition": "cpu", "mem_per_cpu_gb": 1, "poll_seconds": 0.5},
+    }
+    for rank, order in {1: "fail", 2: "kill"}.items():
+        (folders[1] / str(rank)).write_text(order)
+    with pytest.raises(CorpusError, match="2 of 4 tasks failed, task 1 with: RuntimeError: the disk is full"):
+        run(folders, **settings)
+    for order in folders[1].iterdir():
+        order.unlink()
+    run(folders, **settings)
+    assert journals(folders[0]) == EACH_ONCE
+
+
+@pytest.mark.slow
+def test_slurm_jobs_outlive_who_submitted_them_and_are_found_again(folders, slurm_cluster):
+    settings = {
+        "engine": "slurm",
+        "workers": 2,
+        "options": {"partition": "cpu", "mem_per_cpu_gb": 1, "poll_seconds": 0.5},
+    }
+    parent = start_program(folders, pause=1.0, progress=False, **settings)
+    wait_for(lambda: processes(folders[0]))
+    parent.kill()
+    with pytest.raises(TasksUnfinished, match="of 4 tasks are with Slurm as facemllm-"):
+        run(folders, engine="slurm", workers=2, options={**settings["options"], "wait": False})
+    run(folders, **settings)
+    assert journals(folders[0]) == EACH_ONCE
