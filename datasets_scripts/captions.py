@@ -139,7 +139,7 @@ def caption_turns(
     sentences = [*_expression(labels, rng), *_pose(labels), *_movements(labels, rng, conventions)]
     if person is None and not details and not sentences:
         return None
-    if person is None and not details:
+    if person is None and not details and rng.random() < 0.5:
         return rng.choice(REQUESTS), " ".join(sentences)
     person = " ".join([person or rng.choice(("a person", "someone")), *([details] if details else [])])
     # "..., wearing a hat in a photo" would not read well

@@ -83,7 +83,7 @@ ATTRIBUTES: dict[str, FaceAttribute] = {
     "fringe": FaceAttribute(
         ("none", "partial", "full"),
         "hair that falls over the forehead: over a part of it, or over all of it",
-        "Does hair fall over the forehead?",
+        "How much of a fringe falls over the forehead?",
         "There is {claim} over the forehead.",
         "Is there {claim} over the forehead?",
         words={"none": "no fringe", "partial": "a partial fringe", "full": "a full fringe"},
@@ -129,7 +129,7 @@ ATTRIBUTES: dict[str, FaceAttribute] = {
     "eye_state": FaceAttribute(
         ("open", "half closed", "closed", "one closed"),
         "of the eyelids; unsure behind dark lenses",
-        "Are the eyes open?",
+        "How open are the eyes?",
         "The eyes are {claim}.",
         "Are the eyes {claim}?",
         words={"one closed": "open on one side only"},
@@ -180,7 +180,7 @@ ATTRIBUTES: dict[str, FaceAttribute] = {
     "mouth_state": FaceAttribute(
         ("closed", "slightly open", "wide open"),
         "slightly open: the lips are parted; wide open: the jaw is dropped",
-        "Is the mouth open?",
+        "How open is the mouth?",
         "The mouth is {claim}.",
         "Is the mouth {claim}?",
     ),
@@ -204,7 +204,7 @@ ATTRIBUTES: dict[str, FaceAttribute] = {
     "lip_color": FaceAttribute(
         ("natural", "lipstick"),
         "lipstick: any applied color or gloss that can be seen",
-        "Do the lips wear color?",
+        "Which color do the lips have, their own or lipstick?",
         "The lips are {claim}.",
         "Are the lips {claim}?",
         words={"natural": "in their natural color", "lipstick": "colored with lipstick"},
@@ -212,7 +212,7 @@ ATTRIBUTES: dict[str, FaceAttribute] = {
     "chin": FaceAttribute(
         ("single", "double"),
         "double: a fold of skin below the chin",
-        "Is there a fold below the chin?",
+        "What kind of chin can be seen?",
         "The person has a {claim} chin.",
         "Does the person have a {claim} chin?",
     ),
@@ -227,7 +227,7 @@ ATTRIBUTES: dict[str, FaceAttribute] = {
     "cheekbones": FaceAttribute(
         ("flat", "prominent"),
         "prominent: they stand out and shade the cheeks",
-        "Do the cheekbones stand out?",
+        "What do the cheekbones look like?",
         "The cheekbones are {claim}.",
         "Are the cheekbones {claim}?",
     ),
@@ -343,21 +343,21 @@ ATTRIBUTES: dict[str, FaceAttribute] = {
     "head_turn": FaceAttribute(
         ("to the front", "slightly to the left", "slightly to the right", "in left profile", "in right profile"),
         "where the nose points, the viewer's left and right; in profile one eye is hidden",
-        "Which way is the head turned?",
+        "Which way does the head turn in this picture?",
         "The head is turned {claim}.",
         "Is the head turned {claim}?",
     ),
     "head_tilt": FaceAttribute(
         ("upright", "leaning to the left", "leaning to the right"),
         "where the top of the head leans, the viewer's left and right",
-        "Is the head upright?",
+        "Which way does the top of the head lean?",
         "The head is {claim}.",
         "Is the head {claim}?",
     ),
     "head_nod": FaceAttribute(
         ("level", "raised", "lowered"),
         "raised: the chin is up; lowered: the chin is down",
-        "Is the chin up or down?",
+        "Is the head raised or lowered?",
         "The head is {claim}.",
         "Is the head {claim}?",
     ),
@@ -386,7 +386,7 @@ ATTRIBUTES: dict[str, FaceAttribute] = {
     "picture_colors": FaceAttribute(
         ("color", "black and white", "tinted"),
         "tinted: sepia or a filter of one color",
-        "Is it a color picture?",
+        "What colors does the picture have?",
         "The picture is {claim}.",
         "Is the picture {claim}?",
         words={"color": "in color", "black and white": "in black and white"},

@@ -9,6 +9,7 @@ import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from difflib import get_close_matches
+from functools import lru_cache
 from typing import Any
 
 from datasets_scripts.captions import DETAILED_REQUESTS, caption_turns
@@ -77,6 +78,11 @@ def expand_tasks(tasks: Iterable[str]) -> tuple[str, ...]:
 
     Raises ``CorpusError`` for a task that is not in the table.
     """
+    return _expanded(tuple(tasks))
+
+
+@lru_cache(maxsize=256)
+def _expanded(tasks: tuple[str, ...]) -> tuple[str, ...]:
     names = dict.fromkeys(name for task in tasks for name in TASK_GROUPS.get(task, (task,)))
     for name in names:
         _row(name)

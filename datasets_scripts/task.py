@@ -187,8 +187,8 @@ def read_label(label: str, labels: Mapping[str, Any]) -> Any:
     value = labels.get(column)
     if not key or value is None:
         return value
-    if isinstance(value, Mapping) and key in value:
-        return value[key]
+    if column == "attributes" and isinstance(value, dict):
+        return value.get(key)
     name, content = ("name", "value") if column == "attributes" else ("unit", "intensity")
     pairs = value.items() if isinstance(value, Mapping) else ((entry[name], entry[content]) for entry in value)
     return next((found for which, found in pairs if str(which) == key), None)

@@ -84,7 +84,7 @@ FAMILIES: dict[str, Family] = {
     "beard": Family(
         True,
         ("5_o_clock_shadow", "goatee", "mustache", "no_beard", "sideburns", "sideburn_length"),
-        ("beard", "goatee", "mustache", "moustache", "sideburn", "whisker", "stubble", "shadow", "clock", "shave",
+        ("beard", "goatee", "mustache", "moustache", "sideburn", "whisker", "stubb", "shadow", "clock", "shave",
          "shaving"),
     ),
     "nose": Family(
@@ -101,7 +101,7 @@ FAMILIES: dict[str, Family] = {
     "makeup": Family(
         True,
         ("heavy_makeup", "wearing_lipstick"),
-        ("makeup", "make-up", "lip", "lipstick", "cosmetic", "mascara", "rouge"),
+        ("makeup", "lip", "lipstick", "cosmetic", "mascara", "rouge"),
     ),
     "worn": Family(
         True,
@@ -148,11 +148,11 @@ def only_its_side(face: LabelledFace) -> LabelledFace:
 
 
 def families_named(text: str) -> set[str]:
-    """The families that a text speaks of; underscores are blanks.
+    """The families that a text speaks of; underscores and hyphens are blanks.
 
     A stem of up to four letters stands for that word and its plural, a longer one for every word that begins so.
     """
-    words = re.findall(r"[a-z0-9'-]+", text.lower().replace("_", " "))
+    words = set(re.findall(r"[a-z0-9']+", text.lower().replace("make-up", "makeup").replace("_", " ")))
     return {
         name
         for name, family in FAMILIES.items()

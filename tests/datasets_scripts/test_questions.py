@@ -46,6 +46,27 @@ def test_the_wording_follows_the_seed_and_varies_with_it(config):
     assert len({tuple(texts(config, WOMAN, seed)) for seed in range(50)}) > 20
 
 
+def test_the_wording_of_a_seed_stays_from_version_to_version():
+    told = [text for config in CONFIGS for text in texts(config, WOMAN, 7)]
+    assert told == [
+        "Who can be seen here?",
+        "A woman between 20 and 29 years old.",
+        "Is the person in the picture younger than 10?",
+        "No.",
+        "Is this person 50 or older?",
+        "No.",
+        "Is the person in the picture in their twenties or in their sixties?",
+        "In their twenties.",
+        "What is the gender of this person?",
+        "Female.",
+        "Choose among male, female. What is the gender of this person?",
+        "female",
+        "Judging by the face, how old is this person? "
+        "Options: 0-2, 3-9, 10-19, 20-29, 30-39, 40-49, 50-59, 60-69, 70 or older.",
+        "20-29",
+    ]
+
+
 @pytest.mark.parametrize(
     ("age_group", "gender", "words"),
     [

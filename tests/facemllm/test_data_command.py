@@ -8,6 +8,7 @@ from datasets import load_dataset
 from PIL import Image
 
 from facemllm.cli import main
+from tests.datasets_scripts.miniatures import WRITERS
 
 GROUPS = ("0-2", "03-Sep", "Oct-19", "20-29", "30-39", "40-49", "50-59", "60-69", "more than 70")
 
@@ -108,3 +109,50 @@ def test_a_mistake_ends_in_one_line_and_exit_code_2(words, message, tmp_path, ca
     assert build(*words, "--out", tmp_path / "out") == 2
     told = capsys.readouterr().err
     assert message in told and told.count("\n") == 1
+
+
+def test_every_dataset_is_listed_and_tells_its_layout_and_terms(capsys):
+    from datasets_scripts.corpora import READERS
+
+    with pytest.raises(SystemExit):
+        build("--help")
+    listed = capsys.readouterr().out
+    for name, reader in READERS.items():
+        assert name in listed and reader.TITLE in listed
+        with pytest.raises(SystemExit):
+            build(name, "--help")
+        told = " ".join(capsys.readouterr().out.split())
+        assert " ".join(reader.LAYOUT.split()) in told and " ".join(reader.TERMS.split()) in told
+        assert ("--race" in told) == reader.ASKS_RACE
+
+
+def test_a_datasets_own_settings_are_options_and_stand_in_the_card(tmp_path):
+    (tmp_path / "raf").mkdir()
+    WRITERS["raf_db"](tmp_path / "raf")
+    words = ["--out", tmp_path / "out", "--config", "vqa", "--no-aligned", "--turns", 2, "--tasks", "expression"]
+    assert build("raf_db", tmp_path / "raf", *words) == 0
+    rows = load(tmp_path / "out", "vqa", "train", tmp_path)
+    assert rows[0]["url"] == "Image/original/train_00001.jpg" and {len(turns) for turns in rows["messages"]} == {4}
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "facemllm data raf_db FOLDER --split train test --no-aligned --tasks expression --turns 2" in card
+
+
+def test_the_zero_shot_config_is_built_from_the_command_line(tmp_path):
+    (tmp_path / "celeba").mkdir()
+    WRITERS["celeba"](tmp_path / "celeba")
+    assert build("celeba", tmp_path / "celeba", "--out", tmp_path / "out", "--config", "zero_shot", "--turns", 3) == 0
+    train, test = (load(tmp_path / "out", "zero_shot", split, tmp_path) for split in ("train", "test"))
+    names = [{entry["name"] for labels in rows["labels"] for entry in labels["attributes"]} for rows in (train, test)]
+    assert names[0] and names[1] and not names[0] & names[1]
+
+
+def test_places_of_this_machine_stand_in_no_card(tmp_path):
+    (tmp_path / "bp4d").mkdir()
+    WRITERS["bp4d"](tmp_path / "bp4d")
+    (tmp_path / "bp4d" / "pictures").mkdir()
+    for person in ("F001", "F007"):
+        (tmp_path / "bp4d" / person).rename(tmp_path / "bp4d" / "pictures" / person)
+    words = ["--images", tmp_path / "bp4d" / "pictures", "--out", tmp_path / "out", "--config", "face_tasks"]
+    assert build("bp4d", tmp_path / "bp4d", *words) == 0
+    written = (tmp_path / "out" / "README.md").read_text() + (tmp_path / "out" / "corpus.json").read_text()
+    assert "--images FOLDER" in written and str(tmp_path) not in written
