@@ -99,7 +99,7 @@ def _load(path: Path) -> dict[Any, Any]:
         try:
             # Files written before torch 1.6 are no zip archives and cannot be mapped into memory.
             loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-        except (pickle.UnpicklingError, EOFError, RuntimeError, ValueError) as error:
+        except (pickle.UnpicklingError, OSError, EOFError, RuntimeError, ValueError) as error:
             found = re.search(r"GLOBAL ([\w.]+)", str(error))
             reason = f"it names {found[1]}" if found else str(error).strip().splitlines()[0]
             raise CorpusError(

@@ -20,7 +20,7 @@ class PictureServer:
             def do_GET(self):
                 asked.append(self.path)
                 if self.path.startswith("/hang"):
-                    time.sleep(4)
+                    time.sleep(8)
                     return
                 status, body, headers = 200, pictures.get(self.path), {}
                 if self.path.startswith("/noai"):
@@ -41,7 +41,9 @@ class PictureServer:
             def log_message(self, *_):
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        # a queue of five, the usual length, drops what many threads ask at once
+        server = type("Server", (ThreadingHTTPServer,), {"request_queue_size": 128})
+        self._server = server(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 
