@@ -21,6 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     corpora = parser.add_subparsers(dest="corpus", metavar="CORPUS", required=True)
     _add_synthetic(corpora)
+    _add_fairfacegpt(corpora)
     for reader in READERS.values():
         _add_reader(corpora, reader)
 
@@ -42,6 +43,28 @@ def _add_synthetic(corpora: Any) -> None:
     )
     parser.add_argument("--size", type=int, default=64, metavar="PIXELS", help="side of the pictures (default: 64)")
     _add_common(parser, ("captions", "vqa", "face_tasks", "text"))
+
+
+def _add_fairfacegpt(corpora: Any) -> None:
+    from datasets_scripts.fairfacegpt_records import CONFIGS
+
+    parser = corpora.add_parser(
+        "fairfacegpt",
+        help="FairFaceGPT as it is published: eight descriptions of each face of FairFace's validation split",
+        description="FairFaceGPT as it is published (Zenodo record 16323621): its dataset.json with FairFace's "
+        "pictures. facemllm annotate fairfacegpt makes one anew.",
+        epilog="example: facemllm data fairfacegpt dataset.json --images FairFace --out corpora/fairfacegpt",
+    )
+    parser.add_argument("file", metavar="DATASET.JSON", help="the published file, in ShareGPT form")
+    parser.add_argument("--images", required=True, metavar="FOLDER", help="the folder of FairFace, with val/1.jpg")
+    parser.add_argument(
+        "--race",
+        action="store_true",
+        help="also keep answers that speak of race, and write the label: for auditing, never for categorising people",
+    )
+    parser.add_argument("--no-images", action="store_true", help="leave the pixels out; url names the file instead")
+    _add_common(parser, CONFIGS)
+    parser.set_defaults(config=None)  # those that have rows
 
 
 def _add_reader(corpora: Any, reader: Any) -> None:
@@ -149,6 +172,11 @@ def run(args: argparse.Namespace) -> int:
     }
     if args.corpus == "synthetic":
         report = build_synthetic(args.out, counts=dict(zip(SPLITS, args.count, strict=True)), size=args.size, **common)
+    elif args.corpus == "fairfacegpt":
+        from datasets_scripts.fairfacegpt_published import build_published
+
+        pictures = {"race": args.race, "include_images": not args.no_images}
+        report = build_published(args.file, args.images, args.out, **pictures, **common)
     else:
         options = _options(args)
         labels = _label_files(options.pop("labels", []))
@@ -204,12 +232,16 @@ def _card_command(args: argparse.Namespace) -> str:
     words = ["facemllm data", args.corpus]
     if args.corpus == "synthetic":
         words += ["--count", *map(str, args.count), "--size", str(args.size)]
+    elif args.corpus == "fairfacegpt":
+        words += ["dataset.json --images FOLDER", *(["--race"] if args.race else [])]
+        words += ["--no-images"] if args.no_images else []
     else:
         words += ["FOLDER", "--split", *args.split, *_option_words(args), "--tasks", *_tasks(args)]
         words += ["--turns", str(args.turns)]
         words += ["--limit", str(args.limit)] if args.limit is not None else []
         words += ["--no-images"] if args.no_images else []
-    words += ["--config", *args.config, "--seed", str(args.seed), "--shard-rows", str(args.shard_rows)]
+    words += ["--config", *args.config] if args.config else []
+    words += ["--seed", str(args.seed), "--shard-rows", str(args.shard_rows)]
     return " ".join([*words, "--out DIR"])
 
 

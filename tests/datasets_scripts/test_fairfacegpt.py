@@ -205,6 +205,7 @@ def test_an_unknown_config_is_refused_before_anything_is_asked(labels, tmp_path)
         ("This person is seen with a cap" + " and is seen with a cap" * 6 + ".", "repeats itself"),
         ("The soft jaw is consistent with the provided age range.", "says what it was told"),
         ("The person, as you mentioned, is a boy with a soft jaw.", "says what it was told"),
+        ("As indicated by the label, the jaw of this face is soft.", "says what it was told"),
         ("You told me that she is a woman; the jaw is soft.", "says what it was told"),
         ("This is Marie Curie, looking into the camera.", "names a person"),
         ("The man looks like the actor John Wayne in his youth.", "names a person"),
@@ -237,6 +238,7 @@ def test_introductions_and_clauses_on_what_was_told_are_taken_off(answer, kept):
         "Based on the visual information, the light falls from the left.",
         "The black hair is parted, and the white shirt has an open collar.",
         "Depth is provided by shadows, and warmth is given by the light.",
+        "The face looks happy, as indicated by the raised cheeks and the hint of a smile.",
     ],
 )
 def test_ordinary_descriptions_are_kept_as_they_are(answer):

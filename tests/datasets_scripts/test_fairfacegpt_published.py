@@ -9,6 +9,7 @@ from datasets import load_dataset
 from datasets_scripts.fairfacegpt_published import PublishedFaces, build_published
 from datasets_scripts.fairfacegpt_questions import ASPECTS
 from datasets_scripts.schema import CorpusError
+from facemllm.cli import main
 
 FAIRFACE = Path(__file__).parents[3] / "shared/data/fairface"
 IMAGE_SET = "fairface_img_margin025"
@@ -132,3 +133,13 @@ def test_a_file_whose_pictures_are_all_elsewhere_is_an_error_with_the_reason(tmp
     published = write(tmp_path / "dataset.json", [entry("none", name) for name in ASPECTS])
     with pytest.raises(CorpusError, match=r"vqa/train has no usable row \(missing image: 1\)"):
         build_published(published, FAIRFACE, tmp_path / "out")
+
+
+def test_the_command_reads_the_published_file(published, tmp_path, capsys):
+    words = ["data", "fairfacegpt", published, "--images", FAIRFACE, "--out", tmp_path / "out", "--num-proc", "2"]
+    assert main([*map(str, words), "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["configs"]["pairs"]["train"]["rows"] == 3 * 7
+    assert (
+        "facemllm data fairfacegpt dataset.json --images FOLDER --seed 0" in (tmp_path / "out/README.md").read_text()
+    )
