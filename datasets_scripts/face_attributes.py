@@ -17,6 +17,7 @@ __all__ = [
     "check_answer",
     "contradictions",
     "definitions",
+    "doubted_labels",
     "labels_of",
 ]
 
@@ -110,6 +111,18 @@ def labels_of(attributes: Mapping[str, str]) -> dict[str, Any]:
     """The ``labels`` of a record with these attributes: age group, gender and expression in their own columns."""
     labels = {row.label: attributes[name] for name, row in ATTRIBUTES.items() if row.label and name in attributes}
     return labels | {"attributes": {name: attributes[name] for name in attributes if not ATTRIBUTES[name].label}}
+
+
+def doubted_labels(labels: Mapping[str, Any]) -> set[str]:
+    """Which of these `labels_of` contradict each other: columns, and ``attributes.NAME``. Nothing is asked of them."""
+    given = {f"attributes.{name}": value for name, value in (labels.get("attributes") or {}).items()}
+    given |= {column: value for column, value in labels.items() if column != "attributes"}
+    doubted = set()
+    for (one, values), (other, others), _ in CONTRADICTIONS:
+        pair = [ATTRIBUTES[name].label or f"attributes.{name}" for name in (one, other)]
+        if given.get(pair[0]) in values and given.get(pair[1]) in others:
+            doubted.update(pair)
+    return doubted
 
 
 def _strict_object(properties: dict[str, Any]) -> dict[str, Any]:

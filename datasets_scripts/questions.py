@@ -6,13 +6,14 @@ about. Of tasks whose answers give each other away, a conversation asks one.
 """
 
 import random
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from difflib import get_close_matches
 from functools import lru_cache
 from typing import Any
 
 from datasets_scripts.captions import DETAILED_REQUESTS, caption_turns
+from datasets_scripts.face_attributes import doubted_labels
 from datasets_scripts.schema import CorpusError, Skipped, assistant_turn, make_record, user_turn
 from datasets_scripts.task import STATED_OPTIONS, USUAL, Claim, Conventions, Pair, Task
 from datasets_scripts.tasks import AGE_GROUPS, TASK_GROUPS, TASKS, AnyTask
@@ -169,7 +170,7 @@ class AskedFaces:
     ``describe()``. The wording depends on ``seed``, the config and the face's id, not on its place in the corpus.
     ``turns`` bounds the questions about a face: with 1, each face is asked one task. A caption that an annotator wrote
     is taken as it is. The config ``zero_shot`` asks about the attributes of the split's side (``zero_shot.py``),
-    whatever ``tasks`` says.
+    whatever ``tasks`` says. What an annotator contradicted itself about is not asked.
     """
 
     reader: Any
@@ -194,8 +195,10 @@ class AskedFaces:
                 yield face
                 continue
             rng = random.Random(f"{self.seed}/{self.config}/{face.id}")
+            flagged = bool(face.annotation and face.annotation.get("flags"))
+            doubted = doubted_labels(face.labels) if flagged else ()
             face = only_its_side(face) if self.config == ZERO_SHOT else face
-            conversation = self._conversation(face, rng)
+            conversation = self._conversation(face, rng, doubted)
             if conversation is None:
                 yield Skipped(face.id, "no known label to ask about")
                 continue
@@ -213,22 +216,23 @@ class AskedFaces:
             "conventions": asdict(self.conventions),
         }
 
-    def _conversation(self, face: Any, rng: random.Random) -> tuple[str, list[dict[str, Any]]] | None:
+    def _conversation(
+        self, face: Any, rng: random.Random, doubted: Collection[str]
+    ) -> tuple[str, list[dict[str, Any]]] | None:
         if self.config == "captions" and face.annotation and face.annotation.get("caption"):
             return "caption", _turns([(rng.choice(DETAILED_REQUESTS), face.annotation["caption"])])
         config, tasks = self.config, self.tasks
         if config == ZERO_SHOT:
             config, tasks = "face_tasks", attributes_of(face.split)
+        if doubted:
+            tasks = tuple(name for name in expand_tasks(tasks) if getattr(TASKS[name], "label", None) not in doubted)
         return make_conversation(config, face.labels, rng, tasks, turns=self.turns, conventions=self.conventions)
 
 
 def _row(task: str) -> AnyTask:
     if task not in TASKS:
-        near = get_close_matches(task, [*TASKS, *TASK_GROUPS], n=3, cutoff=0.6) or [
-            *list(TASKS)[:12],
-            "...",
-            *TASK_GROUPS,
-        ]
+        names = [*TASKS, *TASK_GROUPS]
+        near = get_close_matches(task, names) or [*names[:12], "...", *TASK_GROUPS]
         raise CorpusError(f"task={task!r} is unknown; the table of tasks.py has {', '.join(near)}")
     return TASKS[task]
 

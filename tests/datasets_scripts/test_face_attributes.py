@@ -14,6 +14,8 @@ from datasets_scripts.face_attributes import (
     definitions,
     labels_of,
 )
+from datasets_scripts.questions import AskedFaces
+from datasets_scripts.schema import LabelledFace
 
 CAPTION = "A face in soft light, turned to the camera, with short hair and a slight smile."
 
@@ -107,3 +109,25 @@ def test_age_gender_and_expression_become_the_labels_that_other_corpora_have():
         "expression": "anger",
         "attributes": {"smile": "none"},
     }
+
+
+class Contradicted:
+    """A face about which the annotator contradicted itself."""
+
+    def __len__(self):
+        return 1
+
+    def faces(self, start, stop):
+        given = answer(apparent_age_group="3-9", facial_hair="goatee", eyewear="none", apparent_gender="male")
+        checked = check_answer(given)
+        annotation = {"annotator": "a", "prompt_version": "1", "date": "2026-01-01", "flags": list(checked.flags)}
+        labels = labels_of(checked.attributes)
+        yield LabelledFace("x/0", None, labels, "train", "x", "other", url="1.jpg", annotation=annotation)
+
+
+@pytest.mark.parametrize("config", ["vqa", "face_tasks"])
+def test_nothing_is_asked_about_what_contradicts_itself(config):
+    (row,) = AskedFaces(Contradicted(), config, ("gender", "age", "age_years", "attributes")).records(0, 1)
+    told = str(row["messages"])
+    assert row["annotation"]["flags"] == ["a child with facial hair"] and row["labels"]["age_group"] == "3-9"
+    assert "facial" not in told and "years" not in told and "eyewear" in told and "male" in told
