@@ -20,8 +20,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("corpus", metavar="CORPUS", help="a corpus folder or a Hub id")
     parser.add_argument("--config", default="face_tasks", help="configuration of the corpus (default: face_tasks)")
     parser.add_argument("--split", default="validation", help="faces to ask about (default: validation)")
-    parser.add_argument("--baseline-split", default="train", help="faces the majority is taken from (default: train)")
-    parser.add_argument("--tasks", nargs="+", metavar="TASK", help="gender, age, race (default: those with labels)")
+    parser.add_argument(
+        "--baseline-split",
+        help="faces the majority is taken from (default: train; in the config zero_shot, where train has others, "
+        "the split itself)",
+    )
+    parser.add_argument(
+        "--tasks", nargs="+", metavar="TASK", help="such as gender, age, race, smiling (default: those with labels)"
+    )
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N faces")
     parser.add_argument("--batch-size", type=int, default=128, metavar="N", help="faces per batch (default: 128)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
@@ -38,12 +44,14 @@ def run(args: argparse.Namespace) -> int:
     from transformers.utils import logging
 
     from datasets_scripts.questions import TASKS, conventions_of
+    from datasets_scripts.zero_shot import ZERO_SHOT
     from facemllm.answering import load_model
     from facemllm.corpus_evaluation import answer_corpus, majority_answers, score, tasks_of
 
     rows = _load(args.corpus, args.config, args.split)
     rows = rows.select(range(min(args.limit or len(rows), len(rows))))
-    known = _load(args.corpus, args.config, args.baseline_split)["labels"][:]
+    baseline_split = args.baseline_split or (args.split if args.config == ZERO_SHOT else "train")
+    known = _load(args.corpus, args.config, baseline_split)["labels"][:]
     tasks = args.tasks or tasks_of(known)
     if not tasks:
         raise UserError(

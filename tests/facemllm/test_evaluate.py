@@ -80,6 +80,31 @@ def test_a_corpus_is_evaluated_from_its_folder(corpus, tiny_model, tmp_path, cap
     assert set(report["tasks"]["age"]["groups"]["age_group"]) == set(AGES)
 
 
+def test_attributes_and_expressions_are_tasks_where_all_their_values_are_in_the_table():
+    labels = [
+        {"expression": "contempt", "yaw": 20.0, "attributes": [{"name": "bald", "value": "no"}], "action_units": None},
+        {"expression": "anger", "yaw": None, "attributes": None, "action_units": None},
+    ]
+    assert tasks_of(labels) == ["expression", "yaw", "bald"]
+    assert majority_answers(labels, ["expression"]) == {"expression": "anger"}
+    drawn = [{"expression": "happy", "attributes": [{"name": "hat", "value": "cap"}]}, {"expression": "neutral"}]
+    assert tasks_of(drawn) == []
+
+
+def test_zero_shot_attributes_are_evaluated_on_a_split_that_training_did_not_ask_about(tiny_model, tmp_path, capsys):
+    from datasets_scripts.build import build_corpus
+    from tests.datasets_scripts.miniatures import WRITERS
+
+    (tmp_path / "celeba").mkdir()
+    WRITERS["celeba"](tmp_path / "celeba")
+    corpus = tmp_path / "corpus"
+    build_corpus("celeba", tmp_path / "celeba", corpus, configs=["zero_shot"], progress=False)
+    words = ["--config", "zero_shot", "--split", "test", "--device", "cpu", "--json"]
+    assert main(["evaluate", str(tiny_model), str(corpus), *words]) == 0
+    tasks = json.loads(capsys.readouterr().out)["tasks"]
+    assert "goatee" in tasks and "smiling" in tasks and not {"bald", "wavy_hair", "young"} & set(tasks)
+
+
 def test_an_unknown_task_is_one_line_and_exit_code_2(corpus, tiny_model, capsys):
     assert main(["evaluate", str(tiny_model), str(corpus), "--tasks", "hat"]) == 2
     error = capsys.readouterr().err.strip().splitlines()[-1]
