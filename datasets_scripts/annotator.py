@@ -9,6 +9,7 @@ reads it, ``estimate`` says before what it would take::
 """
 
 import os
+import shutil
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -85,12 +86,13 @@ def annotate(
     plan = _claim(source, annotator, out, parts, limit)
     missing = [part for part in range(parts) if not part_path(out, part).exists()]
     if missing:
-        pipeline = _pipeline(source, annotator, str(out), check, max(1, annotator.concurrency // workers), limit)
+        pipeline = _pipeline(source, annotator, str(out), check, annotator.concurrency // workers, limit)
         for part in missing:  # marked by a run whose answers were removed since
             (out / "tasks" / "completions" / f"{part:05d}").unlink(missing_ok=True)
         with Progress(out, parts, annotator, shown=progress):
             run_tasks(pipeline, parts, out / "tasks", engine, workers, engine_options, progress=False)
     read_answers(out)  # raises where a part is missing after all
+    shutil.rmtree(out / "journal", ignore_errors=True)
     report = sum_counts([read_json(counts_path(out, part)) for part in range(parts)])
     report["cost"] = annotator.cost(report["input_tokens"], report["output_tokens"])
     return {**report, "date": plan["date"], "out": str(out), "seconds": round(time.monotonic() - began, 2)}
@@ -101,6 +103,8 @@ def _check_arguments(source: FaceSource, annotator: Annotator, workers: int, lim
     for argument, value in (("workers", workers), ("limit", limit)):
         if value is not None and value < 1:
             raise CorpusError(f"{argument}={value}: give 1 or more")
+    if workers > annotator.concurrency:
+        raise CorpusError(f"workers={workers}: each needs a request of its own, give concurrency={workers} or more")
     if not len(source):
         raise CorpusError("the source has no parts: there is nothing to ask about")
     annotator.api_key()  # raises where it is missing, before anything begins

@@ -47,7 +47,7 @@ def read_answer(request: Request, text: str, finish_reason: str) -> Any:
 
 def _structured(structured: str, request: Request) -> dict[str, Any]:
     if structured == "json_schema":
-        form = {"name": re.sub(r"\W", "_", request.name), "schema": request.schema, "strict": True}
+        form = {"name": re.sub(r"[^a-zA-Z0-9_-]", "_", request.name)[:64], "schema": request.schema, "strict": True}
         return {"response_format": {"type": "json_schema", "json_schema": form}}
     schema = json.dumps(request.schema, ensure_ascii=False)
     demand = f"Answer with one JSON object that follows this JSON schema, and with nothing else:\n{schema}"

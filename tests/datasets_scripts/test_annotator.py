@@ -66,6 +66,15 @@ def test_a_complete_run_is_not_asked_again(server, tmp_path):
     assert first["cost"] == pytest.approx((9 * 1000 * 2.0 + 9 * 100 * 10.0) / 1e6)
 
 
+def test_a_part_that_was_whole_when_it_was_killed_is_not_asked_again(server, tmp_path):
+    ask(server, tmp_path)
+    (tmp_path / "tasks" / "completions" / "00000").unlink()  # the last of all, after the journal
+    (tmp_path / "journal" / "00000").mkdir(parents=True)
+    (tmp_path / "journal" / "00000" / "replay.sqlite3").touch()
+    ask(server, tmp_path)
+    assert len(server.requests()) == 9 and not (tmp_path / "journal").exists()
+
+
 @pytest.mark.parametrize(
     ("fault", "reason"),
     [
