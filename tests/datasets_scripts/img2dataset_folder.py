@@ -1,4 +1,4 @@
-"""Tars, member for member as img2dataset 1.47 writes them (its real output was the model), with pictures to put there."""
+"""Tars, member for member as img2dataset 1.47 writes them (its real output was the model), and pictures for them."""
 
 import io
 import json
