@@ -1,9 +1,7 @@
 import json
 import os
 import re
-import secrets
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -16,6 +14,7 @@ from datasets_scripts.engine_executors import task_lock
 from datasets_scripts.engines import TasksUnfinished, engine_options, run_tasks
 from datasets_scripts.schema import CorpusError
 from tests.datasets_scripts.engine_steps import EACH_ONCE, TASKS, Journal, journals, processes
+from tests.datasets_scripts.one_node_ray import one_node_ray
 from tests.datasets_scripts.one_node_slurm import one_node_slurm, why_not
 
 ROOT = Path(__file__).parents[2]
@@ -176,23 +175,9 @@ def test_options_are_checked_and_may_be_text():
 
 @pytest.fixture
 def ray_address(monkeypatch):
-    """A real cluster on this machine, in processes of its own; programs started meanwhile hold its token."""
     pytest.importorskip("ray")
-    monkeypatch.setenv("RAY_AUTH_MODE", "token")
-    monkeypatch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    program = Path(sys.executable).with_name("ray")
-    command = [program, "start", "--head", "--block", f"--port={port}", "--num-cpus=2", "--include-dashboard=false"]
-    command += ["--node-ip-address=127.0.0.1", "--disable-usage-stats", f"--object-store-memory={2**27}"]
-    cluster = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    while "Ray runtime started" not in (line := cluster.stdout.readline()):
-        assert line, "Ray did not start"
-    yield f"127.0.0.1:{port}"
-    cluster.terminate()
-    cluster.communicate(timeout=60)
+    with one_node_ray(monkeypatch.setenv) as address:
+        yield address
 
 
 @pytest.mark.slow
