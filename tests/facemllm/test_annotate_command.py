@@ -10,6 +10,8 @@ from datasets_scripts.annotator import Annotator
 from datasets_scripts.synthetic_faces import draw_face, sample_labels
 from facemllm.cli import build_parser, main
 from tests.datasets_scripts.annotator_server import AnnotatorServer
+from tests.datasets_scripts.img2dataset_folder import YUNET, needs_faces, plain, sample, write_tar
+from tests.datasets_scripts.test_laion_download import write_stats, write_table
 
 PEOPLE = [("0-2", "Male"), ("3-9", "Female"), ("20-29", "Female"), ("more than 70", "Male")]
 
@@ -118,3 +120,35 @@ def test_none_leaves_temperature_and_length_to_the_endpoint():
     words = ["annotate", "fairfacegpt", "F", "--out", "O", "--model", "m", "--temperature", "none", "--max-tokens"]
     given = parser.parse_args([*words, "none"])
     assert given.temperature is None and given.max_tokens is None
+
+
+@needs_faces
+def test_faces_of_tars_become_a_corpus_without_pictures(tmp_path, capsys):
+    pictures = plain(2)
+    write_tar(tmp_path / "00000.tar", [sample(number, pictures[number]) for number in range(2)])
+    with AnnotatorServer(tmp_path / "log") as server:
+        words = [tmp_path / "00000.tar", "--out", tmp_path / "out", "--endpoint", server.url, "--model", "describer"]
+        words += ["--detector", YUNET, "--min-sharpness", "0", "--config", "captions"]
+        assert main(["annotate", "laion-face", *map(str, words)]) == 0
+        assert len(server.requests()) == 2
+    assert "2 faces, 2 questions, 2 answers kept" in capsys.readouterr().out
+    rows = load_dataset(str(tmp_path / "out"), "captions", split="train", cache_dir=str(tmp_path / "cache"))
+    assert rows["image"] == [None, None] and all(url.startswith("http") for url in rows["url"])
+    card = (tmp_path / "out/README.md").read_text()
+    assert "facemllm annotate laion-face SHARDS --min-sharpness 0.0" in card and str(tmp_path) not in card
+
+
+def test_a_download_without_img2dataset_says_how_to_get_it(tmp_path, capsys):
+    write_table(tmp_path / "urls.parquet", ["http://127.0.0.1:1/a.jpg"])
+    words = ["download", tmp_path / "urls.parquet", "--out", tmp_path / "tars", "--img2dataset", tmp_path / "none"]
+    assert main(["annotate", *map(str, words)]) == 2
+    assert "img2dataset" in capsys.readouterr().err
+
+
+def test_a_download_tells_what_was_fetched_and_why_the_rest_was_not(tmp_path, capsys):
+    write_table(tmp_path / "urls.parquet", ["http://a.example/1.jpg"] * 10)
+    write_stats(tmp_path / "tars", 0, {"success": 3, "HTTP Error 404: Not Found": 7})
+    words = ["download", tmp_path / "urls.parquet", "--out", tmp_path / "tars"]
+    assert main(["annotate", *map(str, words)]) == 0
+    told = capsys.readouterr().out
+    assert "3 of 10 pictures in 1 tars" in told and "failed: HTTP 404: 7" in told
