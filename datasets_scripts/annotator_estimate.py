@@ -7,50 +7,56 @@ import math
 from typing import Any
 
 from datasets_scripts.annotator_parsing import payload
-from datasets_scripts.annotator_settings import Annotator, FaceSource, FaceToAsk
+from datasets_scripts.annotator_settings import Annotator, FaceSource, FaceToAsk, share_of
 from datasets_scripts.schema import CorpusError
 
 CHARACTERS_PER_TOKEN = 4.0  # of English; JSON schemata are about the same
 PIXELS_PER_TOKEN = 28  # a side: Qwen2.5-VL's patches, merged two by two; GPT-4o takes about as many at 512 px
 CAPTION_TOKENS = 150  # where an answer is free text: about 110 words
-PARTS_READ = 8
+PARTS_READ = 4
 
 
-def estimate(source: FaceSource, annotator: Annotator, sample: int = 200, limit: int | None = None) -> dict[str, Any]:
+def estimate(
+    source: FaceSource, annotator: Annotator, sample: int = 200, limit: int | None = None, progress: bool = True
+) -> dict[str, Any]:
     """What ``annotate`` would ask and cost, from ``sample`` faces; the endpoint is not asked anything.
 
-    All faces are counted where the source has at most eight parts; else those of eight parts spread over it, and
+    All faces are counted where the source has at most four parts; else those of four parts spread over it, and
     ``counted`` is false.
 
     Returns ``faces``, ``skipped`` rows, ``requests``, ``input_tokens``, ``output_tokens`` and ``cost`` (None without
     prices); ``most_output_tokens`` and ``most_cost``, if every question were asked ``attempts`` times and answered as
     long as ``max_tokens`` allows (None without it); ``parts``, ``counted`` and ``sampled``, the faces looked at.
     """
+    from tqdm import tqdm
+
     parts = len(source)
     number_read = min(parts, PARTS_READ)
     read = [round(index * (parts - 1) / max(1, number_read - 1)) for index in range(number_read)]
-    faces = skipped = sampled = requests = 0
-    input_tokens = output_tokens = 0.0
-    for number, part in enumerate(read):
-        wanted = sample * (number + 1) // len(read)
-        for face in source.faces(part):
-            if not isinstance(face, FaceToAsk):
-                skipped += 1
-                continue
-            faces += 1
-            if sampled < wanted:
-                sampled += 1
-                requests += len(face.requests)
-                for request in face.requests:
-                    input_tokens += _input_tokens(payload(annotator, request, 1))
-                    longest = annotator.max_tokens or math.inf
-                    output_tokens += min(longest, _output_tokens(request.schema))
-    if not sampled:
+    sampled, skipped, faces = _Sample(annotator), 0, 0
+    with tqdm(desc="estimating", unit="face", disable=not progress, mininterval=0.5) as bar:
+        for number, part in enumerate(read):
+            wanted = sample * (number + 1) // len(read)
+            found = 0
+            for face in source.faces(part) if share_of(limit, part, parts) != 0 else ():
+                if not isinstance(face, FaceToAsk):
+                    skipped += 1
+                    continue
+                found += 1
+                bar.update()
+                if sampled.faces < wanted:
+                    sampled.add(face)
+                if found == share_of(limit, part, parts):
+                    break
+            faces += found
+    if not sampled.faces:
         raise CorpusError(f"no face to ask about in {len(read)} of {parts} parts ({skipped} rows were skipped)")
     scale = parts / len(read)
     expected = round(faces * scale) if limit is None else min(limit, round(faces * scale))
-    asked = round(expected * requests / sampled)
-    tokens = [round(expected * number / sampled) for number in (input_tokens, output_tokens)]
+    asked, *tokens = (
+        round(expected * number / sampled.faces)
+        for number in (sampled.requests, sampled.input_tokens, sampled.output_tokens)
+    )
     most = None if annotator.max_tokens is None else asked * annotator.attempts * annotator.max_tokens
     return {
         "faces": expected,
@@ -63,8 +69,24 @@ def estimate(source: FaceSource, annotator: Annotator, sample: int = 200, limit:
         "most_cost": None if most is None else annotator.cost(tokens[0] * annotator.attempts, most),
         "parts": parts,
         "counted": len(read) == parts,
-        "sampled": sampled,
+        "sampled": sampled.faces,
     }
+
+
+class _Sample:
+    """The questions of the faces that were looked at, and about how many tokens they and their answers take."""
+
+    def __init__(self, annotator: Annotator):
+        self._annotator = annotator
+        self.faces = self.requests = 0
+        self.input_tokens = self.output_tokens = 0.0
+
+    def add(self, face: FaceToAsk) -> None:
+        self.faces += 1
+        for request in face.requests:
+            self.requests += 1
+            self.input_tokens += _input_tokens(payload(self._annotator, request, 1))
+            self.output_tokens += min(self._annotator.max_tokens or math.inf, _output_tokens(request.schema))
 
 
 def _input_tokens(body: dict[str, Any]) -> float:

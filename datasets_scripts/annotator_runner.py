@@ -29,7 +29,7 @@ from loguru import logger
 from datasets_scripts.annotator_answers import PartWriter, part_path
 from datasets_scripts.annotator_endpoint import Endpoint, NoAnswer
 from datasets_scripts.annotator_parsing import payload, read_answer
-from datasets_scripts.annotator_settings import REFUSED, Annotator, FaceSource, FaceToAsk
+from datasets_scripts.annotator_settings import REFUSED, Annotator, FaceSource, FaceToAsk, share_of
 from datasets_scripts.face_attributes import InvalidAnswer
 from datasets_scripts.schema import Skipped
 
@@ -50,7 +50,7 @@ class ReadFaces(PipelineStep):
         """A second face with the same id is skipped: it could not be told from the first."""
         if part_path(self.out, rank).exists():
             return
-        left = None if self.limit is None else self.limit // world_size + (rank < self.limit % world_size)
+        left = share_of(self.limit, rank, world_size)
         seen: set[str] = set()
         if left == 0:
             return

@@ -142,6 +142,11 @@ def base_url(endpoint: str) -> str:
     return f"{url.scheme}://{url.netloc}{path or '/v1'}"
 
 
+def share_of(limit: int | None, part: int, parts: int) -> int | None:
+    """How many of ``limit`` faces are a part's, where they are spread evenly; None without a limit."""
+    return None if limit is None else limit // parts + (part < limit % parts)
+
+
 def picture_part(picture: bytes) -> dict[str, Any]:
     """The part of a message's content that shows a picture: the bytes of a JPEG, PNG or WebP file as a data: URL."""
     kinds = {b"\xff\xd8\xff": "jpeg", b"\x89PN": "png", b"RIF": "webp"}

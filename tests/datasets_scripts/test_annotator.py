@@ -189,7 +189,7 @@ def test_a_full_disk_ends_the_run_and_loses_no_answer(server, tmp_path):
 def test_an_estimate_asks_nothing_and_is_right_about_the_number_of_questions(server, tmp_path):
     source = Pictures(parts=2, each=12, questions=("How old does this person look?",))
     annotator = Annotator(server.url, "m", input_price=1.0, output_price=4.0, max_tokens=500, attempts=2)
-    told = estimate(source, annotator, sample=5)
+    told = estimate(source, annotator, sample=5, progress=False)
     assert server.requests() == []
     assert (told["faces"], told["requests"], told["skipped"], told["counted"], told["sampled"]) == (22, 44, 2, True, 5)
     # 280 x 336 pixels are 10 x 12 patches, in each of 44 questions; the words come on top
@@ -197,7 +197,7 @@ def test_an_estimate_asks_nothing_and_is_right_about_the_number_of_questions(ser
     assert 22 * 2 * 140 < told["output_tokens"] < 22 * 2 * 200
     assert told["cost"] == pytest.approx((told["input_tokens"] + 4 * told["output_tokens"]) / 1e6)
     assert told["most_output_tokens"] == 44 * 2 * 500
-    assert estimate(Pictures(parts=40, each=7), annotator, limit=100)["faces"] == 100
+    assert estimate(Pictures(parts=40, each=7), annotator, limit=100, progress=False)["faces"] == 100
 
 
 class Pictures(Faces):
