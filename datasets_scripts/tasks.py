@@ -5,12 +5,11 @@ A new label is a new row here, or in ``attribute_tasks.py`` if it is an attribut
 """
 
 from datasets_scripts.attribute_tasks import ATTRIBUTE_TASKS
+from datasets_scripts.face_attribute_table import AGE_GROUPS, EXPRESSIONS
 from datasets_scripts.measured_task import NumberTask, PartsTask, UnitsTask
 from datasets_scripts.task import Claim, Task
 
 AnyTask = Task | NumberTask | PartsTask | UnitsTask
-
-AGE_GROUPS = ("0-2", "3-9", "10-19", "20-29", "30-39", "40-49", "50-59", "60-69", "more than 70")
 
 
 def _age_ranges() -> tuple[Claim, ...]:
@@ -111,10 +110,7 @@ AGE_IN_YEARS = NumberTask(
 EXPRESSION: dict[str, AnyTask] = {
     "expression": Task(
         label="expression",
-        answers={
-            name: name
-            for name in ("neutral", "happiness", "sadness", "surprise", "fear", "disgust", "anger", "contempt")
-        },
+        answers={name: name for name in EXPRESSIONS},
         questions=(
             "Which expression does this face show?",
             "What is the facial expression of this person?",
