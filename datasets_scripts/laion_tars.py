@@ -50,6 +50,7 @@ class _Members:
     picture: bytes | None = None
     offset: int = 0
     texts: dict[str, bytes] = field(default_factory=dict)
+    extensions: set[str] = field(default_factory=set)
     fault: str | None = None
 
 
@@ -87,7 +88,7 @@ def read_tar(path: str | os.PathLike) -> Iterator[TarSample | Skipped]:
                     continue
                 place = PurePosixPath(member.name)
                 key, _, extension = place.name.partition(".")
-                if sample is not None and key != sample.key:
+                if sample is not None and (key != sample.key or extension.lower() in sample.extensions):
                     yield _finish(sample, name)
                     sample = None
                 sample = sample or _Members(key)
@@ -124,6 +125,7 @@ def whole_number(value: Any) -> int | None:
 
 
 def _take(sample: _Members, extension: str, tar: tarfile.TarFile, member: tarfile.TarInfo) -> None:
+    sample.extensions.add(extension)
     if extension not in (*PICTURES, "json", "txt"):
         return
     if member.size > LARGEST_MEMBER:

@@ -29,6 +29,11 @@ def test_samples_come_in_their_order_with_their_members(tmp_path):
     assert read[1].meta["url"] == "http://pictures.example/1.jpg"
 
 
+def test_two_samples_of_one_key_stay_two(tmp_path):
+    path = write_tar(tmp_path / "00000.tar", [sample(1, b"one"), sample(1, b"two")])
+    assert [item.picture for item in read_tar(path)] == [b"one", b"two"]
+
+
 def test_a_picture_is_read_again_from_its_place_in_the_tar(tmp_path):
     path = write_tar(tmp_path / "00000.tar", samples())
     for item in read_tar(path):
