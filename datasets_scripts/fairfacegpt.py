@@ -14,7 +14,7 @@ from typing import Any
 from datasets_scripts.annotator import Annotator, FaceToAsk, Request, annotate, estimate, picture_part, read_answers
 from datasets_scripts.face_attributes import InvalidAnswer
 from datasets_scripts.fairfacegpt_answers import check_answer, check_answer_without_race, contradictions
-from datasets_scripts.fairfacegpt_questions import ASPECTS, PROMPT_VERSION, chat
+from datasets_scripts.fairfacegpt_questions import ASPECTS, PROMPT_VERSION, chat, prompt_digest
 from datasets_scripts.fairfacegpt_records import CONFIGS, DescribedFace, DescribedFaces, Pair, count_pairs, told_counts
 from datasets_scripts.publish import write_corpus
 from datasets_scripts.questions import DEFAULT_TASKS
@@ -80,7 +80,8 @@ class FairFaceGPTFaces:
 
     def describe(self) -> dict[str, Any]:
         """What the questions depend on, in JSON's types."""
-        return {"reader": self.reader.describe(), "prompt_version": PROMPT_VERSION, "part_rows": self.part_rows}
+        prompt = [PROMPT_VERSION, prompt_digest()]
+        return {"reader": self.reader.describe(), "prompt": prompt, "part_rows": self.part_rows}
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,15 @@ Marcel, arXiv 2507.10300). The wording of the prompts is this project's: theirs 
 the open age group as ``more than 70``.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any
 
-PROMPT_VERSION = "fairfacegpt-1"  # raise it with every change of the words below: answers of two versions never mix
+from datasets_scripts.sources.reading import AGE_GROUPS
+
+PROMPT_VERSION = "fairfacegpt-1"  # another wording is another version
 
 
 @dataclass(frozen=True)
@@ -92,6 +96,14 @@ def described_person(labels: Mapping[str, Any]) -> str:
         person = f"{GROWN[gender]}, {group.replace('-', ' to ')} years old"
     race = labels.get("race")
     return person if race is None else f"{person}, labelled {RACES.get(race, race)} by annotators"
+
+
+def prompt_digest() -> str:
+    """Changes with every word that the annotator is told."""
+    labels = [{"age_group": group, "gender": gender} for group in AGE_GROUPS for gender in GROWN]
+    labels += [{**labels[0], "race": race} for race in RACES]
+    told = [chat(aspect, known, {}) for aspect in ASPECTS for known in labels]
+    return sha256(json.dumps(told).encode()).hexdigest()[:16]
 
 
 def chat(aspect: str, labels: Mapping[str, Any], picture: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 import csv
 import subprocess
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -186,6 +187,24 @@ def test_a_dry_run_asks_nothing_and_writes_nothing(labels, tmp_path):
         found = build(labels, tmp_path / "out", server, dry_run=True)["estimate"]
         assert server.requests() == []
     assert (found["faces"], found["requests"]) == (18, 144) and not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_where_it_was(labels, tmp_path):
+    with AnnotatorServer(tmp_path / "log", latency=0.02) as server:
+        words = [FAIRFACE, "--labels", labels, "--out", tmp_path / "out", "--endpoint", server.url, "--model", "m"]
+        command = [sys.executable, "-m", "facemllm", "annotate", "fairfacegpt", *map(str, words)]
+        command += ["--concurrency", "2", "--limit", "8", "--config", "pairs"]
+        first = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        while len(server.requests()) < 20:
+            assert first.poll() is None
+            time.sleep(0.05)
+        first.kill()
+        first.wait()
+        subprocess.run(command, check=True, capture_output=True)
+        asked = Counter(request["question"] for request in server.requests())
+    assert len(asked) == 8 * 8 and sum(asked.values()) <= 8 * 8 + 2  # those in flight are asked again
+    assert len(rows_of(tmp_path / "out", "pairs", tmp_path)) == 8 * 8
 
 
 def test_an_unknown_config_is_refused_before_anything_is_asked(labels, tmp_path):
