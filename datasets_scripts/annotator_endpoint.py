@@ -51,7 +51,6 @@ class Endpoint:
     async def __aenter__(self) -> "Endpoint":
         from openai import AsyncOpenAI
 
-        # the loop here bounds the whole request: the client's timeout would start anew with every byte of a dripping
         self._client = AsyncOpenAI(
             api_key=self._annotator.api_key(),
             base_url=self._annotator.endpoint,
@@ -101,7 +100,7 @@ class Endpoint:
         import openai
 
         try:
-            async with asyncio.timeout(self._annotator.timeout):
+            async with asyncio.timeout(self._annotator.timeout):  # the client's own begins anew with every byte
                 return _read_answer(await self._client.post("/chat/completions", cast_to=object, body=payload))
         except openai.APIStatusError as error:
             answered = error  # handled outside, or tracebacks would show it; and it may repeat the key

@@ -112,6 +112,8 @@ class Annotator:
         key = os.environ.get(self.api_key_env, "").strip()
         if not key:
             raise CorpusError(f"api_key_env={self.api_key_env!r}: there is no key in this environment variable")
+        if not (key.isascii() and key.isprintable()) or " " in key:  # clients print a header that they cannot send
+            raise CorpusError(f"api_key_env={self.api_key_env!r}: what this environment variable holds is no key")
         return key
 
     def answer_settings(self) -> dict[str, Any]:

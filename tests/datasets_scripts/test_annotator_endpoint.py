@@ -110,6 +110,13 @@ def test_a_missing_key_is_told_before_anything_is_written(tmp_path):
     assert not (tmp_path / "o").exists()
 
 
+def test_a_key_that_no_header_can_hold_is_told_without_being_shown(tmp_path, monkeypatch):
+    monkeypatch.setenv("ANNOTATOR_KEY", f"{KEY}\nexport OTHER=1")
+    with pytest.raises(CorpusError, match="api_key_env='ANNOTATOR_KEY'") as error:
+        annotate(Faces(), Annotator("http://h", "m", api_key_env="ANNOTATOR_KEY"), tmp_path / "o", check=check)
+    assert KEY not in str(error.value)
+
+
 def test_what_a_dead_endpoint_left_open_is_asked_of_its_successor(server, tmp_path):
     failing, source = server("500:0.4", times=99), Faces(each=60)
     with pytest.raises(
