@@ -27,7 +27,8 @@ attributes it has never been asked about is trained on no other config of this c
 SYNTHETIC_DESCRIPTION = """\
 Drawn faces with exact labels, captions in varied wording and questions with answers, for learning how a face model is
 trained and for testing that it can be. Two attributes are held out: their words occur in captions and in text-only
-questions, never in a question about a picture."""
+questions, never in a question about a picture. The config `zero_shot` asks about them in validation and test, and
+about others, with nothing said of these, in train."""
 
 
 def build_corpus(

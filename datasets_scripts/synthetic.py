@@ -1,10 +1,11 @@
-"""The embedded default corpus: drawn faces with exact labels, as records of the four configs the stages train on.
+"""The embedded default corpus: drawn faces with exact labels, as records of five configs.
 
 ========== ====================================================== =======
 captions   one request for a caption, one caption                 stage 1
 vqa        several yes/no and either/or questions                 stage 2
 face_tasks several open questions                                 stage 3
 text       a face in words and questions about it; no image       replay
+zero_shot  train asks about attributes of which test says nothing
 ========== ====================================================== =======
 
 Every record is a function of (config, split, seed, index): any part of the corpus can be drawn anywhere.
@@ -19,10 +20,13 @@ from . import synthetic_text
 from .schema import CorpusError, assistant_turn, make_record, user_turn
 from .synthetic_faces import draw_face, sample_labels
 
-CONFIGS = ("captions", "vqa", "face_tasks", "text")
+CONFIGS = ("captions", "vqa", "face_tasks", "text", "zero_shot")
 SPLITS = ("train", "validation", "test")
-TASKS = {"captions": "caption", "vqa": "vqa", "face_tasks": "attributes", "text": "vqa"}
+TASKS = {"captions": "caption", "vqa": "vqa", "face_tasks": "attributes", "text": "vqa", "zero_shot": "attributes"}
 QUESTIONS_PER_FACE = 8
+# hair_length is on neither side: its questions say "hair", and so do those of hair_color, which is held out
+ZERO_SHOT_SEEN = tuple(name for name in synthetic_text.TRAINED if name != "hair_length")
+ZERO_SHOT_UNSEEN = synthetic_text.HELD_OUT
 
 
 def iter_records(
@@ -57,7 +61,8 @@ def iter_records(
 def _record(config: str, split: str, index: int, seed: int, size: int) -> dict[str, Any]:
     labels = sample_labels(index, seed, split)
     pictured = config != "text"
-    turns = _turns(config, labels, Random(f"{config}/{split}/{seed}/{index}"))
+    told = labels if config != "zero_shot" else {name: labels[name] for name in _side(split)}
+    turns = _turns(config, told, Random(f"{config}/{split}/{seed}/{index}"))
     messages = []
     for number, (question, answer) in enumerate(turns):
         messages += [user_turn(question, image=pictured and number == 0), assistant_turn(answer)]
@@ -67,13 +72,18 @@ def _record(config: str, split: str, index: int, seed: int, size: int) -> dict[s
         messages=messages,
         task=TASKS[config],
         labels={
-            "expression": labels["expression"],
-            "attributes": {name: value for name, value in labels.items() if value is not None},
+            "expression": told.get("expression"),
+            "attributes": {name: value for name, value in told.items() if value is not None},
         },
         split=split,
         source="synthetic",
         license="Apache-2.0",
     )
+
+
+def _side(split: str) -> tuple[str, ...]:
+    """The attributes that ``zero_shot`` tells and asks in a split: seen ones in ``train``, unseen ones elsewhere."""
+    return ZERO_SHOT_SEEN if split == "train" else ZERO_SHOT_UNSEEN
 
 
 def _turns(config: str, labels: synthetic_text.Labels, rng: Random) -> list[tuple[str, str]]:
@@ -84,6 +94,8 @@ def _turns(config: str, labels: synthetic_text.Labels, rng: Random) -> list[tupl
         return synthetic_text.basic_questions(labels, rng, QUESTIONS_PER_FACE)
     if config == "face_tasks":
         return synthetic_text.face_task_questions(labels, rng, QUESTIONS_PER_FACE)
+    if config == "zero_shot":
+        return synthetic_text.text_questions(labels, rng, QUESTIONS_PER_FACE, tuple(labels), basic=0)
     context = synthetic_text.context(labels, rng.choice(synthetic_text.TEXT_LEVELS), rng)
     first, *others = synthetic_text.text_questions(labels, rng, QUESTIONS_PER_FACE)
     return [(f"{context}\n{first[0]}", first[1]), *others]

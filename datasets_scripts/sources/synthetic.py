@@ -6,7 +6,7 @@ from typing import Any
 
 from datasets_scripts.schema import CorpusError
 
-CONFIGS = ("captions", "vqa", "face_tasks", "text")
+CONFIGS = ("captions", "vqa", "face_tasks", "text", "zero_shot")
 SPLITS = ("train", "validation", "test")
 
 

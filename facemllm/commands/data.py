@@ -42,7 +42,7 @@ def _add_synthetic(corpora: Any) -> None:
         help="faces in each split, 0 for none (default: 12000 1000 1000)",
     )
     parser.add_argument("--size", type=int, default=64, metavar="PIXELS", help="side of the pictures (default: 64)")
-    _add_common(parser, ("captions", "vqa", "face_tasks", "text"))
+    _add_common(parser, ("captions", "vqa", "face_tasks", "text", "zero_shot"))
 
 
 def _add_fairfacegpt(corpora: Any) -> None:

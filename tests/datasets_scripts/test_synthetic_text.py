@@ -123,6 +123,19 @@ def test_records_depend_only_on_config_split_seed_and_index():
         assert list(synthetic.iter_records(config, "train", 6, seed=4)) != whole
 
 
+def test_zero_shot_asks_in_testing_what_training_says_nothing_of():
+    sides = {}
+    for split in ("train", "test"):
+        texts, names = [], set()
+        for record in synthetic.iter_records("zero_shot", split, 200):
+            texts += [turn["content"][-1]["text"] for turn in record["messages"]]
+            names |= {entry["name"] for entry in record["labels"]["attributes"]}
+        sides[split] = (words(" ".join(texts)), names)
+    (trained, seen), (tested, unseen) = sides.values()
+    assert unseen == set(synthetic_text.HELD_OUT) and not seen & unseen
+    assert trained & tested <= {"what", "is", "the", "does", "of", "person", "have"}
+
+
 def test_splits_share_no_face():
     faces = {
         split: {

@@ -84,7 +84,7 @@ def test_the_synthetic_corpus_has_a_text_config_and_three_splits(tmp_path, capsy
         config: {name: split["rows"] for name, split in splits.items()} for config, splits in report["configs"].items()
     }
     counts = {"train": 8, "validation": 4, "test": 4}
-    assert rows == {"captions": counts, "vqa": counts, "face_tasks": counts, "text": counts}
+    assert rows == {"captions": counts, "vqa": counts, "face_tasks": counts, "text": counts, "zero_shot": counts}
     assert load(tmp_path / "out", "vqa", "test", tmp_path)[0]["image"].size == (32, 32)
     assert load(tmp_path / "out", "text", "train", tmp_path)[0]["image"] is None
 
