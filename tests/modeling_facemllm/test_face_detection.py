@@ -5,6 +5,7 @@ import pickle
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -24,11 +25,14 @@ from modeling_facemllm.face_detection_facemllm import (
 DATA = Path(__file__).parents[3] / "shared" / "data"
 YUNET = DATA / "yunet" / "yunet_n_640_640.onnx"
 PHOTOS = DATA / "fairface" / "val"
-needs_faces = pytest.mark.skipif(
-    not (YUNET.is_file() and PHOTOS.is_dir()), reason=f"YuNet and FairFace are not at {DATA}"
-)
 EYES = slice(0, 2)
 FORMATS = ("yunet_n_640_640.onnx", "yunet_s_640_640.onnx")
+needs_opencv = pytest.mark.skipif(find_spec("cv2") is None, reason="OpenCV is not installed")
+missing = not (YUNET.is_file() and PHOTOS.is_dir())
+
+
+def needs_faces(test):
+    return needs_opencv(pytest.mark.skipif(missing, reason=f"YuNet and FairFace are not at {DATA}")(test))
 
 
 @pytest.fixture(scope="module")
@@ -183,6 +187,7 @@ def test_weights_are_taken_from_a_file_or_from_a_folder_that_has_the_hubs_file(t
     assert FaceDetector.from_pretrained(str(YUNET), min_score=0.7).min_score == 0.7
 
 
+@needs_opencv
 def test_weights_that_are_not_there_are_an_error_with_the_way_out(tmp_path):
     with pytest.raises(OSError, match=r"cannot fetch .*2023mar\.onnx from 'opencv/no-such-repository'.*give the path"):
         FaceDetector.from_pretrained("opencv/no-such-repository")
@@ -192,6 +197,7 @@ def test_weights_that_are_not_there_are_an_error_with_the_way_out(tmp_path):
         FaceDetector.from_pretrained(tmp_path)
 
 
+@needs_opencv
 def test_a_file_that_is_no_yunet_is_named(tmp_path):
     (tmp_path / "model.onnx").write_bytes(b"not a network")
     with pytest.raises(ValueError, match=r"cannot run '.*model\.onnx' as YuNet"):
