@@ -51,6 +51,15 @@ def test_arrays_lists_and_tensors_are_read_alike_also_from_files_of_the_old_form
     np.testing.assert_allclose(convert(tmp_path).find(7), [[1, 2, 3, 4, *[5, 6] * 5, 0.99]], rtol=1e-6)
 
 
+def test_arrays_that_an_old_numpy_pickled_are_read_too(tmp_path):
+    path = tmp_path / "sample2detect_0.pth"
+    torch.save(detections([1, 2]), path, _use_new_zipfile_serialization=False)
+    content = path.read_bytes()
+    assert b"numpy._core.multiarray" in content
+    path.write_bytes(content.replace(b"numpy._core.multiarray", b"numpy.core.multiarray"))
+    np.testing.assert_array_equal(convert(tmp_path).find(2), [row(2), row(2, 1)])
+
+
 class Harmful:
     def __reduce__(self):
         return os.mkdir, (os.environ["HARM"],)
