@@ -22,10 +22,9 @@ JPEG_QUALITY = 92
 INSTRUCTIONS = """\
 You describe faces for a data set. Describe what can be seen, and only that. Never name the person or guess who it \
 is, even where you believe to know. Say nothing of race, ethnicity, religion, health or attractiveness. Where several \
-faces can be seen, describe the one in the middle."""
+faces can be seen, describe the largest: the picture was cut out around it.
 
-QUESTION = """\
-Describe the face in this picture as one JSON object with two entries.
+Answer with one JSON object with two entries.
 
 "caption": two to four plain English sentences about what can be seen of this face: apparent age and gender, hair, \
 facial hair, eyes, brows, nose, mouth, skin, make-up, glasses, headwear and jewelry, expression, pose, light and \
@@ -34,17 +33,22 @@ background, as far as they can be seen. Do not list what is absent.
 "attributes": one value for each of these, one of its options to the letter:
 {definitions}"""
 
+QUESTION = "Describe the face in this picture as the JSON object."
+
 
 def face_request(crop: "Image.Image") -> Request:
-    """The question about one crop, shown at 512 pixels of its longer side at most."""
+    """The question about one crop, shown at 512 pixels of its longer side at most.
+
+    What is the same for all faces stands first: endpoints keep a prefix that they have read before.
+    """
     from PIL import Image
 
     shown = crop.copy()
     shown.thumbnail((ANNOTATOR_SIDE, ANNOTATOR_SIDE), Image.Resampling.LANCZOS)
-    question = {"type": "text", "text": QUESTION.format(definitions=definitions())}
+    content = [picture_part(encode_jpeg(shown)), {"type": "text", "text": QUESTION}]
     messages = [
-        {"role": "system", "content": INSTRUCTIONS},
-        {"role": "user", "content": [picture_part(encode_jpeg(shown)), question]},
+        {"role": "system", "content": INSTRUCTIONS.format(definitions=definitions())},
+        {"role": "user", "content": content},
     ]
     return Request(REQUEST, messages, answer_schema())
 

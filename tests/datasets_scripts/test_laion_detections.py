@@ -65,6 +65,7 @@ class Harmful:
         return os.mkdir, (os.environ["HARM"],)
 
 
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 @pytest.mark.parametrize("save", [torch.save, lambda content, path: path.write_bytes(pickle.dumps(content))])
 def test_code_in_a_pickle_is_refused_and_not_run(tmp_path, monkeypatch, save):
     monkeypatch.setenv("HARM", str(tmp_path / "harm"))
