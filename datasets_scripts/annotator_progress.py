@@ -16,6 +16,7 @@ class Progress:
         self._folder, self._parts, self._annotator, self._shown = out / "counts", parts, annotator, shown
         self._read: dict[str, tuple[int, dict[str, Any]]] = {}  # by file: when it was changed, and what it said
         self._stop = threading.Event()
+        self._told = ""
 
     def __enter__(self) -> "Progress":
         from tqdm import tqdm
@@ -35,6 +36,10 @@ class Progress:
             self._show()
         self._bar.close()
 
+    def tell(self, words: str) -> None:
+        """Show these words too: what a cluster says of its jobs."""
+        self._told = words
+
     def _follow(self) -> None:
         while not self._stop.wait(1.0):
             self._show()
@@ -48,7 +53,7 @@ class Progress:
         told |= {} if cost is None else {"cost": f"{cost:.2f}"}
         trouble = next((one["trouble"] for one in counts if not one["complete"] and one["trouble"]), "")
         self._bar.set_postfix_str(
-            ", ".join([*(f"{k} {v}" for k, v in told.items()), *([trouble] * bool(trouble))]), False
+            ", ".join([*(f"{k} {v}" for k, v in told.items()), *filter(None, (self._told, trouble))]), False
         )
         self._bar.update(max(0, total["faces"] - self._bar.n))
 

@@ -50,7 +50,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="the median of so many is shown")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--cpu", type=int, help="run all but the server on this processor alone")
-    parser.add_argument("--row", choices=ROWS, help=argparse.SUPPRESS)
+    parser.add_argument("--row", choices=(*ROWS, "corpus"), help=argparse.SUPPRESS)
     parser.add_argument("--url", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.command == "measure":
@@ -86,7 +86,7 @@ def _memory(args: argparse.Namespace) -> None:
     for images in args.images or [1000, 20_000]:
         with tempfile.TemporaryDirectory() as folder, _server(args.photos, 0, Path(folder)) as (url, photos):
             tars = write_tars(photos, Path(folder) / "tars", images)
-            told = _run(args, "annotate", tars, url, photos[0].parent)
+            told = _run(args, "corpus", tars, url, photos[0].parent)
         line = f"{images:8} {told['peak'] / 1e6:8.0f} {told['faces']:8} {told['wall']:8.0f}"
         print(line, flush=True)  # noqa: T201
 
@@ -160,7 +160,7 @@ def _run(args: argparse.Namespace, row: str, tars: Path, url: str, photos: Path)
 
 def _measure(args: argparse.Namespace) -> dict[str, Any]:
     """Processor seconds, seconds and faces of one row; a small run first, whose imports and caches do not count."""
-    run = {"pillow": _pillow, "faces": _faces, "annotate": _annotate}.get(args.row, _img2dataset)
+    run = {"pillow": _pillow, "faces": _faces, "annotate": _annotate, "corpus": _corpus}.get(args.row, _img2dataset)
     tars = sorted(args.photos.glob("*.tar"))
     with tempfile.TemporaryDirectory() as folder:
         small = write_tars(_some_photos(tars[0], Path(folder)), Path(folder) / "tars", 16)
@@ -207,6 +207,17 @@ def _annotate(args: argparse.Namespace, tars: Path, out: Path) -> tuple[int, int
     report = annotate(source, annotator, out, check=check_face_answer, workers=args.workers, progress=False)
     if report["rejected"]:
         raise SystemExit(f"the answers of benchmark_server are no longer valid: {report['rejected']}")
+    return report["faces"] + sum(report["skipped"].values()), report["faces"]
+
+
+def _corpus(args: argparse.Namespace, tars: Path, out: Path) -> tuple[int, int]:
+    """The whole of ``facemllm annotate laion-face``, the crops carried along."""
+    from datasets_scripts.annotator import Annotator
+    from datasets_scripts.laion_face import annotate_laion
+
+    settings = {"detector": args.yunet, "workers": args.workers, "num_proc": args.workers, "include_images": True}
+    annotator = Annotator(args.url, "m", concurrency=32)
+    report = annotate_laion(tars, out, annotator, progress=False, **settings)["annotation"]
     return report["faces"] + sum(report["skipped"].values()), report["faces"]
 
 

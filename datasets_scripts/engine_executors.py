@@ -277,9 +277,12 @@ def _ray_cluster(options: RayOptions, workers: int) -> Iterator[None]:
     if ray.is_initialized():  # a caller's own cluster, which is not ours to end
         yield
         return
+    # "local": None would join any cluster that runs on this machine
     here = {"num_cpus": workers * options.cpus_per_task, "include_dashboard": False, "object_store_memory": 2**27}
     try:
-        ray.init(options.address, log_to_driver=False, logging_level="ERROR", **({} if options.address else here))
+        ray.init(
+            options.address or "local", log_to_driver=False, logging_level="ERROR", **({} if options.address else here)
+        )
     except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
         way_out = "start it, or set RAY_AUTH_MODE=token where it asks for a token"
         raise CorpusError(f"Ray at address={options.address!r}: {_one_line(error)}; {way_out}") from error

@@ -71,9 +71,7 @@ def run_tasks(
     options: Mapping[str, Any] | None = None,
     progress: bool = True,
     *,
-    count: Callable[[], int] | None = None,
-    total: int | None = None,
-    unit: str = "task",
+    tell: Callable[[str], None] | None = None,
 ) -> None:
     """Run every task of the pipeline that is not done yet; return when all are done.
 
@@ -88,8 +86,8 @@ def run_tasks(
         engine: one of ``ENGINES``.
         workers: how many tasks run at a time. With one on this machine, they run in this process.
         options: fields of the engine's class in ``OPTIONS``; numbers may be given as text.
-        progress: show a bar of finished tasks, or of what ``count`` returns, out of ``total``, in ``unit``.
-        count: asked about twice a second, in a thread of this process.
+        progress: show a bar of finished tasks.
+        tell: called with a few words on the jobs whenever Slurm is asked about them; without it the bar shows them.
 
     Raises:
         CorpusError: for an unknown engine or option, a missing package or command, a failed task, a dead worker or
@@ -110,8 +108,8 @@ def run_tasks(
     with engine_executors.make_executor(engine, list(pipeline), tasks, str(folder), workers, chosen) as executor:
         if not executor.get_incomplete_ranks():
             return
-        with _shown(count or (lambda: _completed(folder)), total or tasks, unit, progress) as tell:
-            executor.run_tasks(tell)
+        with _bar(folder / "completions", tasks, progress) as show:
+            executor.run_tasks(tell or show)
         executor.merge_stats()
 
 
@@ -157,30 +155,31 @@ def _claim(folder: Path, tasks: int) -> None:
     (folder / "completions").mkdir(parents=True, exist_ok=True)
 
 
-def _completed(folder: Path) -> int:
-    return sum(1 for _ in (folder / "completions").iterdir())
-
-
 @contextlib.contextmanager
-def _shown(count: Callable[[], int], total: int, unit: str, progress: bool) -> Iterator[Callable[[str], None]]:
-    """A bar that a thread keeps up to date: a task on another machine need not reach us."""
+def _bar(completions: Path, tasks: int, progress: bool) -> Iterator[Callable[[str], None]]:
+    """A bar that a thread keeps up to date from the marks: a task on another machine need not reach us."""
     from tqdm import tqdm
 
+    def completed() -> int:
+        return sum(1 for _ in completions.iterdir())
+
     ended = threading.Event()
-    with tqdm(total=total, initial=count(), unit=unit, disable=not progress, mininterval=0) as bar:
+    with tqdm(total=tasks, initial=completed(), unit="task", disable=not progress, mininterval=0) as bar:
 
         def watch() -> None:
             pause = 0.5
             while not ended.wait(pause):
                 before = time.monotonic()
-                bar.update(count() - bar.n)
+                bar.update(completed() - bar.n)
                 pause = max(0.5, 20 * (time.monotonic() - before))  # a slow file system is asked less often
 
         thread = threading.Thread(target=watch, daemon=True)
-        thread.start()
+        if progress:
+            thread.start()
         try:
             yield bar.set_postfix_str
         finally:
             ended.set()
-            thread.join()
-            bar.update(count() - bar.n)
+            if progress:
+                thread.join()
+                bar.update(completed() - bar.n)
