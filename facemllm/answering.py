@@ -42,8 +42,9 @@ def load_model(
     Raises:
         UserError: when there is no such model, it is of another kind, or it would run code that is not trusted.
     """
-    import modeling_facemllm  # registers its classes with the auto classes  # noqa: F401
+    import modeling_facemllm
 
+    modeling_facemllm.register()
     name = str(model)
     path = Path(name).expanduser()
     if path.is_dir():

@@ -1,18 +1,16 @@
-"""Face-MLLM as a package: the same flat files that ship to the Hub, registered with transformers' auto classes."""
+"""Face-MLLM as a package: the same flat files that ship to the Hub.
 
-from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForImageTextToText, AutoProcessor
+``register()`` makes them known to transformers' auto classes; so does using any of the names below. Neither torch nor
+transformers is imported before that, so that whoever only looks for faces (``face_detection_facemllm``) does without.
+"""
 
-from .configuration_facemllm import FaceMLLMConfig, FaceMLLMVisionConfig
-from .modeling_facemllm import FaceMLLMForConditionalGeneration, FaceMLLMModel
-from .processing_facemllm import FaceMLLMProcessor
-from .vision_facemllm import FaceMLLMVisionModel
+from typing import TYPE_CHECKING, Any
 
-AutoConfig.register("facemllm_vision", FaceMLLMVisionConfig, exist_ok=True)
-AutoModel.register(FaceMLLMVisionConfig, FaceMLLMVisionModel, exist_ok=True)
-AutoConfig.register("facemllm", FaceMLLMConfig, exist_ok=True)
-for auto_class in (AutoModel, AutoModelForImageTextToText, AutoModelForCausalLM):
-    auto_class.register(FaceMLLMConfig, FaceMLLMForConditionalGeneration, exist_ok=True)
-AutoProcessor.register(FaceMLLMConfig, FaceMLLMProcessor, exist_ok=True)
+if TYPE_CHECKING:
+    from .configuration_facemllm import FaceMLLMConfig, FaceMLLMVisionConfig
+    from .modeling_facemllm import FaceMLLMForConditionalGeneration, FaceMLLMModel
+    from .processing_facemllm import FaceMLLMProcessor
+    from .vision_facemllm import FaceMLLMVisionModel
 
 __all__ = [
     "FaceMLLMConfig",
@@ -21,4 +19,31 @@ __all__ = [
     "FaceMLLMProcessor",
     "FaceMLLMVisionConfig",
     "FaceMLLMVisionModel",
+    "register",
 ]
+
+
+def register() -> None:
+    """Let ``AutoModel`` and its like load a Face-MLLM folder with the classes of this package."""
+    from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForImageTextToText, AutoProcessor
+
+    from .configuration_facemllm import FaceMLLMConfig, FaceMLLMVisionConfig
+    from .modeling_facemllm import FaceMLLMForConditionalGeneration, FaceMLLMModel
+    from .processing_facemllm import FaceMLLMProcessor
+    from .vision_facemllm import FaceMLLMVisionModel
+
+    AutoConfig.register("facemllm_vision", FaceMLLMVisionConfig, exist_ok=True)
+    AutoModel.register(FaceMLLMVisionConfig, FaceMLLMVisionModel, exist_ok=True)
+    AutoConfig.register("facemllm", FaceMLLMConfig, exist_ok=True)
+    for auto_class in (AutoModel, AutoModelForImageTextToText, AutoModelForCausalLM):
+        auto_class.register(FaceMLLMConfig, FaceMLLMForConditionalGeneration, exist_ok=True)
+    AutoProcessor.register(FaceMLLMConfig, FaceMLLMProcessor, exist_ok=True)
+    public = (FaceMLLMConfig, FaceMLLMForConditionalGeneration, FaceMLLMModel, FaceMLLMProcessor)
+    globals().update({kind.__name__: kind for kind in (*public, FaceMLLMVisionConfig, FaceMLLMVisionModel)})
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    register()
+    return globals()[name]

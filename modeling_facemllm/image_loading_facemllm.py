@@ -4,11 +4,11 @@ import base64
 import binascii
 import io
 import os
+import sys
 import urllib.request
 from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image, ImageOps
 
 URL_TIMEOUT = 30.0  # seconds without an answer before a download is given up
@@ -32,7 +32,7 @@ def load_image(source: Any, *, timeout: float = URL_TIMEOUT) -> Image.Image:
         ValueError: when the source is no image, cannot be read or is broken; the message names it.
         TypeError: when the source is of a type that never holds an image.
     """
-    if isinstance(source, (np.ndarray, torch.Tensor)):
+    if isinstance(source, np.ndarray) or _is_tensor(source):
         return _from_array(source)
     name = _name(source)
     try:
@@ -50,7 +50,7 @@ def load_images(images: Any, *, keep_arrays: bool = False) -> list:
     """
     if isinstance(images, (list, tuple)):
         return [loaded for image in images for loaded in load_images(image, keep_arrays=keep_arrays)]
-    if isinstance(images, (np.ndarray, torch.Tensor)):
+    if isinstance(images, np.ndarray) or _is_tensor(images):
         if images.ndim == 4:
             return [loaded for image in images for loaded in load_images(image, keep_arrays=keep_arrays)]
         if keep_arrays:
@@ -119,9 +119,14 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
+def _is_tensor(value: Any) -> bool:
+    torch = sys.modules.get("torch")  # nobody holds a tensor who has not imported torch; others do without it here
+    return torch is not None and isinstance(value, torch.Tensor)
+
+
 def _from_array(array) -> Image.Image:
-    channels_first = isinstance(array, torch.Tensor)
-    if isinstance(array, torch.Tensor):
+    channels_first = _is_tensor(array)
+    if channels_first:
         array = array.detach().cpu()
         array = (array.float() if array.is_floating_point() else array).numpy()
     shape = "×".join(str(side) for side in array.shape)

@@ -26,8 +26,9 @@ def load_model(recipe: ModelRecipe) -> tuple[PreTrainedModel, Any]:
     Composing draws the projector's weights from torch's random state: seed it before. Raises ``RecipeError`` when a
     part cannot be had or the parts do not fit.
     """
-    import modeling_facemllm  # registers its classes with the Auto classes  # noqa: F401
+    import modeling_facemllm
 
+    modeling_facemllm.register()
     # Trained parts are raised to trainable_dtype afterwards, so frozen ones alone decide what the weights cost.
     kwargs = {"dtype": getattr(torch, recipe.dtype)}
     if recipe.attn_implementation is not None:

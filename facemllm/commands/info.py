@@ -86,8 +86,9 @@ def describe_model(folder: str) -> dict[str, Any]:
     """
     from transformers import AutoConfig
 
-    import modeling_facemllm  # registers its classes with the auto classes  # noqa: F401
+    import modeling_facemllm
 
+    modeling_facemllm.register()
     path = Path(folder).expanduser()
     if not (path / "config.json").is_file():
         raise UserError(f"{folder}: no model folder (it has no config.json); give the folder that training left")
