@@ -168,7 +168,7 @@ def annotate_laion(
     Args:
         shards: the folder that img2dataset wrote, one of its tars, or several.
         annotator: whom to ask, and how; its ``prompt_version`` is set here.
-        configs: which of ``captions``, ``vqa`` and ``face_tasks`` are written.
+        configs: which of ``captions``, ``vqa``, ``face_tasks`` and ``zero_shot`` are written.
         detector: YuNet's ONNX file, or a Hub repository with it.
         detections: the folder with LAION-Face's ``sample2detect_*.pth``, or the tables made of them.
         include_images: carry the crops too. Nobody but the people in them and the photographers can allow to pass

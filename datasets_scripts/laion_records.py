@@ -14,7 +14,7 @@ from datasets_scripts.laion_tars import SOURCE, read_again
 from datasets_scripts.schema import CorpusError, LabelledFace, Skipped
 from datasets_scripts.task import Conventions
 
-CONFIGS = ("captions", "vqa", "face_tasks")
+CONFIGS = ("captions", "vqa", "face_tasks", "zero_shot")
 LICENSE = "cc-by-4.0"  # of LAION-Face's lists; the pictures keep their own rights, and are not in the corpus
 CROP_QUALITY = 95
 TASKS = ("gender", "age", "expression", "attributes")
@@ -24,7 +24,10 @@ DESCRIPTION = """\
 Faces of [LAION-Face](https://github.com/FacePerceiver/LAION-Face) (Zheng et al., CVPR 2022), described by a
 vision-language model: a caption and a table of visible attributes for each. `url`, `box` and `landmarks` say which
 face is meant, in pixels of the picture at the URL, full size and upright (its EXIF orientation applied). No person has
-looked the answers over; `annotation` says which model gave them, and what in them contradicts itself."""
+looked the answers over; `annotation` says which model gave them, and what in them contradicts itself.
+
+The only split is `train`. The config `zero_shot` asks about seen attributes alone (`datasets_scripts/zero_shot.py`): a
+model trained on it, and on no other config, can be tested on the unseen ones of CelebA, LFWA or MAAD-Face."""
 
 NOTICE = """\
 The lists of LAION-Face are CC BY 4.0. The pictures belong to others, who were not asked, and show people who were not

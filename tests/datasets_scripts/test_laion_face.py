@@ -243,7 +243,7 @@ def test_tars_become_a_corpus_with_urls_places_words_and_no_pixels(tmp_path):
         again = annotate_laion(tmp_path / "tars", tmp_path / "out", ask, **options)
         assert len(server.requests()) == 10 and again["corpus"]["rows_written"] == 0
     assert report["annotation"]["skipped"] == {"broken picture": 1}
-    for config in ("captions", "vqa", "face_tasks"):
+    for config in ("captions", "vqa", "face_tasks", "zero_shot"):
         assert report["corpus"]["configs"][config]["train"]["rows"] == 5
     rows = load_dataset(str(tmp_path / "out"), "captions", split="train", cache_dir=str(tmp_path / "cache"))
     assert rows["id"] == [f"laion_face/{FIRST_ID + number}/0" for number in range(5)]
@@ -267,7 +267,7 @@ def test_without_a_sound_answer_there_is_no_corpus_but_a_report(tmp_path):
     with AnnotatorServer(tmp_path / "log", "refusal:1") as server:
         ask = Annotator(server.url, "a/model", attempts=2)
         report = annotate_laion(tmp_path / "tars", tmp_path / "out", ask, detector=str(YUNET), progress=False)
-    assert report["corpus"] is None and report["empty"] == ["captions", "vqa", "face_tasks"]
+    assert report["corpus"] is None and report["empty"] == ["captions", "vqa", "face_tasks", "zero_shot"]
     assert sum(report["annotation"]["rejected"].values()) == 1 and not (tmp_path / "out/README.md").exists()
 
 
