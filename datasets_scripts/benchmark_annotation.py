@@ -26,7 +26,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-SHARD = 10_000  # pictures to a tar, as img2dataset writes them
 ROWS = {
     "pillow": "plain Pillow loop: tar, decode to RGB",
     "faces": "tar, decode, detect, rules, crop, JPEG, question",
@@ -48,6 +47,7 @@ def main() -> None:
         "--sides", type=int, nargs="+", default=[0], help="resize photographs to so many pixels; 0: no"
     )
     parser.add_argument("--rounds", type=int, default=3, help="the median of so many is shown")
+    parser.add_argument("--shard", type=int, default=10_000, help="pictures to a tar (default: 10000, img2dataset's)")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--cpu", type=int, help="run all but the server on this processor alone")
     parser.add_argument("--row", choices=(*ROWS, "corpus"), help=argparse.SUPPRESS)
@@ -66,7 +66,7 @@ def _rates(args: argparse.Namespace) -> None:
     rows = [row for row in ROWS if args.img2dataset or row not in ("download", "resize")]
     for side in args.sides:
         with tempfile.TemporaryDirectory() as folder, _server(args.photos, side, Path(folder)) as (url, photos):
-            tars = write_tars(photos, Path(folder) / "tars", images)
+            tars = write_tars(photos, Path(folder) / "tars", images, args.shard)
             seconds: dict[str, list[float]] = {row: [] for row in rows}
             for _ in range(args.rounds):
                 for row in rows:
@@ -85,21 +85,21 @@ def _memory(args: argparse.Namespace) -> None:
     print(f"{'images':>8} {'peak MB':>8} {'faces':>8} {'seconds':>8}  workers={args.workers}")  # noqa: T201
     for images in args.images or [1000, 20_000]:
         with tempfile.TemporaryDirectory() as folder, _server(args.photos, 0, Path(folder)) as (url, photos):
-            tars = write_tars(photos, Path(folder) / "tars", images)
+            tars = write_tars(photos, Path(folder) / "tars", images, args.shard)
             told = _run(args, "corpus", tars, url, photos[0].parent)
         line = f"{images:8} {told['peak'] / 1e6:8.0f} {told['faces']:8} {told['wall']:8.0f}"
         print(line, flush=True)  # noqa: T201
 
 
-def write_tars(photos: Sequence[Path], folder: Path, images: int) -> Path:
-    """Tars as img2dataset 1.47 writes them, ``SHARD`` pictures to each; returns their folder."""
+def write_tars(photos: Sequence[Path], folder: Path, images: int, each: int) -> Path:
+    """Tars as img2dataset 1.47 writes them, ``each`` pictures to one; returns their folder."""
     from PIL import Image
 
     folder.mkdir()
     pictures = [(path.read_bytes(), Image.open(path).size) for path in photos]
-    for shard, first in enumerate(range(0, images, SHARD)):
+    for shard, first in enumerate(range(0, images, each)):
         with tarfile.open(folder / f"{shard:05d}.tar", "w:", format=tarfile.PAX_FORMAT) as tar:
-            for number in range(first, min(first + SHARD, images)):
+            for number in range(first, min(first + each, images)):
                 picture, (width, height) = pictures[number % len(pictures)]
                 meta = {"url": f"http://pictures.example/{number}.jpg", "SAMPLE_ID": number, "status": "success"}
                 meta |= {"width": width, "height": height, "original_width": width, "original_height": height}
@@ -163,7 +163,7 @@ def _measure(args: argparse.Namespace) -> dict[str, Any]:
     run = {"pillow": _pillow, "faces": _faces, "annotate": _annotate, "corpus": _corpus}.get(args.row, _img2dataset)
     tars = sorted(args.photos.glob("*.tar"))
     with tempfile.TemporaryDirectory() as folder:
-        small = write_tars(_some_photos(tars[0], Path(folder)), Path(folder) / "tars", 16)
+        small = write_tars(_some_photos(tars[0], Path(folder)), Path(folder) / "tars", 16, 16)
         start = _processor_seconds()
         started, _ = run(args, small, Path(folder) / "small")
         start_up, before, began = _processor_seconds() - start, _processor_seconds(), time.monotonic()

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin
 
 from datasets_scripts.schema import CorpusError
 
@@ -123,7 +123,7 @@ def engine_options(engine: str, options: Mapping[str, Any]) -> Any:
             raise CorpusError(f"option {name!r} of engine {engine}: expected one of {', '.join(known) or 'none'}")
         try:
             values[name] = _converted(value, known[name])
-        except ValueError:
+        except (ValueError, TypeError, KeyError, AttributeError):
             wanted = getattr(known[name], "__name__", known[name])
             raise CorpusError(f"option {name}={value!r} of engine {engine}: expected {wanted}") from None
     missing = [name for name in ("partition",) if name in known and not values.get(name)]
@@ -133,15 +133,19 @@ def engine_options(engine: str, options: Mapping[str, Any]) -> Any:
 
 
 def _converted(value: Any, wanted: Any) -> Any:
-    if not isinstance(value, str) or "str" in str(wanted).replace("dict[str, str]", "dict"):
-        return value
-    if wanted is bool:
-        return {"true": True, "false": False}[value.lower()] if value.lower() in ("true", "false") else int(value) > 0
-    if wanted in (int, float):
-        return wanted(value)
-    if "float" in str(wanted):
-        return float(value)
-    return dict(pair.split("=", 1) for pair in value.split(","))  # a ValueError where a pair has no "="
+    """``value`` as the type ``wanted`` of a field; raises ValueError or TypeError where it is none."""
+    if get_origin(wanted) is dict:
+        pairs = value.items() if isinstance(value, Mapping) else (pair.split("=", 1) for pair in value.split(","))
+        return {str(name): str(content) for name, content in pairs}
+    kind, *optional = get_args(wanted) or (wanted,)
+    if value is None and optional:
+        return None
+    if kind is bool:
+        return {"true": True, "false": False}[str(value).lower()]
+    converted = kind(value)
+    if kind is int and converted != float(value):
+        raise ValueError(f"{value} is no whole number")
+    return converted
 
 
 def _claim(folder: Path, tasks: int) -> None:

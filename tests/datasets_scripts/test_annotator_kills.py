@@ -40,7 +40,7 @@ def started(url, out):
 
 def wait_for_requests(server, number, process):
     """Until the server has logged so many in all, or the process has ended."""
-    while process.is_alive() and len(server.requests()) < number:
+    while process.is_alive() and server.log.read_bytes().count(b"\n") < number:
         time.sleep(0.005)
 
 
@@ -57,7 +57,7 @@ def test_a_run_killed_at_25_random_moments_ends_as_an_undisturbed_one(tmp_path):
         asked = 0.0
         for step in steps:
             process = started(server.url, tmp_path / "killed")
-            asked += 0.85 * expected * step / sum(steps)
+            asked += 0.7 * expected * step / sum(steps)  # the rest is for what is asked again, and while we look away
             wait_for_requests(server, asked, process)
             time.sleep(chance.uniform(0, 0.03))
             os.kill(process.pid, signal.SIGKILL)

@@ -167,6 +167,8 @@ def test_options_are_checked_and_may_be_text():
     for engine, given, told in [
         ("slurm", {}, "needs the option partition"),
         ("slurm", {"partition": "cpu", "cpus_per_task": "many"}, "cpus_per_task='many' .* expected int"),
+        ("slurm", {"partition": "cpu", "cpus_per_task": 1.5}, "cpus_per_task=1.5 .* expected int"),
+        ("slurm", {"partition": "cpu", "wait": "maybe"}, "wait='maybe' .* expected bool"),
         ("local", {"memory": 1}, "option 'memory' of engine local: expected one of none"),
     ]:
         with pytest.raises(CorpusError, match=told):
