@@ -227,6 +227,15 @@ def _error_of_rank(pickled: bytes, rank: int) -> Exception | None:
 class RayTasks(TaskExecutor, RayPipelineExecutor):
     """Tasks as Ray's own tasks: Ray sees a worker that died, which a pool inside an actor does not."""
 
+    def run_tasks(self, tell: Callable[[str], None]) -> None:
+        """Raises as ``engines.run_tasks`` says."""
+        import ray
+
+        largest = max((node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]), default=0)
+        if largest < self.cpus_per_task:  # the cluster may grow, so it is no error
+            tell(f"waiting for a machine with {self.cpus_per_task} cores: the cluster's largest has {largest:g}")
+        super().run_tasks(tell)
+
     def run(self) -> None:
         """Raises as ``engines.run_tasks`` says."""
         import ray
