@@ -13,7 +13,6 @@ import shutil
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +32,7 @@ from datasets_scripts.annotator_progress import Progress
 from datasets_scripts.annotator_settings import Annotator, FaceSource, FaceToAsk, Request, picture_part
 from datasets_scripts.engines import run_tasks
 from datasets_scripts.schema import CorpusError
+from datasets_scripts.settings_differences import differences
 
 __all__ = [
     "Annotator",
@@ -117,7 +117,7 @@ def _claim(source: FaceSource, annotator: Annotator, out: Path, parts: int, limi
     path = out / PLAN
     if path.exists():
         plan = read_json(path)
-        if different := _differences({name: plan.get(name) for name in settings}, settings):
+        if different := differences({name: plan.get(name) for name in settings}, settings):
             way_out = "give another folder, or these settings again to go on"
             raise CorpusError(f"{out} holds answers to other settings ({'; '.join(different)}): {way_out}")
         return plan
@@ -126,17 +126,6 @@ def _claim(source: FaceSource, annotator: Annotator, out: Path, parts: int, limi
     out.mkdir(parents=True, exist_ok=True)
     write_json(path, plan)
     return plan
-
-
-def _differences(found: Any, wanted: Any, name: str = "") -> list[str]:
-    """The settings that differ, three at most, as ``annotator.model: this there, that now``."""
-    if isinstance(found, dict) and isinstance(wanted, dict):
-        keys = dict.fromkeys([*found, *wanted])
-        nested = (_differences(found.get(key), wanted.get(key), f"{name}.{key}".strip(".")) for key in keys)
-        return list(islice(chain.from_iterable(nested), 3))
-    if isinstance(wanted, tuple):
-        wanted = list(wanted)
-    return [] if found == wanted else [f"{name}: {str(found)[:40]} there, {str(wanted)[:40]} now"]
 
 
 def _pipeline(

@@ -68,6 +68,4 @@ def conventions_of_reader(reader: FaceReader) -> Conventions:
 def own_options(reader: type[FaceReader]) -> dict[str, Field[Any]]:
     """The reader's settings beyond those that all have, by name; each has a default."""
     common = {field.name for field in fields(FaceReader)} | {"race"}
-    return {
-        field.name: field for field in fields(reader) if field.name not in common and field.default is not MISSING
-    }
+    return {field.name: field for field in fields(reader) if field.name not in common and field.default is not MISSING}

@@ -21,6 +21,7 @@ from datasets import Features
 
 from datasets_scripts.dataset_card import card_text
 from datasets_scripts.schema import FEATURES, CorpusError
+from datasets_scripts.settings_differences import differences
 from datasets_scripts.shards import (
     METADATA_KEY,
     Run,
@@ -181,7 +182,7 @@ def _claim(out: Path, settings: dict[str, Any], overwrite: bool) -> dict[str, An
         _clear(out)
     elif found is not None and found != settings:
         state = "an unfinished build" if note.exists() else "a corpus"
-        different = "; ".join(_differences(found, settings))
+        different = "; ".join(differences(found, settings))
         way_out = "give another folder, or overwrite=True (--overwrite) to replace it"
         raise CorpusError(f"{out} holds {state} made with other settings ({different}): {way_out}")
     elif found is not None and not note.exists() and (out / CARD).exists():
@@ -195,18 +196,6 @@ def _claim(out: Path, settings: dict[str, Any], overwrite: bool) -> dict[str, An
 
 def _fingerprint(settings: Mapping[str, Any]) -> str:
     return sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
-
-
-def _differences(found: Any, wanted: Any, name: str = "") -> list[str]:
-    """The settings that differ, three at most, as ``shard_rows: 500 there, 2000 now``."""
-    if isinstance(found, dict) and isinstance(wanted, dict):
-        keys = list(dict.fromkeys([*found, *wanted]))
-        nested = (_differences(found.get(key), wanted.get(key), f"{name}.{key}".strip(".")) for key in keys)
-        return list(islice(chain.from_iterable(nested), 3))
-    if found == wanted:
-        return []
-    there, now = (f"{str(value)[:40]}" if not isinstance(value, dict) else "..." for value in (found, wanted))
-    return [f"{name}: {there} there, {now} now"]
 
 
 def _clear(out: Path) -> None:
