@@ -71,6 +71,7 @@ class SlurmTasks(TaskExecutor, SlurmPipelineExecutor):
         while states := self._queued():
             tell(", ".join(f"{number} {state}" for state, number in sorted(states.items())))
             time.sleep(self.poll_seconds)
+        tell("")
         self._raise_what_failed()
 
     def launch_merge_stats(self) -> None:
