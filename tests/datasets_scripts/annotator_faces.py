@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from datasets_scripts.annotator import FaceToAsk, Request, picture_part
+from datasets_scripts.annotator import FaceToAsk, Request, picture_part, read_answers
 from datasets_scripts.face_attributes import InvalidAnswer
-from datasets_scripts.schema import Skipped
+from datasets_scripts.schema import Skipped, assistant_turn, make_record, user_turn
 
 SCHEMA = {
     "type": "object",
@@ -48,6 +48,39 @@ class Faces:
 
     def describe(self):
         return {"name": "faces", "each": self.each, "version": self.version}
+
+
+@dataclass(frozen=True)
+class AnsweredRecords:
+    """The captions in the work folder ``work``, as ``write_corpus`` takes them."""
+
+    work: str
+
+    def __len__(self):
+        return len(read_answers(self.work))
+
+    def describe(self):
+        return read_answers(self.work).describe()
+
+    def records(self, start, stop):
+        told = self.describe()
+        for face in read_answers(self.work).answers(start, stop):
+            if isinstance(face, Skipped):
+                yield face
+            elif "table" in face.rejected:
+                yield Skipped(face.id, face.rejected["table"])
+            else:
+                caption = face.answers["table"]["caption"]
+                yield make_record(
+                    id=face.id,
+                    messages=[user_turn("Describe this face.", image=True), assistant_turn(caption)],
+                    task="caption",
+                    split="train",
+                    source="faces",
+                    license="cc0-1.0",
+                    **face.facts,
+                    annotation={name: told[name] for name in ("annotator", "prompt_version", "date")},
+                )
 
 
 def user(shown, words):

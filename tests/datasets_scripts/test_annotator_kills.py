@@ -9,7 +9,8 @@ from collections import Counter
 import pytest
 
 from datasets_scripts.annotator import Annotator, annotate, read_answers
-from tests.datasets_scripts.annotator_faces import Faces, check
+from datasets_scripts.publish import write_corpus
+from tests.datasets_scripts.annotator_faces import AnsweredRecords, Faces, check
 from tests.datasets_scripts.annotator_server import AnnotatorServer
 
 KILLS, CONCURRENCY = 25, 8
@@ -23,7 +24,17 @@ MISBEHAVIOUR = (
 def run(url, out):
     """What ``facemllm annotate`` does, in a process of its own."""
     annotator = Annotator(url, "m", concurrency=CONCURRENCY, timeout=2.0)
-    annotate(SOURCE, annotator, out, check=check, progress=False)
+    work = f"{out}/.annotating"
+    annotate(SOURCE, annotator, work, check=check, progress=False)
+    records = {"captions": {"train": AnsweredRecords(work)}}
+    about = {"name": "Faces", "license": "cc0-1.0", "description": "Faces.", "build": {}}
+    write_corpus(records, out, **about, shard_rows=100, progress=False)
+
+
+def read_corpus(out):
+    """Every file of the corpus, byte for byte; the answers that it was made from are not among them."""
+    files = (path for path in out.rglob("*") if path.is_file() and ".annotating" not in path.parts)
+    return {str(path.relative_to(out)): path.read_bytes() for path in files}
 
 
 def started(url, out):
@@ -67,7 +78,9 @@ def test_a_run_killed_at_25_random_moments_ends_as_an_undisturbed_one(tmp_path):
         requests = server.requests()
 
     assert kills == KILLS and last.exitcode == 0
-    undisturbed, killed = read_answers(tmp_path / "undisturbed"), read_answers(tmp_path / "killed")
+    corpus = read_corpus(tmp_path / "undisturbed")
+    assert read_corpus(tmp_path / "killed") == corpus and len(corpus) == 7  # five shards, card, counts
+    undisturbed, killed = (read_answers(tmp_path / name / ".annotating") for name in ("undisturbed", "killed"))
     assert killed.describe() == undisturbed.describe()  # with the digest of all answers
     assert list(killed.answers()) == list(undisturbed.answers()) and len(killed) == 420
     whole = Counter(request["question"] for request in requests if request["whole"])
