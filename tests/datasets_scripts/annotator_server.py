@@ -269,7 +269,8 @@ class AnnotatorServer:
         self.process.stdout.close()
 
     def requests(self):
-        return [json.loads(line) for line in self.log.read_text(encoding="utf-8").splitlines()]
+        whole, _, _ = self.log.read_text(encoding="utf-8").rpartition("\n")  # a line may just be being written
+        return [json.loads(line) for line in whole.splitlines()]
 
 
 if __name__ == "__main__":
