@@ -176,7 +176,7 @@ def _add_annotator(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="NAME=VALUE",
-        help="slurm: partition=gpu time=8:00:00 ...; ray: address=auto ... (docs/corpora.md)",
+        help="slurm: partition=gpu time=8:00:00 ...; ray: address=auto ... (docs/annotation.md)",
     )
 
 
