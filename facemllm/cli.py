@@ -5,10 +5,8 @@ Exit codes: 0 for success, 1 when the work was done but something in it failed, 
 
 import argparse
 import importlib
+import os
 import sys
-
-from datasets_scripts.schema import CorpusError
-from recipes.recipe import RecipeError
 
 COMMANDS = {
     "quickstart": "draw faces, train a tiny face MLLM in three stages, evaluate it and ask it questions",
@@ -56,6 +54,22 @@ def main(argv: list[str] | None = None) -> int:
     """Run one command and return its exit code."""
     argv = sys.argv[1:] if argv is None else argv
     command = next((word for word in argv if word in COMMANDS), None)
+    # Read when huggingface_hub is imported: one line says that the Hub cannot be reached, five that it is tried again.
+    os.environ.setdefault("HF_HUB_VERBOSITY", "error")
+    try:
+        return _run(command, argv)
+    except (ValueError, OSError) as error:
+        if not isinstance(error, (OSError, *_mistakes())):
+            raise
+        message = " ".join(str(error).split())
+        print(f"facemllm {command}: {message or type(error).__name__}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"facemllm {command or ''}".rstrip() + ": interrupted", file=sys.stderr)
+        return 130
+
+
+def _run(command: str | None, argv: list[str]) -> int:
     parser = build_parser(command)
     args, rest = parser.parse_known_args(argv)
     # argparse gives up on key=value words that follow an option; a recipe's overrides may stand anywhere.
@@ -63,12 +77,12 @@ def main(argv: list[str] | None = None) -> int:
         args.overrides += rest
     elif rest:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
-    try:
-        return args.run(args)
-    except (UserError, CorpusError, RecipeError, OSError) as error:
-        message = " ".join(str(error).split())
-        print(f"facemllm {args.command}: {message or type(error).__name__}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(f"facemllm {args.command}: interrupted", file=sys.stderr)
-        return 130
+    return args.run(args)
+
+
+def _mistakes() -> tuple[type[Exception], ...]:
+    # Imported here: datasets takes a second to import, in which Ctrl-C has to be caught already.
+    from datasets_scripts.schema import CorpusError
+    from recipes.recipe import RecipeError
+
+    return UserError, CorpusError, RecipeError

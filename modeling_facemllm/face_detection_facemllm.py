@@ -25,6 +25,7 @@ OVERVIEW_SIDE = 320
 DETECTION_SIDE = 640
 SMALL_FACES_SIDE = 1920
 SHARPNESS_SIDE = 128
+_WAY_OUT = f"give the path of {YUNET_FILE}, or a Hub repository that has it, such as {YUNET!r}"
 # Where ArcFace has eyes, nose and corners of the mouth in 112 × 112 pixels (insightface, `arcface_dst`).
 ARCFACE_POINTS = np.array(
     [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]]
@@ -95,13 +96,17 @@ class FaceDetector:
         of the class.
 
         Raises:
-            OSError: when the weights are neither there nor can be fetched; the message says what was tried.
+            OSError: when the weights are neither there nor can be fetched; the message says what was tried. A name that
+                can only be a path (`x.onnx`, `./x`, `a/b/c`) is not looked for on the Hub.
         """
         path = os.path.expanduser(os.fspath(path_or_id))
         if os.path.isdir(path):
             path = os.path.join(path, filename)
         elif not os.path.isfile(path):
-            path = _fetch(os.fspath(path_or_id), filename, revision)
+            name = os.fspath(path_or_id)
+            if name.endswith(".onnx") or name.count("/") != 1 or name.startswith((".", "/", "~")):
+                raise FileNotFoundError(f"there is no file or folder {name!r}: {_WAY_OUT}")
+            path = _fetch(name, filename, revision)
         return cls(path, **options)
 
     def detect(self, image: Any) -> list[Face]:
@@ -284,14 +289,13 @@ def _fetch(repository: str, filename: str, revision: str | None) -> str:
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
-    way_out = f"give the path of {YUNET_FILE}, or a Hub repository that has it, such as {YUNET!r}"
     try:
         return hf_hub_download(repository, filename, revision=revision)
     except HFValidationError as error:
-        raise OSError(f"{repository!r} is neither a file nor the name of a Hub repository: {way_out}") from error
+        raise OSError(f"{repository!r} is neither a file nor the name of a Hub repository: {_WAY_OUT}") from error
     except (HfHubHTTPError, LocalEntryNotFoundError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise OSError(f"cannot fetch {filename} from {repository!r} ({reason}): {way_out}") from error
+        raise OSError(f"cannot fetch {filename} from {repository!r} ({reason}): {_WAY_OUT}") from error
 
 
 def _opencv():

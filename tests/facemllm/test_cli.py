@@ -1,7 +1,9 @@
 """The command line: help with an example for every command, one line for a mistake."""
 
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -60,3 +62,31 @@ def test_help_needs_no_torch():
         [sys.executable, "-c", program], capture_output=True, text=True, cwd=Path(__file__).parents[2]
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("after", [0.3, 0.8])
+def test_ctrl_c_while_packages_are_imported_is_one_line_and_exit_code_130(after):
+    program = (
+        "import signal, sys, time; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from facemllm.cli import main\n"
+        "print('ready', flush=True); sys.exit(main(['ask', 'nowhere', 'Who?']))"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", program],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[2],
+    )
+    assert process.stdout.readline() == "ready\n"
+    time.sleep(after)
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 130, error
+    assert error.splitlines()[-1].startswith("facemllm ask: ") and "Traceback" not in error
+
+
+def test_the_command_line_imports_nothing_large_before_it_listens_to_ctrl_c():
+    program = "import sys, facemllm.cli; sys.exit(any(name in sys.modules for name in ('datasets', 'torch', 'numpy')))"
+    done = subprocess.run([sys.executable, "-c", program], cwd=Path(__file__).parents[2])
+    assert done.returncode == 0

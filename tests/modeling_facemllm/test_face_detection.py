@@ -192,9 +192,16 @@ def test_weights_that_are_not_there_are_an_error_with_the_way_out(tmp_path):
     with pytest.raises(OSError, match=r"cannot fetch .*2023mar\.onnx from 'opencv/no-such-repository'.*give the path"):
         FaceDetector.from_pretrained("opencv/no-such-repository")
     with pytest.raises(OSError, match="neither a file nor the name of a Hub repository"):
-        FaceDetector.from_pretrained("no such file.onnx")
+        FaceDetector.from_pretrained("no such/repository")
     with pytest.raises(FileNotFoundError, match="there are no YuNet weights"):
         FaceDetector.from_pretrained(tmp_path)
+
+
+@needs_opencv
+@pytest.mark.parametrize("path", ["nofile.onnx", "weights/nofile.onnx", "./nofile", "/no/file", "a/b/c", "nofile"])
+def test_what_can_only_be_a_path_is_not_looked_for_on_the_hub(path):
+    with pytest.raises(FileNotFoundError, match=f"there is no file or folder '{path}': give the path of"):
+        FaceDetector.from_pretrained(path)
 
 
 @needs_opencv
