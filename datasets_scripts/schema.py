@@ -6,6 +6,7 @@ prose.
 """
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -62,6 +63,9 @@ FEATURES = Features(
 )
 
 
+QUOTED = re.compile(r"(?<!\w)(['\"])(.{41,})\1(?!\w)")
+
+
 class CorpusError(ValueError):
     """A mistake in a corpus, its source or its settings, told in one line with the way out."""
 
@@ -88,10 +92,17 @@ class LabelledFace:
 
 @dataclass(frozen=True)
 class Skipped:
-    """A row of a source that gives no record, and why; the reason is counted, so it names no single row."""
+    """A row of a source that gives no record, and why; the reason is counted, so it names no single row.
+
+    It stands in manifests and cards: it is one line, and of a value that it quotes come the first 40 characters.
+    """
 
     id: str
     reason: str
+
+    def __post_init__(self) -> None:
+        line = QUOTED.sub(lambda value: f"{value[1]}{value[2][:37]}...{value[1]}", " ".join(self.reason.split()))
+        object.__setattr__(self, "reason", line if len(line) <= 160 else f"{line[:157]}...")
 
 
 def user_turn(text: str, image: bool = False) -> dict[str, Any]:

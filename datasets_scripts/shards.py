@@ -26,6 +26,8 @@ from datasets_scripts.worker_processes import follow_parent
 METADATA_KEY = b"facemllm_corpus"
 ROW_GROUP_ROWS = 128  # what a streaming reader holds at once
 ROW_GROUP_BYTES = 32 * 2**20  # of encoded pictures
+MOST_REASONS = 200  # why rows were skipped, told apart in a split: a manifest does not grow with its source
+OTHER_REASONS = "other reasons"
 
 
 class SizedSource(Protocol):
@@ -69,12 +71,17 @@ class ShardCount:
             self.rows + other.rows,
             self.bytes + other.bytes,
             self.pictures + other.pictures,
-            self.skipped + other.skipped,
+            _few_reasons(self.skipped + other.skipped),
             self.labels | other.labels,
             self.sources | other.sources,
             self.licenses | other.licenses,
             self.annotations + other.annotations,
         )
+
+    def add_skipped(self, reason: str) -> None:
+        """Count a skipped row; beyond ``MOST_REASONS`` distinct ones, under ``OTHER_REASONS``."""
+        known = reason in self.skipped or len(self.skipped) < MOST_REASONS
+        self.skipped[reason if known else OTHER_REASONS] += 1
 
     def add_row(self, record: Mapping[str, Any]) -> None:
         """Count what a record holds; ``rows`` and ``bytes`` are counted when its row group is written."""
@@ -214,7 +221,7 @@ def _row_groups(
     for item in items:
         heard += 1
         if isinstance(item, Skipped):
-            count.skipped[item.reason] += 1
+            count.add_skipped(item.reason)
         else:
             record = _without_image(item) if not settings.include_images else item
             validate_record(record)
@@ -229,6 +236,15 @@ def _row_groups(
             group, heard, size = [], 0, 0
     if heard:
         yield group, heard
+
+
+def _few_reasons(skipped: Counter) -> Counter:
+    """The most frequent reasons, and how many rows have any other."""
+    named = Counter({reason: rows for reason, rows in skipped.items() if reason != OTHER_REASONS})
+    if len(named) <= MOST_REASONS:
+        return skipped
+    kept = Counter(dict(sorted(named.items(), key=lambda entry: (-entry[1], entry[0]))[:MOST_REASONS]))
+    return kept + Counter({OTHER_REASONS: skipped.total() - kept.total()})
 
 
 def _without_image(record: dict[str, Any]) -> dict[str, Any]:

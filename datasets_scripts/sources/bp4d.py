@@ -6,7 +6,6 @@ recording needs. ``AUCoding/AU_INT/AU06/F001_T1_AU06.csv`` has lines ``frame,int
 https://www.cs.binghamton.edu/~lijun/Research/3DFE/3DFE_Analysis.html
 """
 
-import csv
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from typing import Any, ClassVar
 
 from datasets_scripts.schema import CorpusError, LabelledFace, Skipped
 from datasets_scripts.sources.action_units import CodedFrame, CodedRecordings, list_frames
-from datasets_scripts.sources.reading import need, read_picture
+from datasets_scripts.sources.reading import csv_fields, need, read_picture
 
 UNITS = (1, 2, 4, 6, 7, 10, 12, 14, 15, 17, 23, 24)
 INTENSITY_UNITS = (6, 10, 12, 14, 17)
@@ -158,8 +157,8 @@ def _csv_rows(path: str | os.PathLike) -> list[list[str]]:
     """All rows: a file holds the frames of one recording, some hundreds."""
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
-            return list(csv.reader(file))
-    except (UnicodeDecodeError, csv.Error) as error:
+            return list(csv_fields(path, file))
+    except UnicodeDecodeError as error:
         raise CorpusError(f"{path} is not a CSV file: {error}; unpack it again") from error
 
 

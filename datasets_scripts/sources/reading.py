@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 from errno import EISDIR, ENAMETOOLONG, ENOENT, ENOTDIR
 from functools import cached_property
 from hashlib import file_digest, sha256
-from itertools import chain, islice
+from itertools import chain, islice, zip_longest
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
@@ -146,24 +146,42 @@ def csv_rows(
     """The rows ``start`` to ``stop`` of a CSV file, whose columns ; or tabs separate where its header has them, else ,
 
     ``names`` are the columns where the first line is no header, as long as it has none of ``needed``. Short rows are
-    filled up with empty strings. ``CorpusError`` if a ``needed`` column is missing, or the file is no CSV in UTF-8 (a
-    byte order mark is fine).
+    filled up with empty strings. ``CorpusError`` if a ``needed`` column is missing, a quoted field does not end on its
+    line, or the file is no CSV in UTF-8 (a byte order mark is fine).
     """
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
             header = file.readline()
             if names is not None and not any(name in header for name in needed):
-                lines, delimiter = chain([header], file), ","
+                rows = csv_fields(path, chain([header], file))
             else:
-                lines, delimiter = file, next((mark for mark in ";\t" if mark in header), ",")
-                names = [name.strip() for name in next(csv.reader([header], delimiter=delimiter), [])]
+                rows = csv_fields(path, chain([header], file), next((mark for mark in ";\t" if mark in header), ","))
+                names = [name.strip() for name in next(rows, [])]
             missing = [name for name in needed if name not in names]
             if missing:
                 found = ", ".join(names) or "nothing"
                 raise CorpusError(f"{path}: no column {', '.join(missing)}; its first line has {found}")
-            yield from islice(csv.DictReader(lines, names, restval="", delimiter=delimiter), start, stop)
-    except (UnicodeDecodeError, csv.Error) as error:
+            for row in islice(rows, start, stop):
+                yield dict(zip_longest(names, row[: len(names)], fillvalue=""))
+    except UnicodeDecodeError as error:
         raise CorpusError(f"{path} is not a CSV file in UTF-8: {error}; save it as one") from error
+
+
+def csv_fields(path: str | os.PathLike, lines: Iterable[str], delimiter: str = ",") -> Iterator[list[str]]:
+    """The fields of each line that is not empty; ``path`` is what the lines are of, for the message.
+
+    No field spans lines, as none does in the label files of these datasets: one stray quotation mark would else take
+    all that follows into one field. ``CorpusError`` names the line.
+    """
+    for number, line in enumerate(lines, start=1):
+        try:
+            fields = next(csv.reader([line], delimiter=delimiter, strict=True), [])
+        except csv.Error as error:
+            way_out = "quote a field whole and on one line, or remove the stray quotation mark"
+            told = "a quoted field does not end on this line" if "unexpected end" in str(error) else error
+            raise CorpusError(f"{path}, line {number}: no line of a CSV file: {told}; {way_out}") from error
+        if fields:
+            yield fields
 
 
 def list_files(

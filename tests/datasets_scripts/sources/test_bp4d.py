@@ -150,6 +150,7 @@ def test_wrong_settings_are_refused(root, settings, message):
     [
         ("frame,AU1,AU2\n1,0,1\n", "its first line names none of the units 1, 2"),
         ("0,1,2\nfirst,0,1\n", "'first,0,1' does not begin with a frame's number"),
+        ('0,1,2\n1,"0,1\n2,0,1\n', "line 2: .* a quoted field does not end on this line"),
         (b"0,1,2\n\xff\xfe,0,1\n", "is not a CSV file"),
     ],
 )

@@ -84,6 +84,17 @@ def test_a_file_without_a_header_is_read_by_the_names_of_its_columns(tmp_path):
     assert list(rows) == [{"file": "b.jpg", "points": "3;4"}]
 
 
+@pytest.mark.parametrize("names", [None, ("file", "age")])
+@pytest.mark.parametrize("wrong", ['b.jpg,"3', '"b.jpg,3', 'b.jpg,"3" 4'])
+def test_a_stray_quotation_mark_is_refused_with_its_line(tmp_path, names, wrong):
+    """It would take all the lines that follow into one field."""
+    (tmp_path / "a.csv").write_text(f'file,age\n"a, a.jpg",4\n{wrong}\nc.jpg,5\n')
+    rows = csv_rows(tmp_path / "a.csv", ("file",), names=names)
+    assert next(rows) == {"file": "a, a.jpg", "age": "4"}
+    with pytest.raises(CorpusError, match=r"a\.csv, line 3: .* remove the stray quotation mark$"):
+        next(rows)
+
+
 @pytest.mark.parametrize(
     ("years", "group"),
     [
