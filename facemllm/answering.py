@@ -53,8 +53,8 @@ def load_model(
             raise UserError(
                 f"{model}: the folder has no config.json; give the folder that training or quickstart left"
             )
-    elif path.exists() or name.count("/") > 1 or name.startswith((".", "~")) or ("/" in name and path.parent.is_dir()):
-        raise UserError(f"{model}: no such model folder; give a folder, or a Hub id (owner/name)")
+    elif not could_be_hub_id(name):
+        raise UserError(f"{model}: there is no such model folder; a Hub id has the form owner/name")
     options = {"trust_remote_code": trust_remote_code}
     try:
         # First, because it says when code would have to be trusted; AutoProcessor would only find nothing.
@@ -70,6 +70,13 @@ def load_model(
     if not hasattr(processor, "apply_chat_template") or not hasattr(processor, "tokenizer"):
         raise UserError(f"{model}: has no processor for chat with images; give a vision-language chat model")
     return network.to(pick_device(device)).eval(), processor
+
+
+def could_be_hub_id(name: str) -> bool:
+    """Whether a name that is no folder may be meant for the Hub: ``owner/name``, with no folder ``owner`` here."""
+    path = Path(name).expanduser()
+    owner_and_name = name.count("/") == 1 and all(name.split("/")) and not name.startswith((".", "~"))
+    return owner_and_name and not path.exists() and not path.parent.is_dir()
 
 
 def user_message(question: str, images: Sequence[Any] = ()) -> dict[str, Any]:

@@ -54,17 +54,47 @@ def majority_answers(labels: Sequence[Mapping[str, Any]], tasks: Sequence[str]) 
     """The most frequent expected answer of each task: what a model that does not look would best say.
 
     Raises:
-        CorpusError: when a task has no label at all here.
+        CorpusError: when there is no such task, or it has no label at all here.
     """
     majority = {}
     conventions = conventions_of(labels)
     for task in tasks:
+        if task not in TASKS:
+            raise CorpusError(f"task {task!r} is unknown; {_what_it_has(labels)}")
         answers = (expected_answer(task, face, conventions) for face in labels)
         counts = Counter(answer for answer in answers if answer is not None)
         if not counts:
-            raise CorpusError(f"task {task!r}: the corpus has no label for it; it has {', '.join(tasks_of(labels))}")
+            raise CorpusError(f"task {task!r} has no label here; {_what_it_has(labels)}")
         majority[task] = min(counts, key=lambda answer, counts=counts: (-counts[answer], answer))
     return majority
+
+
+def _what_it_has(labels: Sequence[Mapping[str, Any]]) -> str:
+    tasks = tasks_of(labels)
+    if tasks:
+        return f"the corpus has {', '.join(tasks)}"
+    known = ", ".join(sorted(label.removeprefix("attributes.") for label in _values_by_label(labels)))
+    return f"the corpus's labels ({known or 'none at all'}) are of no task that can be asked here"
+
+
+def with_pictures(rows: Any, where: str) -> tuple[Any, int]:
+    """The rows of a ``datasets.Dataset`` that hold a picture, and how many do not. No picture is read.
+
+    Raises:
+        CorpusError: when none of them does.
+    """
+    import numpy as np
+
+    from recipes.corpora import has_image_in
+
+    held = has_image_in(rows)
+    if not held.any():
+        raise CorpusError(
+            f"{where}: none of its {len(rows)} rows carries a picture; build the corpus with them: facemllm data "
+            "without --no-images, facemllm annotate with --include-images"
+        )
+    missing = int(np.count_nonzero(~held))
+    return (rows.select(np.flatnonzero(held)) if missing else rows), missing
 
 
 def answer_corpus(

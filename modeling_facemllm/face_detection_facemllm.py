@@ -96,8 +96,8 @@ class FaceDetector:
         of the class.
 
         Raises:
-            OSError: when the weights are neither there nor can be fetched; the message says what was tried. A name that
-                can only be a path (`x.onnx`, `./x`, `a/b/c`) is not looked for on the Hub.
+            OSError: when the weights are neither there nor can be fetched; the message says what was tried. A name
+                that can only be a path (`x.onnx`, `./x`, `a/b/c`) is not looked for on the Hub.
         """
         path = os.path.expanduser(os.fspath(path_or_id))
         if os.path.isdir(path):

@@ -61,7 +61,7 @@ def tokenize_corpus(rows: Dataset, tokenizer: ConversationTokenizer, where: str,
             tokenizer.max_length,
         )
     )
-    has_image = _has_image(rows)
+    has_image = has_image_in(rows)
 
     def tokenize(batch: dict[str, list], positions: list[int]) -> dict[str, list]:
         return tokenizer({"messages": batch["messages"], "has_image": has_image[positions].tolist()})
@@ -89,7 +89,7 @@ def tokenize_corpus(rows: Dataset, tokenizer: ConversationTokenizer, where: str,
     return usable.remove_columns("problem")
 
 
-def _has_image(rows: Dataset) -> np.ndarray:
+def has_image_in(rows: Dataset) -> np.ndarray:
     """Which rows hold a picture, bool of shape ``(rows,)``, from the columns' null bits: no picture is read."""
     found = []
     for batch in rows.select_columns(["image"]).with_format("arrow").iter(batch_size=1000):

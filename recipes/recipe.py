@@ -191,7 +191,7 @@ def _check_data(recipe: Recipe) -> None:
     for name, corpora in (("data", recipe.data), ("eval_data", recipe.eval_data)):
         for position, corpus in enumerate(corpora):
             where = f"{name}.{position}"
-            check_location(corpus.path, f"{where}.path")
+            check_location(corpus.path, f"{where}.path", owner=True)
             if corpus.weight is not None and not 0 < corpus.weight < float("inf"):
                 raise RecipeError(f"{where}.weight: {corpus.weight} is not above zero; leave the corpus out instead")
             if corpus.max_rows is not None and corpus.max_rows < 1:
@@ -204,13 +204,16 @@ def _check_data(recipe: Recipe) -> None:
         )
 
 
-def check_location(value: str, where: str) -> None:
-    """Refuse what can neither be a folder here nor a Hub id (``name`` or ``owner/name``)."""
+def check_location(value: str, where: str, owner: bool = False) -> None:
+    """Refuse what can neither be a folder here nor a Hub id: ``owner/name``, without ``owner`` also ``name``."""
     if Path(value).expanduser().exists():
         return
-    looks_like_id = re.fullmatch(r"[\w.-]+/[\w.-]+|[\w-]+", value) and not value.startswith((".", "/", "~"))
+    pattern = r"[\w.-]+/[\w.-]+" if owner else r"[\w.-]+/[\w.-]+|[\w-]+"
+    looks_like_id = re.fullmatch(pattern, value) and not value.startswith((".", "/", "~"))
     if not looks_like_id or ("/" in value and Path(value).parent.is_dir()):
-        raise RecipeError(f"{where}: {value!r} does not exist; give a folder (relative to {Path.cwd()}) or a Hub id")
+        raise RecipeError(
+            f"{where}: {value!r} does not exist; give a folder (relative to {Path.cwd()}) or a Hub id (owner/name)"
+        )
 
 
 def _check_trainer(values: dict) -> dict:

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 from facemllm.cli import UserError
@@ -46,12 +47,14 @@ def run(args: argparse.Namespace) -> int:
     from datasets_scripts.questions import TASKS, conventions_of
     from datasets_scripts.zero_shot import ZERO_SHOT
     from facemllm.answering import load_model
-    from facemllm.corpus_evaluation import answer_corpus, majority_answers, score, tasks_of
+    from facemllm.corpus_evaluation import answer_corpus, majority_answers, score, tasks_of, with_pictures
 
-    rows = _load(args.corpus, args.config, args.split)
+    rows, without_picture = with_pictures(_load(args.corpus, args.config, args.split), f"{args.corpus}, {args.split}")
     rows = rows.select(range(min(args.limit or len(rows), len(rows))))
     baseline_split = args.baseline_split or (args.split if args.config == ZERO_SHOT else "train")
-    known = _load(args.corpus, args.config, baseline_split)["labels"][:]
+    known = _load_baseline(args, baseline_split)["labels"][:]
+    if without_picture:
+        print(f"{args.corpus}: {without_picture} rows without a picture are left out", file=sys.stderr)
     tasks = args.tasks or tasks_of(known)
     if not tasks:
         raise UserError(
@@ -69,6 +72,7 @@ def run(args: argparse.Namespace) -> int:
         "config": args.config,
         "split": args.split,
         "faces": len(rows),
+        "without_picture": without_picture,
         "tasks": score(predictions, majority, conventions),
     }
     if args.out is not None:
@@ -80,12 +84,34 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _load(corpus: str, config: str, split: str):
-    from datasets import load_dataset
+    from datasets import Image, load_dataset
 
+    from facemllm.answering import could_be_hub_id
+
+    if not Path(corpus).is_dir() and not could_be_hub_id(corpus):
+        raise UserError(f"{corpus}: there is no such corpus folder; a Hub id has the form owner/name")
     try:
-        return load_dataset(corpus, config, split=split)
-    except (ValueError, FileNotFoundError) as error:
+        rows = load_dataset(corpus, config, split=split)
+    except (ValueError, FileNotFoundError, ConnectionError) as error:
         raise UserError(f"{corpus}, config {config}, split {split}: {str(error).splitlines()[0]}") from error
+    missing = [name for name in ("id", "image", "labels") if name not in rows.column_names]
+    if missing:
+        raise UserError(
+            f"{corpus}: has no column {', '.join(missing)}; give a corpus of facemllm data or facemllm annotate"
+        )
+    return rows.cast_column("image", Image())
+
+
+def _load_baseline(args: argparse.Namespace, split: str):
+    try:
+        return _load(args.corpus, args.config, split)
+    except UserError as error:
+        if args.baseline_split is not None or split == args.split:
+            raise
+        raise UserError(
+            f"{args.corpus} has no split {split}, whose labels the majority baseline is taken from: name another "
+            f"with --baseline-split, such as --baseline-split {args.split}"
+        ) from error
 
 
 def _table(report: dict) -> str:

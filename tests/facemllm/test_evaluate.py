@@ -1,6 +1,7 @@
 """``facemllm evaluate``: what it counts, and that it runs on a corpus and a model that are folders."""
 
 import json
+from functools import partial
 
 import pytest
 
@@ -10,9 +11,7 @@ from facemllm.corpus_evaluation import majority_answers, score, tasks_of
 AGES = ("20-29", "30-39", "more than 70")
 
 
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory):
-    """Drawn faces with made-up labels, as `facemllm data` would leave a labelled corpus."""
+def write_labelled(out, counts, **options):
     from datasets_scripts.publish import write_corpus
     from datasets_scripts.schema import assistant_turn, make_record, user_turn
     from datasets_scripts.synthetic_faces import draw_face, sample_labels
@@ -26,22 +25,28 @@ def corpus(tmp_path_factory):
                 task="age",
                 labels={"age_group": AGES[index % 3], "gender": "female" if index % 4 else None},
                 split=split,
+                url=f"{index}.jpg",
                 source="test",
                 license="cc0-1.0",
             )
 
-    out = tmp_path_factory.mktemp("labelled") / "corpus"
-    splits = {"train": lambda: records("train", 9), "validation": lambda: records("validation", 6)}
     write_corpus(
-        {"face_tasks": splits},
+        {"face_tasks": {split: partial(records, split, count) for split, count in counts.items()}},
         out,
         name="labelled",
         license="cc0-1.0",
         description="Test.",
         people=False,
         progress=False,
+        **options,
     )
     return out
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    """Drawn faces with made-up labels, as `facemllm data` would leave a labelled corpus."""
+    return write_labelled(tmp_path_factory.mktemp("labelled") / "corpus", {"train": 9, "validation": 6})
 
 
 def prediction(expected, answer, group="female"):
@@ -114,3 +119,52 @@ def test_an_unknown_task_is_one_line_and_exit_code_2(corpus, tiny_model, capsys)
 def test_a_missing_corpus_is_one_line_and_exit_code_2(tiny_model, tmp_path, capsys):
     assert main(["evaluate", str(tiny_model), str(tmp_path / "nowhere")]) == 2
     assert "nowhere" in capsys.readouterr().err
+
+
+def last_line(words, capsys):
+    assert main(["evaluate", *map(str, words)]) == 2
+    return capsys.readouterr().err.strip().splitlines()[-1]
+
+
+def test_a_corpus_without_pixels_is_one_line_that_says_how_to_get_them(tmp_path, capsys):
+    bare = write_labelled(tmp_path / "bare", {"train": 4, "validation": 3}, include_images=False)
+    told = last_line(["no-model-is-loaded", bare], capsys)
+    assert "none of its 3 rows carries a picture" in told and "--no-images" in told and "--include-images" in told
+
+
+def test_rows_without_pixels_are_left_out_and_counted(corpus, tiny_model, tmp_path, capsys):
+    from datasets import Image, load_dataset
+
+    for split in ("train", "validation"):
+        rows = load_dataset(str(corpus), "face_tasks", split=split).cast_column("image", Image(decode=False))
+        half = rows.map(lambda row, index: {"image": row["image"] if index % 2 else None}, with_indices=True)
+        half = half.cast_column("image", Image())
+        (tmp_path / "half" / "face_tasks").mkdir(parents=True, exist_ok=True)
+        half.to_parquet(str(tmp_path / "half" / "face_tasks" / f"{split}-00000-of-00001.parquet"))
+    (tmp_path / "half" / "README.md").write_text((corpus / "README.md").read_text().split("dataset_info:")[0] + "---")
+    assert main(["evaluate", str(tiny_model), str(tmp_path / "half"), "--device", "cpu", "--json"]) == 0
+    out, error = capsys.readouterr()
+    report = json.loads(out)
+    assert (report["faces"], report["without_picture"], report["tasks"]["age"]["n"]) == (3, 3, 3)
+    assert "3 rows without a picture are left out" in error
+
+
+def test_without_a_training_split_the_baseline_split_is_asked_for(tmp_path, tiny_model, capsys):
+    only = write_labelled(tmp_path / "only", {"validation": 4})
+    told = last_line([tiny_model, only], capsys)
+    assert "no split train" in told and "majority baseline" in told and "--baseline-split validation" in told
+
+
+@pytest.mark.parametrize("name", ["nope", "corpora/nope", "./nope", "a/b/nope"])
+def test_a_mistyped_name_is_not_looked_for_on_the_hub(name, corpus, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "corpora").mkdir()
+    told = "a Hub id has the form owner/name"
+    assert f"{name}: there is no such corpus folder; {told}" in last_line(["any", name], capsys)
+    assert f"{name}: there is no such model folder; {told}" in last_line([name, corpus], capsys)
+
+
+def test_a_task_that_drawn_faces_lack_is_answered_with_the_labels_they_have(capsys):
+    drawn = [{"expression": "happy", "attributes": [{"name": "hat", "value": "cap"}]}]
+    with pytest.raises(ValueError, match=r"'age' has no label here; the corpus's labels \(expression, hat\)"):
+        majority_answers(drawn, ["age"])
