@@ -4,6 +4,7 @@ import inspect
 import os
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from datasets_scripts.corpora import configs_of, conventions_of_reader, own_options, reader_of
@@ -12,7 +13,7 @@ from datasets_scripts.questions import DEFAULT_TURNS, AskedFaces, expand_tasks
 from datasets_scripts.schema import CorpusError
 from datasets_scripts.sources import synthetic
 from datasets_scripts.sources.reading import FaceReader
-from datasets_scripts.zero_shot import ZERO_SHOT
+from datasets_scripts.zero_shot import ZERO_SHOT, attributes_of, tasks_of_side
 
 DESCRIPTION = """\
 Captions and questions with answers about the faces of [{title}]({url}){citation}. The words were made from the labels
@@ -49,7 +50,8 @@ def build_corpus(
     """The dataset ``name`` of ``corpora.READERS``, from its folder ``root``, as a corpus in ``out``.
 
     Args:
-        configs, splits: all that the dataset has, unless named.
+        configs, splits: all that the dataset has, unless named; ``zero_shot`` only where ``tasks`` has attributes of
+            the side of each split.
         tasks: what is asked about (``tasks.TASKS``, or a word for several such as ``attributes``); the reader's
             ``TASKS`` unless named. Only where ``race`` is among them are race labels read, asked about and written.
         turns: questions about a face at most; with 1, each face is asked one.
@@ -59,19 +61,20 @@ def build_corpus(
 
     Raises:
         CorpusError: for a name, split, config, task or option that the dataset does not have, for a folder that is
-            not the dataset's, and as ``write_corpus`` does.
+            not the dataset's, for a split without any row, for ``out`` and ``root`` one inside the other, and as
+            ``write_corpus`` does.
     """
     reader = reader_of(name)
-    configs = _known("config", configs, configs_of(reader), reader)
     splits = _known("split", splits, reader.SPLITS, reader)
     tasks = tuple(reader.TASKS if tasks is None else tasks)
-    expand_tasks(tasks)
+    configs = configs_to_build(reader, configs, splits, tasks)
     if "race" in tasks and not reader.ASKS_RACE:
         raise CorpusError(f"tasks={', '.join(tasks)}: {reader.TITLE} has no race labels that could be asked about")
     for split in options_by_split or {}:
         if split not in splits:
             given = ", ".join((options_by_split or {})[split])
             raise CorpusError(f"{given} for {split!r}: that split is not built; the splits are {', '.join(splits)}")
+    keep_apart(root, out)
 
     def read(split: str) -> FaceReader:
         settings = {**(options or {}), **(options_by_split or {}).get(split, {})}
@@ -87,6 +90,13 @@ def build_corpus(
         }
         for config in configs
     }
+    filled = [split for split in splits if len(faces[split])]
+    for split in splits:
+        if split not in filled:
+            way_out = (
+                f"name the splits to build with splits= (--split {' '.join(filled)})" if filled else "see its layout"
+            )
+            raise CorpusError(f"{split} of {reader.TITLE} in {root} has no row; {way_out}")
     publishing = {
         "description": describe_corpus(reader, configs, tasks),
         "name": f"{reader.TITLE} conversations",
@@ -95,6 +105,37 @@ def build_corpus(
         **publishing,
     }
     return write_corpus(records, out, license=reader.LICENSE, people=True, **publishing)
+
+
+def configs_to_build(
+    reader: type[FaceReader], configs: Sequence[str] | None, splits: Sequence[str], tasks: Sequence[str]
+) -> tuple[str, ...]:
+    """``configs``, or, unless named, all that the dataset has with these splits and tasks.
+
+    Raises ``CorpusError`` for a config that it does not have, and for ``zero_shot`` where no task is left for a split.
+    """
+    named, asked = configs is not None, expand_tasks(tasks)
+    configs = _known("config", configs, configs_of(reader), reader)
+    without = [split for split in splits if not tasks_of_side(asked, split)]
+    if ZERO_SHOT not in configs or not without:
+        return configs
+    if named:
+        side = ", ".join(attributes_of(without[0])[:3])
+        raise CorpusError(
+            f"config={ZERO_SHOT!r}: none of the tasks {', '.join(tasks)} is on the side of {without[0]} "
+            f"({side}, ...; datasets_scripts/zero_shot.py has both sides): name one, or leave the config out"
+        )
+    return tuple(config for config in configs if config != ZERO_SHOT)
+
+
+def keep_apart(root: str | os.PathLike, out: str | os.PathLike) -> None:
+    """Raise ``CorpusError`` where a dataset's folder and that of its corpus are one, or one holds the other."""
+    source, target = Path(root).resolve(), Path(out).resolve()
+    if source == target:
+        raise CorpusError(f"out={out} is the dataset's own folder: give another")
+    for inner, outer, holds in ((target, source, "is inside"), (source, target, "holds")):
+        if outer in inner.parents:
+            raise CorpusError(f"out={out} {holds} the dataset's folder {root}: give a folder apart from it")
 
 
 def describe_corpus(reader: type[FaceReader], configs: Sequence[str], tasks: Sequence[str]) -> str:

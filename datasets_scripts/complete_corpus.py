@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from datasets_scripts.dataset_card import shows_web_pictures
+from datasets_scripts.dataset_card import pictures_carried, shows_web_pictures
 from datasets_scripts.publish import BUILDING, CARD, MANIFEST, shard_name
 from datasets_scripts.schema import CorpusError
 from datasets_scripts.shards import read_count
@@ -33,7 +33,7 @@ class CompleteCorpus:
         """Why it is not for others, by its sources and licences; None where it is."""
         if not self.manifest["people"]:
             return None
-        pictures = self.manifest["pictures"]
+        pictures = pictures_carried(self.manifest)
         if shows_web_pictures(self.manifest):
             return f"carries {pictures:,} pictures of people from the web, which nobody has licensed"
         licenses = sorted({self.manifest["license"], *self.manifest["licenses"]})

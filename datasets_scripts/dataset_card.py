@@ -32,6 +32,7 @@ TASK_CATEGORIES = {  # what each config is for, in the Hub's names
     "zero_shot": "zero-shot-image-classification",
     "text": "question-answering",
 }
+REPEATING = "pairs"  # FairFaceGPT's config of several rows for one picture
 REASONS_SHOWN = 20
 REPOSITORY = "path/or/name"  # stands in the card for the name that the corpus is loaded by
 WEB_SOURCES = ("laion", "maad")  # their licences are of lists and labels; MAAD-Face's pictures are VGGFace2's
@@ -73,6 +74,13 @@ def shows_web_pictures(manifest: Mapping[str, Any]) -> bool:
     return bool(manifest["pictures"]) and any(source.lower().startswith(WEB_SOURCES) for source in manifest["sources"])
 
 
+def pictures_carried(manifest: Mapping[str, Any]) -> int:
+    """How many pictures the corpus carries: every config has the same ones, so as many as the largest has rows."""
+    rows = {name: sum(split["rows"] for split in splits.values()) for name, splits in manifest["configs"].items()}
+    single = [count for name, count in rows.items() if name != REPEATING] or rows.values()
+    return min(manifest["pictures"], max(single))
+
+
 def _license_data(manifest: Mapping[str, Any]) -> dict[str, str]:
     data = {"license": manifest["license"]}
     if data["license"] == "other":
@@ -110,7 +118,7 @@ def _sections(manifest: Mapping[str, Any], command: str) -> str:
     settings, labels = manifest["settings"], set(manifest["labels"])
     sections = [f"# {manifest['name']}", settings["description"].strip()]
     if shows_web_pictures(manifest):
-        sections += ["## Warning: other people's pictures", WEB_PICTURES.format(pictures=manifest["pictures"])]
+        sections += ["## Warning: other people's pictures", WEB_PICTURES.format(pictures=pictures_carried(manifest))]
     sections += ["## The rows", RECORD, "## The people in the pictures", PEOPLE if manifest["people"] else DRAWN]
     if "race" in labels:
         sections += ["### Race", RACE]

@@ -174,10 +174,12 @@ def _describe(records: Records, build: Mapping[str, Any] | None) -> Any:
 def _claim(out: Path, settings: dict[str, Any], overwrite: bool) -> dict[str, Any] | None:
     """Make ``out`` ready to be built in, or return the manifest of the complete corpus that it holds already."""
     note = out / BUILDING / "build.json"
-    manifest = _read_json(out / MANIFEST) or {}
-    found = _read_json(note) or manifest.get("settings")
-    if found is None and (out / CARD).exists():
-        raise CorpusError(f"{out} has a {CARD} that is not of a corpus built here: give another folder")
+    manifest = _read_json(out / MANIFEST)
+    ours = isinstance(manifest, dict) and {"settings", "fingerprint", "configs"} <= set(manifest)
+    found = _read_json(note) or (manifest["settings"] if ours else None)
+    for name in (CARD, MANIFEST) if found is None else () if ours else (MANIFEST,):
+        if (out / name).exists():
+            raise CorpusError(f"{out} has a {name} that is not of a corpus built here: give another folder")
     if found is not None and overwrite:
         _clear(out)
     elif found is not None and found != settings:

@@ -17,7 +17,7 @@ from datasets_scripts.face_attributes import doubted_labels
 from datasets_scripts.schema import CorpusError, Skipped, assistant_turn, make_record, user_turn
 from datasets_scripts.task import STATED_OPTIONS, USUAL, Claim, Conventions, Pair, Task
 from datasets_scripts.tasks import AGE_GROUPS, TASK_GROUPS, TASKS, AnyTask
-from datasets_scripts.zero_shot import ZERO_SHOT, attributes_of, only_its_side
+from datasets_scripts.zero_shot import ZERO_SHOT, only_its_side, tasks_of_side
 
 __all__ = [
     "AGE_GROUPS",
@@ -169,8 +169,9 @@ class AskedFaces:
     ``reader`` has ``__len__``, ``faces(start, stop)`` that yields one ``LabelledFace`` or ``Skipped`` per row, and
     ``describe()``. The wording depends on ``seed``, the config and the face's id, not on its place in the corpus.
     ``turns`` bounds the questions about a face: with 1, each face is asked one task. A caption that an annotator wrote
-    is taken as it is. The config ``zero_shot`` asks about the attributes of the split's side (``zero_shot.py``),
-    whatever ``tasks`` says. What an annotator contradicted itself about is not asked.
+    is taken as it is. The config ``zero_shot`` asks about those of ``tasks`` that are on the split's side
+    (``zero_shot.py``); captions tell what is known, whatever ``tasks`` says. What an annotator contradicted itself
+    about is not asked.
     """
 
     reader: Any
@@ -223,7 +224,7 @@ class AskedFaces:
             return "caption", _turns([(rng.choice(DETAILED_REQUESTS), face.annotation["caption"])])
         config, tasks = self.config, self.tasks
         if config == ZERO_SHOT:
-            config, tasks = "face_tasks", attributes_of(face.split)
+            config, tasks = "face_tasks", tasks_of_side(expand_tasks(tasks), face.split)
         if doubted:
             tasks = tuple(name for name in expand_tasks(tasks) if getattr(TASKS[name], "label", None) not in doubted)
         return make_conversation(config, face.labels, rng, tasks, turns=self.turns, conventions=self.conventions)
@@ -232,8 +233,10 @@ class AskedFaces:
 def _row(task: str) -> AnyTask:
     if task not in TASKS:
         names = [*TASKS, *TASK_GROUPS]
-        near = get_close_matches(task, names) or [*names[:12], "...", *TASK_GROUPS]
-        raise CorpusError(f"task={task!r} is unknown; the table of tasks.py has {', '.join(near)}")
+        near = get_close_matches(task, names)
+        told = f"did you mean {' or '.join(near)}? " if near else ""
+        way_out = "datasets_scripts/tasks.py has them all, facemllm data NAME --help those of a dataset"
+        raise CorpusError(f"task={task!r} is unknown: {told}{way_out}")
     return TASKS[task]
 
 

@@ -8,7 +8,7 @@ tested so may be trained on no other config of a corpus with attributes.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -135,6 +135,12 @@ SEEN, UNSEEN = (
 def attributes_of(split: str) -> tuple[str, ...]:
     """The attributes that the rows of a split may ask about: seen ones in ``train``, unseen ones in any other."""
     return SEEN if split == "train" else UNSEEN
+
+
+def tasks_of_side(tasks: Iterable[str], split: str) -> tuple[str, ...]:
+    """Those of the tasks, groups of them expanded, that rows of a split may be asked."""
+    side = attributes_of(split)
+    return tuple(task for task in tasks if task in side)
 
 
 def only_its_side(face: LabelledFace) -> LabelledFace:

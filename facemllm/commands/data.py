@@ -3,6 +3,7 @@
 import argparse
 import inspect
 import json
+import sys
 from typing import Any, get_args, get_origin
 
 HELP = (
@@ -13,6 +14,7 @@ HELP = (
 )
 EXAMPLE = "facemllm data fairface FairFace --out corpora/fairface --num-proc 4"
 SPLITS = ("train", "validation", "test")
+FEWER_QUESTIONS = "fewer questions than about other faces"  # FairFaceGPT's reason
 FOLDER_OPTIONS = ("frames", "images")  # places on this machine: the card does not name them
 
 
@@ -42,7 +44,8 @@ def _add_synthetic(corpora: Any) -> None:
         help="faces in each split, 0 for none (default: 12000 1000 1000)",
     )
     parser.add_argument("--size", type=int, default=64, metavar="PIXELS", help="side of the pictures (default: 64)")
-    _add_common(parser, ("captions", "vqa", "face_tasks", "text", "zero_shot"))
+    seed = "another seed is other faces and another wording"
+    _add_common(parser, ("captions", "vqa", "face_tasks", "text", "zero_shot"), seed)
 
 
 def _add_fairfacegpt(corpora: Any) -> None:
@@ -87,8 +90,8 @@ def _add_reader(corpora: Any, reader: Any) -> None:
         nargs="+",
         default=list(reader.TASKS),
         metavar="TASK",
-        help="what is asked about: names of datasets_scripts/tasks.py, or attributes for all of them "
-        f"(default: {' '.join(reader.TASKS)})",
+        help="what is asked about: names of datasets_scripts/tasks.py, or attributes for all of them; zero_shot asks "
+        f"those of its side, captions tell what is known whatever is asked (default: {' '.join(reader.TASKS)})",
     )
     parser.add_argument(
         "--turns",
@@ -108,6 +111,7 @@ def _add_reader(corpora: Any, reader: Any) -> None:
     for name, field in own_options(reader).items():
         _add_option(parser, name, field)
     _add_common(parser, configs_of(reader))
+    parser.set_defaults(config=None)  # zero_shot only where tasks of both sides are asked
 
 
 def _describe(reader: Any) -> str:
@@ -141,7 +145,9 @@ def _add_option(parser: argparse.ArgumentParser, name: str, field: Any) -> None:
         parser.add_argument(option, type=types[0], metavar=name.upper(), **told)
 
 
-def _add_common(parser: argparse.ArgumentParser, configs: tuple[str, ...]) -> None:
+def _add_common(
+    parser: argparse.ArgumentParser, configs: tuple[str, ...], seed: str = "another seed is another wording"
+) -> None:
     parser.add_argument("--out", required=True, metavar="DIR", help="folder to write the corpus to")
     parser.add_argument(
         "--config",
@@ -150,9 +156,7 @@ def _add_common(parser: argparse.ArgumentParser, configs: tuple[str, ...]) -> No
         default=list(configs),
         help=f"configs to build (default: {' '.join(configs)})",
     )
-    parser.add_argument(
-        "--seed", type=int, default=0, metavar="N", help="another seed is another wording (default: 0)"
-    )
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help=f"{seed} (default: 0)")
     parser.add_argument("--num-proc", type=int, default=1, metavar="N", help="processes (default: 1)")
     parser.add_argument("--shard-rows", type=int, default=2000, metavar="N", help="rows of a shard (default: 2000)")
     parser.add_argument("--overwrite", action="store_true", help="replace a corpus that another command wrote there")
@@ -160,8 +164,10 @@ def _add_common(parser: argparse.ArgumentParser, configs: tuple[str, ...]) -> No
 
 
 def run(args: argparse.Namespace) -> int:
-    from datasets_scripts.build import build_corpus, build_synthetic
+    from datasets_scripts.build import build_corpus, build_synthetic, keep_apart
 
+    if args.corpus not in ("synthetic", "fairfacegpt"):
+        _settle(args)
     common = {
         "configs": args.config,
         "seed": args.seed,
@@ -175,6 +181,7 @@ def run(args: argparse.Namespace) -> int:
     elif args.corpus == "fairfacegpt":
         from datasets_scripts.fairfacegpt_published import build_published
 
+        keep_apart(args.images, args.out)
         pictures = {"race": args.race, "include_images": not args.no_images}
         report = build_published(args.file, args.images, args.out, **pictures, **common)
     else:
@@ -185,7 +192,7 @@ def run(args: argparse.Namespace) -> int:
             args.root,
             args.out,
             splits=args.split,
-            tasks=_tasks(args),
+            tasks=args.tasks,
             turns=args.turns,
             limit=args.limit,
             options=options,
@@ -196,6 +203,8 @@ def run(args: argparse.Namespace) -> int:
     report = {key: value for key, value in report.items() if key != "settings"}
     report["rows_per_second"] = round(report["rows_written"] / max(report["seconds"], 0.01), 1)
     print(json.dumps(report, indent=2) if args.json else _summary(report))
+    if few := _mostly_left_out(report):
+        print(f"facemllm data: warning: more than half of the rows were left out of {few}", file=sys.stderr)
     return 0
 
 
@@ -209,8 +218,18 @@ def _options(args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _tasks(args: argparse.Namespace) -> list[str]:
-    return [*args.tasks, "race"] if getattr(args, "race", False) and "race" not in args.tasks else args.tasks
+def _settle(args: argparse.Namespace) -> None:
+    """Make a dataset's tasks and configs what will be built: race only where it is asked for by its own option."""
+    from datasets_scripts.build import configs_to_build
+    from datasets_scripts.corpora import reader_of
+    from facemllm.cli import UserError
+
+    reader = reader_of(args.corpus)
+    if "race" in args.tasks and reader.ASKS_RACE and not args.race:
+        raise UserError("--tasks race: race is only asked with --race")
+    if reader.ASKS_RACE and args.race:
+        args.tasks = [*(task for task in args.tasks if task != "race"), "race"]
+    args.config = list(configs_to_build(reader, args.config, args.split, args.tasks))
 
 
 def _label_files(pairs: list[str]) -> dict[str, dict[str, str]]:
@@ -236,7 +255,8 @@ def _card_command(args: argparse.Namespace) -> str:
         words += ["dataset.json --images FOLDER", *(["--race"] if args.race else [])]
         words += ["--no-images"] if args.no_images else []
     else:
-        words += ["FOLDER", "--split", *args.split, *_option_words(args), "--tasks", *_tasks(args)]
+        words += ["FOLDER", "--split", *args.split, *_option_words(args), "--tasks", *args.tasks]
+        words += ["--race"] if "race" in args.tasks else []
         words += ["--turns", str(args.turns)]
         words += ["--limit", str(args.limit)] if args.limit is not None else []
         words += ["--no-images"] if args.no_images else []
@@ -262,6 +282,18 @@ def _option_words(args: argparse.Namespace) -> list[str]:
         else:
             words += [option, *map(str, value if isinstance(value, list | tuple) else [value])]
     return words
+
+
+def _mostly_left_out(report: dict[str, Any]) -> str:
+    """The splits of which less than half of the rows were kept, with their counts; empty where there is none."""
+    told = []
+    for config, splits in report["configs"].items():
+        for split, counted in splits.items():
+            # a place for an answer that a face does not have is no row of the source
+            left_out = sum(rows for reason, rows in counted["skipped"].items() if reason != FEWER_QUESTIONS)
+            if counted["rows"] < left_out:
+                told.append(f"{config}/{split} ({left_out:,} of {counted['rows'] + left_out:,})")
+    return ", ".join(told)
 
 
 def _summary(report: dict[str, Any]) -> str:

@@ -117,7 +117,7 @@ def test_presence_of_an_action_unit_begins_where_the_source_says(tmp_path):
         ({"name": "imdb"}, "corpus 'imdb' is unknown; there are readers for fairface, celeba"),
         ({"configs": ["zero_shot"]}, "config='zero_shot': RAF-DB has captions, vqa, face_tasks"),
         ({"splits": ["validation"]}, "split='validation': RAF-DB has train, test"),
-        ({"tasks": ["expresion"]}, "task='expresion' is unknown; the table of tasks.py has expression"),
+        ({"tasks": ["expresion"]}, "task='expresion' is unknown: did you mean expression"),
         ({"options": {"alined": True}}, "option='alined': RAF-DB has aligned"),
         ({"turns": 0}, "turns=0: give 1 or more"),
         ({"root": "nowhere"}, "nowhere"),
@@ -129,6 +129,52 @@ def test_a_mistake_is_told_with_what_there_is(settings, message, tmp_path):
     settings = {"name": "raf_db", "root": tmp_path / "raf", **settings}
     with pytest.raises(CorpusError, match=message):
         build_corpus(**settings, out=tmp_path / "out")
+
+
+@pytest.fixture
+def celeba(tmp_path):
+    (tmp_path / "celeba").mkdir()
+    WRITERS["celeba"](tmp_path / "celeba")
+    return tmp_path / "celeba"
+
+
+def test_zero_shot_asks_the_named_tasks_of_each_side(celeba, tmp_path):
+    tasks = ["bald", "goatee", "gender"]
+    build_corpus("celeba", celeba, tmp_path / "out", tasks=tasks, configs=["zero_shot"], progress=False)
+    from datasets import load_dataset
+
+    rows = load_dataset(str(tmp_path / "out"), "zero_shot", cache_dir=str(tmp_path / "cache"))
+    assert set(rows["train"]["task"]) == {"bald"} and set(rows["test"]["task"]) == {"goatee"}
+
+
+def test_zero_shot_is_left_out_where_no_named_task_is_on_a_side_and_refused_by_name(celeba, tmp_path):
+    report = build_corpus("celeba", celeba, tmp_path / "out", tasks=["bald"], progress=False)
+    assert list(report["configs"]) == ["captions", "vqa", "face_tasks"]
+    with pytest.raises(CorpusError, match=r"config='zero_shot': none of the tasks bald is on the side of validation"):
+        build_corpus("celeba", celeba, tmp_path / "named", tasks=["bald"], configs=["zero_shot"])
+
+
+@pytest.mark.parametrize(
+    ("out", "message"),
+    [
+        ("celeba", "is the dataset's own folder"),
+        ("celeba/../celeba/corpus", "is inside the dataset's folder"),
+        (".", "holds the dataset's folder"),
+    ],
+)
+def test_a_corpus_and_its_dataset_have_folders_apart(out, message, celeba, tmp_path):
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(CorpusError, match=message):
+        build_corpus("celeba", celeba, tmp_path / out, progress=False)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_split_that_nobody_falls_into_is_told_with_the_splits_to_build(tmp_path):
+    from tests.datasets_scripts.sources import test_morph
+
+    test_morph.write(tmp_path, *({"picture_num": f"{number}"} for number in range(3)))
+    with pytest.raises(CorpusError, match=r"of MORPH-II in .* has no row; .*\(--split (train|validation|test)\)$"):
+        build_corpus("morph", tmp_path, tmp_path.with_name("out"), progress=False)
 
 
 @pytest.mark.parametrize("reader", READERS.values(), ids=READERS)

@@ -6,6 +6,7 @@ import pytest
 import yaml
 from PIL import Image
 
+from datasets_scripts.dataset_card import pictures_carried
 from datasets_scripts.publish import write_corpus
 from datasets_scripts.schema import assistant_turn, make_record, user_turn
 
@@ -108,9 +109,16 @@ def test_words_that_a_model_wrote_are_said_to_be_its_own(tmp_path):
 @pytest.mark.parametrize(("images", "warned"), [(True, True), (False, False)])
 def test_pixels_of_web_pictures_are_warned_of_first_of_all(images, warned, tmp_path):
     _, text = card(tmp_path, rows(source="LAION-Face", license="other"), include_images=images)
-    assert ("carries the pixels of 16 pictures from the web" in text) == warned
+    assert ("carries the pixels of 4 pictures from the web" in text) == warned
     if warned:
         assert text.index("## Warning") < text.index("## The rows")
+
+
+def test_a_picture_counts_once_however_many_configs_and_pairs_tell_of_it():
+    splits = {"train": {"rows": 10}, "validation": {"rows": 3}}
+    configs = {"captions": {"train": {"rows": 9}}, "vqa": splits, "pairs": {"train": {"rows": 80}}}
+    assert pictures_carried({"configs": configs, "pictures": 102}) == 13
+    assert pictures_carried({"configs": configs, "pictures": 0}) == 0
 
 
 def test_a_resumed_build_counts_what_its_finished_shards_hold(tmp_path):

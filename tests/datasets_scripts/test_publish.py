@@ -134,6 +134,16 @@ def test_plain_iterables_and_functions_are_written_too(tmp_path):
     assert len(list((tmp_path / "out").glob("vqa/train-*-of-00004.parquet"))) == 4
 
 
+@pytest.mark.parametrize("name", ["README.md", "corpus.json"])
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_file_of_somebody_else_is_neither_replaced_nor_removed(name, overwrite, tmp_path):
+    for text in ("{}", '{"settings": {}}', "[1]"):
+        (tmp_path / name).write_text(text)
+        with pytest.raises(CorpusError, match=f"{name} that is not of a corpus built here"):
+            write_corpus(corpus(Squares(8)), tmp_path, overwrite=overwrite, **ABOUT)
+        assert contents(tmp_path) == {name: hashlib.sha256(text.encode()).hexdigest()}
+
+
 def test_a_full_disk_leaves_no_half_shard_and_no_card(tmp_path):
     with pytest.raises(OSError, match="No space left"):
         write_corpus(corpus(Squares(100, stumble=50)), tmp_path / "out", shard_rows=20, **ABOUT)

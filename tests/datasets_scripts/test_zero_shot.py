@@ -122,5 +122,7 @@ def test_a_face_without_a_label_of_its_side_gives_no_row():
         def faces(self, start, stop):
             yield LabelledFace("x/0", None, {"attributes": {"smiling": "yes"}}, self.split, "x", "other", url="1.jpg")
 
-    train, test = (list(AskedFaces(Smiling(split, 1), "zero_shot").records(0, 1)) for split in ("train", "test"))
+    train, test = (
+        list(AskedFaces(Smiling(split, 1), "zero_shot", ("attributes",)).records(0, 1)) for split in ("train", "test")
+    )
     assert train == [Skipped("x/0", "no known label to ask about")] and test[0]["task"] == "smiling"

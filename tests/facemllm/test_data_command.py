@@ -56,6 +56,41 @@ def test_race_stays_out_of_a_corpus_that_was_not_asked_for_it(fairface, tmp_path
     assert "Article 5" in (tmp_path / "with" / "README.md").read_text()
 
 
+def test_race_is_only_asked_with_its_own_option(fairface, tmp_path, capsys):
+    words = ["--out", tmp_path / "out", "--config", "face_tasks", "--tasks", "gender", "race"]
+    assert build("fairface", fairface, *words) == 2
+    told = capsys.readouterr().err
+    assert "race is only asked with --race" in told and told.count("\n") == 1
+    assert build("fairface", fairface, *words, "--race") == 0
+    assert "--tasks gender race --race" in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_one_line_warns_where_most_rows_were_left_out(fairface, tmp_path, capsys):
+    for number in range(12):
+        (fairface / f"val/{number}.jpg").unlink(missing_ok=True)
+    assert build("fairface", fairface, "--out", tmp_path / "out", "--config", "vqa") == 0
+    warned = [line for line in capsys.readouterr().err.splitlines() if "warning" in line]
+    told = "facemllm data: warning: more than half of the rows were left out of vqa/validation (12 of 18)"
+    assert warned == [told]
+
+
+def test_a_stray_quotation_mark_in_a_label_file_ends_in_one_line(fairface, tmp_path, capsys):
+    file = fairface / "fairface_label_val.csv"
+    lines = file.read_text().splitlines()
+    lines[3] = lines[3].replace(",", ',"', 1)
+    file.write_text("\n".join(lines))
+    assert build("fairface", fairface, "--out", tmp_path / "out") == 2
+    told = capsys.readouterr().err
+    assert f"{file}, line 4" in told and told.count("\n") == 1 and not (tmp_path / "out" / "README.md").exists()
+
+
+def test_the_seed_of_drawn_faces_draws_other_faces(capsys):
+    for corpus, told in (("synthetic", "other faces and another wording"), ("fairface", "seed is another wording")):
+        with pytest.raises(SystemExit):
+            build(corpus, "--help")
+        assert told in " ".join(capsys.readouterr().out.split())
+
+
 def test_the_summary_says_what_was_left_out(fairface, tmp_path, capsys):
     build("fairface", fairface, "--out", tmp_path / "out", "--split", "train", "--config", "vqa")
     told = capsys.readouterr().out

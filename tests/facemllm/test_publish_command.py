@@ -311,8 +311,8 @@ def refused(folder, capsys, *words, repository="faces/unsent"):
 @pytest.mark.parametrize(
     ("origin", "reason"),
     [
-        ({"source": "LAION-Face"}, "carries 8 pictures of people from the web, which nobody has licensed"),
-        ({"license": "other"}, "carries 8 pictures of people under terms that are no licence to pass them on (other)"),
+        ({"source": "LAION-Face"}, "carries 5 pictures of people from the web, which nobody has licensed"),
+        ({"license": "other"}, "carries 5 pictures of people under terms that are no licence to pass them on (other)"),
         ({"license": "cc-by-nc-nd-4.0"}, "no licence to pass them on (cc-by-nc-nd-4.0)"),
         ({"license": "other", "include_images": False}, "carries labels of people's faces under terms"),
     ],
