@@ -12,27 +12,23 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from datasets_scripts.annotator_answers import (
-    PLAN,
     AnsweredFace,
     AnsweredFaces,
-    counts_path,
     part_path,
     read_answers,
-    read_json,
+    read_counts,
     sum_counts,
-    write_json,
 )
 from datasets_scripts.annotator_estimate import estimate
+from datasets_scripts.annotator_folder import claim
 from datasets_scripts.annotator_progress import Progress
 from datasets_scripts.annotator_settings import Annotator, FaceSource, FaceToAsk, Request, picture_part
-from datasets_scripts.engines import run_tasks
+from datasets_scripts.engines import check_engine, run_tasks
 from datasets_scripts.schema import CorpusError
-from datasets_scripts.settings_differences import differences
 
 __all__ = [
     "Annotator",
@@ -83,17 +79,18 @@ def annotate(
     """
     began, out = time.monotonic(), Path(out).absolute()
     parts = _check_arguments(source, annotator, workers, limit)
-    plan = _claim(source, annotator, out, parts, limit)
+    check_engine(engine, engine_options or {})
+    plan = claim(source, annotator, out, limit)
     missing = [part for part in range(parts) if not part_path(out, part).exists()]
     if missing:
-        pipeline = _pipeline(source, annotator, str(out), check, annotator.concurrency // workers, limit)
+        pipeline = _pipeline(source, annotator, str(out), check, annotator.concurrency // min(workers, parts), limit)
         for part in missing:  # marked by a run whose answers were removed since
             (out / "tasks" / "completions" / f"{part:05d}").unlink(missing_ok=True)
         with Progress(out, parts, annotator, shown=progress) as bar:
             run_tasks(pipeline, parts, out / "tasks", engine, workers, engine_options, progress=False, tell=bar.tell)
     read_answers(out)  # raises where a part is missing after all
     shutil.rmtree(out / "journal", ignore_errors=True)
-    report = sum_counts([read_json(counts_path(out, part)) for part in range(parts)])
+    report = sum_counts(read_counts(out, parts))
     report["cost"] = annotator.cost(report["input_tokens"], report["output_tokens"])
     return {**report, "date": plan["date"], "out": str(out), "seconds": round(time.monotonic() - began, 2)}
 
@@ -109,23 +106,6 @@ def _check_arguments(source: FaceSource, annotator: Annotator, workers: int, lim
         raise CorpusError("the source has no parts: there is nothing to ask about")
     annotator.api_key()  # raises where it is missing, before anything begins
     return len(source)
-
-
-def _claim(source: FaceSource, annotator: Annotator, out: Path, parts: int, limit: int | None) -> dict[str, Any]:
-    """The plan of the annotation in ``out``: the one that is there already, if it is of the same settings."""
-    settings = {"annotator": annotator.answer_settings(), "source": source.describe(), "parts": parts, "limit": limit}
-    path = out / PLAN
-    if path.exists():
-        plan = read_json(path)
-        if different := differences({name: plan.get(name) for name in settings}, settings):
-            way_out = "give another folder, or these settings again to go on"
-            raise CorpusError(f"{out} holds answers to other settings ({'; '.join(different)}): {way_out}")
-        return plan
-    date = annotator.date or datetime.now(UTC).date().isoformat()
-    plan = {**settings, "date": date, "endpoint": annotator.endpoint}
-    out.mkdir(parents=True, exist_ok=True)
-    write_json(path, plan)
-    return plan
 
 
 def _pipeline(

@@ -11,6 +11,7 @@ import time
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
@@ -57,10 +58,22 @@ class AnsweredFaces:
         part = bisect_right(self._ends, start) - 1
         while start < stop:
             first, end = self._ends[part], min(stop, self._ends[part + 1])
-            with open(part_path(self.out, part), encoding="utf-8") as file:
-                for line in islice(file, start - first, end - first):
-                    yield _read_row(json.loads(line))
+            yield from self._read(part, start - first, end - first)
             part, start = part + 1, max(start, end)
+
+    def _read(self, part: int, start: int, stop: int) -> Iterator[AnsweredFace | Skipped]:
+        path, number = part_path(self.out, part), start
+        with open(path, "rb") as file:
+            for line in islice(file, start, stop):
+                try:
+                    row = _read_row(json.loads(line))
+                except (ValueError, KeyError, TypeError):
+                    break
+                yield row
+                number += 1
+        if number < stop:
+            way_out = "delete this file, and the same command asks this part again, and nothing else"
+            raise CorpusError(f"{path} is damaged from line {number + 1} on: {way_out}")
 
     def describe(self) -> dict[str, Any]:
         """What the answers are and depend on: annotator, prompt_version, date, source, counts, and their digest."""
@@ -81,7 +94,7 @@ class AnsweredFaces:
 
     @cached_property
     def _counts(self) -> list[dict[str, Any]]:
-        return [read_json(counts_path(self.out, part)) for part in range(self.plan["parts"])]
+        return read_counts(self.out, self.plan["parts"])
 
     @cached_property
     def _ends(self) -> list[int]:
@@ -100,6 +113,15 @@ def read_answers(out: str | os.PathLike) -> AnsweredFaces:
     return answered
 
 
+def was_answered(out: str | os.PathLike) -> bool:
+    """Whether the endpoint has answered anything in this annotation that a part's counts tell of."""
+    for path in (Path(out) / "counts").glob("*.json"):
+        with suppress(CorpusError):  # of another process, at this moment
+            if read_json(path)["requests"]:
+                return True
+    return False
+
+
 def part_path(out: str | os.PathLike, part: int) -> Path:
     """The answers of a part; the file exists when it is whole."""
     return Path(out) / "answers" / f"{part:05d}.jsonl"
@@ -108,6 +130,19 @@ def part_path(out: str | os.PathLike, part: int) -> Path:
 def counts_path(out: str | os.PathLike, part: int) -> Path:
     """What was counted in a part; ``complete`` once the part is."""
     return Path(out) / "counts" / f"{part:05d}.json"
+
+
+def read_counts(out: str | os.PathLike, parts: int) -> list[dict[str, Any]]:
+    """What was counted in each part of a complete annotation."""
+    counts = []
+    for part in range(parts):
+        try:
+            counts.append(read_json(counts_path(out, part)))
+        except CorpusError:
+            answers, way_out = part_path(out, part), "the same command then asks this part again, and nothing else"
+            message = f"{counts_path(out, part)} is damaged or missing: delete {answers}, {way_out}"
+            raise CorpusError(message) from None
+    return counts
 
 
 def sum_counts(counts: list[dict[str, Any]]) -> dict[str, Any]:
@@ -148,6 +183,10 @@ class PartWriter:
         self._places[position] = (self._length, len(line))
         self._length += self._file.write(line)
         self._count(row)
+        self.tell()
+
+    def tell(self) -> None:
+        """Say how far it is, and what the trouble is, unless that was just said."""
         if time.monotonic() - self._told > SECONDS_BETWEEN_COUNTS:
             self._told = time.monotonic()
             self._tell(complete=False)

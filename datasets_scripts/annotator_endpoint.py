@@ -13,6 +13,7 @@ sends the requests, and the one retry loop is here, so that each failure is told
 import asyncio
 import random
 import time
+from collections.abc import Callable
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -23,6 +24,7 @@ from datasets_scripts.schema import CorpusError
 
 FIRST_DELAY, LONGEST_DELAY = 0.5, 60.0  # seconds between tries, doubled each time
 LONGEST_RETRY_AFTER = 3600.0
+UNREACHABLE_TRIES = 4  # about 3 s, until an address where nobody ever answered is given up
 
 
 class NoAnswer(InferenceError):
@@ -36,14 +38,16 @@ class NoAnswer(InferenceError):
 class Endpoint:
     """The server that ``InferenceRunner`` sends its requests to; to be used as an asynchronous context manager.
 
-    ``trouble`` says what is being waited for, in words, and is empty where all is well.
+    ``trouble`` says what is being waited for, in words, and is empty where all is well; ``on_trouble`` is called when
+    there is some. ``known`` says that this endpoint has answered before, so that it is waited for where it is gone.
     """
 
-    def __init__(self, annotator: Annotator, concurrency: int):
+    def __init__(self, annotator: Annotator, concurrency: int, known: bool, on_trouble: Callable[[], None]):
         self._annotator = annotator
         self._most_failures = max(3, concurrency)
         self._failures = 0  # requests given up since the last answer
         self._answered = 0
+        self._known, self._on_trouble = known, on_trouble
         self._not_before = 0.0  # by the event loop's clock
         self._end: Exception | None = None
         self.trouble = ""
@@ -77,7 +81,10 @@ class Endpoint:
                 last = failure
                 if tries == self._annotator.max_retries:
                     break
-                self.trouble = f"{failure.what}, trying again"
+                if failure.unreachable and not (self._known or self._answered) and tries + 1 >= UNREACHABLE_TRIES:
+                    way_out = "see the URL, and whether the server is up"
+                    raise self._fatal(f"cannot be reached ({failure.detail}): {way_out}") from None
+                self._tell(f"{failure.what}, trying again")
                 delay = min(LONGEST_DELAY, FIRST_DELAY * 2**tries) * random.uniform(0.5, 1.0)
                 await asyncio.sleep(delay)
             else:
@@ -90,10 +97,14 @@ class Endpoint:
         """Send nothing any more: the run is about to end with this error."""
         self._end = self._end or error
 
+    def _tell(self, words: str) -> None:
+        self.trouble = words
+        self._on_trouble()
+
     async def _until_allowed(self) -> None:
         clock = asyncio.get_running_loop().time
         while (wait := self._not_before - clock()) > 0:
-            self.trouble = f"the endpoint asks to wait {wait:.0f} s"
+            self._tell(f"the endpoint asks to wait {wait:.0f} s")
             await asyncio.sleep(wait + random.uniform(0, min(1.0, wait / 10)))  # or all would come back at once
 
     async def _post(self, payload: dict[str, Any]) -> dict[str, Any]:
@@ -107,7 +118,8 @@ class Endpoint:
         except (TimeoutError, openai.APITimeoutError):
             raise _Failure("timeout", f"no answer within {self._annotator.timeout:g} s") from None
         except openai.APIConnectionError as error:
-            raise _Failure("connection error", repr(error.__cause__ or error)) from None
+            unreachable = type(error.__cause__).__name__ == "ConnectError"  # of httpx or httpx2, as the client is
+            raise _Failure("connection error", repr(error.__cause__ or error), unreachable) from None
         except ValueError as error:  # JSON that ends in the middle, or says something else than the protocol
             raise _Failure("unreadable answer", str(error)) from None
         status, detail = answered.status_code, self._told(answered)
@@ -166,9 +178,9 @@ class Endpoint:
 class _Failure(Exception):
     """A try that failed and may be repeated: ``what`` in countable words, ``detail`` in the endpoint's."""
 
-    def __init__(self, what: str, detail: str):
+    def __init__(self, what: str, detail: str, unreachable: bool = False):
         super().__init__(what, detail)
-        self.what, self.detail = what, detail
+        self.what, self.detail, self.unreachable = what, detail, unreachable
 
 
 def retry_after(headers: Any) -> float:

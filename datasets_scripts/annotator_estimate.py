@@ -26,7 +26,8 @@ def estimate(
 
     Returns ``faces``, ``skipped`` rows, ``requests``, ``input_tokens``, ``output_tokens`` and ``cost`` (None without
     prices); ``most_output_tokens`` and ``most_cost``, if every question were asked ``attempts`` times and answered as
-    long as ``max_tokens`` allows (None without it); ``parts``, ``counted`` and ``sampled``, the faces looked at.
+    long as ``max_tokens`` allows (None without it); ``parts``, ``parts_read``, ``counted`` and ``sampled``, the faces
+    looked at.
     """
     from tqdm import tqdm
 
@@ -68,6 +69,7 @@ def estimate(
         "most_output_tokens": most,
         "most_cost": None if most is None else annotator.cost(tokens[0] * annotator.attempts, most),
         "parts": parts,
+        "parts_read": len(read),
         "counted": len(read) == parts,
         "sampled": sampled.faces,
     }

@@ -16,7 +16,7 @@ class Progress:
         self._folder, self._parts, self._annotator, self._shown = out / "counts", parts, annotator, shown
         self._read: dict[str, tuple[int, dict[str, Any]]] = {}  # by file: when it was changed, and what it said
         self._stop = threading.Event()
-        self._told = ""
+        self._told = self._words = ""
 
     def __enter__(self) -> "Progress":
         from tqdm import tqdm
@@ -52,10 +52,12 @@ class Progress:
         told["rejected"] = sum(total["rejected"].values())
         told |= {} if cost is None else {"cost": f"{cost:.2f}"}
         trouble = next((one["trouble"] for one in counts if not one["complete"] and one["trouble"]), "")
-        self._bar.set_postfix_str(
-            ", ".join([*(f"{k} {v}" for k, v in told.items()), *filter(None, (self._told, trouble))]), False
-        )
+        words = ", ".join([*(f"{k} {v}" for k, v in told.items()), *filter(None, (self._told, trouble))])
+        changed, self._words = words != self._words, words
+        self._bar.set_postfix_str(words, False)
         self._bar.update(max(0, total["faces"] - self._bar.n))
+        if changed:  # the bar itself waits for the next face, which may never come
+            self._bar.refresh()
 
     def _counts(self) -> list[dict[str, Any]]:
         for path in self._folder.glob("*.json") if self._folder.exists() else ():

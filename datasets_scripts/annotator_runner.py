@@ -26,7 +26,7 @@ from datatrove.pipeline.inference.run_inference import InferenceConfig, Inferenc
 from datatrove.pipeline.inference.types import InferenceError, InferenceResult, ServerError
 from loguru import logger
 
-from datasets_scripts.annotator_answers import PartWriter, part_path
+from datasets_scripts.annotator_answers import PartWriter, part_path, was_answered
 from datasets_scripts.annotator_endpoint import Endpoint, NoAnswer
 from datasets_scripts.annotator_parsing import payload, read_answer
 from datasets_scripts.annotator_settings import REFUSED, Annotator, FaceSource, FaceToAsk, share_of
@@ -102,7 +102,7 @@ class AskAnnotator(InferenceRunner):
 
     def _init_server(self, rank: int) -> Endpoint:
         self._endpoint, self._in_flight = (
-            Endpoint(self.annotator, self.concurrency),
+            Endpoint(self.annotator, self.concurrency, was_answered(self.out), self.output_writer.tell),
             asyncio.Semaphore(self.concurrency),
         )
         self.output_writer.trouble = lambda: self._endpoint.trouble

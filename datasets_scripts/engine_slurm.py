@@ -5,7 +5,6 @@ their name, which is made from ``logging_dir``, and waits again instead of submi
 """
 
 import hashlib
-import shutil
 import subprocess
 import sys
 import time
@@ -22,6 +21,7 @@ from datasets_scripts.engines import SlurmOptions, TasksUnfinished
 from datasets_scripts.schema import CorpusError
 
 SQUEUE_TRIES = 12  # Slurm's controller may restart while we wait
+SQUEUE_FIRST_TRIES = 2  # before anything is submitted there is nothing to lose
 SETTLE_SECONDS = 30.0  # a network file system may show the last marks late
 
 
@@ -32,10 +32,7 @@ class SlurmTasks(TaskExecutor, SlurmPipelineExecutor):
     def from_options(
         cls, options: SlurmOptions, *, pipeline: list[Any], tasks: int, workers: int, logging_dir: str
     ) -> "SlurmTasks":
-        """The executor for ``engines.SlurmOptions``; raises ``CorpusError`` where Slurm's commands are missing."""
-        for command in ("sbatch", "squeue"):
-            if shutil.which(command) is None:
-                raise CorpusError(f"engine slurm needs the command {command}: run this on a login node of the cluster")
+        """The executor for ``engines.SlurmOptions``."""
         executor = cls(
             pipeline=pipeline,
             tasks=tasks,
@@ -60,7 +57,7 @@ class SlurmTasks(TaskExecutor, SlurmPipelineExecutor):
         Raises as ``engines.run_tasks`` says.
         """
         with task_lock(Path(self.logging_dir.path) / "locks" / "submit"):
-            states = self._queued()
+            states = self._queued(SQUEUE_FIRST_TRIES)
             if not states:
                 self._submit()
         if not self.wait:
@@ -83,14 +80,14 @@ class SlurmTasks(TaskExecutor, SlurmPipelineExecutor):
         except subprocess.CalledProcessError as error:
             raise CorpusError(f"sbatch refused the job (exit status {error.returncode}): see its message") from error
 
-    def _queued(self) -> Counter:
+    def _queued(self, tries: int = SQUEUE_TRIES) -> Counter:
         """How many array jobs there are, state by state; a part of an array that has not begun counts once."""
         command = ["squeue", "--noheader", "--me", f"--name={self.job_name}", "--format=%T"]
-        for _ in range(SQUEUE_TRIES):
+        for last in range(1 - tries, 1):
             asked = subprocess.run(command, capture_output=True, text=True)
             if asked.returncode == 0:
                 return Counter(asked.stdout.lower().split())
-            time.sleep(self.poll_seconds)
+            time.sleep(self.poll_seconds if last else 0)
         raise CorpusError(f"squeue does not answer ({asked.stderr.strip()}): the same command again goes on waiting")
 
     def _raise_what_failed(self) -> None:

@@ -11,6 +11,7 @@ the same path.
 
 import contextlib
 import json
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -94,11 +95,9 @@ def run_tasks(
             a task that another process still works on.
         TasksUnfinished: when Slurm's jobs were submitted and ``wait`` is false.
     """
-    if engine not in ENGINES:
-        raise CorpusError(f"engine={engine!r}: expected one of {', '.join(ENGINES)}")
     if tasks < 1 or workers < 1:
         raise CorpusError(f"tasks={tasks}, workers={workers}: both must be 1 or more")
-    chosen = engine_options(engine, options or {})
+    chosen = check_engine(engine, options or {})
     folder = Path(logging_dir).resolve()
     try:
         from datasets_scripts import engine_executors
@@ -111,6 +110,17 @@ def run_tasks(
         with _bar(folder / "completions", tasks, progress) as show:
             executor.run_tasks(tell or show)
         executor.merge_stats()
+
+
+def check_engine(engine: str, options: Mapping[str, Any]) -> Any:
+    """The engine's options, checked, and that its commands are there: cheap, to be called before any work."""
+    if engine not in ENGINES:
+        raise CorpusError(f"engine={engine!r}: expected one of {', '.join(ENGINES)}")
+    chosen = engine_options(engine, options)
+    for command in ("sbatch", "squeue") if engine == "slurm" else ():
+        if shutil.which(command) is None:
+            raise CorpusError(f"engine slurm needs the command {command}: run this on a login node of the cluster")
+    return chosen
 
 
 def engine_options(engine: str, options: Mapping[str, Any]) -> Any:

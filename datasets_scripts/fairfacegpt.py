@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from datasets_scripts.annotator import Annotator, FaceToAsk, Request, annotate, estimate, picture_part, read_answers
+from datasets_scripts.annotator_folder import work_folder
 from datasets_scripts.face_attributes import InvalidAnswer
 from datasets_scripts.fairfacegpt_answers import check_answer, check_answer_without_race, contradictions
 from datasets_scripts.fairfacegpt_questions import ASPECTS, PROMPT_VERSION, chat, prompt_digest
@@ -23,7 +24,7 @@ from datasets_scripts.sources.fairface import FairFace
 from datasets_scripts.sources.reading import read_picture
 
 PART_ROWS = 1000  # rows of the label file that are one task of the executor
-LICENSE = "cc-by-4.0"
+NAME, LICENSE = "FairFaceGPT, rebuilt", "cc-by-4.0"
 
 DESCRIPTION = """\
 Eight descriptions of each face of [FairFace](https://github.com/joojs/fairface)'s {split} split (Kärkkäinen and Joo,
@@ -181,7 +182,8 @@ def annotate_fairfacegpt(
     annotator = replace(annotator, prompt_version=PROMPT_VERSION)
     if dry_run:
         return {"estimate": estimate(faces, annotator, limit=limit)}
-    work = Path(out) / ".annotating"
+    publishing = {"name": NAME, **publishing}
+    work = work_folder(out, publishing["name"], publishing.get("overwrite", False))
     asked = annotate(
         faces,
         annotator,
@@ -202,7 +204,6 @@ def annotate_fairfacegpt(
     if len(report["empty"]) == len(records) or not any(counts["kept"] for counts in pairs.values()):
         return report
     publishing = {
-        "name": "FairFaceGPT, rebuilt",
         "description": _description(split, race, annotator.model, pairs),
         "notices": [FAIRFACE_TERMS],
         **publishing,

@@ -14,6 +14,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,7 +28,18 @@ from datasets_scripts.schema import CorpusError
 URL, CAPTION, SAMPLE_ID = "URL", "TEXT", "SAMPLE_ID"
 CARRIED = (SAMPLE_ID, "NSFW", "similarity", "LICENSE", "WIDTH", "HEIGHT")
 # None of them may end in .json: img2dataset takes every such file in its folder for the statistics of a shard.
-LOG, STATE = "img2dataset.log", ".download"
+LOG, STATE, HOLDER = "img2dataset.log", ".download", ".download.pid"
+# Ends img2dataset and its processes when standard input, whose other end is this process's, is closed: by a kill too.
+END_WITH_PARENT = """
+import os, signal, sys, time
+sys.stdin.read()
+for end in (signal.SIGTERM, signal.SIGKILL):
+    try:
+        os.killpg(int(sys.argv[1]), end)
+    except ProcessLookupError:
+        break
+    time.sleep(2)
+"""
 INSTALL = "python3.11 -m venv img2dataset && img2dataset/bin/pip install img2dataset"
 REASONS = (  # of what img2dataset writes down, the first that is found in it
     (r"HTTP Error (\d+)", "HTTP {0}"),
@@ -184,7 +196,9 @@ def _only_one(out: Path, settings: Mapping[str, Any]) -> Iterator[int]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise CorpusError(f"another download into {out} still runs: wait for it, or end it") from None
+            holder = (out / HOLDER).read_text().strip() if (out / HOLDER).exists() else ""
+            told = f" ({holder})" if holder else ""
+            raise CorpusError(f"another download into {out} still runs{told}: wait for it, or end it") from None
         file.seek(0)
         earlier = file.read()
         if earlier and json.loads(earlier) != settings:
@@ -216,6 +230,13 @@ def _run(command: Sequence[str], out: Path, lock: int, total: int, progress: boo
             )
         except OSError as error:
             raise CorpusError(f"img2dataset={command[0]!r} cannot be run ({error.strerror}): {INSTALL}") from error
+        (out / HOLDER).write_text(f"process {os.getpid()}, img2dataset {process.pid}")
+        watcher = subprocess.Popen(
+            [sys.executable, "-S", "-c", END_WITH_PARENT, str(process.pid)],
+            stdin=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
         try:
             with tqdm(total=total, desc="downloading", unit="url", disable=not progress, mininterval=0.5) as bar:
                 while process.poll() is None:
@@ -224,6 +245,10 @@ def _run(command: Sequence[str], out: Path, lock: int, total: int, progress: boo
                 _show(bar, out)
         finally:
             _end(process)
+            watcher.kill()  # before its input is closed: the number of the process may be another's by now
+            watcher.wait()
+            watcher.stdin.close()
+            (out / HOLDER).unlink(missing_ok=True)
     if process.returncode:
         last = (out / LOG).read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
         words = last[0] if last else "it said nothing"

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from datasets_scripts.annotator import Annotator, FaceToAsk, annotate, estimate
+from datasets_scripts.annotator_folder import work_folder
 from datasets_scripts.laion_detections import Detections, convert_detections
 from datasets_scripts.laion_pictures import BrokenPicture, UprightPicture, changed_since_published, upright_picture
 from datasets_scripts.laion_prompt import PROMPT_VERSION, check_face_answer, face_request, prompt_digest
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 __all__ = ["FaceRules", "LaionFaces", "annotate_laion", "faces_of"]
 
 YUNET = "opencv/face_detection_yunet"
-WORK = ".annotating"
+NAME = "LAION-Face, re-annotated"
 
 
 @dataclass(frozen=True)
@@ -197,7 +198,7 @@ def annotate_laion(
     annotator = replace(annotator, prompt_version=PROMPT_VERSION)
     if dry_run:
         return {"estimate": estimate(source, annotator, limit=limit)}
-    work = Path(out) / WORK
+    work = work_folder(out, NAME, overwrite)
     report = annotate(
         source,
         annotator,
@@ -217,7 +218,7 @@ def annotate_laion(
         corpus = write_corpus(
             {config: {"train": asked} for config, asked in records.items() if config not in empty},
             out,
-            name="LAION-Face, re-annotated",
+            name=NAME,
             license="other" if include_images else LICENSE,
             description=DESCRIPTION,
             notices=[NOTICE],

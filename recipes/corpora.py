@@ -2,6 +2,7 @@
 
 import hashlib
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from datasets.fingerprint import Hasher
 from transformers.utils import logging
 
 from recipes.conversations import TOKEN_FEATURES, ConversationTokenizer
+from recipes.corpus_check import cannot_load, check_folder, no_conversations
 from recipes.recipe import CorpusRecipe
 from recipes.strict import RecipeError
 
@@ -25,17 +27,14 @@ def load_corpus(corpus: CorpusRecipe, where: str) -> Dataset:
     ``where`` is the corpus's key in the recipe, for errors. Raises ``RecipeError`` for a corpus, config or split that
     cannot be had, and for one without conversations.
     """
-    name = f"{corpus.path!r}" + (f", config {corpus.config!r}" if corpus.config else "")
+    if Path(corpus.path).is_dir():
+        check_folder(corpus, where)
     try:
         rows = load_dataset(corpus.path, corpus.config, split=corpus.split)
     except (OSError, ValueError, ConnectionError) as error:
-        reason = " ".join(str(error).split())
-        raise RecipeError(f"{where}: cannot load {name}, split {corpus.split!r}: {reason[:300]}") from error
+        raise cannot_load(corpus, where, error) from error
     if "messages" not in rows.column_names:
-        raise RecipeError(
-            f"{where}: {name} has the columns {', '.join(rows.column_names)} and no conversations; "
-            "a column messages with chat turns is needed"
-        )
+        raise no_conversations(corpus, where, rows.column_names)
     if corpus.max_rows is not None:
         rows = rows.select(range(min(corpus.max_rows, len(rows))))
     if "image" not in rows.column_names:

@@ -1,14 +1,18 @@
 """``facemllm annotate``: have a vision-language model describe faces, and write what it said as a corpus."""
 
 import argparse
+import contextlib
 import inspect
 import json
+import re
 import sys
 from dataclasses import fields
 from typing import Any
 
+from datasets_scripts.schema import CorpusError
 from facemllm.cli import UserError
 
+QUOTES = "'"
 HELP = """\
 Have a vision-language model describe faces, and write what it said as a corpus. The model is reached by the OpenAI
 chat protocol: vLLM, TGI, llama.cpp, transformers serve and the paid services speak it. Every answer is kept in
@@ -143,13 +147,19 @@ def _add_annotator(parser: argparse.ArgumentParser) -> None:
         "--endpoint", default="http://localhost:8000/v1", metavar="URL", help="(default: http://localhost:8000/v1)"
     )
     group.add_argument("--api-key-env", metavar="NAME", help="environment variable that holds the key")
+    least = default["concurrency"]
+    group.add_argument(
+        "--concurrency",
+        type=int,
+        metavar="N",
+        help=f"requests in flight at once, in all workers together (default: {least}, or one for each worker)",
+    )
     for name, kind, metavar, meaning in (
-        ("concurrency", int, "N", "requests in flight at once, in all workers together"),
         ("timeout", float, "S", "seconds until a request is given up and sent again"),
         ("max_retries", int, "N", "how often a request is sent again after 429, 5xx or a broken connection"),
         ("attempts", int, "N", "how often a question is asked until its answer can be kept"),
         ("temperature", _number_or_none, "T", "of the sampling; none leaves it to the endpoint"),
-        ("max_tokens", _number_or_none, "N", "the longest answer; none leaves it to the endpoint"),
+        ("max_tokens", _whole_or_none, "N", "the longest answer; none leaves it to the endpoint"),
     ):
         group.add_argument(
             f"--{name.replace('_', '-')}",
@@ -164,7 +174,9 @@ def _add_annotator(parser: argparse.ArgumentParser) -> None:
         default=default["structured"],
         help=f"how attribute tables are asked for as JSON (default: {default['structured']})",
     )
-    group.add_argument("--extra-body", type=json.loads, default={}, metavar="JSON", help="more fields of each request")
+    group.add_argument(
+        "--extra-body", type=_json_object, default={}, metavar="JSON", help="more fields of each request"
+    )
     group.add_argument("--input-price", type=float, metavar="P", help="of a million tokens, for the cost")
     group.add_argument("--output-price", type=float, metavar="P", help="of a million tokens, for the cost")
     group.add_argument("--dry-run", action="store_true", help="estimate requests, tokens and cost; ask nothing")
@@ -185,7 +197,11 @@ def run(args: argparse.Namespace) -> int:
         value = getattr(args, name, None)
         if value is not None and value < 1:
             raise UserError(f"--{name.replace('_', '-')} {value}: give 1 or more")
-    return {"fairfacegpt": _fairfacegpt, "laion-face": _laion_face, "download": _download}[args.source](args)
+    command = {"fairfacegpt": _fairfacegpt, "laion-face": _laion_face, "download": _download}[args.source]
+    try:
+        return command(args)
+    except CorpusError as error:
+        raise UserError(_in_words_of_the_command(str(error), args)) from error
 
 
 def _fairfacegpt(args: argparse.Namespace) -> int:
@@ -223,8 +239,15 @@ def _laion_face(args: argparse.Namespace) -> int:
 
 def _annotate(args: argparse.Namespace, annotate: Any, words: list[str]) -> int:
     from datasets_scripts.annotator import Annotator
-    from datasets_scripts.engines import TasksUnfinished
+    from datasets_scripts.engines import TasksUnfinished, check_engine
 
+    options = _engine_options(args.engine_options)
+    check_engine(args.engine, options)
+    if args.concurrency is None:
+        args.concurrency = max(Annotator.concurrency, args.workers)
+    elif args.concurrency < args.workers:
+        wanted = f"{args.workers} workers need a request each, give {args.workers} or more"
+        raise UserError(f"--concurrency {args.concurrency}: {wanted}")
     names = {field.name for field in fields(Annotator)} & vars(args).keys()
     annotator = Annotator(**{name: getattr(args, name) for name in names})
     try:
@@ -235,7 +258,7 @@ def _annotate(args: argparse.Namespace, annotate: Any, words: list[str]) -> int:
             limit=args.limit,
             engine=args.engine,
             workers=args.workers,
-            engine_options=_engine_options(args.engine_options),
+            engine_options=options,
             dry_run=args.dry_run,
             num_proc=args.num_proc,
             seed=args.seed,
@@ -268,8 +291,37 @@ def _download(args: argparse.Namespace) -> int:
 def _number_or_none(text: str) -> float | int | None:
     if text.lower() == "none":
         return None
-    number = float(text)
-    return int(number) if number == int(number) else number
+    try:
+        number = float(text)
+        return int(number) if number == int(number) else number
+    except (ValueError, OverflowError):
+        raise argparse.ArgumentTypeError(f"{text}: give a number or none") from None
+
+
+def _whole_or_none(text: str) -> int | None:
+    if text.lower() == "none":
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text}: give a whole number or none") from None
+
+
+def _json_object(text: str) -> dict[str, Any]:
+    with contextlib.suppress(ValueError):
+        value = json.loads(text)
+        if isinstance(value, dict):
+            return value
+    raise argparse.ArgumentTypeError(f"{text}: give a JSON object")
+
+
+def _in_words_of_the_command(message: str, args: argparse.Namespace) -> str:
+    """``api_key_env='X': ...``, as Python's callers know it, as ``--api-key-env X: ...``."""
+    found = re.match(r"(\w+)=('[^']*'|[^\s:,]+)(?=[:,])", message)
+    if found and found[1] in vars(args):
+        message = f"--{found[1].replace('_', '-')} {found[2].strip(QUOTES)}{message[found.end() :]}"
+    message = re.sub(r"\bapi_key_env\b", "--api-key-env", message)
+    return re.sub(r"\bsee model='([^']*)'", r"see --model \1", message)
 
 
 def _given(args: argparse.Namespace, *names: str) -> dict[str, Any]:
@@ -311,7 +363,7 @@ def _summary(report: dict[str, Any], args: argparse.Namespace) -> str:
     cost = f", cost {asked['cost']:,.2f}" if asked.get("cost") is not None else ""
     lines = [
         f"{asked['faces']:,} faces, {questions:,} questions, {asked['valid']:,} answers kept; "
-        f"{asked['input_tokens']:,} + {asked['output_tokens']:,} tokens{cost}"
+        f"{asked['input_tokens']:,} input and {asked['output_tokens']:,} output tokens{cost}"
     ]
     lines += [f"  face left out: {reason}: {count:,}" for reason, count in asked["skipped"].items()]
     lines += [f"  answer not kept: {reason}: {count:,}" for reason, count in asked["rejected"].items()]
@@ -332,8 +384,11 @@ def _summary(report: dict[str, Any], args: argparse.Namespace) -> str:
 
 
 def _estimate(found: dict[str, Any]) -> str:
-    cost = f", cost {found['cost']:,.2f}, {found['most_cost']:,.2f} at most" if found.get("cost") is not None else ""
+    cost = "" if found["cost"] is None else f", cost {found['cost']:,.2f}"
+    cost += "" if found["most_cost"] is None else f", {found['most_cost']:,.2f} at most"
+    most = "" if found["most_output_tokens"] is None else f" ({found['most_output_tokens']:,} at most)"
+    read = "" if found["counted"] else f", estimated from {found['parts_read']} of {found['parts']:,} parts"
     return (
         f"{found['faces']:,} faces, {found['requests']:,} requests, about {found['input_tokens']:,} input and "
-        f"{found['output_tokens']:,} output tokens ({found['most_output_tokens']:,} at most){cost}; nothing was asked"
+        f"{found['output_tokens']:,} output tokens{most}{cost}{read}; nothing was asked"
     )

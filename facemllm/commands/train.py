@@ -17,7 +17,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("recipe", help="the recipe, a YAML file")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="change a key of the recipe")
     parser.add_argument(
-        "--check", action="store_true", help="read and check the recipe, print it in full, train nothing"
+        "--check",
+        action="store_true",
+        help="check the recipe and the first rows of its corpora, print it in full, train nothing",
     )
     parser.add_argument("--json", action="store_true", help="print what run.json holds to standard output at the end")
 
@@ -29,6 +31,10 @@ def run(args: argparse.Namespace) -> int:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     recipe = load_recipe(args.recipe, args.overrides)
     if args.check:
+        from recipes.corpus_check import check_corpora
+
+        for line in check_corpora(recipe):
+            print(line, file=sys.stderr)
         print(json.dumps(recipe.to_dict(), indent=2, default=str))
         return 0
 

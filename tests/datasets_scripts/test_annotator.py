@@ -158,6 +158,28 @@ def test_other_settings_are_refused_by_name_and_the_first_day_is_kept(server, tm
     )
 
 
+@pytest.mark.parametrize("keep", [100, -1, 0])
+def test_a_cut_file_of_answers_is_named_and_its_part_alone_is_asked_again(server, tmp_path, keep):
+    ask(server, tmp_path / "out", Faces(parts=2))
+    cut = tmp_path / "out/answers/00001.jsonl"
+    whole = cut.read_bytes()
+    cut.write_bytes(b"".join(whole.splitlines(True)[:-1]) if keep == -1 else whole[:keep])
+    with pytest.raises(CorpusError, match=r"answers/00001\.jsonl is damaged from line \d+ on: delete this file"):
+        list(read_answers(tmp_path / "out").answers())
+    cut.unlink()
+    ask(server, tmp_path / "out", Faces(parts=2))
+    assert cut.read_bytes() == whole and len(server.requests()) == 18 + 9
+
+
+def test_a_damaged_count_names_the_answers_to_delete(server, tmp_path):
+    ask(server, tmp_path / "out")
+    (tmp_path / "out/counts/00000.json").write_text("{")
+    with pytest.raises(CorpusError, match=r"counts/00000\.json is damaged or missing: delete .*answers/00000\.jsonl"):
+        ask(server, tmp_path / "out")
+    (tmp_path / "out/answers/00000.jsonl").unlink()
+    assert ask(server, tmp_path / "out")["valid"] == 9
+
+
 def test_answers_of_an_unfinished_run_are_not_read(server, tmp_path):
     with pytest.raises(CorpusError, match=r"holds no annotation"):
         read_answers(tmp_path)

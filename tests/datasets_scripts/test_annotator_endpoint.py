@@ -3,6 +3,7 @@
 A real server on loopback, in its own process, which counts what it was asked.
 """
 
+import asyncio
 import time
 from collections import Counter
 from email.utils import formatdate
@@ -10,7 +11,7 @@ from email.utils import formatdate
 import pytest
 
 from datasets_scripts.annotator import Annotator, annotate, read_answers
-from datasets_scripts.annotator_endpoint import retry_after
+from datasets_scripts.annotator_endpoint import Endpoint, NoAnswer, retry_after
 from datasets_scripts.schema import CorpusError
 from tests.datasets_scripts.annotator_faces import Faces, check
 from tests.datasets_scripts.annotator_server import AnnotatorServer
@@ -131,6 +132,27 @@ def test_what_a_dead_endpoint_left_open_is_asked_of_its_successor(server, tmp_pa
         ask(dead, tmp_path / "other", source, max_retries=1)
     report = ask(server(), tmp_path / "other", source)
     assert (report["valid"], report["rejected"]) == (report["faces"], {})
+
+
+def test_an_address_where_nobody_ever_answered_is_given_up_within_seconds(tmp_path, capsys):
+    began = time.monotonic()
+    with pytest.raises(CorpusError, match=r"http://127.0.0.1:9/v1 cannot be reached .*see the URL"):
+        annotate(Faces(), Annotator("http://127.0.0.1:9", "m"), tmp_path / "out", check=check)
+    assert 1 < time.monotonic() - began < 8
+    assert "connection error, trying again" in capsys.readouterr().err
+
+
+def test_an_endpoint_that_has_answered_is_waited_for_and_the_trouble_told_at_once(tmp_path):
+    told = []
+    ended = Endpoint(Annotator("http://127.0.0.1:9", "m", max_retries=4), 1, True, lambda: told.append(ended.trouble))
+
+    async def ask_once():
+        async with ended:
+            await ended.make_request({"messages": []})
+
+    with pytest.raises(NoAnswer):  # the request's own end, not the run's
+        asyncio.run(ask_once())
+    assert told == ["connection error, trying again"] * 4
 
 
 def test_a_request_that_is_refused_costs_its_face_alone(server, tmp_path):

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import pytest
 from datasets import load_dataset
@@ -9,6 +10,7 @@ from datasets import load_dataset
 from datasets_scripts.annotator import Annotator
 from datasets_scripts.synthetic_faces import draw_face, sample_labels
 from facemllm.cli import build_parser, main
+from facemllm.commands.annotate import _estimate
 from tests.datasets_scripts.annotator_server import AnnotatorServer
 from tests.datasets_scripts.img2dataset_folder import YUNET, needs_faces, plain, sample, write_tar
 from tests.datasets_scripts.test_laion_download import write_stats, write_table
@@ -41,7 +43,7 @@ def test_faces_become_a_corpus_and_the_counts_are_told(fairface, tmp_path, capsy
         told = capsys.readouterr().out
         assert annotate(fairface, tmp_path, server, "--include-images", *prices, "--json") == 0
         assert len(server.requests()) == 4 * 8
-    assert "4 faces, 32 questions, 32 answers kept; 32,000 + 3,200 tokens, cost 0.10" in told
+    assert "4 faces, 32 questions, 32 answers kept; 32,000 input and 3,200 output tokens, cost 0.10" in told
     assert "face left out: missing image: 1" in told and "pairs  train              32 rows" in told
     report = json.loads(capsys.readouterr().out)
     assert report["corpus"]["rows_written"] == 0 and report["annotation"]["valid"] == 32
@@ -97,8 +99,14 @@ def test_an_endpoint_that_does_not_answer_is_one_line(fairface, tmp_path, capsys
         (["--limit", "0"], "--limit 0: give 1 or more"),
         (["--engine-options", "partition"], "--engine-options partition: give NAME=VALUE"),
         (["--endpoint", "localhost:8000"], "give a URL such as http://localhost:8000/v1"),
-        (["--api-key-env", "NO_SUCH_KEY_HERE"], "NO_SUCH_KEY_HERE"),
-        (["--attempts", "0"], "attempts=0: give 1 or more"),
+        (["--api-key-env", "NO_SUCH_KEY_HERE"], "--api-key-env NO_SUCH_KEY_HERE: there is no key"),
+        (["--attempts", "0"], "--attempts 0: give 1 or more"),
+        (["--endpoint", "http://me:key@host/v1"], "give the key by --api-key-env, not in the URL"),
+        (
+            ["--workers", "64", "--concurrency", "8"],
+            "--concurrency 8: 64 workers need a request each, give 64 or more",
+        ),
+        (["--engine", "slurm"], "engine slurm needs the option partition"),
     ],
 )
 def test_a_mistake_is_one_line_that_names_it(words, message, fairface, tmp_path, capsys):
@@ -111,7 +119,7 @@ def test_the_defaults_are_those_of_the_annotator():
     parser = build_parser("annotate")
     given = parser.parse_args(["annotate", "fairfacegpt", "F", "--out", "O", "--model", "m"])
     default = Annotator("http://localhost:8000/v1", "m")
-    for name in ("concurrency", "timeout", "max_retries", "attempts", "temperature", "max_tokens", "structured"):
+    for name in ("timeout", "max_retries", "attempts", "temperature", "max_tokens", "structured"):
         assert getattr(given, name) == getattr(default, name)
 
 
@@ -120,6 +128,74 @@ def test_none_leaves_temperature_and_length_to_the_endpoint():
     words = ["annotate", "fairfacegpt", "F", "--out", "O", "--model", "m", "--temperature", "none", "--max-tokens"]
     given = parser.parse_args([*words, "none"])
     assert given.temperature is None and given.max_tokens is None
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--extra-body", "{'top_k': 1}"], "--extra-body: {'top_k': 1}: give a JSON object"),
+        (["--extra-body", "[1]"], "--extra-body: [1]: give a JSON object"),
+        (["--temperature", "warm"], "--temperature: warm: give a number or none"),
+        (["--max-tokens", "1.5"], "--max-tokens: 1.5: give a whole number or none"),
+    ],
+)
+def test_a_value_that_cannot_be_read_is_told_with_what_is_wanted(words, message, capsys):
+    with pytest.raises(SystemExit):
+        main(["annotate", "fairfacegpt", "F", "--out", "O", "--model", "m", *words])
+    assert message in capsys.readouterr().err
+
+
+def test_many_workers_get_a_request_each(fairface, tmp_path):
+    with AnnotatorServer(tmp_path / "log") as server:
+        assert annotate(fairface, tmp_path, server, "--workers", "64", "--config", "captions") == 0
+
+
+def test_slurm_without_a_cluster_is_told_before_anything_is_read(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    words = ["F", "--out", tmp_path / "out", "--model", "m", "--engine", "slurm", "--engine-options", "partition=gpu"]
+    assert main(["annotate", "fairfacegpt", *map(str, words)]) == 2
+    assert "engine slurm needs the command sbatch" in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("files", [{"README.md": "Mine"}, {"corpus.json": '{"name": "FairFace"}', "README.md": ""}])
+def test_the_folder_of_another_corpus_is_refused_before_anything_is_asked(fairface, tmp_path, files, capsys):
+    (tmp_path / "out").mkdir()
+    for name, text in files.items():
+        (tmp_path / "out" / name).write_text(text)
+    with AnnotatorServer(tmp_path / "log") as server:
+        for words in ([], ["--overwrite"]):
+            assert annotate(fairface, tmp_path, server, *words) == 2
+            told = capsys.readouterr().err
+            assert f"{tmp_path / 'out'} holds another corpus" in told and "give another --out" in told
+        assert server.requests() == []
+    assert {path.name: path.read_text() for path in (tmp_path / "out").iterdir()} == files
+
+
+def test_a_corpus_of_this_kind_whose_answers_are_gone_is_replaced_only_on_request(fairface, tmp_path, capsys):
+    with AnnotatorServer(tmp_path / "log") as server:
+        assert annotate(fairface, tmp_path, server, "--config", "captions") == 0
+        shutil.rmtree(tmp_path / "out/.annotating")
+        assert annotate(fairface, tmp_path, server, "--config", "captions") == 2
+        assert "without the answers it is made of" in capsys.readouterr().err
+        assert len(server.requests()) == 32
+        assert annotate(fairface, tmp_path, server, "--config", "captions", "--overwrite") == 0
+
+
+def test_a_mistyped_model_leaves_no_locked_folder(fairface, tmp_path, capsys):
+    with AnnotatorServer(tmp_path / "first", "404:1", times=99) as server:
+        assert annotate(fairface, tmp_path, server, "--config", "captions") == 2
+    assert "see --model describer" in capsys.readouterr().err
+    with AnnotatorServer(tmp_path / "log") as server:
+        assert annotate(fairface, tmp_path, server, "--config", "captions", "--model", "right") == 0
+        assert annotate(fairface, tmp_path, server, "--config", "captions", "--model", "third") == 2
+    assert "holds answers to other settings" in capsys.readouterr().err
+
+
+def test_a_dry_run_says_when_it_has_not_read_all_parts():
+    found = dict.fromkeys(("faces", "requests", "input_tokens", "output_tokens", "parts"), 5)
+    found |= {"most_output_tokens": None, "cost": None, "most_cost": None, "counted": False, "parts_read": 4}
+    assert "estimated from 4 of 5 parts" in _estimate(found)
+    assert "parts" not in _estimate({**found, "counted": True})
 
 
 @needs_faces
