@@ -65,7 +65,8 @@ def main(argv: list[str] | None = None) -> int:
         print(f"facemllm {command}: {message or type(error).__name__}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print(f"facemllm {command or ''}".rstrip() + ": interrupted", file=sys.stderr)
+        way_on = "; the same command goes on" if command in ("data", "annotate") else ""
+        print(f"facemllm {command or ''}".rstrip() + f": interrupted{way_on}", file=sys.stderr)
         return 130
 
 

@@ -3,6 +3,7 @@
 The environment variable FACEMLLM_IMG2DATASET names the command; without it the real runs are skipped.
 """
 
+import fcntl
 import json
 import os
 import signal
@@ -146,11 +147,13 @@ def test_two_downloads_into_one_folder_do_not_run_at_once(tmp_path):
     first = subprocess.Popen(arguments, cwd=Path(__file__).parents[2], stderr=subprocess.PIPE)
     try:
         give_up = time.monotonic() + 30
-        while not (tmp_path / "out/img2dataset.log").exists():
+        while not (tmp_path / "out/.download.pid").exists():
             assert first.poll() is None and time.monotonic() < give_up
             time.sleep(0.05)
         time.sleep(0.2)
-        with pytest.raises(CorpusError, match=r"another download into .* still runs"):
+        with pytest.raises(
+            CorpusError, match=rf"another download into .* still runs \(process {first.pid}, img2dataset \d+\): wait"
+        ):
             run(table, tmp_path / "out")
         first.send_signal(signal.SIGINT)  # Ctrl-C ends img2dataset too, and frees the folder
         assert first.wait(20) != 0
@@ -159,6 +162,32 @@ def test_two_downloads_into_one_folder_do_not_run_at_once(tmp_path):
     finally:
         first.kill()
         first.wait()
+
+
+def test_a_killed_download_takes_img2dataset_and_its_processes_along(tmp_path):
+    table = write_table(tmp_path / "a.parquet", ["http://a.example/1.jpg"])
+    command = tmp_path / "slow"
+    command.write_text("#!/bin/sh\nsleep 600 & sleep 600\n")
+    command.chmod(0o755)
+    call = "import sys; from datasets_scripts.laion_download import *; "
+    call += "download(*sys.argv[1:3], img2dataset=sys.argv[3])"
+    arguments = [sys.executable, "-c", call, str(table), str(tmp_path / "out"), str(command)]
+    killed = subprocess.Popen(arguments, cwd=Path(__file__).parents[2], stderr=subprocess.DEVNULL)
+    give_up = time.monotonic() + 30
+    while not (tmp_path / "out/.download.pid").exists():
+        assert killed.poll() is None and time.monotonic() < give_up
+        time.sleep(0.05)
+    time.sleep(0.5)
+    killed.kill()
+    killed.wait()
+    with open(tmp_path / "out/.download") as file:  # which every process of img2dataset holds
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                assert time.monotonic() < give_up
+                time.sleep(0.1)
 
 
 @needs_img2dataset
