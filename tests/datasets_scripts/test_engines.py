@@ -158,6 +158,21 @@ def test_a_folder_of_another_number_of_tasks_is_refused(folders):
         run_tasks([Journal(str(folders[0]))], 5, folders[0] / ".tasks", progress=False)
 
 
+def test_slurm_without_its_commands_or_cluster_is_told_within_seconds(folders, tmp_path, monkeypatch):
+    settings = {"engine": "slurm", "options": {"partition": "cpu", "poll_seconds": 0.2}}
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(CorpusError, match="needs the command sbatch"):
+        run(folders, **settings)
+    assert not (folders[0] / ".tasks").exists()
+    for name in ("sbatch", "squeue"):
+        (tmp_path / name).write_text("#!/bin/sh\necho Unable to contact slurm controller >&2\nexit 1\n")
+        (tmp_path / name).chmod(0o755)
+    began = time.monotonic()
+    with pytest.raises(CorpusError, match=r"squeue does not answer .Unable to contact slurm controller"):
+        run(folders, **settings)
+    assert time.monotonic() - began < 2
+
+
 def test_options_are_checked_and_may_be_text():
     options = engine_options(
         "slurm", {"partition": "cpu", "cpus_per_task": "2", "wait": "false", "sbatch_args": "a=b"}
