@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from datasets_scripts.delicate_words import delicate_reason
 from datasets_scripts.face_attribute_table import ATTRIBUTES, CONTRADICTIONS, FaceAttribute
 
 __all__ = [
@@ -26,13 +27,6 @@ UNKNOWN = ("not visible", "unsure")
 
 CAPTION_CHARACTERS = (40, 2000)
 
-_DELICATE = re.compile(
-    r"\b(race|racial|ethnic\w*|caucasian|hispanic|latin[oax]|asian|african|arab\w*|indian|(black|white)"
-    r"(?= (m[ae]n|wom[ae]n|person|people|boys?|girls?|child\w*|males?|females?|individual))"
-    r"|muslims?|islam\w*|christians?|jewish|hindus?|sikhs?|buddhists?|religio\w*"
-    r"|attractive\w*|beautiful|handsome|ugly)\b",
-    re.IGNORECASE,
-)
 _REFUSAL = re.compile(r"^\W*(i('m| am)? (sorry|cannot|can't|unable|not able)|as an ai)\b", re.IGNORECASE)
 
 
@@ -76,8 +70,8 @@ def definitions() -> str:
 def check_answer(answer: Any) -> CheckedAnswer:
     """The answer of an annotator, already parsed from JSON, if it keeps to `answer_schema`.
 
-    Case and surrounding blanks of an option do not matter. A caption that speaks of race, religion or attractiveness
-    is refused, for no corpus carries these unasked.
+    Case and surrounding blanks of an option do not matter. A caption is refused where `delicate_words` finds a name,
+    or a word of race, religion, health, sexual orientation or attractiveness; a word list, so no guarantee.
     Raises ``InvalidAnswer`` otherwise.
     """
     if not isinstance(answer, Mapping):
@@ -151,6 +145,6 @@ def _checked_caption(caption: Any) -> str:
         raise InvalidAnswer("caption: a refusal")
     if not least <= len(caption) <= most:
         raise InvalidAnswer(f"caption: not {least} to {most} characters")
-    if _DELICATE.search(caption):
-        raise InvalidAnswer("caption: speaks of race, religion or attractiveness")
+    if reason := delicate_reason(caption):
+        raise InvalidAnswer(f"caption: {reason}")
     return caption

@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from datasets_scripts.delicate_words import delicate_reason, speaks_of_race
 from datasets_scripts.face_attributes import InvalidAnswer
 
 CHARACTERS = (20, 6000)
@@ -53,18 +54,6 @@ _TOLD_SO = re.compile(
     r"|\b(?:the|your) (?:prompt|hint(?! of)|ground[ -]truth|annotators?|data ?set's labels?)\b",
     re.IGNORECASE,
 )
-_RACE = re.compile(
-    r"\b(?:rac(?:e|es|ial|ially)|ethnic\w*|caucasians?|hispanics?|latin[oax]s?|latin american|asians?"
-    r"|(?:east|south|southeast|central)[- ]asia|africans?|arab\w*|middle[- ]east\w*|indians?|europeans?|descent"
-    r"|ancestry|heritage|(?:black|white|brown)(?=(?:[- ]skinned)? (?:m[ae]n|wom[ae]n|person|people|boys?|girls?"
-    r"|child\w*|infants?|bab(?:y|ies)|males?|females?|individuals?|adults?|adolescents?)\b))\b",
-    re.IGNORECASE,
-)
-_NAMED = re.compile(
-    r"\b(?i:this|he|she|person|man|woman|boy|girl|individual|subject|infant|child) "
-    r"(?:is (?:likely |probably |clearly )?|appears to be |looks like |resembles |named )"
-    r"(?:the \w+ |actor |actress |singer |politician )*([A-Z][a-z]+ [A-Z][a-z]+)"
-)
 _FEMALE = re.compile(r"\b(?:wom[ae]n|girls?|females?|lady|ladies|she|her|hers)\b", re.IGNORECASE)
 _MALE = re.compile(r"\b(?:m[ae]n|boys?|males?|gentlem[ae]n|he|him|his)\b", re.IGNORECASE)
 _GROWN = re.compile(r"\b(?:wom[ae]n|m[ae]n|ladies|lady|gentlem[ae]n|adults?)\b", re.IGNORECASE)
@@ -73,8 +62,9 @@ _GROWN = re.compile(r"\b(?:wom[ae]n|m[ae]n|ladies|lady|gentlem[ae]n|adults?)\b",
 def check_answer(aspect: str, answer: Any) -> str:
     """The description as it is stored: without an introduction, or a clause that leads in with what was told.
 
-    Raises ``InvalidAnswer`` for one that is no text, refused, blind, too short or long, cut off, in a loop, naming a
-    person, or still speaking of what the annotator was told. ``aspect`` is one of ``ASPECTS``.
+    Raises ``InvalidAnswer`` for one that is no text, refused, blind, too short or long, cut off, in a loop, still
+    speaking of what the annotator was told, or in which `delicate_words` finds a name or a word of religion, health,
+    sexual orientation or attractiveness; a word list, so no guarantee. ``aspect`` is one of ``ASPECTS``.
     """
     if not isinstance(answer, str):
         raise InvalidAnswer("not a text")
@@ -95,22 +85,17 @@ def check_answer(aspect: str, answer: Any) -> str:
         raise InvalidAnswer("says what it was told")
     if _loops(text):
         raise InvalidAnswer("repeats itself")
-    if any(not _RACE.search(name) for name in _NAMED.findall(text)):
-        raise InvalidAnswer("names a person")
+    if reason := delicate_reason(text, race=True):
+        raise InvalidAnswer(reason)
     return text
 
 
 def check_answer_without_race(aspect: str, answer: Any) -> str:
-    """As ``check_answer``; an answer that speaks of race or ethnicity is refused too."""
+    """As ``check_answer``; an answer with a word of race, ethnicity or nationality is refused too."""
     text = check_answer(aspect, answer)
     if speaks_of_race(text):
         raise InvalidAnswer("speaks of race or ethnicity")
     return text
-
-
-def speaks_of_race(text: str) -> bool:
-    """Whether a description has a word for a race, an ethnicity or an origin; colours of hair and clothes are none."""
-    return _RACE.search(text) is not None
 
 
 def contradictions(aspect: str, text: str, labels: Mapping[str, Any]) -> list[str]:

@@ -11,8 +11,9 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from datasets_scripts.delicate_words import speaks_of_race
 from datasets_scripts.face_attributes import InvalidAnswer
-from datasets_scripts.fairfacegpt_answers import check_answer, contradictions, speaks_of_race
+from datasets_scripts.fairfacegpt_answers import check_answer, contradictions
 from datasets_scripts.fairfacegpt_questions import ASPECTS
 from datasets_scripts.fairfacegpt_records import CONFIGS, DescribedFace, DescribedFaces, Pair, count_pairs, told_counts
 from datasets_scripts.publish import write_corpus

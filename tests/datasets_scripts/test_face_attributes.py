@@ -70,8 +70,13 @@ def test_unknown_attributes_are_left_out_of_a_sound_answer():
         (answer(caption="A face."), "caption: not 40 to 2000 characters"),
         (answer(caption="I'm sorry, but I cannot describe the people in this picture."), "caption: a refusal"),
         (answer(caption="I cannot describe real people in a picture like this one."), "caption: a refusal"),
-        (answer(caption=f"An Asian woman. {CAPTION}"), "caption: speaks of race, religion or attractiveness"),
-        (answer(caption=f"A white man. {CAPTION}"), "caption: speaks of race, religion or attractiveness"),
+        (answer(caption=f"An Asian woman. {CAPTION}"), "caption: speaks of race or ethnicity"),
+        (answer(caption=f"A white man. {CAPTION}"), "caption: speaks of race or ethnicity"),
+        (answer(caption=f"Emma Watson smiles. {CAPTION}"), "caption: names a person"),
+        (answer(caption=f"A nun. {CAPTION}"), "caption: speaks of religion"),
+        (answer(caption=f"She seems ill. {CAPTION}"), "caption: speaks of health"),
+        (answer(caption=f"A gay man. {CAPTION}"), "caption: speaks of sexual orientation"),
+        (answer(caption=f"A handsome man. {CAPTION}"), "caption: speaks of attractiveness"),
     ],
 )
 def test_an_unsound_answer_is_refused_with_a_countable_reason(given, reason):

@@ -228,6 +228,11 @@ def test_an_unknown_config_is_refused_before_anything_is_asked(labels, tmp_path)
         ("You told me that she is a woman; the jaw is soft.", "says what it was told"),
         ("This is Marie Curie, looking into the camera.", "names a person"),
         ("The man looks like the actor John Wayne in his youth.", "names a person"),
+        ("Emma Watson looks into the camera.", "names a person"),
+        ("The woman wears a hijab and smiles.", "speaks of religion"),
+        ("The boy has Down syndrome and smiles.", "speaks of health"),
+        ("The picture shows a gay man in a suit.", "speaks of sexual orientation"),
+        ("The picture shows a handsome man.", "speaks of attractiveness"),
         ({"caption": "A face."}, "not a text"),
     ],
 )
@@ -264,7 +269,9 @@ def test_ordinary_descriptions_are_kept_as_they_are(answer):
     assert check_answer_without_race("lighting_and_image_quality", answer) == answer
 
 
-@pytest.mark.parametrize("words", ["a Caucasian woman", "a black man", "of East Asian descent", "a Latino boy"])
+@pytest.mark.parametrize(
+    "words", ["a Caucasian woman", "a black man", "of East Asian descent", "a Latino boy", "a Thai girl"]
+)
 def test_race_in_an_answer_is_refused_unless_it_was_asked_for(words):
     answer = f"The picture shows {words} who looks into the camera."
     assert check_answer("demographic_attributes", answer) == answer
