@@ -45,16 +45,9 @@ def load_model(
     import modeling_facemllm
 
     modeling_facemllm.register()
-    name = str(model)
-    path = Path(name).expanduser()
-    if path.is_dir():
-        name = str(path)
-        if not (path / "config.json").is_file():
-            raise UserError(
-                f"{model}: the folder has no config.json; give the folder that training or quickstart left"
-            )
-    elif not could_be_hub_id(name):
-        raise UserError(f"{model}: there is no such model folder; a Hub id has the form owner/name")
+    check_model_name(model)
+    path = Path(model).expanduser()
+    name = str(path) if path.is_dir() else str(model)
     options = {"trust_remote_code": trust_remote_code}
     try:
         # First, because it says when code would have to be trusted; AutoProcessor would only find nothing.
@@ -70,6 +63,18 @@ def load_model(
     if not hasattr(processor, "apply_chat_template") or not hasattr(processor, "tokenizer"):
         raise UserError(f"{model}: has no processor for chat with images; give a vision-language chat model")
     return network.to(pick_device(device)).eval(), processor
+
+
+def check_model_name(model: str | Path) -> None:
+    """Refuse what is neither a model's folder nor can be a Hub id. Raises ``UserError``; the Hub is not asked."""
+    path = Path(model).expanduser()
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            raise UserError(
+                f"{model}: the folder has no config.json; give the folder that training or quickstart left"
+            )
+    elif not could_be_hub_id(str(model)):
+        raise UserError(f"{model}: there is no such model folder; a Hub id has the form owner/name")
 
 
 def could_be_hub_id(name: str) -> bool:

@@ -46,9 +46,10 @@ def run(args: argparse.Namespace) -> int:
 
     from datasets_scripts.questions import TASKS, conventions_of
     from datasets_scripts.zero_shot import ZERO_SHOT
-    from facemllm.answering import load_model
+    from facemllm.answering import check_model_name, load_model
     from facemllm.corpus_evaluation import answer_corpus, majority_answers, score, tasks_of, with_pictures
 
+    check_model_name(args.model)
     rows, without_picture = with_pictures(_load(args.corpus, args.config, args.split), f"{args.corpus}, {args.split}")
     rows = rows.select(range(min(args.limit or len(rows), len(rows))))
     baseline_split = args.baseline_split or (args.split if args.config == ZERO_SHOT else "train")
@@ -90,9 +91,13 @@ def _load(corpus: str, config: str, split: str):
 
     if not Path(corpus).is_dir() and not could_be_hub_id(corpus):
         raise UserError(f"{corpus}: there is no such corpus folder; a Hub id has the form owner/name")
+    if not Path(corpus).is_dir():
+        print(f"{corpus} is no folder here: looking for it on the Hugging Face Hub", file=sys.stderr)
     try:
         rows = load_dataset(corpus, config, split=split)
     except (ValueError, FileNotFoundError, ConnectionError) as error:
+        if not Path(corpus).is_dir():
+            raise UserError(f"{corpus}: there is no such folder here; {str(error).splitlines()[0]}") from error
         raise UserError(f"{corpus}, config {config}, split {split}: {str(error).splitlines()[0]}") from error
     missing = [name for name in ("id", "image", "labels") if name not in rows.column_names]
     if missing:

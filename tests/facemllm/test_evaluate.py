@@ -128,7 +128,7 @@ def last_line(words, capsys):
 
 def test_a_corpus_without_pixels_is_one_line_that_says_how_to_get_them(tmp_path, capsys):
     bare = write_labelled(tmp_path / "bare", {"train": 4, "validation": 3}, include_images=False)
-    told = last_line(["no-model-is-loaded", bare], capsys)
+    told = last_line(["hub/no-model-is-loaded", bare], capsys)
     assert "none of its 3 rows carries a picture" in told and "--no-images" in told and "--include-images" in told
 
 
@@ -160,7 +160,7 @@ def test_a_mistyped_name_is_not_looked_for_on_the_hub(name, corpus, tmp_path, mo
     monkeypatch.chdir(tmp_path)
     (tmp_path / "corpora").mkdir()
     told = "a Hub id has the form owner/name"
-    assert f"{name}: there is no such corpus folder; {told}" in last_line(["any", name], capsys)
+    assert f"{name}: there is no such corpus folder; {told}" in last_line(["hub/no-model-is-loaded", name], capsys)
     assert f"{name}: there is no such model folder; {told}" in last_line([name, corpus], capsys)
 
 
@@ -168,3 +168,8 @@ def test_a_task_that_drawn_faces_lack_is_answered_with_the_labels_they_have(caps
     drawn = [{"expression": "happy", "attributes": [{"name": "hat", "value": "cap"}]}]
     with pytest.raises(ValueError, match=r"'age' has no label here; the corpus's labels \(expression, hat\)"):
         majority_answers(drawn, ["age"])
+
+
+def test_a_corpus_that_is_nowhere_is_said_to_be_no_folder_either(capsys):
+    told = last_line(["hub/no-model-is-loaded", "owner/no-such-corpus"], capsys)
+    assert "owner/no-such-corpus: there is no such folder here; " in told
