@@ -119,7 +119,8 @@ class Endpoint:
             raise _Failure("timeout", f"no answer within {self._annotator.timeout:g} s") from None
         except openai.APIConnectionError as error:
             unreachable = type(error.__cause__).__name__ == "ConnectError"  # of httpx or httpx2, as the client is
-            raise _Failure("connection error", repr(error.__cause__ or error), unreachable) from None
+            detail = str(error.__cause__) if unreachable else repr(error.__cause__ or error)
+            raise _Failure("connection error", detail, unreachable) from None
         except ValueError as error:  # JSON that ends in the middle, or says something else than the protocol
             raise _Failure("unreadable answer", str(error)) from None
         status, detail = answered.status_code, self._told(answered)
