@@ -54,7 +54,7 @@ _OF_THINGS = (  # "French braid", "Japanese characters": things, not people
     r"(?:(?:\w+ )?(?:braid(?:s|ed)?|plaits?|twist|crop|tuck|tips?|manicure|bun|knot|door|doors|window|bulldog|shepherd"
     r"|terrier|rug|carpet|towel|leather|flags?|football|garden|text|words?|letters?|lettering|characters|script|writing"
     r"|language|angle|collar|chain|links?|cuff|lace|linen|silk|cotton|wool|marble|tweed|restaurant|food|lanterns?"
-    r"|porcelain|prints?|fabric|textile|patterns?|ink|lily|lilies|violets?)\b)"
+    r"|porcelain|prints?|fabric|textile|patterns?|shirt|sweater|tartan|watch|ink|lily|lilies|violets?)\b)"
 )
 _RACE = re.compile(
     rf"\b(?:(?:{'|'.join(_DEMONYMS.lower().split())})s?\b(?![ -]{_OF_THINGS})"
@@ -70,7 +70,8 @@ _RACE = re.compile(
     r"|(?:single|slanted|slanting) eye(?:lid|s)\w*|eyes? (?:\w+ )?slant\w*"
     r"|yellow(?:ish)?[- ](?:complexion|skin(?:ned)?|skin tone)\b|(?:complexion|skin tone) (?:is|appears) yellow"
     rf"|{_PERSON} of colou?r\b"
-    rf"|(?:black|white|brown)(?=(?:[- ]skinned)?[ ,]+{_ADJECTIVES}{_PERSON}(?<!face)(?<!features)\b)"
+    rf"|(?:black|white|brown)(?=(?:[- ]skinned)? {_ADJECTIVES}{_PERSON}(?<!face)(?<!features)\b)"
+    rf"|(?<=\ba )(?:black|white|brown)(?=, {_ADJECTIVES}{_PERSON}\b)"
     rf"|{_SOMEBODY} {_SEEMS} (?:black|white|brown)(?=[.,;]| or | with )"
     r")"
 )
@@ -85,7 +86,8 @@ _RELIGION = re.compile(
     r"|orthodox(?= (?:jew|christian|church|priest))|jews?|jewish"
     r"|judaism|hasidic|hindu\w*|sikh\w*|buddhis\w*|taois\w*|jains?|bah[aá]['’]?[ií]|mormons?|amish|quakers?|atheis\w*"
     r"|religio\w*|faith|faiths|devout\w*|pious|worship\w*|pray(?:s|ing|er|ers)?|nuns?|monks?|priests?"
-    r"|priestess|imams?|rabbis?|bishops?|popes?|clergy\w*|clerics?|clerical|nun's habit|hijab\w*|niqab\w*|burqas?|burkas?"
+    r"|priestess"
+    r"|imams?|rabbis?|bishops?|popes?|clergy\w*|clerics?|clerical|nun's habit|hijab\w*|niqab\w*|burqas?|burkas?"
     r"|chadors?|kippah?s?|yarmulkes?|bindis?|tilaka?"
     r"|rosar(?:y|ies)|crucifix\w*|star of david|bibles?|qur['’]?an|koran)\b",
 )
@@ -93,8 +95,8 @@ _RELIGION = re.compile(
 # health: diagnoses, disability, states of mind and drink; marks that can be seen (scar, acne, bruise, mask) are none
 _HEALTH = re.compile(
     r"\b(?:\w*syndromes?|diseases?|diseased|illness\w*|ailments?|ill(?!-)|sick|sickly|sickness|unwell|unhealthy"
-    r"|infect\w+"
-    r"|symptoms?|diagnos\w+|(?:medical|health|skin|genetic|chronic) (?:condition|issue|problem)s?"
+    r"|infect(?:ed|ions?)"
+    r"|symptoms?|diagnos\w+|(?:a skin|medical|health|genetic|chronic) (?:condition|issue|problem)s?"
     r"|(?:mental|skin|eating|genetic|personality|anxiety|mood) disorders?|health|disabilit\w+|disabled|handicap\w*"
     r"|impairments?|(?:visually|hearing|mentally|physically|cognitively) (?:impaired|challenged|ill)|wheelchairs?"
     r"|hearing aids?|blindness|(?<!window )(?<!venetian )blind(?! spot)|deaf\w*|mute person|autis\w+|dementia"
@@ -103,12 +105,13 @@ _HEALTH = re.compile(
     r"|dermatitis|alopecia|jaundice\w*|anemi[ac]|anaemi[ac]|leprosy|cleft (?:lip|palate)|strabismus|cross-eyed"
     r"|lazy eye|ptosis|cataracts?|glaucoma|cancer\w*|chemo\w*|tumou?rs?|leuk\w+|diabet\w+|asthma\w*|allerg\w+"
     r"|fever\w*|flu(?!-)"
-    r"|covid\w*|hiv|stroke (?:patient|survivor|victim)|suffer(?:s|ed|ing) (?:from|a)|pregnan\w+|obes\w+|overweight"
+    r"|covid\w*|hiv|stroke (?:patient|survivor|victim)|suffering from|pregnan\w+|obes\w+|overweight"
     r"|anorexi\w+|bulimi\w+|malnourish\w+|schizo\w+|bipolar|psychotic|psychosis|psychiatric|ptsd|suicid\w+"
     r"|depression(?! in)|depressed(?! (?:nasal|nose|bridge|lip|mouth|corner|scar|brow))|depressive"
-    r"|drunk\w*|intoxicat\w+|inebriat\w+|tipsy|hung ?over|alcoholi\w+|addict\w*|drug (?:use|user|abuse)\w*"
+    r"|drunk\w*|intoxicat\w+|inebriat\w+|tipsy|hung ?over|alcoholi\w+|addict(?:s|ed|ions?)?|drug (?:use|user|abuse)\w*"
     r"|patients|(?:the|this|hospital) patient(?! (?:look|expression|gaze|smile))"
-    rf"|healthy[ ,]+{_ADJECTIVES}{_PERSON}(?<!face)(?<!features)|{_SOMEBODY} {_SEEMS} (?:\w+ and )?healthy)\b",
+    rf"|{_SOMEBODY} suffers from|healthy[ ,]+{_ADJECTIVES}{_PERSON}(?<!face)(?<!features)"
+    rf"|{_SOMEBODY} {_SEEMS} (?:\w+ and )?healthy)\b",
 )
 _NOT_HEALTH = re.compile(
     r"\b(?:corners?|lips?|brows?)(?: of the mouth)?(?: are| is| look| appear)?(?: \w+ly)? depressed", re.IGNORECASE
@@ -123,10 +126,11 @@ _ORIENTATION = re.compile(
 )
 
 _OF_PICTURES = (
-    r"(?! (?:light\w*|lit|background|scener\w+|landscape|sunset|garden|bokeh|composition|setting|colors?)\b)"
+    r"(?! (?:light\w*|lit|background|scener\w+|landscape|sunset|garden|bokeh|composition|setting|colors?"
+    r"|dress|jewelry|flowers?)\b)"
 )
 _ATTRACTIVENESS = re.compile(
-    rf"\b(?:(?:un)?attractive\w*|beautiful(?:ly)?\b{_OF_PICTURES}|gorgeous\b{_OF_PICTURES}|stunning\b{_OF_PICTURES}"
+    rf"\b(?:(?:un)?attractive\w*|beautiful\b{_OF_PICTURES}|gorgeous\b{_OF_PICTURES}|stunning\b{_OF_PICTURES}"
     r"|handsome\w*|good[- ]look(?:s|ing)|(?:bad|plain|better|best)-looking|ugly|ugliness|hideous|homely|repulsive"
     r"|unsightly|sexy|hot (?:m[ae]n|wom[ae]n|girl|guy)|cute\w*|adorabl\w+|photogenic|lovely (?:face|woman|girl"
     r"|lady|features)"
@@ -150,29 +154,30 @@ _ORDINARY_WORDS = """
     old older young younger elderly new adult teenage senior middle-aged middle aged mature black white gray
     grey brown blonde blond red green blue yellow pink purple orange golden gold silver dark light pale bright
     warm cool cold deep fair tan tanned beige navy olive auburn ginger hazel amber violet scarlet ivory soft
-    hard sharp harsh natural artificial even uneven diffuse diffused directional ambient studio indoor outdoor
-    smooth rough fine full round oval square narrow broad straight curly wavy curved arched bushy sparse neat
-    messy loose tight plain simple solid striped patterned blurred blurry bokeh shallow open closed half visible
-    subtle gentle mild faint moderate minimal medium average typical general overall strong calm serious neutral
-    happy sad angry surprised relaxed pensive thoughtful joyful cheerful friendly positive negative merry good
-    great best modern vintage classic casual formal professional colorful low-quality high-quality face faces
-    facial head hair hairline forehead brow brows eyebrow eyebrows eye eyes eyelids eyelashes lashes nose
-    nostrils nasal cheek cheeks cheekbones mouth lip lips teeth tooth chin jaw jawline ear ears earrings neck
-    shoulders skin complexion tone texture wrinkles freckles pores beard mustache moustache stubble goatee
-    sideburns makeup make-up lipstick eyeliner mascara glasses eyeglasses sunglasses hat cap hood helmet scarf
-    tie suit shirt t-shirt jacket sweater dress coat collar necklace jewelry clothing background foreground
-    lighting shadow shadows image picture photo photograph portrait quality resolution exposure contrast noise
-    compression focus depth color colors colour colours pose gaze expression emotion smile age gender sex
-    appearance shape structure symmetry features feature details description demographic demographics attributes
-    forensic considerations observations assessment analysis summary conclusion note person people man men woman
-    women boy girl child children infant baby toddler male female individual subject viewer camera model
-    gentleman lady judging looking wearing smiling dressed framed lit turned standing sitting seated holding
-    facing showing set minor fullness lower upper front side top bottom center profile mid wisps strands locks
-    bangs bald close-cropped january february march april may june july august september october november
-    december monday tuesday wednesday thursday friday saturday sunday christmas halloween easter birthday santa
-    east eastern west western north northern south southern southeast southwest northeast central middle pacific
-    native islander united nike adidas puma gucci chanel apple instagram photoshop adobe gaussian rembrandt
-    canon nikon
+    hard sharp harsh natural artificial uneven diffuse diffused directional ambient studio indoor outdoor smooth
+    rough fine full round oval square narrow broad straight curly wavy curved arched bushy sparse neat messy
+    loose tight plain simple solid striped patterned blurred blurry bokeh shallow open closed half visible
+    subtle gentle mild faint moderate minimal medium average typical general calm serious neutral happy sad
+    angry surprised relaxed pensive thoughtful joyful cheerful friendly positive negative merry good great best
+    modern vintage classic casual formal professional colorful low-quality high-quality face faces facial head
+    hair hairline forehead brow brows eyebrow eyebrows eye eyes eyelids eyelashes lashes nose nostrils nasal
+    cheek cheeks cheekbones mouth lip lips teeth tooth chin jaw jawline ear ears earrings neck shoulders skin
+    complexion tone texture wrinkles freckles pores beard mustache moustache stubble goatee sideburns makeup
+    make-up lipstick eyeliner mascara glasses eyeglasses sunglasses hat cap hood helmet scarf tie suit shirt
+    t-shirt jacket sweater dress coat collar necklace jewelry clothing background foreground lighting shadow
+    shadows image picture photo photograph portrait quality resolution exposure contrast noise compression focus
+    depth color colors colour colours pose gaze expression emotion smile age gender sex appearance shape
+    structure symmetry features feature details description demographic demographics attributes forensic
+    considerations observations assessment analysis summary conclusion note person people man men woman women
+    boy girl child children infant baby toddler male female individual subject viewer camera model gentleman
+    lady judging looking wearing smiling dressed framed lit turned standing sitting seated holding facing
+    showing set minor fullness lower upper front side top bottom center profile mid wisps strands locks bangs
+    bald close-cropped january february march april may june july august september october november december
+    monday tuesday wednesday thursday friday saturday sunday christmas halloween easter birthday santa east
+    eastern west western north northern south southern southeast southwest northeast central pacific native
+    islander united nike adidas puma gucci chanel apple instagram photoshop adobe gaussian rembrandt canon nikon
+    parted rosy trimmed raised groomed rounded pointed styled world team love dad mom day tilted frontal
+    hairstyle accessories posture
 """
 _PLACES = re.compile(  # of two words or more; on shirts, caps and in backgrounds
     r"\b(?:New York(?: (?:City|Yankees|Mets|Knicks))?|Los Angeles(?: (?:Lakers|Dodgers))?|Las Vegas|San Francisco"
@@ -196,6 +201,8 @@ _NAMES = """
     Oprah Pablo Pamela Patricia Patrick Paul Pedro Peter Philip Priya Rachel Rajesh Rebecca Richard Rihanna Robert
     Ronald Ryan Samantha Sandra Sarah Scott Sean Sergio Sharon Shakira Sofia Sophia Sophie Stephanie Stephen Steven
     Susan Taylor Theresa Thomas Timothy Tom Tony Vladimir Wei William Yuki Zendaya Zoe
+    Beckham Biden Buddha Clinton Einstein Elvis Gandhi Hitler Jesus Kardashian Macron Mandela Meghan Merkel Messi Modi
+    Mozart Obama Picasso Putin Ronaldo Trump Zelensky Zlatan
 """
 _ORDINARY, _GIVEN_NAMES = set(_ORDINARY_WORDS.split()), set(_NAMES.split())
 _PARTICLES = {"de", "da", "di", "del", "della", "der", "den", "du", "la", "le", "van", "von", "bin", "ibn", "al", "el"}
@@ -276,7 +283,7 @@ def names_a_person(text: str) -> bool:
     text = _PLACES.sub("—", text)
     for found in _INTRODUCED.finditer(text):
         word = found["name"] or found["titled"]
-        if found["titled"] or not (_ordinary(word) or word.isupper()):
+        if not (_ordinary(word) or word.isupper()):
             return True
     run: list[str] = []
     end = 0

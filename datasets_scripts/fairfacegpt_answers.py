@@ -75,6 +75,8 @@ def check_answer(aspect: str, answer: Any) -> str:
         raise InvalidAnswer("did not see the picture")
     if _REFUSED.search(text[:200]):
         raise InvalidAnswer("refused")
+    if reason := delicate_reason(text, race=True):
+        raise InvalidAnswer(reason)
     if len(text) < CHARACTERS[0]:
         raise InvalidAnswer("too short")
     if len(text) > CHARACTERS[1]:
@@ -85,8 +87,6 @@ def check_answer(aspect: str, answer: Any) -> str:
         raise InvalidAnswer("says what it was told")
     if _loops(text):
         raise InvalidAnswer("repeats itself")
-    if reason := delicate_reason(text, race=True):
-        raise InvalidAnswer(reason)
     return text
 
 

@@ -140,6 +140,12 @@ ORDINARY = """
     The expression is mixed: surprise and a hint of joy. Hardly any make-up can be seen.
     A bright window blind is behind her; brush strokes are visible on the canvas.
     Her olive complexion has a yellowish cast from the lamp.
+    Smooth skin. Thick Eyebrows. Slightly Parted Lips. General Appearance: a man in a suit.
+    The mug says "World's Best Dad". The sign behind him reads "No Smoking".
+    She wears a Hawaiian shirt and a Chicago Bulls cap.
+    The background is white, young leaves in front. An infectious smile.
+    The picture suffers from noise. The hair is beautifully lit.
+    The features are typical of young adulthood, and the skin appears healthy.
 """
 
 

@@ -102,6 +102,13 @@ def test_published_words_are_kept_as_they_are_and_their_faults_flagged(tmp_path)
     assert row["annotation"]["flags"] == ["face_pose: cut off"]
 
 
+def test_a_published_name_is_kept_as_it_is_and_flagged(tmp_path):
+    named = entry(2, "face_pose")
+    named["conversations"][1]["value"] = "Emma Watson turns her head to the left."
+    build_published(write(tmp_path / "dataset.json", [named]), FAIRFACE, tmp_path / "out", configs=["vqa"])
+    assert "face_pose: names a person" in rows_of(tmp_path / "out", "vqa", tmp_path)[0]["annotation"]["flags"]
+
+
 def test_pictures_are_found_whatever_folders_the_paths_begin_with(published):
     found = [PublishedFaces(str(published), str(folder)) for folder in (FAIRFACE, FAIRFACE / "val")]
     assert [face.url for face in list(found[0].faces(0, 3))] == ["val/2.jpg", "val/3.jpg", "val/5.jpg"]
