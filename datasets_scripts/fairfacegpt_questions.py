@@ -67,9 +67,10 @@ ASPECTS = {
 
 SYSTEM = (
     "You describe photographs of faces for a research corpus. Say only what can be seen in the picture. Never name or "
-    "recognise anyone. An expression is how a face looks, not what the person feels.{race} Answer in three to six "
-    "plain sentences, without headings, lists or an introduction. What you are told about the person is for you "
-    "alone: take it as true, use it, and never mention that you were told."
+    "recognise anyone. Say nothing of religion, health, sexual orientation or attractiveness. An expression is how a "
+    "face looks, not what the person feels.{race} Answer in three to six plain sentences, without headings, lists or "
+    "an introduction. What you are told about the person is for you alone: take it as true, use it, and never mention "
+    "that you were told."
 )
 WITHOUT_RACE = " Do not speak of race, ethnicity or origin."
 

@@ -21,8 +21,8 @@ JPEG_QUALITY = 92
 
 INSTRUCTIONS = """\
 You describe faces for a data set. Describe what can be seen, and only that. Never name the person or guess who it \
-is, even where you believe to know. Say nothing of race, ethnicity, religion, health or attractiveness. Where several \
-faces can be seen, describe the largest: the picture was cut out around it.
+is, even where you believe to know. Say nothing of race, ethnicity, nationality, religion, health, sexual orientation \
+or attractiveness. Where several faces can be seen, describe the largest: the picture was cut out around it.
 
 Answer with one JSON object with two entries.
 
