@@ -94,6 +94,7 @@ DELICATE = {
 }
 
 ORDINARY = """
+A prominent Adam's apple, a Cupid's bow and something of a Mona Lisa smile.
     White background, soft light from the left.
     Black hair falls over the shoulders. Brown eyes look at the camera.
     A man in a T-shirt with the words New York smiles.
