@@ -109,6 +109,13 @@ def test_a_mistake_of_the_users_ends_the_run_at_once(folders):
     assert 0 not in journals(folders[0])
 
 
+def begun_again(out):
+    """The rows of the tasks that were cut off once and then done from the beginning to the end."""
+    cut_off = [rows for rows in journals(out).values() if rows != EACH_ONCE[0]]
+    assert all(rows[-3:] == EACH_ONCE[0] and rows[:-3] == list(range(len(rows) - 3)) for rows in cut_off)
+    return cut_off
+
+
 def test_a_worker_that_dies_is_told_and_its_work_is_made_good(folders):
     order = folders[1] / "1"
     order.write_text("kill")
@@ -116,7 +123,8 @@ def test_a_worker_that_dies_is_told_and_its_work_is_made_good(folders):
         run(folders, workers=2)
     order.unlink()
     run(folders)
-    assert journals(folders[0]) == EACH_ONCE
+    assert journals(folders[0]).keys() == EACH_ONCE.keys()
+    assert len(begun_again(folders[0])) <= 1  # what the other worker was at: it ends with the pool
 
 
 def test_a_kill_ends_the_workers_and_the_next_run_works_beside_none(folders):
@@ -126,9 +134,7 @@ def test_a_kill_ends_the_workers_and_the_next_run_works_beside_none(folders):
     orphans = processes(folders[0])
     run(folders)  # at once: it waits for the locks that dying workers hold
     assert not any(map(is_alive, orphans))
-    begun_again = [rows for rows in journals(folders[0]).values() if rows != EACH_ONCE[0]]
-    assert all(rows[-3:] == EACH_ONCE[0] and rows[:-3] == list(range(len(rows) - 3)) for rows in begun_again)
-    assert len(begun_again) <= 2
+    assert len(begun_again(folders[0])) <= 2
 
 
 def test_ctrl_c_ends_the_workers(folders):
