@@ -58,7 +58,6 @@ def open_corpus(folder: str | os.PathLike) -> CompleteCorpus:
             raise CorpusError(f"{folder} has no {name}, so it is not a complete corpus: build it with facemllm data")
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        manifest = _with_counts(manifest)
         shards = [shard for shard, _ in _shards(manifest)]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CorpusError(f"{folder / MANIFEST} is damaged ({error!r}): build the corpus again") from error
@@ -71,20 +70,6 @@ def open_corpus(folder: str | os.PathLike) -> CompleteCorpus:
             f"{folder / strangers[0]} is no shard of this corpus, but would be loaded with it: remove it"
         )
     return CompleteCorpus(folder, manifest, tuple(shards), others)
-
-
-def _with_counts(manifest: dict[str, Any]) -> dict[str, Any]:
-    """The manifest with what those of older versions of this package do not count."""
-    rows = sum(split["rows"] for splits in manifest["configs"].values() for split in splits.values())
-    counts = {
-        "people": manifest["settings"]["people"],
-        "gated": manifest["settings"]["people"],
-        "pictures": rows if manifest["images"] else 0,
-        "sources": [],
-        "licenses": [manifest["license"]],
-        "annotations": [],
-    }
-    return counts | manifest
 
 
 def _shards(manifest: dict[str, Any]) -> list[tuple[str, tuple[str, str]]]:

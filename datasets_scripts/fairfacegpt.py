@@ -8,10 +8,20 @@ told are refused. The corpus is for training: its only split is ``train``, which
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from datasets_scripts.annotator import Annotator, FaceToAsk, Request, annotate, estimate, picture_part, read_answers
+from datasets_scripts.annotator import (
+    Annotator,
+    AnsweredFaces,
+    FaceToAsk,
+    Request,
+    annotate,
+    estimate,
+    picture_part,
+    read_answers,
+)
 from datasets_scripts.annotator_folder import work_folder
 from datasets_scripts.face_attributes import InvalidAnswer
 from datasets_scripts.fairfacegpt_answers import check_answer, check_answer_without_race, contradictions
@@ -95,15 +105,14 @@ class AnsweredFairFace:
     slots: int = len(ASPECTS)
 
     def __len__(self) -> int:
-        return len(read_answers(self.work))
+        return len(self._answered)
 
     def faces(self, start: int, stop: int) -> Iterator[DescribedFace | Skipped]:
         """A described face, or the reason for none, for each of the rows ``start`` to ``stop``."""
-        answered = read_answers(self.work)
-        facts = answered.describe()
+        facts = self._answered.describe()
         annotation = {name: facts[name] for name in ("annotator", "prompt_version", "date")}
         check = check_answer if self.race else check_answer_without_race
-        for face in answered.answers(start, stop):
+        for face in self._answered.answers(start, stop):
             if isinstance(face, Skipped):
                 yield face
                 continue
@@ -127,7 +136,11 @@ class AnsweredFairFace:
 
     def describe(self) -> dict[str, Any]:
         """What the records depend on, in JSON's types."""
-        return {"answers": read_answers(self.work).describe(), "race": self.race}
+        return {"answers": self._answered.describe(), "race": self.race}
+
+    @cached_property
+    def _answered(self) -> AnsweredFaces:
+        return read_answers(self.work)  # which looks at every part: once, not for every shard
 
 
 def _pair(aspect: str, answers: Mapping[str, Any], rejected: Mapping[str, str], check: Any) -> Pair:

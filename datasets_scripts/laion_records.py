@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from datasets_scripts.annotator import AnsweredFace, read_answers
+from datasets_scripts.annotator import AnsweredFace, AnsweredFaces, read_answers
 from datasets_scripts.face_attributes import InvalidAnswer, check_answer, labels_of
 from datasets_scripts.laion_pictures import BrokenPicture, decode_upright
 from datasets_scripts.laion_prompt import REQUEST, encode_jpeg
@@ -46,20 +46,24 @@ class AnsweredLaionFaces:
     tars: tuple[str, ...] = ()
 
     def __len__(self) -> int:
-        return len(read_answers(self.work))
+        return len(self._answered)
 
     def faces(self, start: int = 0, stop: int | None = None) -> Iterator[LabelledFace | Skipped]:
         """A face with the annotator's caption and attributes, or the reason for none, for each row."""
-        for face in read_answers(self.work).answers(start, stop):
+        for face in self._answered.answers(start, stop):
             yield face if isinstance(face, Skipped) else self._labelled(face)
 
     def describe(self) -> dict[str, Any]:
         """What the faces depend on, in JSON's types."""
-        return {"name": SOURCE, "answers": read_answers(self.work).describe(), "pictures": bool(self.tars)}
+        return {"name": SOURCE, "answers": self._answered.describe(), "pictures": bool(self.tars)}
+
+    @cached_property
+    def _answered(self) -> AnsweredFaces:
+        return read_answers(self.work)  # which looks at every part: once, not for every shard
 
     @cached_property
     def _annotator(self) -> dict[str, str]:
-        described = read_answers(self.work).describe()
+        described = self._answered.describe()
         return {name: described[name] for name in ("annotator", "prompt_version", "date")}
 
     @cached_property

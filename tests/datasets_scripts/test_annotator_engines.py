@@ -51,7 +51,6 @@ def answers(server, out, **settings):
 
 @pytest.mark.slow
 def test_one_process_two_and_ray_give_the_same_answers(server, tmp_path, monkeypatch):
-    pytest.importorskip("ray")
     alone = answers(server, tmp_path / "alone")
     assert len(alone[1]) == PARTS * EACH
     assert answers(server, tmp_path / "two", workers=2) == alone

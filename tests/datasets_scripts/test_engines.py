@@ -198,7 +198,6 @@ def test_options_are_checked_and_may_be_text():
 
 @pytest.fixture
 def ray_address(monkeypatch):
-    pytest.importorskip("ray")
     with one_node_ray(monkeypatch.setenv) as address:
         yield address
 

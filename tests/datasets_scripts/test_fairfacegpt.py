@@ -27,7 +27,7 @@ SENTENCE = "The face is oval, with a broad forehead and a narrow chin."
 def labels(tmp_path_factory):
     """A label file of eighteen real faces of FairFace's validation split: every age group of both genders."""
     if not FAIRFACE.is_dir():
-        pytest.skip(f"no FairFace at {FAIRFACE}")
+        pytest.skip(f"FairFace's photographs may not be in the repository, and there are none at {FAIRFACE}")
     chosen = {}
     with open(FAIRFACE / "fairface_label_val.csv", newline="") as file:
         for row in csv.DictReader(file):

@@ -18,7 +18,7 @@ IMAGE_SET = "fairface_img_margin025"
 @pytest.fixture(scope="module", autouse=True)
 def real_faces():
     if not FAIRFACE.is_dir():
-        pytest.skip(f"no FairFace at {FAIRFACE}")
+        pytest.skip(f"FairFace's photographs may not be in the repository, and there are none at {FAIRFACE}")
 
 
 def answer_to(name, number):

@@ -136,21 +136,27 @@ def test_a_command_that_fails_is_told_with_its_last_words(tmp_path):
         run(table, tmp_path / "out", img2dataset=sys.executable)  # it knows no --url_list
 
 
-def test_two_downloads_into_one_folder_do_not_run_at_once(tmp_path):
-    table = write_table(tmp_path / "a.parquet", ["http://a.example/1.jpg"])
-    command = tmp_path / "slow"
-    command.write_text("#!/bin/sh\nsleep 30\n")
+def begin_download(folder, script):
+    """A table, and the process of a download whose img2dataset is the shell script, once that runs."""
+    table = write_table(folder / "a.parquet", ["http://a.example/1.jpg"])
+    command = folder / "slow"
+    command.write_text(f"#!/bin/sh\n{script}\n")
     command.chmod(0o755)
     call = "import sys; from datasets_scripts.laion_download import *; "
     call += "download(*sys.argv[1:3], img2dataset=sys.argv[3])"
-    arguments = [sys.executable, "-c", call, str(table), str(tmp_path / "out"), str(command)]
-    first = subprocess.Popen(arguments, cwd=Path(__file__).parents[2], stderr=subprocess.PIPE)
+    arguments = [sys.executable, "-c", call, str(table), str(folder / "out"), str(command)]
+    process = subprocess.Popen(arguments, cwd=Path(__file__).parents[2], stderr=subprocess.DEVNULL)
+    give_up = time.monotonic() + 30
+    while not (folder / "out/.download.pid").exists():
+        assert process.poll() is None and time.monotonic() < give_up
+        time.sleep(0.05)
+    time.sleep(0.5)
+    return table, process
+
+
+def test_two_downloads_into_one_folder_do_not_run_at_once(tmp_path):
+    table, first = begin_download(tmp_path, "sleep 30")
     try:
-        give_up = time.monotonic() + 30
-        while not (tmp_path / "out/.download.pid").exists():
-            assert first.poll() is None and time.monotonic() < give_up
-            time.sleep(0.05)
-        time.sleep(0.2)
         with pytest.raises(
             CorpusError, match=rf"another download into .* still runs \(process {first.pid}, img2dataset \d+\): wait"
         ):
@@ -165,21 +171,10 @@ def test_two_downloads_into_one_folder_do_not_run_at_once(tmp_path):
 
 
 def test_a_killed_download_takes_img2dataset_and_its_processes_along(tmp_path):
-    table = write_table(tmp_path / "a.parquet", ["http://a.example/1.jpg"])
-    command = tmp_path / "slow"
-    command.write_text("#!/bin/sh\nsleep 600 & sleep 600\n")
-    command.chmod(0o755)
-    call = "import sys; from datasets_scripts.laion_download import *; "
-    call += "download(*sys.argv[1:3], img2dataset=sys.argv[3])"
-    arguments = [sys.executable, "-c", call, str(table), str(tmp_path / "out"), str(command)]
-    killed = subprocess.Popen(arguments, cwd=Path(__file__).parents[2], stderr=subprocess.DEVNULL)
-    give_up = time.monotonic() + 30
-    while not (tmp_path / "out/.download.pid").exists():
-        assert killed.poll() is None and time.monotonic() < give_up
-        time.sleep(0.05)
-    time.sleep(0.5)
+    _, killed = begin_download(tmp_path, "sleep 600 & sleep 600")
     killed.kill()
     killed.wait()
+    give_up = time.monotonic() + 30
     with open(tmp_path / "out/.download") as file:  # which every process of img2dataset holds
         while True:
             try:

@@ -13,8 +13,6 @@ from datasets import load_dataset
 
 from facemllm.cli import main
 
-pytest.importorskip("fastapi", reason="transformers serve needs transformers[serving]")
-pytest.importorskip("uvicorn", reason="transformers serve needs transformers[serving]")
 FAIRFACE = Path(__file__).parents[3] / "shared/data/fairface"
 LAUNCHER = Path(__file__).with_name("serve_face_mllm.py")
 DESCRIPTION = "The face is seen from the front, in soft light."
@@ -94,7 +92,10 @@ def endpoint(describer):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not FAIRFACE.is_dir(), reason=f"no FairFace at {FAIRFACE}")
+@pytest.mark.skipif(
+    not FAIRFACE.is_dir(),
+    reason=f"real faces are described, and FairFace's are no part of the repository: none at {FAIRFACE}",
+)
 def test_a_corpus_is_made_of_what_our_own_model_says_of_real_faces(endpoint, describer, tmp_path):
     words = ["--endpoint", endpoint, "--model", describer, "--limit", "4", "--temperature", "none"]
     words += ["--max-tokens", "60", "--concurrency", "2", "--include-images", "--out", tmp_path / "out"]

@@ -41,7 +41,8 @@ def write(root, values=None, **indices):
 
 def write_hdf5(path, arrays):
     """A file of MATLAB 7.3: HDF5 behind 512 bytes of header, axes the other way round, cells as references."""
-    h5py = pytest.importorskip("h5py", reason="files of MATLAB 7.3 need h5py")
+    import h5py
+
     with h5py.File(path, "w", userblock_size=512) as file:
         for name, value in arrays.items():
             if value.dtype != object:
