@@ -1,8 +1,9 @@
-"""The WebDataset tars that img2dataset writes, a sample at a time: picture, caption and json.
+"""The WebDataset tars that img2dataset writes, a sample at a time: picture and json.
 
 ``00000.tar`` holds ``000000000.jpg``, ``000000000.json`` and ``000000000.txt`` of every picture that could be
-downloaded. They are read with the standard library's ``tarfile`` and not with ``webdataset``: where each picture lies
-in its tar is kept, so that it can be read again without going through the tar, and every fault is counted.
+downloaded. The txt, the words that stood beside the picture, is not read: no annotator is shown them. Tars are read
+with the standard library's ``tarfile`` and not with ``webdataset``: where each picture lies in its tar is kept, so
+that it can be read again without going through the tar, and every fault is counted.
 """
 
 import json
@@ -28,7 +29,6 @@ class TarSample:
     key: str
     picture: bytes
     offset: int
-    caption: str | None
     meta: Mapping[str, Any]
 
     @property
@@ -49,7 +49,7 @@ class _Members:
     key: str
     picture: bytes | None = None
     offset: int = 0
-    texts: dict[str, bytes] = field(default_factory=dict)
+    json: bytes | None = None
     extensions: set[str] = field(default_factory=set)
     fault: str | None = None
 
@@ -126,7 +126,7 @@ def whole_number(value: Any) -> int | None:
 
 def _take(sample: _Members, extension: str, tar: tarfile.TarFile, member: tarfile.TarInfo) -> None:
     sample.extensions.add(extension)
-    if extension not in (*PICTURES, "json", "txt"):
+    if extension not in (*PICTURES, "json"):
         return
     if member.size > LARGEST_MEMBER:
         sample.fault = f"member of more than {LARGEST_MEMBER // 2**20} MB"
@@ -138,7 +138,7 @@ def _take(sample: _Members, extension: str, tar: tarfile.TarFile, member: tarfil
     if extension in PICTURES:
         sample.picture, sample.offset = content, member.offset_data
     else:
-        sample.texts[extension] = content
+        sample.json = content
 
 
 def _finish(sample: _Members, tar: str) -> TarSample | Skipped:
@@ -147,15 +147,12 @@ def _finish(sample: _Members, tar: str) -> TarSample | Skipped:
         return Skipped(name, sample.fault)
     if sample.picture is None:
         return Skipped(name, "sample without picture")
-    if "json" not in sample.texts:
+    if sample.json is None:
         return Skipped(name, "sample without json")
     try:
-        meta = json.loads(sample.texts["json"])
-        caption = sample.texts["txt"].decode() if "txt" in sample.texts else None
+        meta = json.loads(sample.json)
     except (ValueError, RecursionError):
-        return Skipped(name, "malformed json or txt")
+        return Skipped(name, "malformed json")
     if not isinstance(meta, dict) or not isinstance(meta.get("url"), str) or not meta["url"]:
         return Skipped(name, "json without url")
-    if caption is None and isinstance(meta.get("caption"), str):
-        caption = meta["caption"]
-    return TarSample(sample.key, sample.picture, sample.offset, caption, meta)
+    return TarSample(sample.key, sample.picture, sample.offset, meta)
