@@ -11,7 +11,7 @@ from typing import Any
 from datasets_scripts.questions import TASKS, canonical_question, conventions_of, expected_answer
 from datasets_scripts.schema import CorpusError
 from datasets_scripts.task import USUAL, Conventions, Task
-from facemllm.evaluation import interval
+from facemllm.evaluation.drawn_faces import interval
 
 GROUP_LABELS = ("age_group", "gender", "race")
 FACES_AT_ONCE = 512

@@ -190,7 +190,7 @@ class Quickstart:
 
     def _evaluate(self, folder: Path) -> None:
         from facemllm.answering import load_model
-        from facemllm.evaluation import evaluate, load_faces, load_labels, majority_values, mean
+        from facemllm.evaluation.drawn_faces import evaluate, load_faces, load_labels, majority_values, mean
 
         corpus = self.out / "corpus"
         majority = majority_values(load_labels(corpus, "face_tasks", "train"))
@@ -201,7 +201,7 @@ class Quickstart:
 
     def _answers(self) -> None:
         from facemllm.answering import load_model
-        from facemllm.evaluation import load_faces
+        from facemllm.evaluation.drawn_faces import load_faces
         from facemllm.examples import answer_examples, write_faces
 
         last = self.out / "stages" / self.stage_files[-1].stem

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from facemllm.evaluation import above_baselines, mean
+from facemllm.evaluation.drawn_faces import above_baselines, mean
 from facemllm.report_page import page
 from recipes.run_folder import write_json
 

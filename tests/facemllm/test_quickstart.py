@@ -13,7 +13,7 @@ from huggingface_hub import ModelCard
 
 from datasets_scripts.synthetic_faces import ATTRIBUTES
 from facemllm.cli import UserError, main
-from facemllm.evaluation import above_baselines, interval, majority_values, mean
+from facemllm.evaluation.drawn_faces import above_baselines, interval, majority_values, mean
 from facemllm.quickstart import Plan, Quickstart, clock
 from tests.modeling_facemllm.test_stranger import meet_stranger
 

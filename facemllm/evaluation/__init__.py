@@ -1,0 +1,1 @@
+"""Models measured as the field measures them: benchmarks, answers, predictions, metrics, reports."""

@@ -1,0 +1,164 @@
+"""What a model answered, item by item: one JSON line each, from which every figure can be computed again."""
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from facemllm.cli import UserError
+
+Kind = Literal["options", "binary", "number", "angles", "units"]
+Way = Literal["scoring", "generation"]
+
+KINDS: tuple[Kind, ...] = ("options", "binary", "number", "angles", "units")
+WAYS: tuple[Way, ...] = ("scoring", "generation")
+
+
+@dataclass(frozen=True)
+class TaskSpec:
+    """What one task asks for, as far as its figures depend on it.
+
+    Attributes:
+        kind: ``options`` is one of a closed set (expression, gender, age group, race, attributes with several
+            values), ``binary`` yes or no, ``number`` an age in years, ``angles`` yaw, pitch and roll in degrees,
+            ``units`` the action units that are active.
+        options: the closed set in its order; ``("yes", "no")`` for ``binary``.
+        ordered: whether neighbours among the options are near misses, as age groups are.
+        bins: for age groups, the ages in years ``[low, high)`` that each option stands for.
+    """
+
+    name: str
+    kind: Kind
+    options: tuple[str, ...] = ()
+    ordered: bool = False
+    bins: Mapping[str, tuple[float, float]] | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """A plain dict, as ``run.json`` holds it."""
+        return asdict(self) | {"options": list(self.options), "bins": _lists(self.bins)}
+
+    @classmethod
+    def from_json(cls, entry: Mapping[str, Any]) -> "TaskSpec":
+        bins = entry.get("bins")
+        return cls(
+            name=entry["name"],
+            kind=entry["kind"],
+            options=tuple(entry.get("options") or ()),
+            ordered=bool(entry.get("ordered")),
+            bins=None if bins is None else {name: (low, high) for name, (low, high) in bins.items()},
+        )
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One answer to one question about one item.
+
+    Attributes:
+        id: the face's (or the question's) id; several tasks and both ways share it.
+        expected, predicted: a str for ``options`` and ``binary``, a float for ``number``, ``{"yaw": degrees, ...}``
+            for ``angles``, ``{"12": True, ...}`` for ``units``; ``predicted`` None is an answer that nobody could read.
+        probabilities: option to probability where the model was scored.
+        text: what the model wrote where it generated.
+        groups: the item's groups, such as ``{"gender": "female", "age_group": "20-29"}``.
+        extra: what only one benchmark knows, such as a category.
+    """
+
+    id: str
+    task: str
+    way: Way
+    expected: Any
+    predicted: Any | None
+    probabilities: dict[str, float] | None = None
+    text: str | None = None
+    groups: dict[str, str] = field(default_factory=dict)
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+def read_predictions(path: str | Path) -> Iterator[Prediction]:
+    """The predictions of a file, in its order; a last line that a kill cut off is no prediction.
+
+    Raises:
+        UserError: when there is no such file, or a line before the last is not a prediction.
+    """
+    try:
+        with open(path, "rb") as lines:
+            for number, line in enumerate(lines, start=1):
+                if line.endswith(b"\n"):
+                    yield _read_line(line, path, number)
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: there is no such file of predictions; run facemllm evaluate --out first") from error
+
+
+def _read_line(line: bytes, path: str | Path, number: int) -> Prediction:
+    try:
+        return Prediction(**json.loads(line))
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{path}, line {number}: is no prediction ({error}); remove that line") from error
+
+
+class PredictionLog:
+    """Predictions appended to a file as they come; opening it again goes on where it stopped.
+
+    A line torn by a kill is cut off when the file is opened. Of what stands there only the ids are held in memory,
+    each with one bit per task and way, so that ``(id, task, way) in log`` tells what need not be asked again.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._done: dict[str, int] = {}
+        self._bits: dict[tuple[str, str], int] = {}
+        self._count = 0
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = open(self.path, "ab+")  # noqa: SIM115 - it stays open between batches
+        self._read_back()
+
+    def _read_back(self) -> None:
+        self._file.seek(0)
+        whole = 0
+        for number, line in enumerate(self._file, start=1):
+            if not line.endswith(b"\n"):
+                break
+            entry = _read_line(line, self.path, number)
+            self._mark(entry.id, entry.task, entry.way)
+            whole += len(line)
+        self._file.truncate(whole)
+        self._file.seek(0, os.SEEK_END)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __contains__(self, key: tuple[str, str, str]) -> bool:
+        """Whether ``(id, task, way)`` has been answered."""
+        id, task, way = key
+        return bool(self._done.get(id, 0) & self._bits.get((task, way), 0))
+
+    def _mark(self, id: str, task: str, way: str) -> bool:
+        """Note a prediction as there; whether it was not before."""
+        bit = self._bits.setdefault((task, way), 1 << len(self._bits))
+        before = self._done.get(id, 0)
+        self._done[id] = before | bit
+        self._count += not before & bit
+        return not before & bit
+
+    def append(self, predictions: Iterable[Prediction]) -> None:
+        """Write a batch; when this returns it is on the disk. What stands there already is not written twice."""
+        new = [entry for entry in predictions if self._mark(entry.id, entry.task, entry.way)]
+        lines = [json.dumps(asdict(entry), ensure_ascii=False) + "\n" for entry in new]
+        self._file.write("".join(lines).encode())
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        self._file.close()
+
+    def __enter__(self) -> "PredictionLog":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _lists(bins: Mapping[str, tuple[float, float]] | None) -> dict[str, list[float]] | None:
+    return None if bins is None else {name: list(bounds) for name, bounds in bins.items()}
