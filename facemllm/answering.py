@@ -1,5 +1,6 @@
 """Questions in, generated answers out: for one prompt (streamed) or for one question about many faces (batched)."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -32,19 +33,23 @@ def pick_device(name: str = "auto") -> torch.device:
 
 
 def load_model(
-    model: str | Path, device: str = "auto", trust_remote_code: bool = False
+    model: str | Path, device: str = "auto", trust_remote_code: bool = False, adapter: str | Path | None = None
 ) -> tuple[PreTrainedModel, ProcessorMixin]:
     """Load the image-text-to-text model in a folder or under a Hub id, with its processor, ready to generate.
 
     Face-MLLM folders run on the installed package's code. Code that comes with any other folder or id is run only with
-    ``trust_remote_code``.
+    ``trust_remote_code``. A PEFT adapter is merged into the weights of ``model``; ``model`` may also be the folder of
+    an adapter, whose base is then the one that its ``adapter_config.json`` names.
 
     Raises:
-        UserError: when there is no such model, it is of another kind, or it would run code that is not trusted.
+        UserError: when there is no such model or adapter, it is of another kind, or it would run code that is not
+            trusted.
     """
     import modeling_facemllm
+    import recipes.internvl
 
     modeling_facemllm.register()
+    model, adapter = _base_and_adapter(model, adapter)
     check_model_name(model)
     path = Path(model).expanduser()
     name = str(path) if path.is_dir() else str(model)
@@ -52,7 +57,10 @@ def load_model(
     try:
         # First, because it says when code would have to be trusted; AutoProcessor would only find nothing.
         AutoConfig.from_pretrained(name, **options)
-        processor = AutoProcessor.from_pretrained(name, **options)
+        if recipes.internvl.needed_for(name, **options):
+            processor = recipes.internvl.load_picture_processor(name)
+        else:
+            processor = AutoProcessor.from_pretrained(name, **options)
         network = AutoModelForImageTextToText.from_pretrained(name, dtype="auto", **options)
     except (OSError, ValueError, ImportError) as error:
         if "trust_remote_code" in str(error):
@@ -62,7 +70,35 @@ def load_model(
         raise UserError(f"{model}: cannot load it as an image-text-to-text model: {_first_line(error)}") from error
     if not hasattr(processor, "apply_chat_template") or not hasattr(processor, "tokenizer"):
         raise UserError(f"{model}: has no processor for chat with images; give a vision-language chat model")
+    if adapter is not None:
+        network = _merge(network, adapter)
     return network.to(pick_device(device)).eval(), processor
+
+
+def _base_and_adapter(model: str | Path, adapter: str | Path | None) -> tuple[str | Path, str | Path | None]:
+    folder = Path(model).expanduser()
+    is_adapter = (folder / "adapter_config.json").is_file() and not (folder / "config.json").is_file()
+    if not is_adapter:
+        return model, adapter
+    if adapter is not None:
+        raise UserError(f"{model} is an adapter itself: give the base model, and one adapter with --adapter")
+    base = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8")).get("base_model_name_or_path")
+    if not base:
+        raise UserError(f"{model}: its adapter_config.json names no base model; give BASE --adapter {model}")
+    return base, folder
+
+
+def _merge(network: PreTrainedModel, adapter: str | Path) -> PreTrainedModel:
+    from peft import PeftModel
+
+    folder = Path(adapter).expanduser()
+    if not (folder / "adapter_config.json").is_file() and not could_be_hub_id(str(adapter)):
+        raise UserError(f"--adapter {adapter}: has no adapter_config.json; give the folder of a PEFT adapter")
+    try:
+        merged = PeftModel.from_pretrained(network, str(folder if folder.is_dir() else adapter))
+    except (OSError, ValueError, RuntimeError) as error:
+        raise UserError(f"--adapter {adapter}: does not fit the model: {_first_line(error)}") from error
+    return merged.merge_and_unload()
 
 
 def check_model_name(model: str | Path) -> None:
@@ -109,6 +145,31 @@ def answer(
     ).to(model.device, dtype=model.dtype)
     tokens = model.generate(**inputs, do_sample=False, max_new_tokens=max_new_tokens, streamer=streamer)
     return processor.decode(tokens[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True).strip()
+
+
+@torch.inference_mode()
+def answer_prompts(
+    model: PreTrainedModel,
+    processor: ProcessorMixin,
+    prompts: Sequence[tuple[str, Sequence[Image.Image]]],
+    max_new_tokens: int,
+) -> list[str]:
+    """The greedy answers to many prompts at once, each a question and its images; padded on the left."""
+    tokenizer = processor.tokenizer
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    tokenizer.padding_side = "left"
+    inputs = processor.apply_chat_template(
+        [[user_message(question, images)] for question, images in prompts],
+        add_generation_prompt=True,
+        tokenize=True,
+        return_dict=True,
+        return_tensors="pt",
+        padding=True,
+    ).to(model.device, dtype=model.dtype)
+    tokens = model.generate(**inputs, do_sample=False, max_new_tokens=max_new_tokens)
+    texts = processor.batch_decode(tokens[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+    return [text.strip() for text in texts]
 
 
 @torch.inference_mode()

@@ -58,7 +58,7 @@ class Prediction:
     Attributes:
         id: the face's (or the question's) id; several tasks and both ways share it.
         expected, predicted: a str for ``options`` and ``binary``, a float for ``number``, ``{"yaw": degrees, ...}``
-            for ``angles``, ``{"12": True, ...}`` for ``units``; ``predicted`` None is an answer that nobody could read.
+            for ``angles``, ``{"12": True, ...}`` for ``units``; ``predicted`` is None where it could not be read.
         probabilities: option to probability where the model was scored.
         text: what the model wrote where it generated.
         groups: the item's groups, such as ``{"gender": "female", "age_group": "20-29"}``.

@@ -1,0 +1,232 @@
+"""Who answers: a Face-MLLM, any other image-text-to-text model, or a stub whose answers are known.
+
+Two ways to answer, never mixed. ``scoring``: the model's log-likelihood of every stated option, so there is nothing to
+parse. ``generation``: the model writes greedily, and ``answer_parsing`` reads what it wrote.
+"""
+
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from facemllm.cli import UserError
+from facemllm.evaluation.predictions import Way
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+OPTION_TOKENS = 32
+"""Tokens a model may write where options are stated: room for a short sentence around the option."""
+OPEN_TOKENS = 128
+"""Tokens it may write where the answer is a list or several numbers."""
+
+
+@dataclass(frozen=True)
+class AskedQuestion:
+    """One question as the model reads it; ``options`` are empty where it can only be answered by writing."""
+
+    task: str
+    text: str
+    options: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class AskedFace:
+    """An item, its pictures (one of a face; none or several in other benchmarks) and what is asked about them."""
+
+    id: str
+    images: tuple["Image.Image", ...]
+    questions: tuple[AskedQuestion, ...]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model wrote, or the probability of each option, which sum to 1."""
+
+    text: str | None = None
+    probabilities: dict[str, float] | None = None
+
+
+class Answerer(Protocol):
+    """Answers questions about faces; ``describe`` is what of it the answers depend on, in JSON's types."""
+
+    def answer(self, faces: Sequence[AskedFace], way: Way) -> Iterator[list[Answer]]:
+        """The answers to each face's questions, face by face in the order given."""
+        ...
+
+    def describe(self) -> dict[str, Any]: ...
+
+
+@dataclass
+class GenericAnswerer:
+    """Any image-text-to-text chat model of transformers, a prompt for each question.
+
+    ``batch_size`` prompts go through the model at once.
+    """
+
+    model: Any
+    processor: Any
+    batch_size: int = 8
+
+    def answer(self, faces: Sequence[AskedFace], way: Way) -> Iterator[list[Answer]]:
+        if way == "scoring":
+            yield from self._score(faces)
+            return
+        asked = [(face.images, question) for face in faces for question in face.questions]
+        answers = iter(self._write(asked))
+        for face in faces:
+            yield [next(answers) for _ in face.questions]
+
+    def describe(self) -> dict[str, Any]:
+        return {"option_tokens": OPTION_TOKENS, "open_tokens": OPEN_TOKENS}
+
+    def _score(self, faces: Sequence[AskedFace]) -> Iterator[list[Answer]]:
+        from modeling_facemllm.scoring_facemllm import score_each_alone
+
+        for face in faces:
+            yield from _score(face_batch=[face], score=score_each_alone, answerer=self)
+
+    def _write(self, asked: Sequence[tuple[tuple["Image.Image", ...], AskedQuestion]]) -> Iterator[Answer]:
+        from facemllm.answering import answer_prompts
+
+        for start in range(0, len(asked), self.batch_size):
+            part = asked[start : start + self.batch_size]
+            prompts = [(question.text, images) for images, question in part]
+            room = max(_room(question) for _, question in part)
+            for text in answer_prompts(self.model, self.processor, prompts, room):
+                yield Answer(text=text)
+
+
+@dataclass
+class FaceMLLMAnswerer(GenericAnswerer):
+    """A Face-MLLM: all questions about a face scored in one pass, and each face encoded once however many there are.
+
+    ``batch_size`` faces go through the model at once.
+    """
+
+    batch_size: int = 64
+
+    def _score(self, faces: Sequence[AskedFace]) -> Iterator[list[Answer]]:
+        from modeling_facemllm.scoring_facemllm import score_options
+
+        for start in range(0, len(faces), self.batch_size):
+            yield from _score(face_batch=faces[start : start + self.batch_size], score=score_options, answerer=self)
+
+    def answer(self, faces: Sequence[AskedFace], way: Way) -> Iterator[list[Answer]]:
+        if way == "scoring" or any(len(face.images) != 1 for face in faces):
+            yield from super().answer(faces, way)
+            return
+        from facemllm.answering import answer_each, encode_faces
+
+        features = encode_faces(self.model, self.processor, [face.images[0] for face in faces])
+        places: dict[AskedQuestion, list[int]] = {}
+        for position, face in enumerate(faces):
+            for question in face.questions:
+                places.setdefault(question, []).append(position)
+        answers: dict[tuple[int, AskedQuestion], Answer] = {}
+        for question, positions in places.items():
+            sizes = {"max_new_tokens": _room(question), "batch_size": self.batch_size}
+            texts = answer_each(self.model, self.processor, features[positions], question.text, **sizes)
+            for position, text in zip(positions, texts, strict=True):
+                answers[position, question] = Answer(text=text)
+        for position, face in enumerate(faces):
+            yield [answers[position, question] for question in face.questions]
+
+
+def _score(
+    face_batch: Sequence[AskedFace], score: Callable[..., Any], answerer: GenericAnswerer
+) -> list[list[Answer]]:
+    """Probabilities of every option of every question; ``score`` has the signature of ``score_options``."""
+    from modeling_facemllm.scoring_facemllm import ClosedQuestion
+
+    images = [face.images if len(face.images) > 1 else (face.images or (None,))[0] for face in face_batch]
+    questions = [[ClosedQuestion(asked.text, asked.options) for asked in face.questions] for face in face_batch]
+    batch = {"batch_size": answerer.batch_size}
+    scores = score(answerer.model, answerer.processor, images, questions, **batch)
+    return [
+        [
+            Answer(probabilities=dict(zip(asked.options, probabilities, strict=True)))
+            for asked, probabilities in zip(face.questions, of_face, strict=True)
+        ]
+        for face, of_face in zip(face_batch, scores, strict=True)
+    ]
+
+
+def _room(question: AskedQuestion) -> int:
+    return OPTION_TOKENS if question.options else OPEN_TOKENS
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is true of one item, for ``StubAnswerer``: the right option of each task, and the item's groups."""
+
+    answers: Mapping[str, str]
+    groups: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class StubAnswerer:
+    """Answers of a known accuracy: right with ``rate``, or with the rate of the first group that ``rates`` names.
+
+    Wrong answers are drawn evenly from the other options; each depends on ``seed``, the item and the task alone. In
+    scoring, the chosen option has the probability ``confidence`` (the rate itself unless given, which is perfect
+    calibration) and the others share the rest. A ``babble`` share of what it writes is no option.
+
+    Args:
+        known: what is true of each item, by id.
+        rates: rate by ``(group, value)``, such as ``{("gender", "female"): 0.9}``.
+    """
+
+    known: Mapping[str, Known]
+    rate: float = 0.8
+    rates: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    confidence: float | None = None
+    babble: float = 0.0
+    seed: int = 0
+
+    def answer(self, faces: Sequence[AskedFace], way: Way) -> Iterator[list[Answer]]:
+        for face in faces:
+            yield [self._answer(self.known[face.id], face.id, question, way) for question in face.questions]
+
+    def describe(self) -> dict[str, Any]:
+        return {"stub": {"rate": self.rate, "seed": self.seed}}
+
+    def _answer(self, known: Known, id: str, question: AskedQuestion, way: Way) -> Answer:
+        rng = random.Random(f"{self.seed}/{id}/{question.task}/{question.text}")
+        rate = next((self.rates[pair] for pair in known.groups.items() if pair in self.rates), self.rate)
+        right = known.answers[question.task]
+        others = [option for option in question.options if option != right]
+        chosen = right if rng.random() < rate or not others else rng.choice(others)
+        if way == "generation":
+            return Answer(text="Who can tell?" if rng.random() < self.babble else chosen)
+        confidence = rate if self.confidence is None else self.confidence
+        rest = (1 - confidence) / max(1, len(question.options) - 1)
+        return Answer(probabilities={option: confidence if option == chosen else rest for option in question.options})
+
+
+def load_torch_answerer(
+    model: str,
+    *,
+    device: str = "auto",
+    adapter: str | None = None,
+    batch_size: int | None = None,
+    trust_remote_code: bool = False,
+) -> Answerer:
+    """The answerer of a model folder or Hub id on PyTorch. Raises ``UserError`` as ``answering.load_model`` does."""
+    from facemllm.answering import load_model
+
+    network, processor = load_model(model, device, trust_remote_code, adapter=adapter)
+    size = {} if batch_size is None else {"batch_size": batch_size}
+    kind = FaceMLLMAnswerer if network.config.model_type == "facemllm" else GenericAnswerer
+    return kind(network, processor, **size)
+
+
+BACKENDS: dict[str, Callable[..., Answerer]] = {"torch": load_torch_answerer}
+"""How a model is loaded and run, by the word on the command line; each takes what ``load_torch_answerer`` takes."""
+
+
+def load_answerer(backend: str, model: str, **options: Any) -> Answerer:
+    """The answerer of ``model`` on ``backend``. Raises ``UserError`` for a backend that there is not."""
+    if backend not in BACKENDS:
+        raise UserError(f"--backend {backend}: there are {', '.join(BACKENDS)}")
+    return BACKENDS[backend](model, **options)
