@@ -13,9 +13,11 @@ from transformers.generation import GenerationMixin
 from transformers.modeling_outputs import BaseModelOutputWithPast, BaseModelOutputWithPooling, ModelOutput
 from transformers.utils import can_return_tuple
 
+from .closed_questions_facemllm import ClosedQuestion
 from .composition_facemllm import load_language_model, load_vision_tower
 from .configuration_facemllm import FaceMLLMConfig, FaceMLLMVisionConfig
 from .prompt_facemllm import IMAGE_TOKEN, prepare_tokenizer
+from .scoring_facemllm import score_options
 from .vision_facemllm import FaceMLLMVisionModel
 
 try:
@@ -403,10 +405,7 @@ class FaceMLLMForConditionalGeneration(FaceMLLMPreTrainedModel, GenerationMixin)
             **kwargs,
         )
         kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
-        logits = self.lm_head(outputs.last_hidden_state[:, kept, :])
-        softcap = getattr(self.config.text_config, "final_logit_softcapping", None)
-        if softcap is not None:
-            logits = torch.tanh(logits / softcap) * softcap
+        logits = self.compute_logits(outputs.last_hidden_state[:, kept, :])
 
         loss = None
         if labels is not None:
@@ -421,6 +420,18 @@ class FaceMLLMForConditionalGeneration(FaceMLLMPreTrainedModel, GenerationMixin)
             attentions=outputs.attentions,
             image_hidden_states=outputs.image_hidden_states,
         )
+
+    def compute_logits(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        """The next token's logits from the language model's output: `(…, hidden_size)` to `(…, vocab_size)`."""
+        logits = self.lm_head(hidden_states)
+        softcap = getattr(self.config.text_config, "final_logit_softcapping", None)
+        return logits if softcap is None else torch.tanh(logits / softcap) * softcap
+
+    def score_options(
+        self, processor, images: list, questions: "list[ClosedQuestion] | list[list[ClosedQuestion]]", **kwargs
+    ) -> list[list[list[float]]]:
+        """How probable each option of each question is, for each face: see [`score_options`], which this calls."""
+        return score_options(self, processor, images, questions, **kwargs)
 
     def prepare_inputs_for_generation(self, input_ids, *args, inputs_embeds=None, **kwargs):
         # `generate` takes `inputs_embeds` only where this signature names them.
