@@ -1,0 +1,137 @@
+"""Predictions as arrays: what a metric needs of them, and nothing that grows with the length of an answer."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from facemllm.evaluation.bootstrap import Summed, face_codes
+from facemllm.evaluation.metrics.confusion import UNREAD, across, class_codes, classification, presence
+from facemllm.evaluation.metrics.errors import ANGLES, age_estimation, head_pose
+from facemllm.evaluation.predictions import Prediction, TaskSpec
+
+GROUP_LABELS = ("age_group", "gender", "race")
+
+PRIMARY = {"options": "accuracy", "binary": "accuracy", "number": "mae", "angles": "mae", "units": "f1"}
+"""The one metric by which groups are compared, by kind of task."""
+
+
+@dataclass
+class Columns:
+    """One task's predictions, answered in one way.
+
+    Attributes:
+        faces: a number for each row, the same for rows of one id, int64 of shape ``(rows,)``.
+        read: whether the answer could be read; for action units, whether every unit asked about was answered.
+        groups: group label to the value of each row, None where unknown.
+    """
+
+    spec: TaskSpec
+    faces: np.ndarray
+    references: list[Any]
+    predictions: list[Any]
+    probabilities: list[Mapping[str, float] | None]
+    groups: dict[str, list[str | None]] = field(default_factory=dict)
+
+    @property
+    def read(self) -> np.ndarray:
+        return np.fromiter(map(self._is_read, self.references, self.predictions), bool, count=len(self.references))
+
+    def _is_read(self, reference: Any, prediction: Any) -> bool:
+        if prediction is None:
+            return False
+        match self.spec.kind:
+            case "options" | "binary":
+                return prediction in self.options
+            case "number":
+                return math.isfinite(prediction)
+            case "angles":
+                return all(math.isfinite(prediction.get(angle, math.nan)) for angle in ANGLES)
+            case _:
+                return all(prediction.get(unit) is not None for unit in reference)
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        return options_of(self.spec)
+
+    @property
+    def units(self) -> list[str]:
+        """The action units that any row is labelled with, ascending."""
+        return sorted({unit for reference in self.references for unit in reference}, key=int)
+
+    def codes(self) -> tuple[np.ndarray, np.ndarray]:
+        """References and predictions as places among the options, ``UNREAD`` for what is none of them."""
+        return class_codes(self.references, self.options), class_codes(self.predictions, self.options)
+
+    def summed(self) -> tuple[Summed, np.ndarray]:
+        """The task's metrics as functions of sums, and the places of the rows that are summed, int64.
+
+        For action units each labelled unit of each row is summed by itself, so a place may stand there often.
+        """
+        match self.spec.kind:
+            case "options" | "binary":
+                summed = classification(*self.codes(), len(self.options), ordered=self.spec.ordered)
+            case "number":
+                references = np.array(self.references, np.float64)
+                summed = age_estimation(references, _floats(self.predictions), self.spec.bins)
+            case "angles":
+                summed = head_pose(_angles(self.references), _angles(self.predictions))
+            case _:
+                return self._units_summed()
+        return summed, np.arange(len(self.references))
+
+    def _units_summed(self) -> tuple[Summed, np.ndarray]:
+        tasks, places = {}, [np.empty(0, np.int64)]
+        for unit in self.units:
+            rows = [row for row, reference in enumerate(self.references) if reference.get(unit) is not None]
+            present = np.array([bool(self.references[row][unit]) for row in rows], np.int64)
+            answers = [(self.predictions[row] or {}).get(unit) for row in rows]
+            said = np.array([UNREAD if answer is None else bool(answer) for answer in answers], np.int64)
+            tasks[unit] = presence(present, said)
+            places.append(np.array(rows, np.int64))
+        return across(tasks), np.concatenate(places)
+
+
+def options_of(spec: TaskSpec) -> tuple[str, ...]:
+    """The closed set of answers; yes and no unless a binary task names its own."""
+    return tuple(spec.options) or (("yes", "no") if spec.kind == "binary" else ())
+
+
+def columns_of(spec: TaskSpec, predictions: Iterable[Prediction], groups: Sequence[str] = ()) -> Columns:
+    """Reads one task's predictions once.
+
+    Raises:
+        ValueError: when they are of another task or of both ways, or an expected value is none of the options.
+    """
+    options, ways = options_of(spec), set()
+    ids, columns = [], Columns(spec, np.empty(0, np.int64), [], [], [], {label: [] for label in groups})
+    for entry in predictions:
+        if entry.task != spec.name:
+            raise ValueError(f"prediction {entry.id!r} is of task {entry.task!r}, not {spec.name!r}; select by task")
+        if options and entry.expected not in options:
+            known = ", ".join(options)
+            raise ValueError(f"task {spec.name!r}: {entry.id!r} expects {entry.expected!r}, not one of {known}")
+        ways.add(entry.way)
+        ids.append(entry.id)
+        columns.references.append(entry.expected)
+        columns.predictions.append(entry.predicted)
+        columns.probabilities.append(entry.probabilities)
+        for label, values in columns.groups.items():
+            values.append(entry.groups.get(label))
+    if len(ways) > 1:
+        raise ValueError(f"task {spec.name!r} was answered by {' and '.join(sorted(ways))}; select one way")
+    columns.faces = face_codes(ids, len(ids))
+    return columns
+
+
+def _floats(values: Sequence[float | None]) -> np.ndarray:
+    return np.array([math.nan if value is None else value for value in values], np.float64)
+
+
+def _angles(values: Sequence[Mapping[str, float] | None]) -> np.ndarray:
+    rows = [
+        [math.nan if (found := (value or {}).get(angle)) is None else found for angle in ANGLES] for value in values
+    ]
+    return np.array(rows, np.float64).reshape(-1, len(ANGLES))

@@ -1,0 +1,187 @@
+"""The figures of one task: every metric with its interval and n, confusion, calibration, baseline."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from facemllm.evaluation.bootstrap import CONFIDENCE, RESAMPLES, Summed, estimates
+from facemllm.evaluation.columns import PRIMARY, Columns, columns_of, options_of
+from facemllm.evaluation.groups import group_figures
+from facemllm.evaluation.metrics.confusion import across, classification, matrices, per_class
+from facemllm.evaluation.metrics.errors import ANGLES, wrapped
+from facemllm.evaluation.metrics.reliability import expected_ece, reliability, reliability_bins
+from facemllm.evaluation.predictions import Prediction, TaskSpec
+
+__all__ = ["group_figures", "mean_figures", "task_figures"]
+
+
+def task_figures(
+    spec: TaskSpec,
+    predictions: Iterable[Prediction],
+    *,
+    majority: Any = None,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    confidence: float = CONFIDENCE,
+) -> dict[str, Any]:
+    """All figures of one task answered in one way. Everything is JSON-safe; what is undefined is None.
+
+    An answer that could not be read is wrong in every share, and left out of errors in years and degrees: its rate
+    stands beside them.
+
+    Args:
+        majority: what a model that does not look would best answer, from the training split: an option, the median
+            age, or a dict of angles. None takes it from these very references.
+
+    Returns:
+        ``n`` rows, ``faces`` (distinct ids), ``unparsed`` with ``count`` and ``rate``, ``primary`` (a name among the
+        metrics), ``metrics`` by name with ``value``, ``interval`` and ``n``, and of some kinds of tasks:
+        ``classes`` (recall and F1 by option) or ``units`` (F1, accuracy by unit), ``confusion`` (``labels``,
+        ``columns`` with ``unparsed`` last, ``counts`` by row), ``calibration``, ``baseline``.
+
+    Raises:
+        ValueError: when the predictions are of another task or of both ways, or an expected value is no option.
+    """
+    columns = columns_of(spec, predictions)
+    summed, places = columns.summed()
+    drawing = {"resamples": resamples, "seed": seed, "confidence": confidence}
+    found = estimates(summed, columns.faces[places], **drawing)
+    unread = int((~columns.read).sum())
+    rows = len(columns.references)
+    return {
+        "kind": spec.kind,
+        "n": rows,
+        "faces": int(columns.faces.max(initial=-1)) + 1,
+        "unparsed": {"count": unread, "rate": unread / rows if rows else None},
+        "primary": PRIMARY[spec.kind],
+        "metrics": {name: entry for name, entry in found.items() if isinstance(name, str)},
+        **_parts(columns, summed, found, drawing),
+        "calibration": _calibration(columns, drawing),
+        "baseline": _baseline(columns, majority),
+    }
+
+
+def mean_figures(
+    tasks: Mapping[str, tuple[TaskSpec, Iterable[Prediction]]],
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    confidence: float = CONFIDENCE,
+) -> dict[str, Any]:
+    """The mean over several tasks of closed options, such as the forty attributes of CelebA.
+
+    Faces are drawn with all their attributes, so the interval heeds that a face's answers go together.
+
+    Returns:
+        ``tasks`` (their names), ``n`` rows, ``faces``, and ``metrics``: the means of ``accuracy``,
+        ``balanced_accuracy`` and ``macro_f1``, each with ``value``, ``interval`` and ``n``.
+
+    Raises:
+        ValueError: for a task without closed options, and as ``task_figures``.
+    """
+    summed, ids = {}, []
+    for name, (spec, predictions) in tasks.items():
+        if not options_of(spec):
+            raise ValueError(
+                f"task {name!r} is of kind {spec.kind!r}; only tasks of closed options have a common mean"
+            )
+        rows = list(predictions)
+        ids += [row.id for row in rows]
+        summed[name] = classification(*columns_of(spec, rows).codes(), len(options_of(spec)))
+    joined = across(summed)
+    means = {metric: statistic for metric, statistic in joined.statistics.items() if isinstance(metric, str)}
+    found = estimates(Summed(joined.rows, means), ids, resamples=resamples, seed=seed, confidence=confidence)
+    return {"tasks": list(tasks), "n": len(ids), "faces": len(set(ids)), "metrics": found}
+
+
+def _parts(
+    columns: Columns, summed: Summed, found: Mapping[Any, dict[str, Any]], drawing: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Figures by class, or by unit, and the confusion matrix."""
+    if columns.spec.kind == "units":
+        return {"units": nested(found), "confusion": None}
+    if not columns.options:
+        return {"confusion": None}
+    counts = matrices(np.asarray(summed.rows.sum(axis=0)), len(columns.options))
+    return {
+        "classes": nested(estimates(per_class(summed, columns.options), columns.faces, **drawing)),
+        "confusion": {
+            "labels": list(columns.options),
+            "columns": [*columns.options, "unparsed"],
+            "counts": counts.astype(int).tolist(),
+        },
+    }
+
+
+def nested(found: Mapping[Any, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Figures named ``(part, metric)`` as ``{part: {metric: …}}``; those of the whole are left out."""
+    parts: dict[str, dict[str, Any]] = {}
+    for name, entry in found.items():
+        if isinstance(name, tuple):
+            part, metric = name
+            parts.setdefault(part, {})[metric] = entry
+    return parts
+
+
+def _calibration(columns: Columns, drawing: Mapping[str, Any]) -> dict[str, Any] | None:
+    """How far the options' probabilities can be believed; None where there are none."""
+    options = columns.options
+    scored = [row for row, given in enumerate(columns.probabilities) if given]
+    if not options or not scored:
+        return None
+    probabilities = np.array(
+        [[columns.probabilities[row].get(option, 0.0) for option in options] for row in scored], np.float64
+    )
+    references = columns.codes()[0][scored]
+    summed = reliability(references, probabilities)
+    return {
+        "n": len(scored),
+        "metrics": estimates(summed, columns.faces[scored], **drawing),
+        "expected_ece": expected_ece(probabilities),
+        "bins": reliability_bins(np.asarray(summed.rows.sum(axis=0)), drawing["confidence"]),
+    }
+
+
+def _baseline(columns: Columns, majority: Any) -> dict[str, Any] | None:
+    """What a model that does not look would reach on the primary metric; None without rows."""
+    if not columns.references:
+        return None
+    source = "this split" if majority is None else "training split"
+    match columns.spec.kind:
+        case "options" | "binary":
+            best = _most_frequent(columns.references) if majority is None else majority
+            value = columns.references.count(best) / len(columns.references)
+            return {"answer": best, "value": value, "chance": 1 / len(columns.options), "source": source}
+        case "number":
+            best = float(np.median(columns.references)) if majority is None else float(majority)
+            value = float(np.abs(np.array(columns.references) - best).mean())
+            return {"answer": best, "value": value, "source": source}
+        case "angles":
+            given = {angle: [reference[angle] for reference in columns.references] for angle in ANGLES}
+            best = majority or {angle: float(np.median(values)) for angle, values in given.items()}
+            errors = [np.abs(wrapped(np.array(given[angle]) - best[angle])).mean() for angle in ANGLES]
+            return {"answer": dict(best), "value": float(np.mean(errors)), "source": source}
+        case _:
+            return _always_active(columns)
+
+
+def _most_frequent(references: Sequence[str]) -> str:
+    from collections import Counter
+
+    counts = Counter(references)
+    # Ties go to the first in the alphabet, so that the baseline does not depend on the order of rows.
+    return min(counts, key=lambda value: (-counts[value], value))
+
+
+def _always_active(columns: Columns) -> dict[str, Any] | None:
+    """Mean F1 of naming every unit every time, 2p / (1 + p) with p the unit's rate: the best without looking."""
+    scores = []
+    for unit in columns.units:
+        known = [bool(reference[unit]) for reference in columns.references if reference.get(unit) is not None]
+        if any(known):
+            rate = sum(known) / len(known)
+            scores.append(2 * rate / (1 + rate))
+    if not scores:
+        return None
+    return {"answer": "every unit active", "value": float(np.mean(scores)), "source": "this split"}
