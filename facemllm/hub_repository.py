@@ -8,6 +8,7 @@ from typing import Any
 
 from facemllm.cli import UserError
 
+GROUP_BYTES = 256 * 2**20  # sent before the bar moves
 TRIES = 5  # of a commit, where the Hub fails or asks to wait
 LONGEST_WAIT = 300.0  # seconds; the Hub's limits on commits are per hour, and nobody wants to look at that
 PASSING = {429, 500, 502, 503, 504}
@@ -37,9 +38,20 @@ class HubRepository:
         listed = self.api.list_repo_tree(**self.address, revision=self.head, recursive=True)
         return {entry.path: entry for entry in listed if hasattr(entry, "blob_id")}
 
-    def upload(self, additions: Sequence[Any]) -> None:
+    def read_text(self, path: str) -> str:
+        """A small file's content, past the local cache."""
+        from tempfile import TemporaryDirectory
+
+        with TemporaryDirectory() as folder:
+            file = self.api.hf_hub_download(**self.address, filename=path, revision=self.head, local_dir=folder)
+            with open(file, encoding="utf-8") as opened:
+                return opened.read()
+
+    def upload(self, additions: Sequence[Any], bar: Any) -> None:
         """Send large files ahead of their commit; those that the Hub has already, under any name, are not sent."""
-        self.api.preupload_lfs_files(**self.address, additions=additions, revision=self.revision, free_memory=False)
+        for group in _groups(additions):
+            self.api.preupload_lfs_files(**self.address, additions=group, revision=self.revision, free_memory=False)
+            bar.update(sum(addition.upload_info.size for addition in group))
 
     def commit(self, operations: Sequence[Any], message: str) -> None:
         """Make one commit, all of it or nothing; tried again where the Hub fails, asks to wait, or does not answer."""
@@ -80,6 +92,23 @@ class HubRepository:
                 else operation.path_in_repo in present
             )
         ]
+
+
+@contextlib.contextmanager
+def upload_bar(additions: Sequence[Any], progress: bool) -> Iterator[Any]:
+    """One bar for the bytes of all ``additions`` instead of huggingface_hub's, one for each file."""
+    from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+    from tqdm import tqdm
+
+    total = sum(addition.upload_info.size for addition in additions)
+    had_bars = not are_progress_bars_disabled()
+    disable_progress_bars()
+    try:
+        with tqdm(total=total, unit="B", unit_scale=True, desc="uploading", disable=not (progress and total)) as bar:
+            yield bar
+    finally:
+        if had_bars:
+            enable_progress_bars()
 
 
 def is_same(addition: Any, present: Any) -> bool:
@@ -167,6 +196,17 @@ def _explain(error: Any, repo_id: str, endpoint: str, again: str) -> str:
         507: f"the Hub has no room left for {owner}: make room or pay for more; then {again}",
     }.get(status, f"the Hub fails; {again}" if status >= 500 else "the Hub refuses")
     return f"{told} ({status}{': ' if said else ''}{said[:300]})"
+
+
+def _groups(additions: Sequence[Any]) -> Iterator[list[Any]]:
+    group: list[Any] = []
+    for addition in additions:
+        group.append(addition)
+        if sum(entry.upload_info.size for entry in group) >= GROUP_BYTES:
+            yield group
+            group = []
+    if group:
+        yield group
 
 
 def _cause(error: BaseException) -> BaseException:

@@ -1,20 +1,16 @@
-"""The card of a quickstart's model: how to load it, what it was trained on, what it reached."""
+"""The cards of models: how to load one, what it was trained on, what it is not for, what it reached."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-_BODY = """
-# A face MLLM for drawn faces
-
-Made by `facemllm quickstart --seed {seed}`. It answers questions about **drawn** faces of 64 pixels and has never
-seen a photograph: its answers about one mean nothing. It identifies nobody.
-
+_LOADING = """
 ```python
 import torch
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
-folder = "."  # this folder, or its Hub id
+folder = "{folder}"{comment}
 model = AutoModelForImageTextToText.from_pretrained(folder, trust_remote_code=True)
 processor = AutoProcessor.from_pretrained(folder, trust_remote_code=True)
 messages = [{{"role": "user", "content": [
@@ -28,7 +24,21 @@ with torch.inference_mode():
     tokens = model.generate(**inputs, max_new_tokens=16)
 print(processor.decode(tokens[0, inputs["input_ids"].shape[1]:], skip_special_tokens=True))
 ```
+"""
 
+_LAW = """
+## Law
+
+An expression is what a face shows, not what a person feels. Inferring emotions at work or in schools, and categorising
+people by race from biometric data, are prohibited practices in the European Union (AI Act, Art. 5).
+"""
+
+_DRAWN = """
+# A face MLLM for drawn faces
+
+Made by `facemllm quickstart --seed {seed}`. It answers questions about **drawn** faces of 64 pixels and has never
+seen a photograph: its answers about one mean nothing. It identifies nobody.
+{loading}
 ## What it reached
 
 On {asked} held-out faces; an answer counts only if the generated text equals the expected value.
@@ -38,11 +48,31 @@ On {asked} held-out faces; an answer counts only if the generated text equals th
 {rows}
 
 The attributes marked zero-shot were never asked about a picture in training.
+{law}"""
 
-## Law
+_TRAINED = """
+# {name}
 
-An expression is what a face shows, not what a person feels. Inferring emotions at work or in schools, and categorising
-people by race from biometric data, are prohibited practices in the European Union (AI Act, Art. 5).
+{what}, trained with facemllm. It describes what a face shows, and identifies nobody.
+{loading}
+## Training
+
+{training}
+
+## What it is not for
+
+Identification; sorting people by race; emotions at work or in schools; decisions about a person. Accuracy differs
+between groups of people: measure it per group, with n and intervals, before you rely on it.
+{law}"""
+
+_ADAPTER_LOADING = """
+```python
+from peft import PeftModel
+from transformers import AutoModelForImageTextToText, AutoProcessor
+
+model = PeftModel.from_pretrained(AutoModelForImageTextToText.from_pretrained("{base}"), "{folder}")
+processor = AutoProcessor.from_pretrained("{base}")
+```
 """
 
 
@@ -74,8 +104,50 @@ def write_card(report: Mapping[str, Any], folder: Path) -> None:
     )
     rows = [_row(name, entry) for name, entry in report["per_attribute"].items()]
     rows += [_row(f"{name} (zero-shot)", entry) for name, entry in report["zero_shot"].items()]
-    body = _BODY.format(seed=report["seed"], asked=asked, rows="\n".join(rows))
+    loading = _LOADING.format(folder=".", comment="  # this folder, or its Hub id")
+    body = _DRAWN.format(seed=report["seed"], asked=asked, rows="\n".join(rows), loading=loading, law=_LAW)
     (folder / "README.md").write_text(f"---\n{data.to_yaml()}\n---\n{body}", encoding="utf-8")
+
+
+def trained_model_card(folder: Path, repo_id: str, base_model: str | None = None) -> str:
+    """The card of a trained model that has none: what its ``run.json`` knows, and no numbers.
+
+    Args:
+        base_model: the model that it is an adapter of; None for a whole model.
+    """
+    from huggingface_hub import ModelCardData
+
+    data = ModelCardData(
+        language="en",
+        library_name="transformers" if base_model is None else "peft",
+        pipeline_tag="image-text-to-text",
+        base_model=base_model,
+        tags=["face-analysis", "facemllm", *([] if base_model is None else ["lora"])],
+    )
+    if base_model is None:
+        what, loading = (
+            "A multimodal language model for pictures of faces",
+            _LOADING.format(folder=repo_id, comment=""),
+        )
+    else:
+        what = f"LoRA adapters for [{base_model}](https://huggingface.co/{base_model}) on pictures of faces"
+        loading = _ADAPTER_LOADING.format(folder=repo_id, base=base_model)
+    name, training = repo_id.split("/")[1], _training(folder / "run.json")
+    body = _TRAINED.format(name=name, what=what, loading=loading, training=training, law=_LAW)
+    return f"---\n{data.to_yaml()}\n---\n{body}"
+
+
+def _training(path: Path) -> str:
+    """The corpora and steps of a run, by the last part of their paths: whose disk they lay on is nobody's business."""
+    run = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    corpora = [
+        f"- `{Path(fact['path']).name}`, config `{fact['config']}`, split `{fact['split']}`: {fact['usable']:,} rows"
+        for fact in run.get("data", ())
+        if {"path", "config", "split", "usable"} <= set(fact)
+    ]
+    if not corpora:
+        return "Its training is not recorded in this folder."
+    return "\n".join([f"{run['steps']:,} steps, seed {run['recipe']['seed']}, on", "", *corpora])
 
 
 def _row(name: str, entry: Mapping[str, Any]) -> str:

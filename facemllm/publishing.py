@@ -4,23 +4,20 @@ A corpus of up to ``COMMIT_FILES`` changed files becomes public in one commit. A
 Hub ends a commit that takes it too long; while they are made, the card says so and ``load_dataset`` finds no config.
 """
 
-import contextlib
 import json
 import os
 import re
 import time
-from collections.abc import Iterator, Sequence
 from typing import Any
 
 from datasets_scripts.complete_corpus import CompleteCorpus, open_corpus
 from datasets_scripts.dataset_card import REPOSITORY
 from datasets_scripts.publish import CARD, MANIFEST
 from facemllm.cli import UserError
-from facemllm.hub_repository import HubRepository, connect, is_same, one_line_errors, open_repository
+from facemllm.hub_repository import HubRepository, connect, is_same, one_line_errors, open_repository, upload_bar
 
 COMMIT_FILES = 250  # what huggingface_hub begins with when it uploads a folder
 FOLDER_FILES = 10_000  # the Hub's own limit for one folder
-GROUP_BYTES = 256 * 2**20  # sent before the bar moves
 SHARD = re.compile(r"(?P<config>[^/]+)/(?P<split>[^/]+)-\d{5,}-of-\d{5,}\.parquet")
 
 BEING_UPLOADED = """\
@@ -137,8 +134,8 @@ def _known_configs(
     repository: HubRepository, present: dict[str, Any], corpus: CompleteCorpus, overwrite: bool
 ) -> set[str]:
     """The configs whose shards in the repository are ours to remove. Raises ``UserError`` for somebody else's data."""
-    manifest = json.loads(_text(repository, MANIFEST)) if MANIFEST in present else None
-    begun = CARD in present and _text(repository, CARD) == BEING_UPLOADED
+    manifest = json.loads(repository.read_text(MANIFEST)) if MANIFEST in present else None
+    begun = CARD in present and repository.read_text(CARD) == BEING_UPLOADED
     if not overwrite and not begun:
         data = [path for path in present if path not in (CARD, MANIFEST) and not path.startswith(".")]
         way_out = "give another name, or say --overwrite (older commits keep what was there)"
@@ -147,18 +144,6 @@ def _known_configs(
         if manifest is not None and manifest["name"] != corpus.manifest["name"]:
             raise UserError(f"{repository.repo_id} holds another corpus, {manifest['name']!r}: {way_out}")
     return {*corpus.configs, *(manifest or {}).get("configs", ())}
-
-
-def _text(repository: HubRepository, path: str) -> str:
-    """A small file's content, past the local cache."""
-    from tempfile import TemporaryDirectory
-
-    with TemporaryDirectory() as folder:
-        file = repository.api.hf_hub_download(
-            **repository.address, filename=path, revision=repository.head, local_dir=folder
-        )
-        with open(file, encoding="utf-8") as opened:
-            return opened.read()
 
 
 def _changes(
@@ -190,7 +175,6 @@ def _carry_out(
 ) -> int:
     """Upload and commit; the number of commits. The card comes with the last commit, after everything else."""
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete
-    from tqdm import tqdm
 
     deletions = [CommitOperationDelete(path, is_folder=False) for path in stale]
     changes = [*additions, *deletions]
@@ -203,15 +187,9 @@ def _carry_out(
         if not is_same(notice, present.get(CARD)):
             repository.commit([notice], "Begin to upload a corpus")
             commits += 1
-    total = sum(addition.upload_info.size for addition in additions)
-    with (
-        tqdm(total=total, unit="B", unit_scale=True, desc="uploading", disable=not (progress and total)) as bar,
-        _no_other_bars(),
-    ):
+    with upload_bar(additions, progress) as bar:
         for number, batch in enumerate(batches, 1):
-            for group in _groups([change for change in batch if isinstance(change, CommitOperationAdd)]):
-                repository.upload(group)
-                bar.update(sum(addition.upload_info.size for addition in group))
+            repository.upload([change for change in batch if isinstance(change, CommitOperationAdd)], bar)
             if staged:
                 repository.commit(batch, f"Upload a corpus, part {number} of {len(batches)}")
                 commits += 1
@@ -220,32 +198,6 @@ def _carry_out(
             repository.commit(last, "Upload a corpus with facemllm")
             commits += 1
     return commits
-
-
-@contextlib.contextmanager
-def _no_other_bars() -> Iterator[None]:
-    """One bar for all files instead of huggingface_hub's, one for each."""
-    from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
-
-    if are_progress_bars_disabled():
-        yield
-        return
-    disable_progress_bars()
-    try:
-        yield
-    finally:
-        enable_progress_bars()
-
-
-def _groups(additions: Sequence[Any]) -> Iterator[list[Any]]:
-    group: list[Any] = []
-    for addition in additions:
-        group.append(addition)
-        if sum(entry.upload_info.size for entry in group) >= GROUP_BYTES:
-            yield group
-            group = []
-    if group:
-        yield group
 
 
 def _load_call(repo_id: str, config: str, revision: str) -> str:

@@ -1,4 +1,4 @@
-"""``facemllm publish``: put a corpus on the Hub."""
+"""``facemllm publish``: put a corpus or a model on the Hub."""
 
 import argparse
 import json
@@ -9,6 +9,7 @@ HELP = (
     "The same command goes on with an upload that was interrupted, and sends nothing when nothing has changed."
 )
 EXAMPLE = "facemllm publish corpus corpora/fairface my-lab/fairface-conversations --private"
+MODEL_EXAMPLE = "facemllm publish model runs/face_mllm/stage3_face_tasks my-lab/face-mllm --report reports/fairface"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,9 +41,51 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     corpus.add_argument("--overwrite", action="store_true", help="take the place of another corpus in the repository")
     corpus.add_argument("--json", action="store_true", help="print the report as JSON")
+    corpus.set_defaults(publish=_publish_corpus)
+    _add_model_arguments(kinds)
+
+
+def _add_model_arguments(kinds: Any) -> None:
+    model = kinds.add_parser(
+        "model",
+        help="a trained model, with its card and its measured numbers",
+        description=(
+            "Upload a model folder in one commit: weights, processor, its own code, the card. Looked at first:\n"
+            "a folder that does not load, and a training checkpoint, are refused. Checkpoints, logs, predictions and\n"
+            "pictures that lie in the folder are not sent. Evaluation reports give the card its model-index."
+        ),
+        epilog=f"example: {MODEL_EXAMPLE}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    model.add_argument("folder", metavar="MODEL_DIR", help="the folder that training left, or one with LoRA adapters")
+    model.add_argument("repository", metavar="ORG/NAME", help="the repository; made if it is not there")
+    model.add_argument(
+        "--report",
+        nargs="+",
+        default=[],
+        metavar="DIR",
+        help="folders of facemllm evaluate --out: their headline numbers go into the card's model-index",
+    )
+    model.add_argument("--race", action="store_true", help="put figures about race there too")
+    model.add_argument(
+        "--base-model", metavar="ORG/NAME", help="the model that LoRA adapters belong to, if they name a folder"
+    )
+    model.add_argument("--private", action="store_true", help="make it private: only members see it")
+    model.add_argument("--revision", default="main", metavar="BRANCH", help="branch to write to (default: main)")
+    model.add_argument("--overwrite", action="store_true", help="take the place of another kind of model")
+    model.add_argument("--trust-remote-code", action="store_true", help="allow code of other makers' models to run")
+    model.add_argument("--dry-run", action="store_true", help="say what would be sent, and the card; ask no Hub")
+    model.add_argument("--json", action="store_true", help="print the report as JSON")
+    model.set_defaults(publish=_publish_model)
 
 
 def run(args: argparse.Namespace) -> int:
+    report, summary = args.publish(args)
+    print(json.dumps(report, indent=2) if args.json else summary)
+    return 0
+
+
+def _publish_corpus(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
     from facemllm.publishing import publish_corpus
 
     report = publish_corpus(
@@ -54,11 +97,46 @@ def run(args: argparse.Namespace) -> int:
         may_pass_on=args.i_may_pass_this_on,
         overwrite=args.overwrite,
     )
-    print(json.dumps(report, indent=2) if args.json else _summary(report))
-    return 0
+    return report, _corpus_summary(report)
 
 
-def _summary(report: dict[str, Any]) -> str:
+def _publish_model(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
+    from facemllm.model_publishing import publish_model
+
+    report = publish_model(
+        args.folder,
+        args.repository,
+        reports=args.report,
+        race=args.race,
+        base_model=args.base_model,
+        private=args.private,
+        revision=args.revision,
+        overwrite=args.overwrite,
+        trust_remote_code=args.trust_remote_code,
+        dry_run=args.dry_run,
+    )
+    return report, _plan(report) if args.dry_run else _model_summary(report)
+
+
+def _model_summary(report: dict[str, Any]) -> str:
+    return "\n".join(
+        [
+            f"{report['url']}: {'private' if report['private'] else 'public'}",
+            *_sent(report, "files"),
+            f"{report['results']} measured numbers in the card's model-index",
+            *report["notes"],
+            *report["load"],
+        ]
+    )
+
+
+def _plan(report: dict[str, Any]) -> str:
+    files = [f"{size:>14,}  {name}" for name, size in sorted(report["sent"].items())]
+    total = f"{report['files']:,} files, {report['new_bytes'] / 1e6:,.1f} MB, would go to {report['repository']}"
+    return "\n".join([total, *files, *_left_out(report), *report["notes"], "", report["card"]])
+
+
+def _corpus_summary(report: dict[str, Any]) -> str:
     gates = {
         "manual": "files for those you approve",
         "auto": "files for those who apply",
@@ -68,17 +146,25 @@ def _summary(report: dict[str, Any]) -> str:
     if report["private"] and report["gated"]:
         readers += f" (gate if it becomes public: {report['gated']})"
     lines = [f"{report['url']}: {'private' if report['private'] else 'public'}, {readers}"]
-    if report["commits"]:
+    return "\n".join([*lines, *_sent(report, "shards"), *report["load"]])
+
+
+def _sent(report: dict[str, Any], what: str) -> list[str]:
+    if report["new_files"] or report["removed_files"]:
         megabytes = report["new_bytes"] / 1e6
         old = report["files"] - report["new_files"]
-        lines.append(f"{report['new_files']:,} files new or changed ({megabytes:,.1f} MB), {old:,} there already")
+        lines = [f"{report['new_files']:,} files new or changed ({megabytes:,.1f} MB), {old:,} there already"]
         lines += (
-            [f"{report['removed_files']:,} shards of an earlier version removed"] if report["removed_files"] else []
+            [f"{report['removed_files']:,} {what} of an earlier version removed"] if report["removed_files"] else []
         )
         lines.append(f"commit {report['commit']}, {report['seconds']:.1f} s")
     else:
-        lines.append(f"nothing to do: all {report['files']:,} files are there, commit {report['commit']}")
-    if report["ignored"]:
-        names = ", ".join(report["ignored"][:3]) + (", ..." if len(report["ignored"]) > 3 else "")
-        lines.append(f"not sent, since it is not the corpus's: {names}")
-    return "\n".join([*lines, *report["load"]])
+        lines = [f"nothing to do: all {report['files']:,} files are there, commit {report['commit']}"]
+    return lines + _left_out(report)
+
+
+def _left_out(report: dict[str, Any]) -> list[str]:
+    if not report["ignored"]:
+        return []
+    names = ", ".join(report["ignored"][:3]) + (", ..." if len(report["ignored"]) > 3 else "")
+    return [f"not sent, since it is no part of it: {names}"]

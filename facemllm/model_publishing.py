@@ -1,0 +1,183 @@
+"""A model folder to the Hub in one commit: what was there before can be loaded until all of the new one is there."""
+
+import json
+import os
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from datasets_scripts.publish import CARD
+from facemllm.answering import could_be_hub_id
+from facemllm.cli import UserError
+from facemllm.hub_repository import HubRepository, connect, is_same, one_line_errors, open_repository, upload_bar
+from facemllm.model_card import trained_model_card
+from facemllm.model_folder import ADAPTER_CONFIG, ModelFolder, is_model_file, open_model_folder
+from facemllm.model_index import eval_results, read_card, read_reports, with_results
+
+
+def publish_model(
+    folder: str | os.PathLike,
+    repo_id: str,
+    *,
+    reports: Sequence[str | os.PathLike] = (),
+    race: bool = False,
+    base_model: str | None = None,
+    private: bool = False,
+    revision: str = "main",
+    overwrite: bool = False,
+    trust_remote_code: bool = False,
+    dry_run: bool = False,
+    progress: bool = True,
+) -> dict[str, Any]:
+    """Publish the model in ``folder`` as ``repo_id``, and return what was done.
+
+    The card is the folder's ``README.md``, else the repository's, else a new one. What an earlier version would be
+    loaded with, and this one has not, is removed in the same commit; anything else in the repository stays.
+
+    Args:
+        reports: folders of ``facemllm evaluate --out``, whose headline numbers go into the card's ``model-index``.
+        race: put figures about race there too.
+        base_model: the Hub id of the model that an adapter belongs to, where its own configuration names a folder.
+        private: make the repository private; one that exists and is public is refused.
+        revision: the branch, made from ``main`` if it is not there.
+        overwrite: put the model in the place of another kind of model.
+        trust_remote_code: allow code that comes with the folder, and is not Face-MLLM's, to run.
+        dry_run: look at everything and send nothing; the Hub is not asked.
+
+    Returns:
+        ``repository``, ``url``, ``revision``, ``commit``, ``private``, ``files``, ``new_files``, ``new_bytes``,
+        ``removed_files``, ``ignored`` (what lies in the folder and is not the model's), ``results`` (numbers in
+        ``model-index``), ``notes``, ``load`` (the call that loads it), ``seconds``; for a dry run ``card`` instead of
+        what the Hub would have said.
+
+    Raises:
+        UserError: for everything the caller can mend: the folder, rights, token, name, network, room on the Hub.
+    """
+    began = time.monotonic()
+    results = eval_results(read_reports(reports), race)
+    model = open_model_folder(folder, trust_remote_code)
+    texts = {}
+    if model.adapter_base is not None:
+        base_model = _base_of(model, base_model)
+        config = json.loads((model.folder / ADAPTER_CONFIG).read_text(encoding="utf-8"))
+        texts[ADAPTER_CONFIG] = json.dumps(config | {"base_model_name_or_path": base_model}, indent=2) + "\n"
+    about = {
+        "repository": repo_id,
+        "revision": revision,
+        "files": len({*model.files, CARD}),
+        "ignored": list(model.others),
+        "results": len(results),
+        "load": [_load_call(repo_id, revision, base_model if model.adapter_base is not None else None)],
+    }
+    if dry_run:
+        texts[CARD] = _card(model, None, repo_id, base_model, results)
+        additions = _additions(model, texts)
+        return about | {
+            "sent": {addition.path_in_repo: addition.upload_info.size for addition in additions},
+            "new_bytes": sum(addition.upload_info.size for addition in additions),
+            "notes": _notes(texts[CARD]),
+            "card": texts[CARD],
+        }
+    api = connect(repo_id)
+    with one_line_errors(repo_id, api.endpoint):
+        repository = open_repository(api, repo_id, "model", private=private, revision=revision)
+        present = repository.files()
+        _check_place(repository, present, model, overwrite)
+        texts[CARD] = _card(
+            model, repository.read_text(CARD) if CARD in present else None, repo_id, base_model, results
+        )
+        additions = [
+            addition
+            for addition in _additions(model, texts)
+            if not is_same(addition, present.get(addition.path_in_repo))
+        ]
+        stale = [path for path in present if _was_the_models(path) and path not in model.files]
+        _send(repository, additions, stale, progress)
+    return about | {
+        "url": f"{api.endpoint}/{repo_id}",
+        "commit": repository.head,
+        "private": repository.private,
+        "new_files": len(additions),
+        "new_bytes": sum(addition.upload_info.size for addition in additions),
+        "removed_files": len(stale),
+        "notes": _notes(texts[CARD]),
+        "seconds": round(time.monotonic() - began, 2),
+    }
+
+
+def _base_of(model: ModelFolder, base_model: str | None) -> str:
+    base = base_model or model.adapter_base
+    if not base or not could_be_hub_id(base):
+        raise UserError(
+            f"{model.folder}: is an adapter of {base or 'an unnamed model'}, which is no Hub id, so that nobody else "
+            "could load it: say which model it belongs to with --base-model ORG/NAME"
+        )
+    return base
+
+
+def _card(
+    model: ModelFolder, published: str | None, repo_id: str, base_model: str | None, results: Sequence[Any]
+) -> str:
+    own = model.folder / CARD
+    card = own.read_text(encoding="utf-8") if own.is_file() else published
+    if card is None:
+        card = trained_model_card(model.folder, repo_id, base_model)
+    opened = read_card(card)
+    if base_model is not None and opened.data.base_model != base_model:
+        opened.data.base_model = base_model
+        card = str(opened)
+    return with_results(card, results, repo_id.split("/")[1])
+
+
+def _additions(model: ModelFolder, texts: dict[str, str]) -> list[Any]:
+    from huggingface_hub import CommitOperationAdd
+
+    files = [name for name in model.files if name not in texts]
+    return [
+        *(CommitOperationAdd(name, str(model.folder / name)) for name in files),
+        *(CommitOperationAdd(name, text.encode()) for name, text in texts.items()),
+    ]
+
+
+def _check_place(repository: HubRepository, present: dict[str, Any], model: ModelFolder, overwrite: bool) -> None:
+    """Refuse to put a model in the place of one of another kind, unless told to."""
+    name = ADAPTER_CONFIG if model.adapter_base is not None else "config.json"
+    there = [kind for kind in (ADAPTER_CONFIG, "config.json") if kind in present]
+    if overwrite or not there:
+        return
+    way_out = "give another name, or say --overwrite (older commits keep what was there)"
+    if name not in there:
+        kinds = {ADAPTER_CONFIG: "an adapter", "config.json": "a whole model"}
+        raise UserError(f"{repository.repo_id} holds {kinds[there[0]]}, and this is {kinds[name]}: {way_out}")
+    key = "peft_type" if name == ADAPTER_CONFIG else "model_type"
+    theirs = json.loads(repository.read_text(name)).get(key)
+    ours = json.loads((model.folder / name).read_text(encoding="utf-8")).get(key)
+    if theirs != ours:
+        raise UserError(f"{repository.repo_id} holds another kind of model, {theirs!r} and not {ours!r}: {way_out}")
+
+
+def _was_the_models(path: str) -> bool:
+    """Whether a file would be loaded with the new model; somebody's own Python, such as a handler, would not."""
+    return is_model_file(path) and (not path.endswith(".py") or path.endswith("_facemllm.py"))
+
+
+def _send(repository: HubRepository, additions: list[Any], stale: list[str], progress: bool) -> None:
+    from huggingface_hub import CommitOperationDelete
+
+    with upload_bar(additions, progress) as bar:
+        repository.upload(additions, bar)
+        changes = [*additions, *(CommitOperationDelete(path, is_folder=False) for path in stale)]
+        repository.commit(changes, "Upload a model with facemllm")
+
+
+def _notes(card: str) -> list[str]:
+    data = read_card(card).data
+    return [] if data.license else ["the card names no licence: add one to README.md, and publish again"]
+
+
+def _load_call(repo_id: str, revision: str, base_model: str | None) -> str:
+    pinned = f', revision="{revision}"' if revision != "main" else ""
+    if base_model is not None:
+        base = f'AutoModelForImageTextToText.from_pretrained("{base_model}")'
+        return f'PeftModel.from_pretrained({base}, "{repo_id}"{pinned})'
+    return f'AutoModelForImageTextToText.from_pretrained("{repo_id}", trust_remote_code=True{pinned})'
