@@ -23,11 +23,15 @@ OPEN_TOKENS = 128
 
 @dataclass(frozen=True)
 class AskedQuestion:
-    """One question as the model reads it; ``options`` are empty where it can only be answered by writing."""
+    """One question as the model reads it; ``options`` are empty where it can only be answered by writing.
+
+    ``max_new_tokens`` is how much it may write; by default ``OPTION_TOKENS`` or ``OPEN_TOKENS``.
+    """
 
     task: str
     text: str
     options: tuple[str, ...] = ()
+    max_new_tokens: int | None = None
 
 
 @dataclass(frozen=True)
@@ -113,7 +117,7 @@ class FaceMLLMAnswerer(GenericAnswerer):
             yield from _score(face_batch=faces[start : start + self.batch_size], score=score_options, answerer=self)
 
     def answer(self, faces: Sequence[AskedFace], way: Way) -> Iterator[list[Answer]]:
-        if way == "scoring" or any(len(face.images) != 1 for face in faces):
+        if way == "scoring" or any(len(face.images) != 1 for face in faces) or not _share_questions(faces):
             yield from super().answer(faces, way)
             return
         from facemllm.answering import answer_each, encode_faces
@@ -152,7 +156,15 @@ def _score(
     ]
 
 
+def _share_questions(faces: Sequence[AskedFace]) -> bool:
+    """Whether the same questions are asked about several faces, which can then be answered together."""
+    asked = [question for face in faces for question in face.questions]
+    return len(faces) == 1 or len(set(asked)) < len(asked)
+
+
 def _room(question: AskedQuestion) -> int:
+    if question.max_new_tokens is not None:
+        return question.max_new_tokens
     return OPTION_TOKENS if question.options else OPEN_TOKENS
 
 

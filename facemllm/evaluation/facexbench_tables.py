@@ -1,0 +1,167 @@
+"""FaceXBench's tables: accuracy overall, per category and sub-category, with interval and n, beside the published.
+
+Everything is computed from the predictions: the text that was generated is read again in both ways each time.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+from facemllm.evaluation.facexbench_answers import safe, strict
+from facemllm.evaluation.facexbench_reader import CATEGORIES, IMAGE_KINDS
+from facemllm.evaluation.predictions import Prediction
+
+READINGS = {"scoring": "scoring", "safe": "generation, safe", "strict": "generation, strict"}
+
+PUBLISHED = {  # overall accuracy in %, zero-shot, all 5,000 questions, strict reading
+    "random choice": 25.10,
+    "human": 70.28,
+    "FaceLLM-1B": 38.86,
+    "FaceLLM-8B": 56.14,
+    "FaceLLM-38B": 60.52,
+    "InternVL2-8B": 53.24,
+    "Qwen2-VL-7B": 51.58,
+    "LLaVA-OneVision-7B": 48.98,
+    "GPT-4o": 50.50,
+    "Gemini-1.5-Pro": 56.96,
+}
+PUBLISHED_SOURCE = "arXiv 2501.10360 and arXiv 2507.10300"
+
+Reading = tuple[Prediction, str | None]
+
+
+def facexbench_section(
+    predictions: Iterable[Prediction],
+    overlap: Mapping[str, Collection[str]] | None = None,
+    counts: Mapping[str, Any] | None = None,
+    setting: str = "zero-shot",
+) -> tuple[dict[str, Any], str]:
+    """The figures of a run on FaceXBench, as plain JSON and as Markdown.
+
+    Args:
+        overlap: what was to be excluded to the ids of the questions that this removes; the scores are then given with
+            and without these questions.
+        counts: what the reader read and left out (``FaceXBench.counts``).
+    """
+    read = _readings(predictions)
+    report: dict[str, Any] = {"setting": setting, "questions": dict(counts or {}), "scores": {}}
+    removed = {id for ids in (overlap or {}).values() for id in ids}
+    for name, answers in read.items():
+        report["scores"][name] = {"all": _table(answers)}
+        if overlap is not None:
+            kept = [answer for answer in answers if answer[0].id not in removed]
+            report["scores"][name]["without_overlap"] = _table(kept) if kept else None
+    if overlap is not None:
+        report["overlap"] = {"removed": len(removed), "by": {name: len(ids) for name, ids in overlap.items()}}
+    report["published"] = {"overall": PUBLISHED, "source": PUBLISHED_SOURCE}
+    return report, _markdown(report)
+
+
+def _readings(predictions: Iterable[Prediction]) -> dict[str, list[Reading]]:
+    read: dict[str, list[Reading]] = {}
+    for entry in predictions:
+        if entry.way == "scoring":
+            read.setdefault("scoring", []).append((entry, entry.predicted))
+        else:
+            options = entry.extra["options"]
+            read.setdefault("safe", []).append((entry, safe(entry.text or "", options)))
+            read.setdefault("strict", []).append((entry, strict(entry.text or "", options)))
+    return read
+
+
+def _table(answers: Sequence[Reading]) -> dict[str, Any]:
+    cells = _accuracies(answers)
+    unparsed = sum(letter is None for _, letter in answers)
+    return {
+        "overall": cells["overall"],
+        "categories": {
+            category: cells[category] | {"sub_categories": {name: cells[name] for name in names if name in cells}}
+            for category, names in CATEGORIES.items()
+            if category in cells
+        },
+        "images": {kind: cells[f"images {kind}"] for kind in IMAGE_KINDS if f"images {kind}" in cells},
+        "unparsed": {"count": unparsed, "rate": unparsed / len(answers)},
+    }
+
+
+def _accuracies(answers: Sequence[Reading]) -> dict[str, dict[str, Any]]:
+    """Accuracy with its bootstrap interval and n for every cell of the table that has questions."""
+    from scipy.sparse import csr_array
+
+    from facemllm.evaluation.bootstrap import Statistic, Summed, estimates, ratio
+
+    cells: dict[str, int] = {}
+    places, values = [], []
+    for row, (entry, letter) in enumerate(answers):
+        for cell in ("overall", entry.extra["category"], entry.task, f"images {entry.extra['images']}"):
+            column = 2 * cells.setdefault(cell, len(cells))
+            places += [(row, column), (row, column + 1)]
+            values += [float(letter == entry.expected), 1.0]
+    rows = csr_array((values, tuple(zip(*places, strict=True))), shape=(len(answers), 2 * len(cells)))
+    statistics = {
+        cell: Statistic(
+            value=lambda sums, at=2 * number: ratio(sums[..., at], sums[..., at + 1]),
+            count=lambda sums, at=2 * number: sums[..., at + 1],
+            proportion=True,
+        )
+        for cell, number in cells.items()
+    }
+    return estimates(Summed(rows, statistics), [entry.id for entry, _ in answers])
+
+
+def _markdown(report: Mapping[str, Any]) -> str:
+    lines = [f"## FaceXBench, {report['setting']}", ""]
+    lines += _left_out(report["questions"])
+    lines += _scores({name: tables["all"] for name, tables in report["scores"].items()})
+    if "overlap" in report:
+        by = ", ".join(f"{name}: {count}" for name, count in report["overlap"]["by"].items())
+        lines += ["", f"### Without overlap with training data ({by}; {report['overlap']['removed']} removed)", ""]
+        kept = {name: tables["without_overlap"] for name, tables in report["scores"].items()}
+        lines += _scores(kept) if all(kept.values()) else ["No question is left."]
+    lines += ["", "Accuracy in %, 95 % bootstrap interval over questions, n. An answer that cannot be read is wrong."]
+    published = "; ".join(f"{name} {value:.2f}" for name, value in report["published"]["overall"].items())
+    lines += [
+        "",
+        f"Published, zero-shot, all 5,000 questions, strict reading ({report['published']['source']}): {published}. "
+        "A copy that lacks pictures asks fewer questions: compare with care.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _left_out(counts: Mapping[str, Any]) -> list[str]:
+    if not counts:
+        return []
+    line = (
+        f"{counts['questions_asked']} of {counts['questions_listed']} questions can be asked; "
+        f"{counts['left_out_for_missing_images']} lack {counts['missing_images']} pictures"
+    )
+    if counts["malformed"]:
+        line += f"; malformed: {', '.join(counts['malformed'])}"
+    return [f"{line}.", ""]
+
+
+def _scores(tables: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """One row for each cell, one column for each reading."""
+    rows = {name: dict(_cells(table)) for name, table in tables.items()}
+    lines = ["| | " + " | ".join(READINGS[name] for name in tables) + " |", "| --- |" + " ---: |" * len(tables)]
+    for cell in dict.fromkeys(cell for of in rows.values() for cell in of):
+        lines.append(f"| {cell} | " + " | ".join(_cell(of.get(cell)) for of in rows.values()) + " |")
+    shares = (f"{100 * table['unparsed']['rate']:.2f} ({table['unparsed']['count']})" for table in tables.values())
+    return [*lines, "| answers that cannot be read | " + " | ".join(shares) + " |"]
+
+
+def _cells(table: Mapping[str, Any]) -> Iterable[tuple[str, Mapping[str, Any]]]:
+    yield "**overall**", table["overall"]
+    for category, figures in table["categories"].items():
+        yield f"**{category}**", figures
+        for name, of_name in figures["sub_categories"].items():
+            yield f"{category}: {name}", of_name
+    for kind, figures in table["images"].items():
+        yield f"pictures: {kind}", figures
+
+
+def _cell(figures: Mapping[str, Any] | None) -> str:
+    if figures is None or figures["value"] is None:
+        return "–"
+    low, high = figures["interval"] or (0.0, 1.0)
+    return f"{100 * figures['value']:.2f} [{100 * low:.1f}, {100 * high:.1f}] n={figures['n']}"
