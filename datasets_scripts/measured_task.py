@@ -1,7 +1,7 @@
 """Rows of the table whose answers are numbers or lists: an age in years, the angles of a head, action units."""
 
 import random
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -148,7 +148,11 @@ class UnitsTask:
 
     def canonical_question(self, conventions: Conventions = USUAL) -> str:
         """The question as evaluation asks it, about all units that have a name here."""
-        return self._listed(self.questions[0], dict.fromkeys(self.names, False))
+        return self.question_about(self.names)
+
+    def question_about(self, units: Iterable[int]) -> str:
+        """The question as evaluation asks it, about these units alone."""
+        return self._listed(self.questions[0], units)
 
     def stated_question(self, value: Mapping[int, bool], rng: random.Random, conventions: Conventions = USUAL) -> Pair:
         """Which of the annotated units are active."""
@@ -165,8 +169,8 @@ class UnitsTask:
         asked = [(rng.choice(self.checks).format(name=self.names[unit], unit=unit), value[unit]) for unit in chosen]
         return [(question, "Yes." if on else "No.") for question, on in asked]
 
-    def _listed(self, question: str, value: Mapping[int, bool]) -> str:
-        return f"{question} {self.form.format(units=', '.join(map(self._name, value)))}"
+    def _listed(self, question: str, units: Iterable[int]) -> str:
+        return f"{question} {self.form.format(units=', '.join(map(self._name, units)))}"
 
     def _name(self, unit: int) -> str:
         return f"AU{unit} {self.names[unit]}"

@@ -224,11 +224,6 @@ def answer_each(
     return [text.strip() for text in answers]
 
 
-def normalize(text: str) -> str:
-    """An answer as it is compared: lower case, single spaces, no full stop at its end."""
-    return " ".join(text.lower().split()).rstrip(".")
-
-
 def _first_line(error: BaseException) -> str:
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__

@@ -115,7 +115,8 @@ def answer_corpus(
     """
     from tqdm import tqdm
 
-    from facemllm.answering import answer_each, encode_faces, normalize
+    from facemllm.answering import answer_each, encode_faces
+    from facemllm.evaluation.answer_parsing import normalize
 
     with tqdm(total=len(rows), desc="asking", unit="face") as bar:
         for start in range(0, len(rows), FACES_AT_ONCE):
@@ -150,7 +151,7 @@ def score(
         For each task ``accuracy``, ``interval``, ``n``, ``majority``, ``unparsed`` (the share of answers that are no
         option at all), ``confusion`` and ``groups``: the same figures for every value of every group label known.
     """
-    from facemllm.answering import normalize
+    from facemllm.evaluation.answer_parsing import normalize
 
     report = {}
     for task, answer in majority.items():

@@ -9,7 +9,8 @@ from PIL import Image
 
 from datasets_scripts import synthetic_text
 from datasets_scripts.synthetic_faces import ATTRIBUTES
-from facemllm.answering import answer, normalize
+from facemllm.answering import answer
+from facemllm.evaluation.answer_parsing import normalize
 from facemllm.evaluation.drawn_faces import Face
 
 _HELD_OUT = tuple(attribute.name for attribute in ATTRIBUTES if attribute.held_out)

@@ -17,7 +17,8 @@ from tqdm import tqdm
 
 from datasets_scripts.synthetic_faces import ATTRIBUTES, Attribute
 from datasets_scripts.synthetic_text import canonical_question
-from facemllm.answering import answer_each, encode_faces, normalize
+from facemllm.answering import answer_each, encode_faces
+from facemllm.evaluation.answer_parsing import normalize
 
 Labels = Mapping[str, str]
 """Attribute name to value; an attribute that does not apply (the hair colour of a bald head) is missing."""

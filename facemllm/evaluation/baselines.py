@@ -1,0 +1,60 @@
+"""What a model that does not look would best say: the same constant answer for every face, per task."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from datasets_scripts.schema import LabelledFace
+from datasets_scripts.sources.reading import FaceReader
+from facemllm.evaluation.task_protocols import TaskProtocol
+
+BASELINE_ROWS = 20_000
+SLICES = 20
+
+
+def constant_answers(protocols: Sequence[TaskProtocol], labels: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """For each task with a label the constant answer with the best figure, in the shape of ``Prediction.expected``.
+
+    The most frequent option (the first in the alphabet of several), the median of numbers and of each angle, the more
+    frequent state of each unit. Labels are counted as they come, never held.
+    """
+    counts: dict[tuple[str, str], Counter] = defaultdict(Counter)
+    for face in labels:
+        for protocol in protocols:
+            expected = protocol.expected(face)
+            if isinstance(expected, Mapping):
+                for part, value in expected.items():
+                    counts[protocol.spec.name, part][_counted(value)] += 1
+            elif expected is not None:
+                counts[protocol.spec.name, ""][_counted(expected)] += 1
+    answers: dict[str, Any] = {}
+    for (task, part), count in counts.items():
+        best = _best(count)
+        answers[task] = {**answers.get(task, {}), part: best} if part else best
+    return answers
+
+
+def sample_labels(reader: FaceReader, rows: int = BASELINE_ROWS) -> Iterator[Mapping[str, Any]]:
+    """The labels of at most ``rows`` rows, in slices spread evenly over the reader's split."""
+    total = len(reader)
+    slices = SLICES if total > rows else 1
+    for number in range(slices):
+        start = number * total // slices
+        yield from (
+            face.labels for face in reader.faces(start, start + rows // slices) if isinstance(face, LabelledFace)
+        )
+
+
+def _counted(value: Any) -> Any:
+    return round(value, 1) if isinstance(value, float) else value
+
+
+def _best(count: Counter) -> Any:
+    if not isinstance(next(iter(count)), float):
+        return min(count, key=lambda value: (-count[value], value))
+    middle, passed = sum(count.values()) / 2, 0
+    for value in sorted(count):
+        passed += count[value]
+        if passed >= middle:
+            return value
+    return None

@@ -1,0 +1,311 @@
+"""The benchmarks: a split of a dataset in its distributed layout, the tasks asked of it, and the protocol in words."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, get_args, get_origin
+
+from datasets_scripts.corpora import conventions_of_reader, own_options, reader_of
+from datasets_scripts.questions import expand_tasks
+from datasets_scripts.schema import CorpusError, LabelledFace, Skipped
+from datasets_scripts.sources.reading import FaceReader
+from datasets_scripts.zero_shot import UNSEEN
+from facemllm.cli import UserError
+from facemllm.evaluation.baselines import constant_answers, sample_labels
+from facemllm.evaluation.task_protocols import AgeQuestion, DrawnAttribute, TaskProtocol, protocols
+
+ZERO_SHOT_ATTRIBUTES, SYNTHETIC, FACEXBENCH = "zero_shot_attributes", "synthetic", "facexbench"
+GROUP_LABELS = ("age_group", "gender", "race")
+DISFA_UNITS = (1, 2, 4, 6, 9, 12, 25, 26)
+"""The eight of DISFA's twelve units that published figures are about."""
+
+
+@dataclass(frozen=True)
+class Crop:
+    """What is shown of a picture whose face has a box: the box's square and ``margin`` of its side around it."""
+
+    margin: float
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """A benchmark that has been opened: whose faces, which tasks, and what the figures depend on.
+
+    Attributes:
+        faces: reads the faces in a fixed order, a picture at a time; ``Skipped`` says why a row gives none.
+        count: how many rows ``faces`` reads.
+        majority: reads the constant answers of the baseline, and from which split they are.
+        settings: what the data are, in JSON's types: predictions of other data are not mixed with these.
+        crop: None shows each picture whole.
+    """
+
+    name: str
+    title: str
+    split: str
+    protocol: str
+    tasks: tuple[TaskProtocol, ...]
+    faces: Callable[[], Iterator[LabelledFace | Skipped]]
+    count: int
+    majority: Callable[[], tuple[dict[str, Any], str]]
+    settings: Mapping[str, Any]
+    crop: Crop | None = None
+    groups: tuple[str, ...] = ("age_group", "gender")
+
+    def groups_of(self, labels: Mapping[str, Any]) -> dict[str, str]:
+        """The groups that a face belongs to, of those that the tables are made for."""
+        return {name: labels[name] for name in self.groups if labels.get(name) is not None}
+
+
+@dataclass(frozen=True)
+class DatasetProtocol:
+    """What a dataset is evaluated on: its split, its tasks unless others are named, and what is particular to it."""
+
+    split: str
+    tasks: tuple[str, ...]
+    note: str
+    crop: Crop | None = None
+    units: tuple[int, ...] = ()
+
+
+_OUR_SPLIT = "There is no official split; test is the tenth of {who} that a hash puts there, not another paper's."
+_ALIGNED = "The pictures are shown whole, as distributed."
+
+DATASETS: dict[str, DatasetProtocol] = {
+    "celeba": DatasetProtocol(
+        "test", ("gender", "attributes"), f"Official test partition. {_ALIGNED} Male is the task gender."
+    ),
+    "maad_face": DatasetProtocol(
+        "test",
+        ("gender", "attributes"),
+        f"VGGFace2's test people. {_ALIGNED} Attributes marked 0 (undefined) are not asked of that face. The labels "
+        "were transferred by classifiers, not given by people.",
+    ),
+    "lfwa": DatasetProtocol("test", ("gender", "attributes"), f"Official test list, by person. {_ALIGNED}"),
+    "raf_db": DatasetProtocol(
+        "test",
+        ("expression",),
+        "Official test pictures, aligned, seven basic expressions; compound ones are not read.",
+    ),
+    "affectnet": DatasetProtocol(
+        "validation",
+        ("expression",),
+        "Official validation pictures (the test set was never given out), eight expressions with contempt; rows "
+        "labelled none, uncertain or no face are left out. Cut to the given box where there is one.",
+        crop=Crop(margin=0.25),
+    ),
+    "utkface": DatasetProtocol(
+        "test", ("age_years", "age", "gender"), f"{_OUR_SPLIT.format(who='the names')} {_ALIGNED}"
+    ),
+    "fairface": DatasetProtocol(
+        "validation", ("age", "gender"), f"Official val; say which of both paddings (0.25, 1.25) was read. {_ALIGNED}"
+    ),
+    "agedb": DatasetProtocol(
+        "test", ("age_years", "age", "gender"), f"{_OUR_SPLIT.format(who='the people')} {_ALIGNED}"
+    ),
+    "morph": DatasetProtocol(
+        "test",
+        ("age_years", "age", "gender"),
+        f"{_OUR_SPLIT.format(who='the people')} Rows whose labels contradict each other are left out, each with its "
+        f"reason. {_ALIGNED}",
+    ),
+    "300w_lp": DatasetProtocol(
+        "train", ("head_pose",), f"Training data: figures here are of how well a model fits. {_ALIGNED}"
+    ),
+    "aflw2000": DatasetProtocol(
+        "test", ("head_pose",), f"All pictures but those with an angle beyond ±99°, as published. {_ALIGNED}"
+    ),
+    "biwi": DatasetProtocol(
+        "test",
+        ("head_pose",),
+        "Six people that train does not hold, or all 24 recordings with --set protocol=all_test (Hopenet's protocol). "
+        "Cut to a square of 24 cm around the head's centre; frames without rgb.cal are shown whole.",
+        crop=Crop(margin=0.0),
+    ),
+    "disfa": DatasetProtocol(
+        "test",
+        ("action_units",),
+        f"Fold 1 of 3 unless --set fold=N: the published figure is the mean of the three. Intensity 2 and more is "
+        f"present. Frames of the left camera. {_ALIGNED}",
+        units=DISFA_UNITS,
+    ),
+    "bp4d": DatasetProtocol(
+        "test",
+        ("action_units",),
+        f"Fold 1 of 3 unless --set fold=N: the published figure is the mean of the three. Occurrence codes; unknown "
+        f"ones (9) are not asked. {_ALIGNED}",
+        units=(1, 2, 4, 6, 7, 10, 12, 14, 15, 17, 23, 24),
+    ),
+}
+
+NAMES = (*DATASETS, ZERO_SHOT_ATTRIBUTES, SYNTHETIC, FACEXBENCH)
+"""The words that name a benchmark on the command line; any other is a corpus."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a user asked of a benchmark beyond its name; None is the benchmark's own choice.
+
+    ``race`` reads race labels and makes group tables of them; they are a task only where ``tasks`` names it.
+    """
+
+    root: str | None = None
+    split: str | None = None
+    tasks: tuple[str, ...] | None = None
+    race: bool = False
+    limit: int | None = None
+    ask_age: AgeQuestion = "years"
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
+def open_benchmark(name: str, wanted: Wanted) -> Benchmark:
+    """The benchmark ``name`` of ``NAMES`` (all but FaceXBench), found and checked; no picture is read yet.
+
+    Raises:
+        UserError: where ``wanted`` and the benchmark do not fit.
+        CorpusError: where ``wanted.root`` is not the dataset's folder.
+    """
+    if name == SYNTHETIC:
+        return open_synthetic(wanted)
+    if wanted.root is None:
+        raise UserError(f"{name} needs --root DIR: the dataset's folder as it is distributed")
+    if name == ZERO_SHOT_ATTRIBUTES:
+        return _open_zero_shot(wanted)
+    return _open_dataset(name, wanted, DATASETS[name])
+
+
+def _open_dataset(name: str, wanted: Wanted, dataset: DatasetProtocol) -> Benchmark:
+    reader = reader_of(name)
+    names = expand_tasks(dataset.tasks if wanted.tasks is None else wanted.tasks)
+    race = wanted.race or "race" in names
+    if race and not reader.ASKS_RACE:
+        raise UserError(f"--race: {reader.TITLE} has no race labels")
+    options = {**_options(reader, wanted.options), **({"race": True} if race else {})}
+    split = wanted.split or dataset.split
+    faces = reader(wanted.root, split, limit=wanted.limit, **options)
+    if not len(faces):
+        raise UserError(f"{wanted.root}: the split {split} of {reader.TITLE} has no row; name another with --split")
+    asked = protocols(names, conventions_of_reader(faces), dataset.units or (0,), wanted.ask_age)
+    return Benchmark(
+        name=name,
+        title=reader.TITLE,
+        split=split,
+        protocol=dataset.note,
+        tasks=asked,
+        faces=faces.faces,
+        count=len(faces),
+        majority=lambda: _majority(faces, asked),
+        settings={"dataset": faces.describe(), "ask_age": wanted.ask_age},
+        crop=dataset.crop,
+        groups=GROUP_LABELS if race else GROUP_LABELS[:2],
+    )
+
+
+def _majority(faces: FaceReader, asked: Sequence[TaskProtocol]) -> tuple[dict[str, Any], str]:
+    """The baseline from the training split; from the evaluated one where no training split can be read."""
+    if "train" in faces.SPLITS and faces.split != "train":
+        try:
+            answers = constant_answers(asked, sample_labels(replace(faces, split="train", limit=None)))
+        except CorpusError:
+            answers = {}
+        if answers:
+            return answers, "train"
+    return constant_answers(asked, sample_labels(faces)), faces.split
+
+
+def _open_zero_shot(wanted: Wanted) -> Benchmark:
+    """The unseen attributes on the dataset whose folder ``wanted.root`` is."""
+    refused = []
+    for name, dataset in DATASETS.items():
+        if "attributes" not in dataset.tasks:
+            continue
+        tasks = wanted.tasks or ("attributes",)
+        names = tuple(task for task in expand_tasks(tasks) if task in UNSEEN)
+        if not names:
+            raise UserError(f"--tasks {' '.join(tasks)}: none is unseen; those are {', '.join(UNSEEN)}")
+        note = (
+            f"Attributes that the config zero_shot does not train on (datasets_scripts/zero_shot.py). {dataset.note}"
+        )
+        try:
+            opened = _open_dataset(name, replace(wanted, tasks=names), replace(dataset, note=note))
+        except CorpusError as error:
+            refused.append(str(error))
+            continue
+        return replace(opened, name=ZERO_SHOT_ATTRIBUTES, title=f"Unseen attributes of {opened.title}")
+    raise UserError(f"{wanted.root} is the folder of no dataset with attributes: {refused[0]}")
+
+
+def open_synthetic(wanted: Wanted) -> Benchmark:
+    """Drawn faces, made as they are asked about; options ``seed`` and ``size``."""
+    from datasets_scripts.synthetic import SPLITS
+    from datasets_scripts.synthetic_faces import ATTRIBUTES, draw_face
+    from datasets_scripts.synthetic_faces import sample_labels as draw_labels
+
+    unknown = set(wanted.options) - {"seed", "size"}
+    if unknown:
+        raise UserError(f"--set {min(unknown)}: drawn faces have seed and size")
+    seed, size = (_whole(wanted.options, name, usual) for name, usual in (("seed", 0), ("size", 64)))
+    split, count = wanted.split or "test", wanted.limit or 500
+    if split not in SPLITS:
+        raise UserError(f"--split {split}: drawn faces have {', '.join(SPLITS)}")
+    if wanted.race:
+        raise UserError("--race: drawn faces have no race")
+    known = [attribute.name for attribute in ATTRIBUTES]
+    for name in wanted.tasks or ():
+        if name not in known:
+            raise UserError(f"--tasks {name}: drawn faces have {', '.join(known)}")
+    asked = tuple(DrawnAttribute(name) for name in wanted.tasks or known)
+
+    def faces() -> Iterator[LabelledFace]:
+        for index in range(count):
+            drawn = draw_labels(index, seed, split)
+            labels = {"attributes": {name: value for name, value in drawn.items() if value is not None}}
+            picture = draw_face(drawn, index, seed, split, size)
+            yield LabelledFace(f"synthetic-{seed}-{split}-{index}", picture, labels, split, "synthetic", "Apache-2.0")
+
+    def majority() -> tuple[dict[str, Any], str]:
+        drawn = ({"attributes": draw_labels(index, seed, "train")} for index in range(2000))
+        return constant_answers(asked, drawn), "train"
+
+    held_out = ", ".join(attribute.name for attribute in ATTRIBUTES if attribute.held_out)
+    return Benchmark(
+        name=SYNTHETIC,
+        title="Drawn faces",
+        split=split,
+        protocol=f"Faces drawn on the spot, of label combinations that train does not hold; the corpus of drawn faces "
+        f"never asks about {held_out} in training.",
+        tasks=asked,
+        faces=faces,
+        count=count,
+        majority=majority,
+        settings={"dataset": {"name": SYNTHETIC, "seed": seed, "size": size, "count": count}},
+        groups=(),
+    )
+
+
+def _options(reader: type[FaceReader], given: Mapping[str, str]) -> dict[str, Any]:
+    """The reader's own settings out of ``NAME=VALUE`` words."""
+    fields = own_options(reader)
+    options = {}
+    for name, text in given.items():
+        if name not in fields:
+            raise UserError(f"--set {name}={text}: {reader.TITLE} has {', '.join(fields) or 'no settings of its own'}")
+        kinds = [kind for kind in get_args(fields[name].type) or (fields[name].type,) if kind is not type(None)]
+        if get_origin(fields[name].type) is tuple:
+            options[name] = tuple(text.split(","))
+        elif bool in kinds:
+            options[name] = _truth(name, text)
+        else:
+            options[name] = _whole(given, name, 0) if int in kinds else text
+    return options
+
+
+def _truth(name: str, text: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise UserError(f"--set {name}={text}: give true or false")
+    return text.lower() == "true"
+
+
+def _whole(given: Mapping[str, str], name: str, usual: int) -> int:
+    try:
+        return int(given.get(name, usual))
+    except ValueError:
+        raise UserError(f"--set {name}={given[name]}: give a whole number") from None

@@ -1,0 +1,221 @@
+"""A benchmark asked of an answerer: predictions written as they come, so that a rerun asks only what is missing.
+
+A folder of predictions has ``predictions.jsonl`` and ``run.json``, which says whose answers to what they are. It is
+written before the first question and again at the end, then with ``"status": "complete"``.
+"""
+
+import json
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from datasets_scripts.schema import LabelledFace, Skipped
+from datasets_scripts.settings_differences import differences
+from facemllm.cli import UserError
+from facemllm.evaluation.answerers import AskedFace
+from facemllm.evaluation.predictions import Prediction, PredictionLog, Way
+from recipes.run_folder import write_json
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from facemllm.evaluation.answerers import Answerer
+    from facemllm.evaluation.benchmarks import Benchmark
+    from facemllm.evaluation.task_protocols import TaskProtocol
+
+RUN, PREDICTIONS = "run.json", "predictions.jsonl"
+FACES_AT_ONCE = 64
+SECONDS_BETWEEN_WRITES = 1.0
+UNDECODABLE = "unreadable image"
+
+
+@dataclass
+class Counts:
+    """What became of a benchmark's rows.
+
+    ``unreadable`` are pictures that could not be had, by the reason; ``left_out`` rows that the protocol leaves out;
+    ``unlabelled`` faces with no label of any task.
+    """
+
+    faces: int = 0
+    unlabelled: int = 0
+    unreadable: Counter = field(default_factory=Counter)
+    left_out: Counter = field(default_factory=Counter)
+
+    def skip(self, reason: str) -> None:
+        of_picture = "image" in reason or "video" in reason
+        (self.unreadable if of_picture else self.left_out)[reason] += 1
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "faces": self.faces,
+            "unlabelled": self.unlabelled,
+            "unreadable": dict(self.unreadable.most_common()),
+            "left_out": dict(self.left_out.most_common()),
+        }
+
+
+def read_run(out: Path) -> dict[str, Any] | None:
+    """What ``run.json`` of a folder of predictions says; None where there is none.
+
+    Raises:
+        UserError: where it cannot be read.
+    """
+    path = out / RUN
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise UserError(f"{path} cannot be read ({error}); take another --out") from error
+
+
+def claim(out: Path, settings: Mapping[str, Any], ways: Sequence[Way], **described: Any) -> dict[str, Any]:
+    """Let ``out`` belong to a run of these settings; what its ``run.json`` holds now.
+
+    ``described`` goes into ``run.json`` too. Another way to answer may be added to a run; all else must be the same.
+
+    Raises:
+        UserError: where ``out`` holds predictions of other settings, or of a run that does not say whose.
+    """
+    earlier = read_run(out)
+    settings = json.loads(json.dumps(settings))
+    if earlier is None and (out / PREDICTIONS).exists():
+        raise UserError(f"{out} holds predictions without {RUN}, which says whose: take another --out, or delete it")
+    if earlier is not None:
+        told = {name: value for name, value in earlier["settings"].items() if name != "ways"}
+        if differing := differences(told, settings):
+            raise UserError(
+                f"{out} holds predictions of other settings ({'; '.join(differing)}): take another --out, or delete it"
+            )
+        done = earlier["settings"]["ways"]
+        if earlier["status"] == "complete" and set(ways) <= set(done):
+            return earlier
+        ways = [*done, *(way for way in ways if way not in done)]
+    run = {"status": "running", **described, "settings": {**settings, "ways": list(ways)}}
+    write_json(out / RUN, run)
+    return run
+
+
+def finish(out: Path, run: Mapping[str, Any], **found: Any) -> dict[str, Any]:
+    """Write that the run is complete, and what it found."""
+    finished = {**run, "status": "complete", **found}
+    write_json(out / RUN, finished)
+    return finished
+
+
+def predict(benchmark: "Benchmark", answerer: "Answerer", ways: Sequence[Way], log: PredictionLog) -> Counts:
+    """Ask everything that ``log`` does not hold, ``FACES_AT_ONCE`` faces at a time."""
+    from tqdm import tqdm
+
+    counts = Counts()
+    rows = benchmark.faces()
+    with tqdm(total=benchmark.count, desc=benchmark.name, unit="face") as bar:
+        while part := list(islice(rows, FACES_AT_ONCE)):
+            _predict_part(benchmark, answerer, ways, log, part, counts)
+            bar.update(len(part))
+    return counts
+
+
+def _predict_part(
+    benchmark: "Benchmark",
+    answerer: "Answerer",
+    ways: Sequence[Way],
+    log: PredictionLog,
+    rows: Sequence[LabelledFace | Skipped],
+    counts: Counts,
+) -> None:
+    pending: dict[Way, list[_Pending]] = {way: [] for way in ways}
+    for row in rows:
+        if isinstance(row, Skipped):
+            counts.skip(row.reason)
+            continue
+        known = [(task, task.expected(row.labels)) for task in benchmark.tasks]
+        known = [(task, expected) for task, expected in known if expected is not None]
+        if not known:
+            counts.unlabelled += 1
+            continue
+        missing = {way: [pair for pair in known if (row.id, pair[0].spec.name, way) not in log] for way in ways}
+        if any(missing.values()):
+            picture = _picture(row, benchmark)
+            if picture is None:
+                counts.unreadable[UNDECODABLE] += 1
+                continue
+            groups = benchmark.groups_of(row.labels)
+            for way, tasks in missing.items():
+                if tasks:
+                    pending[way].append(_Pending(row.id, picture, groups, tasks, way))
+        counts.faces += 1
+    for way, faces in pending.items():
+        asked = [face.asked() for face in faces]
+        _write_as_they_come(
+            log,
+            (
+                prediction
+                for face, answers in zip(faces, answerer.answer(asked, way), strict=True)
+                for prediction in face.read(answers)
+            ),
+        )
+
+
+@dataclass(frozen=True)
+class _Pending:
+    """A face and the tasks that it has yet to be asked in one way."""
+
+    id: str
+    picture: "Image.Image"
+    groups: dict[str, str]
+    tasks: Sequence[tuple["TaskProtocol", Any]]
+    way: Way
+
+    def asked(self) -> AskedFace:
+        questions = [task.questions(self.way, expected) for task, expected in self.tasks]
+        return AskedFace(self.id, (self.picture,), tuple(question for asked in questions for question in asked))
+
+    def read(self, answers: Sequence[Any]) -> Iterator[Prediction]:
+        rest = iter(answers)
+        for task, expected in self.tasks:
+            own = list(islice(rest, len(task.questions(self.way, expected))))
+            reading = task.read(self.way, own, expected)
+            yield Prediction(
+                id=self.id,
+                task=task.spec.name,
+                way=self.way,
+                expected=expected,
+                predicted=reading.predicted,
+                probabilities=reading.probabilities,
+                text=reading.text,
+                groups=self.groups,
+                extra=reading.extra or {},
+            )
+
+
+def _picture(face: LabelledFace, benchmark: "Benchmark") -> "Image.Image | None":
+    """The picture as it is shown, upright; None where it cannot be decoded."""
+    from modeling_facemllm.face_detection_facemllm import crop
+    from modeling_facemllm.image_loading_facemllm import load_image
+
+    try:
+        picture = load_image(face.image)
+    except ValueError:
+        return None
+    if benchmark.crop is None or face.box is None:
+        return picture
+    try:
+        return crop(picture, face.box, benchmark.crop.margin)
+    except ValueError:  # the box lies outside the picture
+        return picture
+
+
+def _write_as_they_come(log: PredictionLog, predictions: Iterator[Prediction]) -> None:
+    waiting, written = [], time.monotonic()
+    for prediction in predictions:
+        waiting.append(prediction)
+        if time.monotonic() - written >= SECONDS_BETWEEN_WRITES:
+            log.append(waiting)
+            waiting, written = [], time.monotonic()
+    log.append(waiting)

@@ -1,0 +1,275 @@
+"""How each task is asked, and how the answers to its questions become one prediction.
+
+``Closed``: one question with its options, also yes or no. ``AgeInYears``: the expectation over the ages 0 to 100, or
+over the middles of age groups for a model that was taught groups. ``HeadPose``: one question per angle about the words
+of its bins, and the expectation over what the bins stand for. ``ActionUnits``: yes or no for each unit that was coded.
+What a model writes instead is read by ``answer_parsing``.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal, Protocol
+
+from datasets_scripts.measured_task import PartsTask, UnitsTask
+from datasets_scripts.questions import TASKS, canonical_question, expected_answer
+from datasets_scripts.schema import CorpusError
+from datasets_scripts.task import USUAL, Conventions, Task, read_label
+from datasets_scripts.tasks import ACTION_UNITS, AGE_GROUPS
+from facemllm.evaluation.answer_parsing import parse_angles, parse_option, parse_units, parse_years
+from facemllm.evaluation.answerers import Answer, AskedQuestion
+from facemllm.evaluation.predictions import TaskSpec, Way
+
+AGES = tuple(str(years) for years in range(101))
+AGE_EDGES = (0, 3, 10, 20, 30, 40, 50, 60, 70, 121)
+AGE_MIDDLES = (1.5, 6.5, 15.0, 25.0, 35.0, 45.0, 55.0, 65.0, 75.0)
+"""Years that an age group stands for: the middle of ``[low, high)``; 75 for 70 and older, as if it were a decade."""
+
+POSE_CENTRES: dict[str, dict[str, float]] = {
+    "yaw": {"right profile": -70.0, "right": -35.0, "front": 0.0, "left": 35.0, "left profile": 70.0},
+    "pitch": {"down": -25.0, "level": 0.0, "up": 25.0},
+    "roll": {"left": -25.0, "upright": 0.0, "right": 25.0},
+}
+"""Degrees that a bin of ``tasks.HEAD_POSE`` stands for: its middle, and for bins with an open end a typical angle."""
+
+AgeQuestion = Literal["years", "groups"]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the answers of one way come to."""
+
+    predicted: Any | None
+    probabilities: dict[str, float] | None = None
+    text: str | None = None
+    extra: dict[str, Any] | None = None
+
+
+class TaskProtocol(Protocol):
+    """One task of a benchmark: what is true, what is asked, and what the answers mean."""
+
+    spec: TaskSpec
+
+    def expected(self, labels: Mapping[str, Any]) -> Any | None:
+        """What is true of a face with these labels, as ``Prediction`` has it; None where it is unknown."""
+        ...
+
+    def questions(self, way: Way, expected: Any) -> tuple[AskedQuestion, ...]:
+        """What is asked about a face of which ``expected`` is true."""
+        ...
+
+    def read(self, way: Way, answers: Sequence[Answer], expected: Any) -> Reading:
+        """The prediction in the answers to ``questions``."""
+        ...
+
+
+@dataclass(frozen=True)
+class Closed:
+    """A task of ``tasks.TASKS`` with a closed set of answers: the canonical question, options stated."""
+
+    name: str
+    conventions: Conventions = USUAL
+
+    @cached_property
+    def spec(self) -> TaskSpec:
+        row, options = TASKS[self.name], canonical_question(self.name, self.conventions)[1]
+        kind = "binary" if row.says_yes_or_no else "options"
+        bins = dict(zip(options, age_bins(), strict=True)) if self.name == "age" else None
+        return TaskSpec(self.name, kind, options, ordered=row.ordered, bins=bins)
+
+    def expected(self, labels: Mapping[str, Any]) -> str | None:
+        return expected_answer(self.name, labels, self.conventions)
+
+    def questions(self, way: Way, expected: Any) -> tuple[AskedQuestion, ...]:
+        return (AskedQuestion(self.name, *canonical_question(self.name, self.conventions)),)
+
+    def read(self, way: Way, answers: Sequence[Answer], expected: Any) -> Reading:
+        return read_option(answers[0], self.spec.options)
+
+
+@dataclass(frozen=True)
+class DrawnAttribute:
+    """An attribute of the drawn faces, asked as the quickstart asks: an open question with short answers."""
+
+    name: str
+
+    @cached_property
+    def spec(self) -> TaskSpec:
+        from datasets_scripts.synthetic_text import options
+
+        values = options(self.name)
+        return TaskSpec(self.name, "binary" if set(values) == {"yes", "no"} else "options", values)
+
+    def expected(self, labels: Mapping[str, Any]) -> str | None:
+        return read_label(f"attributes.{self.name}", labels)
+
+    def questions(self, way: Way, expected: Any) -> tuple[AskedQuestion, ...]:
+        from datasets_scripts.synthetic_text import canonical_question
+
+        return (AskedQuestion(self.name, canonical_question(self.name), self.spec.options),)
+
+    def read(self, way: Way, answers: Sequence[Answer], expected: Any) -> Reading:
+        return read_option(answers[0], self.spec.options)
+
+
+@dataclass(frozen=True)
+class AgeInYears:
+    """The age as a number. ``ask`` says what the model is asked for: years, or the groups of the task ``age``."""
+
+    ask: AgeQuestion = "years"
+    name: str = "age_years"
+
+    @cached_property
+    def spec(self) -> TaskSpec:
+        return TaskSpec(self.name, "number", bins=dict(zip(AGE_GROUPS, age_bins(), strict=True)))
+
+    def expected(self, labels: Mapping[str, Any]) -> float | None:
+        return None if labels.get("age") is None else float(labels["age"])
+
+    def questions(self, way: Way, expected: Any) -> tuple[AskedQuestion, ...]:
+        if self.ask == "groups":
+            return (AskedQuestion(self.name, *canonical_question("age")),)
+        return (AskedQuestion(self.name, canonical_question("age_years")[0], AGES if way == "scoring" else ()),)
+
+    def read(self, way: Way, answers: Sequence[Answer], expected: Any) -> Reading:
+        (answer,) = answers
+        years = self._years()
+        if way == "scoring":
+            told = {option: round(share, 6) for option, share in answer.probabilities.items() if share >= 1e-6}
+            return Reading(round(expectation(answer.probabilities, years), 4), told)
+        if self.ask == "years":
+            return Reading(parse_years(answer.text), text=answer.text)
+        found = parse_option(answer.text, tuple(years))
+        return Reading(None if found is None else years[found[0]], text=answer.text)
+
+    def _years(self) -> dict[str, float]:
+        if self.ask == "years":
+            return {age: float(age) for age in AGES}
+        return dict(zip(canonical_question("age")[1], AGE_MIDDLES, strict=True))
+
+
+@dataclass(frozen=True)
+class HeadPose:
+    """Yaw, pitch and roll in degrees, in the convention of ``sources/head_pose.py``."""
+
+    name: str = "head_pose"
+
+    @cached_property
+    def spec(self) -> TaskSpec:
+        return TaskSpec(self.name, "angles")
+
+    @property
+    def _row(self) -> PartsTask:
+        return TASKS[self.name]
+
+    def expected(self, labels: Mapping[str, Any]) -> dict[str, float] | None:
+        return self._row.value(labels)
+
+    def questions(self, way: Way, expected: Any) -> tuple[AskedQuestion, ...]:
+        if way == "generation":
+            return (AskedQuestion(self.name, self._row.canonical_question()),)
+        return tuple(AskedQuestion(part, *canonical_question(part)) for part in self._row.parts)
+
+    def read(self, way: Way, answers: Sequence[Answer], expected: Any) -> Reading:
+        if way == "generation":
+            return Reading(parse_angles(answers[0].text, tuple(self._row.parts)), text=answers[0].text)
+        angles = {}
+        for (part, row), answer in zip(self._row.parts.items(), answers, strict=True):
+            degrees = {row.answers[value]: centre for value, centre in POSE_CENTRES[part].items()}
+            angles[part] = round(expectation(answer.probabilities, degrees), 4)
+        bins = {part: _rounded(answer.probabilities) for part, answer in zip(self._row.parts, answers, strict=True)}
+        return Reading(angles, extra={"bins": bins})
+
+
+@dataclass(frozen=True)
+class ActionUnits:
+    """Which units are active, of ``units`` those that were coded; present from ``conventions.present_from`` on."""
+
+    units: tuple[int, ...]
+    conventions: Conventions = USUAL
+    name: str = "action_units"
+
+    @cached_property
+    def spec(self) -> TaskSpec:
+        return TaskSpec(self.name, "units", tuple(map(str, self.units)))
+
+    @property
+    def _row(self) -> UnitsTask:
+        return TASKS[self.name]
+
+    def expected(self, labels: Mapping[str, Any]) -> dict[str, bool] | None:
+        active = self._row.value(labels, self.conventions) or {}
+        return {str(unit): active[unit] for unit in self.units if unit in active} or None
+
+    def questions(self, way: Way, expected: Mapping[str, bool]) -> tuple[AskedQuestion, ...]:
+        units = [int(unit) for unit in expected]
+        if way == "generation":
+            return (AskedQuestion(self.name, self._row.question_about(units)),)
+        # the words and the full stop of the answers are those that corpora with action units teach
+        return tuple(
+            AskedQuestion(
+                f"{self.name}/{unit}",
+                self._row.checks[0].format(name=ACTION_UNITS[unit], unit=unit),
+                ("Yes.", "No."),
+            )
+            for unit in units
+        )
+
+    def read(self, way: Way, answers: Sequence[Answer], expected: Mapping[str, bool]) -> Reading:
+        if way == "generation":
+            listed = parse_units(answers[0].text, {int(unit): ACTION_UNITS[int(unit)] for unit in expected})
+            active = None if listed is None else {unit: int(unit) in listed for unit in expected}
+            return Reading(active, text=answers[0].text)
+        shares = {unit: answer.probabilities["Yes."] for unit, answer in zip(expected, answers, strict=True)}
+        return Reading({unit: share > 0.5 for unit, share in shares.items()}, _rounded(shares))
+
+
+def read_option(answer: Answer, options: Sequence[str]) -> Reading:
+    """The most probable option, or the one that was written; ``extra`` says where it was only mentioned."""
+    if answer.probabilities is not None:
+        return Reading(max(options, key=answer.probabilities.__getitem__), _rounded(answer.probabilities))
+    found = parse_option(answer.text, options)
+    if found is None:
+        return Reading(None, text=answer.text)
+    return Reading(found[0], text=answer.text, extra={"parsed": found[1]})
+
+
+def expectation(probabilities: Mapping[str, float], values: Mapping[str, float]) -> float:
+    """The mean of ``values`` under ``probabilities``, which sum to 1."""
+    return sum(share * values[option] for option, share in probabilities.items())
+
+
+def age_bins() -> tuple[tuple[float, float], ...]:
+    """The years ``[low, high)`` of each age group."""
+    return tuple(zip(map(float, AGE_EDGES[:-1]), map(float, AGE_EDGES[1:]), strict=True))
+
+
+def protocols(
+    tasks: Iterable[str],
+    conventions: Conventions = USUAL,
+    units: Sequence[int] = tuple(ACTION_UNITS),
+    ask_age: AgeQuestion = "years",
+) -> tuple[TaskProtocol, ...]:
+    """How each of ``tasks`` is asked.
+
+    Raises:
+        CorpusError: for a task whose answers have no figures here.
+    """
+    made: list[TaskProtocol] = []
+    for name in tasks:
+        if name == "age_years":
+            made.append(AgeInYears(ask_age))
+        elif name == "head_pose":
+            made.append(HeadPose())
+        elif name == "action_units":
+            made.append(ActionUnits(tuple(units), conventions))
+        elif isinstance(TASKS.get(name), Task):
+            made.append(Closed(name, conventions))
+        else:
+            near = "valence and arousal" if name == "valence_arousal" else "a task of datasets_scripts/tasks.py"
+            raise CorpusError(f"task {name!r} cannot be evaluated: name {near}")
+    return tuple(made)
+
+
+def _rounded(probabilities: Mapping[str, float]) -> dict[str, float]:
+    return {option: round(share, 6) for option, share in probabilities.items()}
