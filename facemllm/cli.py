@@ -15,8 +15,9 @@ COMMANDS = {
     "annotate": "have a vision-language model describe faces, and write what it said as a corpus",
     "train": "run one training stage from a recipe",
     "evaluate": "compare a model's answers with the labels of a corpus, per task and group",
+    "analyze": "say of each face in photos and videos what a model sees, as JSON lines",
     "ask": "ask a model a question about a picture",
-    "publish": "put a corpus on the Hugging Face Hub",
+    "publish": "put a corpus or a model on the Hugging Face Hub",
     "info": "show versions, devices and what a model folder contains",
 }
 
@@ -64,8 +65,8 @@ def main(argv: list[str] | None = None) -> int:
         message = " ".join(str(error).split())
         print(f"facemllm {command}: {message or type(error).__name__}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        way_on = "; the same command goes on" if command in ("data", "annotate") else ""
+    except KeyboardInterrupt as stop:
+        way_on = "; the same command goes on" if command in ("data", "annotate") or stop.args == (GOES_ON,) else ""
         print(f"facemllm {command or ''}".rstrip() + f": interrupted{way_on}", file=sys.stderr)
         return 130
 
