@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .configuration_facemllm import FaceMLLMConfig, FaceMLLMVisionConfig
     from .modeling_facemllm import FaceMLLMForConditionalGeneration, FaceMLLMModel
+    from .pipeline_facemllm import FaceAnalysisPipeline
     from .processing_facemllm import FaceMLLMProcessor
     from .vision_facemllm import FaceMLLMVisionModel
 
 __all__ = [
+    "FaceAnalysisPipeline",
     "FaceMLLMConfig",
     "FaceMLLMForConditionalGeneration",
     "FaceMLLMModel",
@@ -24,11 +26,13 @@ __all__ = [
 
 
 def register() -> None:
-    """Let ``AutoModel`` and its like load a Face-MLLM folder with the classes of this package."""
+    """Let ``AutoModel``, ``pipeline`` and their like load a Face-MLLM folder with the classes of this package."""
     from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForImageTextToText, AutoProcessor
+    from transformers.pipelines import PIPELINE_REGISTRY
 
     from .configuration_facemllm import FaceMLLMConfig, FaceMLLMVisionConfig
     from .modeling_facemllm import FaceMLLMForConditionalGeneration, FaceMLLMModel
+    from .pipeline_facemllm import FaceAnalysisPipeline
     from .processing_facemllm import FaceMLLMProcessor
     from .vision_facemllm import FaceMLLMVisionModel
 
@@ -38,7 +42,17 @@ def register() -> None:
     for auto_class in (AutoModel, AutoModelForImageTextToText, AutoModelForCausalLM):
         auto_class.register(FaceMLLMConfig, FaceMLLMForConditionalGeneration, exist_ok=True)
     AutoProcessor.register(FaceMLLMConfig, FaceMLLMProcessor, exist_ok=True)
-    public = (FaceMLLMConfig, FaceMLLMForConditionalGeneration, FaceMLLMModel, FaceMLLMProcessor)
+    if "face-analysis" not in PIPELINE_REGISTRY.get_supported_tasks():
+        PIPELINE_REGISTRY.register_pipeline(
+            "face-analysis", FaceAnalysisPipeline, pt_model=AutoModelForImageTextToText, type="multimodal"
+        )
+    public = (
+        FaceAnalysisPipeline,
+        FaceMLLMConfig,
+        FaceMLLMForConditionalGeneration,
+        FaceMLLMModel,
+        FaceMLLMProcessor,
+    )
     globals().update({kind.__name__: kind for kind in (*public, FaceMLLMVisionConfig, FaceMLLMVisionModel)})
 
 

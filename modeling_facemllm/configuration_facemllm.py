@@ -1,5 +1,6 @@
 """Configuration of Face-MLLM: a vision tower, a projector and a causal language model."""
 
+import copy
 import math
 
 import transformers
@@ -12,6 +13,10 @@ AUTO_MAP = {
     "AutoModelForImageTextToText": "modeling_facemllm.FaceMLLMForConditionalGeneration",
     "AutoModelForMultimodalLM": "modeling_facemllm.FaceMLLMForConditionalGeneration",
     "AutoModelForCausalLM": "modeling_facemllm.FaceMLLMForConditionalGeneration",
+}
+
+CUSTOM_PIPELINES = {
+    "face-analysis": {"impl": "pipeline_facemllm.FaceAnalysisPipeline", "pt": ["AutoModelForImageTextToText"]}
 }
 
 TOWERS_WITHOUT_CLASS_TOKEN = {"siglip_vision_model", "siglip2_vision_model", "facemllm_vision"}
@@ -110,6 +115,10 @@ class FaceMLLMConfig(PretrainedConfig):
         image_size (`int`, *optional*):
             Side of the square images in pixels, where it is not the tower's own: the tower then interpolates its
             position encodings (DINOv2 was trained at 518 pixels, 37×37 patches, and is mostly run at 224).
+        face_tasks (`dict[str, dict]`, *optional*):
+            What the model was trained to be asked about a face, by name: `question`, `options`, and perhaps `kind`,
+            `ranges`, `on_request`, as in `face_tasks_facemllm.FaceTask`. `pipeline("face-analysis")` asks these
+            instead of the project's own table.
 
     Raises:
         ValueError: when the parts do not fit together; the message says what would.
@@ -129,6 +138,7 @@ class FaceMLLMConfig(PretrainedConfig):
         vision_feature_select_strategy="default",
         pixel_shuffle_factor=1,
         image_size=None,
+        face_tasks=None,
         **kwargs,
     ):
         vision_config = _as_config(vision_config, default="facemllm_vision")
@@ -140,8 +150,10 @@ class FaceMLLMConfig(PretrainedConfig):
         self.vision_feature_select_strategy = vision_feature_select_strategy
         self.pixel_shuffle_factor = pixel_shuffle_factor
         self.image_size = self.tower_image_size if image_size is None else image_size
+        self.face_tasks = face_tasks
         # Plain names, also after loading from the Hub: a fine-tuned copy then refers to its own files.
         kwargs["auto_map"] = dict(AUTO_MAP)
+        kwargs["custom_pipelines"] = {**(kwargs.get("custom_pipelines") or {}), **copy.deepcopy(CUSTOM_PIPELINES)}
         kwargs["tie_word_embeddings"] = bool(getattr(self.text_config, "tie_word_embeddings", False))
         super().__init__(**kwargs)
         self._check_parts()
@@ -171,6 +183,18 @@ class FaceMLLMConfig(PretrainedConfig):
         """Tokens that one image takes in the language model's input."""
         tokens = (self.vision_grid_size // self.pixel_shuffle_factor) ** 2
         return tokens + (self.num_prefix_tokens if self.vision_feature_select_strategy == "full" else 0)
+
+    def to_dict(self) -> dict:
+        """Plain data: `pipeline` puts classes in the place of their names into `custom_pipelines`."""
+        settings = super().to_dict()
+        settings["custom_pipelines"] = {
+            task: {
+                key: [getattr(kind, "__name__", kind) for kind in value] if isinstance(value, (list, tuple)) else value
+                for key, value in pipeline.items()
+            }
+            for task, pipeline in settings["custom_pipelines"].items()
+        }
+        return settings
 
     def _check_parts(self):
         layers = self.vision_config.num_hidden_layers

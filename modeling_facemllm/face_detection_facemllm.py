@@ -39,13 +39,13 @@ class Face:
     Attributes:
         box: `(x0, y0, x1, y1)`, inside the picture.
         landmarks: float32 array of shape `(5, 2)`: right eye, left eye, tip of the nose, right and left corner of the
-            mouth, as the person has them: right is on the picture's left.
-        score: YuNet's, from 0 to 1.
+            mouth, as the person has them: right is on the picture's left. None where a box is all that is known.
+        score: YuNet's, from 0 to 1; None where nobody looked for the face.
     """
 
     box: tuple[float, float, float, float]
-    landmarks: np.ndarray
-    score: float
+    landmarks: np.ndarray | None
+    score: float | None
 
 
 class FaceDetector:
@@ -179,7 +179,7 @@ class FaceDetector:
         self._load()
 
 
-def align(image: Any, landmarks: Any, size: int = 112) -> Image.Image:
+def align(image: Any, landmarks: Any, size: int = 112, margin: float = 0.0) -> Image.Image:
     """The face turned, scaled and shifted so that its five points come nearest to ArcFace's, `size` × `size` pixels.
 
     What lies outside the photo is black.
@@ -187,18 +187,20 @@ def align(image: Any, landmarks: Any, size: int = 112) -> Image.Image:
     Args:
         image: whatever [`load_image`] reads.
         landmarks: array of shape `(5, 2)` in pixels, ordered as in [`Face`].
+        margin: what is shown around ArcFace's square, which cuts off hair and chin: that share of it, on each side.
 
     Raises:
         ValueError: for another shape, or points that all lie in one place.
     """
     image = load_image(image)
-    matrix = similarity_transform(landmarks, ARCFACE_POINTS * (size / 112))
+    target = (ARCFACE_POINTS + 112 * margin) * (size / (112 * (1 + 2 * margin)))
+    matrix = similarity_transform(landmarks, target)
     # A transform takes one pixel for each of the result's: a face much larger than the result is reduced before it.
     factor = int(1 / np.hypot(matrix[0, 0], matrix[1, 0]))
     if factor > 1:
         image = image.reduce(factor)
         points = (np.asarray(landmarks, dtype=np.float64) + 0.5) / factor - 0.5
-        matrix = similarity_transform(points, ARCFACE_POINTS * (size / 112))
+        matrix = similarity_transform(points, target)
     inverse = np.linalg.inv(np.vstack([matrix, [0, 0, 1]]))[:2]
     # Points are where pixels have their centres; Pillow counts from a pixel's corner.
     inverse[:, 2] += 0.5 - inverse[:, :2].sum(axis=1) * 0.5

@@ -3,6 +3,7 @@
 import copy
 import inspect
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -19,6 +20,14 @@ from .configuration_facemllm import FaceMLLMConfig, FaceMLLMVisionConfig
 from .prompt_facemllm import IMAGE_TOKEN, prepare_tokenizer
 from .scoring_facemllm import score_options
 from .vision_facemllm import FaceMLLMVisionModel
+
+if TYPE_CHECKING:  # not needed here: `save_pretrained` copies to a model's folder the files that are named
+    from .face_detection_facemllm import FaceDetector  # noqa: F401
+    from .face_finding_facemllm import FaceChoice  # noqa: F401
+    from .face_task_table_facemllm import USUAL_TASKS  # noqa: F401
+    from .face_tasks_facemllm import FaceTask  # noqa: F401
+    from .image_loading_facemllm import load_image  # noqa: F401
+    from .pipeline_facemllm import FaceAnalysisPipeline  # noqa: F401
 
 try:
     from transformers.utils import torch_compilable_check

@@ -1,0 +1,396 @@
+"""`pipeline("face-analysis")`: photos in, one plain dict per face out."""
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, fields
+from difflib import get_close_matches
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from transformers import Pipeline
+
+from .closed_questions_facemllm import ClosedQuestion
+from .face_detection_facemllm import FaceDetector
+from .face_finding_facemllm import DETECTORS, FaceChoice, FoundFace, is_boxes, load_detector, whole_picture
+from .face_task_table_facemllm import USUAL_TASKS
+from .face_tasks_facemllm import FaceTask, choose_tasks, face_tasks
+from .image_loading_facemllm import load_image
+from .scoring_facemllm import score_options
+
+BATCH_SIZE = 8
+WAITING_PHOTOS = 64
+CHOICES = {"on_no_face": ("skip", "whole", "raise"), "on_error": ("raise", "return")}
+FACE_CHOICE = tuple(field.name for field in fields(FaceChoice) if field.name != "side")
+PARAMETERS = ("tasks", "questions", "detector", *FACE_CHOICE, "on_error", "max_new_tokens")
+
+
+@dataclass
+class _Photo:
+    """One input on its way: its faces, and what the model has said of them so far."""
+
+    faces: list[FoundFace]
+    said: list[dict[str, Any]]
+    error: str | None = None
+
+
+class FaceAnalysisPipeline(Pipeline):
+    """Finds the faces of photos and says of each what a Face-MLLM is asked about it.
+
+        analyze = pipeline("face-analysis", model="org/face-mllm", trust_remote_code=True)
+        analyze("photo.jpg", tasks=["age", "gender"], questions=["What does this person wear?"])
+
+    Every parameter can be given here and, for one call, to the call. Facial expressions are what a face shows, not
+    what a person feels; inferring emotions at work or in schools is prohibited in the European Union (AI Act, Art. 5),
+    and so is sorting people by race. Race is answered only where `tasks` names it, never as part of `"all"`. The
+    pipeline describes faces; it does not recognise people.
+
+    Args:
+        tasks (`list[str]`, *optional*):
+            What is answered with probabilities: names of the model's tasks (`config.face_tasks`, else the project's
+            table: `age`, `age_years`, `gender`, `expression`, `valence`, `arousal`, `yaw`, `pitch`, `roll`, `race` and
+            about 110 attributes such as `eyeglasses` or `headwear`), or `"attributes"`, `"pose"`, `"all"`. By default
+            all tasks of `config.face_tasks` that are not on request, else gender, age and expression. With `[]`, and
+            no questions, faces are only found.
+        questions (`list[str]`, *optional*):
+            Free questions, answered in words.
+        detector (*optional*, defaults to `"yunet"`):
+            `"yunet"` (from the Hub; needs OpenCV), path or Hub id of its .onnx, `"none"` (each picture is one face as
+            it is), a function from an upright RGB PIL image to faces, or, in a call, the boxes of the picture, for
+            several pictures one entry each. Faces are boxes `[x0, y0, x1, y1]`, or mappings or objects with `box` and
+            perhaps `landmarks` and `score`.
+        align (`bool`, *optional*, defaults to `False`):
+            Turn and scale faces to ArcFace's five points, where known; angles of the head are then those left over.
+        margin (`float`, *optional*, defaults to 0.25):
+            What is shown around a face: share of its box's longer side, on each side.
+        on_no_face (`"skip"`, `"whole"` or `"raise"`, *optional*, defaults to `"skip"`):
+            Where no face is found: an empty list, the whole picture as one face, or an error.
+        max_faces (`int`, *optional*): keep this many of a picture's faces, the largest ones.
+        min_score (`float`, *optional*): drop fainter detections; YuNet's own default is 0.6.
+        on_error (`"raise"` or `"return"`, *optional*, defaults to `"raise"`):
+            `"return"` gives `{"error": "…"}` in place of the faces of a picture that cannot be read or searched, so
+            that the others are not lost.
+        max_new_tokens (`int`, *optional*, defaults to 64): length of the answers to `questions`.
+        batch_size (`int`, *optional*, defaults to 8): faces at once, of one or several pictures.
+        num_workers (`int`, *optional*, defaults to 0): threads that read and search pictures ahead of the model.
+
+    Raises:
+        ValueError: for an argument that makes no sense, or a detector that cannot be had, before anything is read.
+    """
+
+    _load_processor = True
+    _load_tokenizer = False
+    _load_image_processor = False
+    _load_feature_extractor = False
+    _load_video_processor = False
+
+    def __init__(self, *args, **kwargs):
+        self._detectors: dict[Any, Any] = {}
+        super().__init__(*args, **kwargs)
+        if self.processor is None:
+            raise ValueError("processor=None: give the model's processor, AutoProcessor.from_pretrained(folder)")
+        given = self._preprocess_params
+        _check_counts(batch_size=self._batch_size, num_workers=self._num_workers)
+        if is_boxes(given.get("detector")):
+            raise ValueError(f"detector={given['detector']!r}: boxes are those of a picture, so give them in the call")
+        if "detector" in given:
+            self._detect_with(given["detector"], given.get("min_score"))
+
+    def __call__(self, images: Any, *, batch_size: int | None = None, num_workers: int | None = None, **parameters):
+        """The faces of one picture, of several, or of a stream of them.
+
+        Args:
+            images: path, URL, bytes, base64, PIL image, array or tensor; a list of them (or an array of four
+                dimensions); or a generator, iterator, `KeyDataset` or column of a data set, which is gone through
+                lazily, in memory that does not grow with it.
+            batch_size, num_workers, parameters: as for the class, for this call only.
+
+        Returns:
+            A list of faces for one picture, a list of those for a list, an iterator over them for a stream. A face is
+            `{"box": [x0, y0, x1, y1], "landmarks": [[x, y]] * 5 | None, "detection_score": float | None,
+            "aligned": bool, "tasks": {name: {"label", "score", "scores"}}, "answers": {question: text}}`, in pixels of
+            the upright picture (EXIF). Tasks of kind age add `age` in years and `interval`, those of angles `degrees`
+            and `interval`: the expectation over the middles of the answers' ranges and the central 80 %. Plain Python,
+            as JSON takes it.
+
+        Raises:
+            ValueError: for bad arguments, at once; and, unless `on_error="return"`, for a picture that cannot be
+                read, is without a face under `on_no_face="raise"`, or has boxes that are none.
+        """
+        _check_counts(batch_size=batch_size, num_workers=num_workers)
+        preprocess, forward, _ = self._sanitize_parameters(**parameters)
+        preprocess, forward = self._preprocess_params | preprocess, self._forward_params | forward
+        forward.setdefault("chosen", choose_tasks(None, *self.known_tasks))
+        detector = preprocess.pop("detector", "yunet")
+        single = not _holds_several(images)
+        inputs = _with_boxes(images, detector, single) if is_boxes(detector) else ((i, None) for i in _each(images))
+        preprocess["detect"] = None if is_boxes(detector) else self._detect_with(detector, preprocess.get("min_score"))
+        batch_size = batch_size or self._batch_size or BATCH_SIZE
+        num_workers = self._num_workers or 0 if num_workers is None else num_workers
+        if single:
+            return next(self._stream(inputs, batch_size, 0, preprocess, forward, numbered=False))
+        results = self._stream(inputs, batch_size, num_workers, preprocess, forward)
+        return list(results) if isinstance(images, (list, tuple)) or _is_array(images) else results
+
+    def save_pretrained(self, save_directory: str | os.PathLike, **kwargs: Any):
+        """Save model and processor: a folder that this pipeline loads from again."""
+        self.model.save_pretrained(save_directory, **kwargs)
+        self.processor.save_pretrained(save_directory, **kwargs)
+
+    def _sanitize_parameters(self, **given):
+        for name in given:
+            if name not in PARAMETERS:
+                near = get_close_matches(name, PARAMETERS) or PARAMETERS
+                raise ValueError(
+                    f"{name}={given[name]!r}: there is no such parameter; did you mean {', '.join(near)}?"
+                )
+        for name, possible in CHOICES.items():
+            if given.get(name, possible[0]) not in possible:
+                raise ValueError(f"{name}={given[name]!r} is unknown: take {', '.join(map(repr, possible))}")
+        if not isinstance(given.get("align", False), bool):
+            raise ValueError(f"align={given['align']!r}: give True or False")
+        _check_counts(max_faces=given.get("max_faces"), max_new_tokens=given.get("max_new_tokens", 1))
+        _check_number("margin", given.get("margin", 0.0), 0, 10, "share of the box's longer side, from 0 to 10")
+        if given.get("min_score") is not None:
+            _check_number("min_score", given["min_score"], 1e-6, 1, "score, more than 0 and at most 1")
+        if "detector" in given and given["detector"] is None:
+            raise ValueError(f"detector=None: give {DETECTORS}")
+        forward = {name: given[name] for name in ("max_new_tokens",) if name in given}
+        if "tasks" in given:
+            forward["chosen"] = choose_tasks(given["tasks"], *self.known_tasks)
+        if "questions" in given:
+            forward["questions"] = _checked_questions(given["questions"] or ())
+        return {name: given[name] for name in ("detector", *FACE_CHOICE, "on_error") if name in given}, forward, {}
+
+    @cached_property
+    def known_tasks(self) -> tuple[dict[str, FaceTask], Sequence[str]]:
+        """The model's tasks by name, and the names of those that are asked by default."""
+        described = getattr(self.model.config, "face_tasks", None)
+        table = face_tasks(described)
+        return table, USUAL_TASKS if described is None else [name for name in table if not table[name].on_request]
+
+    def _detect_with(
+        self, detector: str | os.PathLike | FaceDetector | Callable, min_score: float | None
+    ) -> Callable[[Image.Image], Any] | None:
+        if not isinstance(detector, (str, os.PathLike)):
+            return load_detector(detector)
+        key = (os.fspath(detector), min_score)
+        if key not in self._detectors:
+            self._detectors[key] = load_detector(detector, min_score)
+        return self._detectors[key]
+
+    def _stream(
+        self,
+        inputs: Iterable[tuple[Any, Any]],
+        batch_size: int,
+        num_workers: int,
+        preprocess: dict[str, Any],
+        forward: dict[str, Any],
+        numbered: bool = True,
+    ) -> Iterator[Any]:
+        """One result per input, in order; faces wait for others only until `WAITING_PHOTOS` photos wait for them."""
+        photos: deque[_Photo] = deque()
+        faces: deque[tuple[_Photo, FoundFace]] = deque()
+
+        def prepare(numbered_input: tuple[int, tuple[Any, Any]]) -> _Photo:
+            number, (image, found) = numbered_input
+            try:
+                return self.preprocess(image, found=found, **preprocess)
+            except Exception as error:
+                words = f"image {number}: {error}" if numbered else str(error)
+                if preprocess.get("on_error") == "return":
+                    return _Photo([], [], error=words)
+                if isinstance(error, (ValueError, OSError, TypeError)):
+                    raise ValueError(words) from error
+                raise
+
+        for photo in _ahead(prepare, enumerate(inputs), num_workers):
+            photos.append(photo)
+            faces.extend((photo, face) for face in photo.faces)
+            while len(faces) >= batch_size or (faces and len(photos) >= WAITING_PHOTOS):
+                self._look_at([faces.popleft() for _ in range(min(batch_size, len(faces)))], forward)
+            while photos and len(photos[0].said) == len(photos[0].faces):
+                yield self.postprocess(photos.popleft())
+        while faces:
+            self._look_at([faces.popleft() for _ in range(min(batch_size, len(faces)))], forward)
+        while photos:
+            yield self.postprocess(photos.popleft())
+
+    def _look_at(self, faces: Sequence[tuple[_Photo, FoundFace]], forward: dict[str, Any]) -> None:
+        said = self.forward([face.picture for _, face in faces], **forward)
+        for (photo, face), about_it in zip(faces, said, strict=True):
+            face.picture = None
+            photo.said.append(about_it)
+
+    def preprocess(self, image: Any, *, detect=None, found: Any = None, on_error: str = "raise", **choice) -> _Photo:
+        """Read a picture, find its faces and cut them out. `found` is what the caller says of its faces."""
+        image = load_image(image)
+        if detect is None and found is None:
+            return _Photo([whole_picture(image)], [])
+        side = getattr(self.model.config, "image_size", None) or FaceChoice.side
+        return _Photo(FaceChoice(**choice, side=side).faces_of(image, found if detect is None else detect(image)), [])
+
+    def _forward(
+        self,
+        faces: list[Image.Image],
+        chosen: Sequence[FaceTask],
+        questions: Sequence[str] = (),
+        max_new_tokens: int = 64,
+    ) -> list[dict[str, Any]]:
+        probabilities: list[list[list[float]]] = [[] for _ in faces]
+        if chosen:
+            closed = [ClosedQuestion(task.question, task.options) for task in chosen]
+            probabilities = score_options(self.model, self.processor, faces, closed, batch_size=len(faces))
+        answers = [{} for _ in faces] if not questions else self._answer(faces, questions, max_new_tokens)
+        return [
+            {
+                "tasks": {task.name: _told(task, p) for task, p in zip(chosen, of_face, strict=True)},
+                "answers": said,
+            }
+            for of_face, said in zip(probabilities, answers, strict=True)
+        ]
+
+    def _answer(self, faces: list[Image.Image], questions: Sequence[str], max_new_tokens: int) -> list[dict[str, str]]:
+        """Greedy answers to every question about every face; a face is encoded once for all questions."""
+        model, processor = self.model, self.processor
+        pixels = torch.as_tensor(processor.image_processor(images=faces, return_tensors="pt")["pixel_values"])
+        features = model.get_image_features(pixels.to(model.device, model.dtype)).pooler_output
+        blank = Image.new("RGB", (8, 8))
+        prompts = processor.apply_chat_template(
+            [
+                [{"role": "user", "content": [{"type": "image", "image": blank}, {"type": "text", "text": question}]}]
+                for question in questions
+            ],
+            add_generation_prompt=True,
+            tokenize=True,
+            return_dict=True,
+            return_tensors="pt",
+            processor_kwargs={"padding": True},
+        ).to(model.device)
+        words = model.get_input_embeddings()(prompts["input_ids"])
+        places = (prompts["input_ids"] == model.config.image_token_id).unsqueeze(-1)
+        answers: list[dict[str, str]] = [{} for _ in faces]
+        pairs = [(face, asked) for face in range(len(faces)) for asked in range(len(questions))]
+        for start in range(0, len(pairs), len(faces)):
+            shown, asked = map(list, zip(*pairs[start : start + len(faces)], strict=True))
+            tokens = model.generate(
+                inputs_embeds=words[asked].masked_scatter(places[asked], features[shown].to(words.dtype)),
+                attention_mask=prompts["attention_mask"][asked],
+                do_sample=False,
+                max_new_tokens=max_new_tokens,
+            )
+            said = processor.batch_decode(tokens, skip_special_tokens=True)
+            for face, question, text in zip(shown, asked, said, strict=True):
+                answers[face][questions[question]] = text.strip()
+        return answers
+
+    def postprocess(self, photo: _Photo) -> list[dict[str, Any]] | dict[str, str]:
+        """The faces of a photo as plain data, or `{"error": "…"}`."""
+        if photo.error is not None:
+            return {"error": photo.error}
+        return [
+            {
+                "box": [round(side, 2) for side in found.face.box],
+                "landmarks": None
+                if found.face.landmarks is None
+                else [[round(float(side), 2) for side in point] for point in found.face.landmarks],
+                "detection_score": None if found.face.score is None else round(found.face.score, 4),
+                "aligned": found.aligned,
+                **said,
+            }
+            for found, said in zip(photo.faces, photo.said, strict=True)
+        ]
+
+
+def _told(task: FaceTask, probabilities: Sequence[float]) -> dict[str, Any]:
+    scores = {option: round(float(p), 6) for option, p in zip(task.options, probabilities, strict=True)}
+    label = max(scores, key=scores.get)
+    told = {"label": label, "score": scores[label], "scores": scores}
+    estimate = task.estimate(probabilities)
+    if estimate is not None:
+        number, low, high = (round(float(figure), 1) for figure in estimate)
+        told |= {"age" if task.kind == "age" else "degrees": number, "interval": [low, high]}
+    return told
+
+
+def _holds_several(images: Any) -> bool:
+    if isinstance(images, (str, bytes, bytearray, os.PathLike, Mapping, Image.Image)):
+        return False
+    if _is_array(images):
+        return images.ndim == 4
+    return isinstance(images, Iterable) or (hasattr(images, "__getitem__") and hasattr(images, "__len__"))
+
+
+def _each(images: Any) -> Iterator[Any]:
+    if not _holds_several(images):
+        return iter([images])
+    # torch's data sets have no `__iter__`, and need not say where they end.
+    return iter(images) if isinstance(images, Iterable) else (images[number] for number in range(len(images)))
+
+
+def _with_boxes(images: Any, boxes: Any, single: bool) -> Iterator[tuple[Any, Any]]:
+    """Each image with the boxes of its faces."""
+    if single:
+        yield images, boxes
+        return
+    given = iter(boxes)
+    nothing = object()
+    count = 0
+    for image in _each(images):
+        of_it = next(given, nothing)
+        if of_it is nothing:
+            raise ValueError(f"detector: boxes of {count} pictures for more: give one entry for each, [] for no face")
+        count += 1
+        yield image, [] if of_it is None else of_it
+    if next(given, nothing) is not nothing:
+        raise ValueError(f"detector: boxes of more pictures than the {count} given: give one entry for each")
+
+
+def _ahead(prepare, inputs: Iterable[Any], threads: int) -> Iterator[_Photo]:
+    """`map`, by several threads a few steps ahead of who takes the results."""
+    if not threads:
+        yield from map(prepare, inputs)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        begun: deque = deque()
+        try:
+            for one in inputs:
+                begun.append(pool.submit(prepare, one))
+                if len(begun) > 2 * threads:
+                    yield begun.popleft().result()
+            while begun:
+                yield begun.popleft().result()
+        finally:
+            for future in begun:
+                future.cancel()
+
+
+def _is_array(value: Any) -> bool:
+    return isinstance(value, (np.ndarray, torch.Tensor))
+
+
+def _checked_questions(questions: Any) -> list[str]:
+    listed = [questions] if isinstance(questions, str) else list(questions)
+    for question in listed:
+        if not isinstance(question, str) or not question.strip():
+            raise ValueError(f"questions={questions!r}: give a list of texts")
+    return list(dict.fromkeys(listed))
+
+
+def _check_counts(**counts: Any) -> None:
+    for name, count in counts.items():
+        least = 0 if name == "num_workers" else 1
+        if count is not None and (isinstance(count, bool) or not isinstance(count, int) or count < least):
+            raise ValueError(f"{name}={count!r}: give a whole number, {least} or more")
+
+
+def _check_number(name: str, value: Any, low: float, high: float, what: str) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
+        raise ValueError(f"{name}={value!r}: give a {what}")
+
+
+__all__ = ["FaceAnalysisPipeline"]
