@@ -65,8 +65,9 @@ def main(argv: list[str] | None = None) -> int:
         message = " ".join(str(error).split())
         print(f"facemllm {command}: {message or type(error).__name__}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt as stop:
-        way_on = "; the same command goes on" if command in ("data", "annotate") or stop.args == (GOES_ON,) else ""
+    except KeyboardInterrupt:
+        goes_on = command in ("data", "annotate") or (command == "analyze" and _names_a_file(argv))
+        way_on = "; the same command goes on" if goes_on else ""
         print(f"facemllm {command or ''}".rstrip() + f": interrupted{way_on}", file=sys.stderr)
         return 130
 
@@ -80,6 +81,10 @@ def _run(command: str | None, argv: list[str]) -> int:
     elif rest:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     return args.run(args)
+
+
+def _names_a_file(argv: list[str]) -> bool:
+    return any(word == "--out" or word.startswith("--out=") for word in argv)
 
 
 def _mistakes() -> tuple[type[Exception], ...]:

@@ -1,0 +1,301 @@
+"""``facemllm analyze``: what a model sees in the faces of photos, folders and videos, one JSON line per photo."""
+
+import argparse
+import contextlib
+import json
+import math
+import os
+import re
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+from facemllm.cli import UserError
+
+ON_NO_FACE = ("skip", "whole", "raise")
+QUOTES = "'"
+MOST_TOLD = 10  # failures, on the terminal
+SEARCHING_THREADS = 2
+SAMPLE_BYTES = 4096
+HELP = """\
+Find the faces in photos and videos, and have a Face-MLLM say of each what the tasks ask: one JSON line per photo or
+frame, {"image", "size", "faces"}; one that cannot be read has {"image", "error"}, and the others go on.
+
+INPUT is a photo, a folder (with all that is below it, in natural order), a video, a URL, or - for a list of those on
+standard input, one a line. Pillow's formats are read, HEIF with pillow-heif; of moving pictures the first frame.
+Boxes and landmarks are pixels of the upright photo, as its EXIF orientation turns it.
+
+Without --out a terminal gets a table, a pipe the JSON lines. With --out the same command goes on after an
+interruption: photos that are done are left out, those that failed are tried again. Another process on the same file,
+or other settings, are refused; FILE.run.json beside it holds the settings and counts.
+
+Exit code 0: every photo was looked at. 1: some failed; they are counted, and their rows say why. 2: a mistake in the
+arguments, or the rows cannot be written. Before results about race or emotion are used on people, read the legal
+notice in the model card."""
+EXAMPLE = "facemllm analyze quickstart/model photos --out faces.jsonl --draw drawn"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.usage = "facemllm analyze MODEL INPUT [INPUT ...] [options]"
+    parser.add_argument("model", metavar="MODEL", help="the folder or the Hub id of a Face-MLLM")
+    parser.add_argument("inputs", metavar="INPUT", nargs="+", help="photos, folders, videos, URLs; - for a list")
+    parser.add_argument("--out", metavar="FILE", help="the JSON lines")
+    parser.add_argument("--csv", metavar="FILE", help="with --out: its rows as a table too, one line per face")
+    parser.add_argument("--draw", metavar="DIR", help="copies of the photos with their faces drawn on them")
+    asked = parser.add_argument_group("what is asked")
+    asked.add_argument(
+        "--tasks",
+        nargs="*",
+        metavar="TASK",
+        help="tasks of the model: gender age expression attributes pose ... (default: those that are usual; race "
+        "only where it is named; none with --tasks alone)",
+    )
+    asked.add_argument("--questions", nargs="+", default=[], metavar="QUESTION", help="free questions, in quotes")
+    asked.add_argument("--max-new-tokens", type=int, metavar="N", help="longest answer to a free question")
+    faces = parser.add_argument_group("which faces")
+    faces.add_argument(
+        "--detector",
+        default="yunet",
+        metavar="NAME",
+        help="yunet, fetched from the Hub; a path or Hub id of its .onnx file; none: a photo is one face "
+        "(default: yunet)",
+    )
+    faces.add_argument("--min-score", type=float, metavar="S", help="fainter detections are left out, 0 to 1")
+    faces.add_argument("--max-faces", type=int, metavar="N", help="the surest N of a photo")
+    faces.add_argument("--align", action="store_true", help="turn each face upright by its landmarks")
+    faces.add_argument("--margin", type=float, metavar="SHARE", help="around a face, of its box's longer side")
+    faces.add_argument(
+        "--on-no-face",
+        choices=ON_NO_FACE,
+        default="skip",
+        help="a photo without a face: a row without faces, the whole photo taken for one, or failed (default: skip)",
+    )
+    parser.add_argument(
+        "--every", type=float, default=1.0, metavar="SECONDS", help="between a video's frames; 0: all (default: 1)"
+    )
+    parser.add_argument("--batch-size", type=int, default=16, metavar="N", help="photos, and faces, at once")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
+    parser.add_argument("--trust-remote-code", action="store_true", help="run Python code that comes with the model")
+    parser.add_argument("--json", action="store_true", help="JSON lines on a terminal too; the counts as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    _check(args)
+    warnings.filterwarnings("ignore", module="PIL")  # broken files are told in their rows
+    from transformers.utils import logging
+
+    from facemllm.analysis import Counts, analyze
+    from facemllm.face_drawing import FaceDrawings
+    from facemllm.face_journal import FaceJournal, HashedNames, row_key
+    from facemllm.face_table import write_table
+    from facemllm.photo_sources import Ignored, find_photos
+
+    logging.disable_progress_bar()
+    start = time.perf_counter()
+    pipeline = _pipeline(args)
+    counts, ignored, given = Counts(), Ignored(), HashedNames()
+    with contextlib.ExitStack() as open_files:
+        journal = None
+        if args.out:
+            journal = open_files.enter_context(FaceJournal(args.out, _settings(args, pipeline.model)))
+        drawings = FaceDrawings(args.draw) if args.draw else None
+        bar = open_files.enter_context(_bar(args))
+
+        def wanted(name: str, frame: int | None) -> bool:
+            key = row_key(name, frame)
+            if not given.add(key):
+                counts.given_twice += 1
+                return False
+            if journal is not None and key in journal:
+                counts.done_before += 1
+                bar.update()
+                return False
+            return True
+
+        def tell(row: dict[str, Any]) -> None:
+            counts.add(row)
+            _tell_failure(row, counts.failed, args, bar)
+            if journal is not None:
+                journal.append([row])
+            else:
+                _print_row(row, args)
+            bar.update()
+
+        photos = find_photos(args.inputs, every=args.every, wanted=wanted, ignored=ignored)
+        try:
+            analyze(photos, pipeline, tell, drawings=drawings, must_have_face=args.on_no_face == "raise")
+        except BrokenPipeError:  # who reads has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+        counts.other_files = ignored.files
+        report = {**vars(counts), "seconds": round(time.perf_counter() - start, 1)}
+        if journal is not None:
+            journal.finish(report)
+            if args.csv:
+                write_table(args.out, args.csv)
+    _tell_counts(report, args)
+    return 1 if counts.failed else 0
+
+
+def _check(args: argparse.Namespace) -> None:
+    from facemllm.face_table import check_table
+    from facemllm.photo_sources import STDIN, is_url
+
+    if not (math.isfinite(args.every) and args.every >= 0):
+        raise UserError(f"--every {args.every}: give seconds, 0 or more")
+    if args.inputs.count(STDIN) > 1:
+        raise UserError(f"INPUT {STDIN}: standard input can be read once; name it once")
+    for name in args.inputs:
+        if name != STDIN and not is_url(name) and not os.path.exists(os.path.expanduser(name)):
+            raise UserError(f"{name}: there is no such photo, folder or video")
+        if args.draw and os.path.isdir(os.path.expanduser(name)) and _is_within(args.draw, name):
+            raise UserError(
+                f"--draw {args.draw}: is in {name}, where the copies would be analyzed as photos; give a folder "
+                "outside it"
+            )
+    if args.csv:
+        if not args.out:
+            raise UserError(f"--csv {args.csv}: the table is made of the rows in --out; give --out as well")
+        if _is_within(args.csv, args.out):
+            raise UserError(f"--csv {args.csv}: is the same file as --out; give another")
+        check_table(args.csv)
+
+
+def _is_within(path: str, folder: str) -> bool:
+    resolved, above = Path(path).expanduser().resolve(), Path(folder).expanduser().resolve()
+    return resolved == above or above in resolved.parents
+
+
+def _pipeline(args: argparse.Namespace) -> Callable:
+    """The model, ready to look at pictures. Raises ``UserError`` for whatever it will not do, before any is read."""
+    from PIL import Image
+
+    from facemllm.answering import load_model
+    from modeling_facemllm.pipeline_facemllm import FaceAnalysisPipeline
+
+    names = ("tasks", "min_score", "max_faces", "margin", "max_new_tokens")
+    options = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    model, processor = load_model(args.model, args.device, args.trust_remote_code)
+    try:
+        pipeline = FaceAnalysisPipeline(
+            model=model,
+            processor=processor,
+            device=model.device,
+            detector=args.detector,
+            questions=args.questions,
+            align=args.align,
+            on_no_face="whole" if args.on_no_face == "whole" else "skip",
+            on_error="return",
+            batch_size=args.batch_size,
+            num_workers=SEARCHING_THREADS,
+            **options,
+        )
+        pipeline(Image.new("RGB", (64, 64), "gray"), detector="none", on_error="raise")
+    except ValueError as error:
+        raise UserError(_in_words_of_the_command(str(error))) from error
+    return pipeline
+
+
+def _in_words_of_the_command(message: str) -> str:
+    """``max_faces=0: ...``, as Python's callers know it, as ``--max-faces 0: ...``."""
+    found = re.match(r"(\w+)=('[^']*'|\[[^\]]*\]|[^\s:,]+)(?=[:,])", message)
+    if found is None:
+        return message
+    return f"--{found[1].replace('_', '-')} {found[2].strip(QUOTES)}{message[found.end() :]}"
+
+
+def _settings(args: argparse.Namespace, model: Any) -> dict[str, Any]:
+    """What the rows depend on."""
+    names = (
+        "tasks",
+        "questions",
+        "max_new_tokens",
+        "min_score",
+        "max_faces",
+        "align",
+        "margin",
+        "on_no_face",
+        "every",
+    )
+    return {
+        "model": _which_model(args.model, model),
+        **{name: getattr(args, name) for name in names},
+        "detector": os.path.basename(args.detector),
+        "drawn": args.draw is not None,
+    }
+
+
+def _which_model(name: str, model: Any) -> str:
+    """Name and state of a model: the commit of a Hub's, a hash of a part of the weights of a folder's."""
+    folder = Path(name).expanduser()
+    if not folder.is_dir():
+        return f"{name}@{getattr(model.config, '_commit_hash', None)}"
+    mark = blake2b(digest_size=6)
+    for path in sorted([folder / "config.json", *folder.glob("*.safetensors"), *folder.glob("*.bin")]):
+        size = path.stat().st_size
+        mark.update(f"{path.name} {size}".encode())
+        with open(path, "rb") as file:
+            for start in range(0, size, max(SAMPLE_BYTES, size // 64)):
+                file.seek(start)
+                mark.update(file.read(SAMPLE_BYTES))
+    return f"{folder.resolve().name}@{mark.hexdigest()}"
+
+
+def _bar(args: argparse.Namespace) -> Any:
+    from tqdm import tqdm
+
+    total = len(args.inputs) if not any(_holds_several(name) for name in args.inputs) else None
+    hidden = not args.out and _for_people(args)
+    return tqdm(desc="analyzing", unit="photo", total=total, disable=hidden, mininterval=0.5)
+
+
+def _holds_several(name: str) -> bool:
+    from facemllm.photo_sources import STDIN, is_video
+
+    return name == STDIN or is_video(name) or os.path.isdir(os.path.expanduser(name))
+
+
+def _for_people(args: argparse.Namespace) -> bool:
+    return sys.stdout.isatty() and not args.json
+
+
+def _print_row(row: dict[str, Any], args: argparse.Namespace) -> None:
+    from facemllm.face_journal import row_line
+    from facemllm.face_table import row_words
+
+    if _for_people(args):
+        print(row_words(row), flush=True)
+    else:
+        sys.stdout.buffer.write(row_line(row))
+        sys.stdout.buffer.flush()
+
+
+def _tell_failure(row: dict[str, Any], failed: int, args: argparse.Namespace, bar: Any) -> None:
+    if "error" not in row or failed > MOST_TOLD or (not args.out and _for_people(args)):
+        return
+    at = "" if row.get("frame") is None else f", frame {row['frame']}"
+    bar.write(f"{row['image']}{at}: {row['error']}", file=sys.stderr)
+    if failed == MOST_TOLD:
+        bar.write('what fails from here on stands in the rows, under "error"', file=sys.stderr)
+
+
+def _tell_counts(report: dict[str, Any], args: argparse.Namespace) -> None:
+    """The counts on standard output, or on standard error where the rows go to the former."""
+    if args.json and args.out:
+        print(json.dumps({"out": args.out, **report}))
+        return
+    words = [f"{report['photos']:,} photos, {report['faces']:,} faces"]
+    told = {
+        "without_face": "without a face",
+        "failed": "failed",
+        "done_before": "done before",
+        "given_twice": "given twice",
+        "other_files": "other files in the folders",
+    }
+    words += [f"{report[name]:,} {text}" for name, text in told.items() if report[name]]
+    where = f"{args.out}: " if args.out else ""
+    print(f"{where}{', '.join(words)}; {report['seconds']:.1f} s", file=sys.stdout if args.out else sys.stderr)

@@ -1,0 +1,268 @@
+"""What is to be looked at, as a stream: files, folders, URLs, videos and lists of them → photos and frames, in order.
+
+Nothing here holds a list of all photos: a folder of ten million is sorted on the disk.
+"""
+
+import functools
+import heapq
+import math
+import os
+import pickle
+import re
+import stat
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from PIL import Image
+
+from modeling_facemllm.image_loading_facemllm import load_image
+
+STDIN = "-"
+_MPEG_SUFFIXES = frozenset((".3gp", ".m2ts", ".m4v", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ts", ".vob"))
+VIDEO_SUFFIXES = _MPEG_SUFFIXES | {".asf", ".avi", ".flv", ".mkv", ".ogv", ".webm", ".wmv"}
+HEIF_SUFFIXES = frozenset((".heic", ".heif"))
+# Formats that Pillow names but cannot decode by itself: EPS would start Ghostscript, WMF needs Windows.
+_WITHOUT_DECODER = frozenset(("BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"))
+SORTED_AT_ONCE = 100_000  # names of one folder that are held in memory
+
+Wanted = Callable[[str, int | None], bool]
+
+
+@dataclass(frozen=True)
+class Photo:
+    """One photo, or one frame of a video.
+
+    Attributes:
+        name: what it was given as; for what a folder holds, that folder and the way from it.
+        relative: the way from the folder that was given; the file's name alone where a file was given.
+        frame, time: index of a video's frame, and its time in seconds.
+        pixels: those of a frame; a photo is read by ``load``.
+        error: why there is nothing to be looked at.
+    """
+
+    name: str
+    relative: str
+    frame: int | None = None
+    time: float | None = None
+    pixels: Image.Image | None = None
+    error: str | None = None
+
+    def load(self) -> Image.Image:
+        """The upright RGB picture. Raises ``ValueError`` with the reason, whatever is wrong with the file."""
+        if self.error is not None:
+            raise ValueError(self.error)
+        if self.pixels is not None:
+            return self.pixels
+        try:
+            if not is_url(self.name):
+                found = os.stat(self.name)
+                if not stat.S_ISREG(found.st_mode):  # opening a pipe would wait for somebody to write into it
+                    raise ValueError("is no regular file")
+                if not found.st_size:
+                    raise ValueError("the file is empty")
+                _learn_heif(self.name)
+            return load_image(self.name)
+        except Exception as error:  # decoders fail on broken files in many ways
+            raise ValueError(_reason(error, self.name)) from error
+
+
+@dataclass
+class Ignored:
+    """What folders held besides photos and videos."""
+
+    files: int = 0
+
+
+def find_photos(inputs: Iterable[str], *, every: float, wanted: Wanted, ignored: Ignored) -> Iterator[Photo]:
+    """The photos and frames that the inputs name, folders with all that is below them, in natural order.
+
+    Links to folders are followed, except back to a folder above; hidden files are passed over.
+
+    Args:
+        inputs: files, folders, ``http(s)`` URLs, videos, and ``-`` for a list of those on standard input, one a line.
+        every: seconds between two frames of a video; 0 takes every frame.
+        wanted: asked with name and frame before anything is read; what is not wanted is left out.
+        ignored: counts the files in folders that are neither photos nor videos.
+    """
+    for text in inputs:
+        if text == STDIN:
+            lines = (os.fsdecode(line.rstrip(b"\r\n")) for line in sys.stdin.buffer)
+            yield from find_photos(filter(None, lines), every=every, wanted=wanted, ignored=ignored)
+        elif is_url(text):
+            if wanted(text, None):
+                yield Photo(text, _name_in_url(text))
+        else:
+            name = os.path.normpath(os.path.expanduser(text))
+            if os.path.isdir(name):
+                yield from _in_folder(name, "", (), every, wanted, ignored)
+            else:
+                yield from _in_file(name, os.path.basename(name), every, wanted)
+
+
+def is_url(text: str) -> bool:
+    return text.startswith(("http://", "https://"))
+
+
+def is_video(name: str) -> bool:
+    return os.path.splitext(name)[1].lower() in VIDEO_SUFFIXES
+
+
+def natural_order(name: str) -> tuple:
+    """Sort key by which ``face2`` stands before ``face10``."""
+    parts = re.split(r"(\d+)", name)
+    return [int(part) if at % 2 else part.lower() for at, part in enumerate(parts)], name
+
+
+@functools.cache
+def photo_suffixes() -> frozenset[str]:
+    """Of all files that can be read: what Pillow decodes, and HEIF, which it does with one package more."""
+    Image.init()
+    known = {
+        suffix
+        for suffix, name in Image.registered_extensions().items()
+        if name in Image.OPEN and name not in _WITHOUT_DECODER
+    }
+    return frozenset(known) | HEIF_SUFFIXES
+
+
+def _in_folder(
+    folder: str, relative: str, above: tuple, every: float, wanted: Wanted, ignored: Ignored
+) -> Iterator[Photo]:
+    try:
+        status = os.stat(folder)
+        here = status.st_dev, status.st_ino
+        entries = _sorted_entries(folder)
+    except OSError as error:
+        yield Photo(folder, relative or os.path.basename(folder), error=_reason(error, folder))
+        return
+    if here in above:
+        return
+    for name, is_folder in entries:
+        path, below = os.path.join(folder, name), os.path.join(relative, name)
+        if is_folder:
+            yield from _in_folder(path, below, (*above, here), every, wanted, ignored)
+        elif os.path.splitext(name)[1].lower() in photo_suffixes() or is_video(name):
+            yield from _in_file(path, below, every, wanted)
+        else:
+            ignored.files += 1
+
+
+def _sorted_entries(folder: str) -> Iterator[tuple[str, bool]]:
+    """What a folder holds, as (name, whether it is a folder); many names are sorted in parts that lie on the disk."""
+    parts, names = [], []
+    with os.scandir(folder) as found:
+        for entry in found:
+            if entry.name.startswith("."):
+                continue
+            names.append((entry.name, _is_folder(entry)))
+            if len(names) == SORTED_AT_ONCE:
+                parts.append(_on_disk(_in_order(names)))
+                names = []
+    return heapq.merge(*parts, _in_order(names), key=lambda entry: natural_order(entry[0]))
+
+
+def _is_folder(entry: os.DirEntry) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
+def _in_order(names: list[tuple[str, bool]]) -> list[tuple[str, bool]]:
+    return sorted(names, key=lambda entry: natural_order(entry[0]))
+
+
+def _on_disk(names: list[tuple[str, bool]]) -> Iterator[tuple[str, bool]]:
+    file = tempfile.TemporaryFile()  # noqa: SIM115 - read later, and gone with its last reader
+    for start in range(0, len(names), 1000):
+        pickle.dump(names[start : start + 1000], file)
+    file.seek(0)
+    return _from_disk(file, len(names))
+
+
+def _from_disk(file: Any, count: int) -> Iterator[tuple[str, bool]]:
+    with file:
+        for _ in range(0, count, 1000):
+            yield from pickle.load(file)
+
+
+def _in_file(path: str, relative: str, every: float, wanted: Wanted) -> Iterator[Photo]:
+    if is_video(path):
+        yield from _frames(path, relative, every, wanted)
+    elif wanted(path, None):
+        yield Photo(path, relative)
+
+
+def _frames(path: str, relative: str, every: float, wanted: Wanted) -> Iterator[Photo]:
+    """The frames of a video, by their time stamps, so that a changing frame rate does not matter."""
+    try:
+        cv2 = _opencv()
+        if not os.path.getsize(path):
+            raise ValueError("the file is empty")
+        video = cv2.VideoCapture(path)
+        if not video.isOpened():
+            raise ValueError("OpenCV cannot read this video")
+    except (ImportError, OSError, ValueError) as error:
+        if wanted(path, None):
+            yield Photo(path, relative, error=_reason(error, path))
+        return
+    try:
+        rate, expected = video.get(cv2.CAP_PROP_FPS), video.get(cv2.CAP_PROP_FRAME_COUNT)
+        index, time, due = -1, 0.0, 0.0
+        while video.grab():
+            index += 1
+            stamp = video.get(cv2.CAP_PROP_POS_MSEC) / 1000
+            time = stamp if stamp > 0 or not rate > 0 else index / rate
+            if time < due - 0.001:
+                continue
+            due = every * (math.floor((time + 0.001) / every) + 1) if every else 0.0
+            if not wanted(path, index):
+                continue
+            there, pixels = video.retrieve()
+            if there:
+                picture = Image.fromarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB))
+                yield Photo(path, relative, index, round(time, 3), picture)
+            else:
+                yield Photo(path, relative, index, round(time, 3), error="the frame cannot be decoded")
+        # The container's number of frames is an estimate: a tenth less is not told.
+        if (index < 0 or index + 1 < 0.9 * expected - 1) and wanted(path, None):
+            told = f"ends after {index + 1} of {expected:.0f} frames" if index >= 0 else "no frame can be decoded"
+            yield Photo(path, relative, error=f"the video is broken: {told}")
+    finally:
+        video.release()
+
+
+def _opencv() -> Any:
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # what is wrong is told once, by us
+    try:
+        import cv2
+    except ImportError as error:
+        raise ImportError("reading videos needs OpenCV: pip install opencv-python-headless") from error
+    return cv2
+
+
+def _learn_heif(name: str) -> None:
+    if os.path.splitext(name)[1].lower() not in HEIF_SUFFIXES or "HEIF" in Image.OPEN:
+        return
+    try:
+        import pillow_heif
+    except ImportError:
+        raise ValueError("reading HEIF needs one package more: pip install pillow-heif") from None
+    pillow_heif.register_heif_opener()
+
+
+def _reason(error: BaseException, name: str) -> str:
+    """Why it failed, in one line that is the same each time, without the name, which stands beside it."""
+    cause = error.__cause__ if isinstance(error, ValueError) and error.__cause__ is not None else error
+    if isinstance(cause, OSError) and cause.strerror and not is_url(name):
+        text = cause.strerror
+    else:
+        text = re.sub(r" <_io\.\w+ object at \w+>", "", str(cause)).replace(f" {name!r}", "")
+    return " ".join(text.split())[:300] or type(cause).__name__
+
+
+def _name_in_url(url: str) -> str:
+    return url.partition("?")[0].rstrip("/").rpartition("/")[2][:80] or "url"
