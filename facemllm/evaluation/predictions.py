@@ -86,12 +86,13 @@ def read_predictions(path: str | Path) -> Iterator[Prediction]:
         with open(path, "rb") as lines:
             for number, line in enumerate(lines, start=1):
                 if line.endswith(b"\n"):
-                    yield _read_line(line, path, number)
+                    yield parse_prediction(line, path, number)
     except FileNotFoundError as error:
         raise UserError(f"{path}: there is no such file of predictions; run facemllm evaluate --out first") from error
 
 
-def _read_line(line: bytes, path: str | Path, number: int) -> Prediction:
+def parse_prediction(line: bytes, path: str | Path, number: int) -> Prediction:
+    """The prediction of one line; ``UserError`` names the file and the line's number if it is none."""
     try:
         return Prediction(**json.loads(line))
     except (ValueError, TypeError) as error:
@@ -120,7 +121,7 @@ class PredictionLog:
         for number, line in enumerate(self._file, start=1):
             if not line.endswith(b"\n"):
                 break
-            entry = _read_line(line, self.path, number)
+            entry = parse_prediction(line, self.path, number)
             self._mark(entry.id, entry.task, entry.way)
             whole += len(line)
         self._file.truncate(whole)
