@@ -1,0 +1,63 @@
+"""FaceXBench in lmms-eval: its public folder as a data set of questions, and the two readings of what was written.
+
+The environment variable FACEMLLM_FACEXBENCH names the folder that ``python -m facemllm.lmms_eval facexbench`` wrote.
+The YAML files name what stands here.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from facemllm.evaluation.facexbench_answers import safe, strict
+from facemllm.evaluation.facexbench_reader import read_facexbench
+
+FOLDER = Path(os.environ.get("FACEMLLM_FACEXBENCH", "corpora/facexbench_questions"))
+DATA_FILES = {"data_files": {"test": str(FOLDER / "test.jsonl")}}
+
+Doc = dict[str, Any]
+
+
+def write_questions(root: Path, out: Path) -> dict[str, Any]:
+    """Write ``test.jsonl``: one row per question that can be asked, pictures as absolute paths.
+
+    Returns:
+        The counts of ``FaceXBench.counts``: what was read and what was left out.
+
+    Raises:
+        UserError: when ``root`` is no FaceXBench.
+    """
+    bench = read_facexbench(root)
+    out.mkdir(parents=True, exist_ok=True)
+    unfinished = out / "test.jsonl.tmp"
+    with unfinished.open("w", encoding="utf-8") as rows:
+        for question in bench.questions:
+            row = {
+                "id": question.id,
+                "category": question.file.category,
+                "sub_category": question.file.sub_category,
+                "images": [str((bench.folder / path).resolve()) for path in question.image_paths],
+                "zero_shot": question.prompt("zero-shot"),
+                "in_context": question.prompt("in-context"),
+                "options": list(question.options),
+                "expected": question.expected,
+            }
+            rows.write(json.dumps(row, ensure_ascii=False) + "\n")
+    os.replace(unfinished, out / "test.jsonl")
+    return bench.counts()
+
+
+def images(doc: Doc) -> list[Any]:
+    """The question's pictures, none to several. Raises ``ValueError``, naming the file, for one that is broken."""
+    from modeling_facemllm.image_loading_facemllm import load_image
+
+    return [load_image(path) for path in doc["images"]]
+
+
+def figures(doc: Doc, results: list[str]) -> dict[str, float]:
+    """Right and unread, by FaceXBench's own reading (to compare with published numbers) and by the safer one."""
+    found = {"strict": strict(results[0], doc["options"]), "safe": safe(results[0], doc["options"])}
+    return {
+        **{f"accuracy_{name}": float(letter == doc["expected"]) for name, letter in found.items()},
+        **{f"unparsed_{name}": float(letter is None) for name, letter in found.items()},
+    }

@@ -1,0 +1,67 @@
+"""FairFace in lmms-eval: the faces of a corpus that ``facemllm data fairface`` built, asked as ``evaluate`` asks them.
+
+The environment variable FACEMLLM_FAIRFACE names the corpus folder. The YAML files name what stands here.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from datasets_scripts.questions import canonical_question, expected_answer
+from facemllm.evaluation.answer_parsing import parse_option
+
+FOLDER = Path(os.environ.get("FACEMLLM_FAIRFACE", "corpora/fairface"))
+DATA_FILES = {"data_files": {"validation": str(FOLDER / "face_tasks" / "validation-*.parquet")}}
+
+Doc = dict[str, Any]
+
+
+def images(doc: Doc) -> list[Any]:
+    """The picture of the face."""
+    return [doc["image"].convert("RGB")]
+
+
+class Asked:
+    """One task of FairFace as lmms-eval's hooks need it."""
+
+    def __init__(self, task: str) -> None:
+        self.task = task
+        self.text, self.options = canonical_question(task)
+
+    def question(self, doc: Doc) -> str:
+        """The canonical question, options stated."""
+        return self.text
+
+    def choices(self, doc: Doc) -> list[str]:
+        """The options in their order."""
+        return list(self.options)
+
+    def target(self, doc: Doc) -> str:
+        """The right option."""
+        return expected_answer(self.task, doc["labels"])
+
+    def labelled(self, rows: Any) -> Any:
+        """The rows of a ``datasets.Dataset`` whose label is known. Raises ``ValueError`` where that is none."""
+        known = [
+            place for place, labels in enumerate(rows["labels"]) if expected_answer(self.task, labels) is not None
+        ]
+        if not known:
+            way_out = "build it with --race, for auditing" if self.task == "race" else "FACEMLLM_FAIRFACE names it"
+            raise ValueError(f"{FOLDER}: none of its {len(rows)} faces has a label for {self.task}; {way_out}")
+        return rows.select(known)
+
+    def figures(self, doc: Doc, results: list[str]) -> dict[str, float]:
+        """Whether the written answer is the right option, and whether it could not be read."""
+        found = parse_option(results[0], self.options)
+        return {
+            "accuracy": float(found is not None and found[0] == self.target(doc)),
+            "unparsed": float(found is None),
+        }
+
+
+def __getattr__(name: str) -> Any:
+    """``gender_question``, ``age_figures``, ``race_labelled``: a YAML file can only name what a module holds."""
+    task, _, hook = name.partition("_")
+    if task in ("gender", "age", "race") and hook in ("question", "choices", "target", "labelled", "figures"):
+        return getattr(Asked(task), hook)
+    raise AttributeError(f"module {__name__} has no attribute {name}")
