@@ -57,6 +57,13 @@ def main(folder: str, photo: str, report: str, resaved: str) -> None:
     ask = pipeline("image-text-to-text", model=folder, trust_remote_code=True, device="cpu")
     said = ask(text=question, max_new_tokens=12, do_sample=False, return_full_text=False)[0]["generated_text"]
 
+    analyze = pipeline("face-analysis", model=folder, trust_remote_code=True, device="cpu", detector="none")
+    asked = {"tasks": ["gender", "age", "eyeglasses"], "questions": ["Does this person wear glasses?"]}
+    faces = analyze(photo, **asked, max_new_tokens=12)
+    analyze.save_pretrained(resaved)
+    # Without a task, the folder says itself which one it is for.
+    saved_analyze = pipeline(model=resaved, trust_remote_code=True, device="cpu", detector="none")
+
     # A fine-tuned copy: one weight differs, and it is saved from the remote code, not from the package.
     with torch.no_grad():
         model.model.projector.linear_2.bias.add_(1.0)
@@ -78,6 +85,8 @@ def main(folder: str, photo: str, report: str, resaved: str) -> None:
                 "tokens": tokens,
                 "pipeline": said,
                 "decoded": processor.decode(tokens["AutoModel"], skip_special_tokens=True),
+                "analysis": faces,
+                "analysis_resaved": saved_analyze(photo, **asked, max_new_tokens=12),
                 "tuned": tuned,
                 "tuned_reloaded": answer(reloaded, again),
             }

@@ -10,9 +10,10 @@ import pytest
 import torch
 from transformers.dynamic_module_utils import get_relative_import_files, get_relative_imports
 
+from modeling_facemllm import FaceAnalysisPipeline, FaceMLLMForConditionalGeneration, FaceMLLMProcessor
+
 STRANGER = Path(__file__).with_name("stranger.py")
 FLAT_FOLDER = Path(__file__).parents[2] / "modeling_facemllm"
-
 FLAT_FILES = {path.name for path in FLAT_FOLDER.glob("*_facemllm.py")}
 FLOOR_PYTHON = os.environ.get("FACEMLLM_FLOOR_PYTHON")
 
@@ -80,6 +81,23 @@ def greedy_here(folder: Path, photo_file: Path, model_class, processor_class) ->
     return output[0, inputs["input_ids"].shape[1] :].tolist()
 
 
+def analysed_here(folder: Path, photo_file: Path) -> list[dict]:
+    model = FaceMLLMForConditionalGeneration.from_pretrained(folder)
+    processor = FaceMLLMProcessor.from_pretrained(folder)
+    analyze = FaceAnalysisPipeline(model, processor=processor, device="cpu", detector="none")
+    return analyze(photo_file, tasks=["gender", "age", "eyeglasses"])
+
+
+def flat(faces: list[dict]) -> dict[str, float]:
+    """The probabilities of all answers by task and answer."""
+    return {
+        f"{name}/{option}": p
+        for face in faces
+        for name, told in face["tasks"].items()
+        for option, p in told["scores"].items()
+    }
+
+
 def test_the_folder_holds_code_and_safetensors_only(folder):
     assert {path.name for path in folder.iterdir()} >= FLAT_FILES
     assert {path.suffix for path in folder.iterdir()} <= {".py", ".json", ".jinja", ".safetensors"}
@@ -103,6 +121,12 @@ def test_a_stranger_loads_and_asks(python, folder, photo_file, tmp_path, model, 
     assert len(set(expected)) > 3  # a constant answer would prove nothing
     assert report["pipeline"] == report["decoded"]
     assert report["tuned"] == report["tuned_reloaded"] != expected
+    (face,) = report["analysis"]
+    assert face["box"] == [0, 0, 48, 40]
+    assert list(face["tasks"]) == ["gender", "age", "eyeglasses"]
+    assert face["answers"]["Does this person wear glasses?"] == report["decoded"].strip()
+    assert report["analysis"] == report["analysis_resaved"]
+    assert flat(report["analysis"]) == pytest.approx(flat(analysed_here(folder, photo_file)), abs=1e-5)
 
 
 @needs_floor
