@@ -1,7 +1,8 @@
 """Predictions as arrays: what a metric needs of them, and nothing that grows with the length of an answer."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -48,7 +49,8 @@ class Columns:
             case "number":
                 return math.isfinite(prediction)
             case "angles":
-                return all(math.isfinite(prediction.get(angle, math.nan)) for angle in ANGLES)
+                angles = [prediction.get(angle) for angle in ANGLES]
+                return None not in angles and all(map(math.isfinite, angles))
             case _:
                 return all(prediction.get(unit) is not None for unit in reference)
 
@@ -59,7 +61,7 @@ class Columns:
     @property
     def units(self) -> list[str]:
         """The action units that any row is labelled with, ascending."""
-        return sorted({unit for reference in self.references for unit in reference}, key=int)
+        return sorted({unit for reference in self.references for unit in reference}, key=natural_order)
 
     def codes(self) -> tuple[np.ndarray, np.ndarray]:
         """References and predictions as places among the options, ``UNREAD`` for what is none of them."""
@@ -94,6 +96,12 @@ class Columns:
         return across(tasks), np.concatenate(places)
 
 
+def natural_order(name: str) -> tuple[float, str]:
+    """A key that sorts "3-9" before "10-19", and words after numbers."""
+    first = re.search(r"\d+", name)
+    return (float(first.group()) if first else math.inf, name)
+
+
 def options_of(spec: TaskSpec) -> tuple[str, ...]:
     """The closed set of answers; yes and no unless a binary task names its own."""
     return tuple(spec.options) or (("yes", "no") if spec.kind == "binary" else ())
@@ -124,6 +132,37 @@ def columns_of(spec: TaskSpec, predictions: Iterable[Prediction], groups: Sequen
         raise ValueError(f"task {spec.name!r} was answered by {' and '.join(sorted(ways))}; select one way")
     columns.faces = face_codes(ids, len(ids))
     return columns
+
+
+def columns_of_arrays(
+    spec: TaskSpec, predictions: Sequence[Any], references: Sequence[Any], ids: Sequence[Hashable] | None = None
+) -> Columns:
+    """Columns of plain lists, as the ``evaluate`` modules are given them; None is an unread answer."""
+    faces = face_codes(ids, len(references))
+    return Columns(spec, faces, list(references), list(predictions), [None] * len(references))
+
+
+def columns_of_labels(
+    predictions: Sequence[Sequence[int | None] | None],
+    references: Sequence[Sequence[int | None]],
+    names: Sequence[str] | None = None,
+    ids: Sequence[Hashable] | None = None,
+) -> Columns:
+    """Columns of several things that are present (1) or absent (0) in each row; None is unread, or not labelled.
+
+    Raises:
+        ValueError: when a row has not one entry for each name, or an entry is none of these.
+    """
+    names = names or [str(place) for place in range(len(references[0]) if references else 0)]
+    for row in (*references, *(row for row in predictions if row is not None)):
+        if len(row) != len(names) or not {1, 0, None}.issuperset(row):
+            raise ValueError(f"row {list(row)} must have 1, 0 or None for each of {', '.join(names)}")
+    return columns_of_arrays(
+        TaskSpec("labels", "units"),
+        [dict(zip(names, row or [None] * len(names), strict=True)) for row in predictions],
+        [{name: value for name, value in zip(names, row, strict=True) if value is not None} for row in references],
+        ids,
+    )
 
 
 def _floats(values: Sequence[float | None]) -> np.ndarray:

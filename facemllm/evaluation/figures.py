@@ -35,8 +35,8 @@ def task_figures(
             age, or a dict of angles. None takes it from these very references.
 
     Returns:
-        ``n`` rows, ``faces`` (distinct ids), ``unparsed`` with ``count`` and ``rate``, ``primary`` (a name among the
-        metrics), ``metrics`` by name with ``value``, ``interval`` and ``n``, and of some kinds of tasks:
+        ``kind``, ``n`` rows, ``faces`` (distinct ids), ``unparsed`` with ``count`` and ``rate``, ``primary`` (a name
+        among the metrics), ``metrics`` by name with ``value``, ``interval`` and ``n``, and of some kinds of tasks:
         ``classes`` (recall and F1 by option) or ``units`` (F1, accuracy by unit), ``confusion`` (``labels``,
         ``columns`` with ``unparsed`` last, ``counts`` by row), ``calibration``, ``baseline``.
 
@@ -44,21 +44,34 @@ def task_figures(
         ValueError: when the predictions are of another task or of both ways, or an expected value is no option.
     """
     columns = columns_of(spec, predictions)
-    summed, places = columns.summed()
     drawing = {"resamples": resamples, "seed": seed, "confidence": confidence}
+    return {
+        "kind": spec.kind,
+        "primary": PRIMARY[spec.kind],
+        **metric_figures(columns, **drawing),
+        "calibration": _calibration(columns, drawing),
+        "baseline": _baseline(columns, majority),
+    }
+
+
+def metric_figures(columns: Columns, **drawing: Any) -> dict[str, Any]:
+    """What ``task_figures`` says of answers alone: ``n`` to ``metrics``, ``classes`` or ``units``, ``confusion``.
+
+    Args:
+        drawing: ``resamples``, ``seed`` and ``confidence``.
+    """
+    summed, places = columns.summed()
     found = estimates(summed, columns.faces[places], **drawing)
     unread = int((~columns.read).sum())
     rows = len(columns.references)
     return {
-        "kind": spec.kind,
         "n": rows,
         "faces": int(columns.faces.max(initial=-1)) + 1,
         "unparsed": {"count": unread, "rate": unread / rows if rows else None},
-        "primary": PRIMARY[spec.kind],
-        "metrics": {name: entry for name, entry in found.items() if isinstance(name, str)},
+        # Without any labelled unit there is nothing to take the mean of, and yet the primary metric has its place.
+        "metrics": {PRIMARY[columns.spec.kind]: {"value": None, "interval": None, "n": 0}}
+        | {name: entry for name, entry in found.items() if isinstance(name, str)},
         **_parts(columns, summed, found, drawing),
-        "calibration": _calibration(columns, drawing),
-        "baseline": _baseline(columns, majority),
     }
 
 
@@ -100,12 +113,12 @@ def _parts(
 ) -> dict[str, Any]:
     """Figures by class, or by unit, and the confusion matrix."""
     if columns.spec.kind == "units":
-        return {"units": nested(found), "confusion": None}
+        return {"units": _nested(found), "confusion": None}
     if not columns.options:
         return {"confusion": None}
     counts = matrices(np.asarray(summed.rows.sum(axis=0)), len(columns.options))
     return {
-        "classes": nested(estimates(per_class(summed, columns.options), columns.faces, **drawing)),
+        "classes": _nested(estimates(per_class(summed, columns.options), columns.faces, **drawing)),
         "confusion": {
             "labels": list(columns.options),
             "columns": [*columns.options, "unparsed"],
@@ -114,7 +127,7 @@ def _parts(
     }
 
 
-def nested(found: Mapping[Any, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+def _nested(found: Mapping[Any, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """Figures named ``(part, metric)`` as ``{part: {metric: …}}``; those of the whole are left out."""
     parts: dict[str, dict[str, Any]] = {}
     for name, entry in found.items():
@@ -130,16 +143,30 @@ def _calibration(columns: Columns, drawing: Mapping[str, Any]) -> dict[str, Any]
     scored = [row for row, given in enumerate(columns.probabilities) if given]
     if not options or not scored:
         return None
-    probabilities = np.array(
-        [[columns.probabilities[row].get(option, 0.0) for option in options] for row in scored], np.float64
-    )
-    references = columns.codes()[0][scored]
+    probabilities = [[columns.probabilities[row].get(option, 0.0) for option in options] for row in scored]
+    return calibration_figures(columns.codes()[0][scored], np.array(probabilities), columns.faces[scored], **drawing)
+
+
+def calibration_figures(
+    references: np.ndarray, probabilities: np.ndarray, faces: Sequence[Any], **drawing: Any
+) -> dict[str, Any]:
+    """How far probabilities can be believed (``metrics.reliability``).
+
+    Args:
+        references: places of the right options, int64 of shape ``(rows,)``.
+        probabilities: float64 of shape ``(rows, options)``.
+        drawing: ``resamples``, ``seed`` and ``confidence``.
+
+    Returns:
+        ``n``, ``metrics`` (``ece``, ``adaptive_ece``, ``brier``, ``nll``), ``expected_ece`` of a calibrated model, and
+        ``bins`` for a reliability diagram.
+    """
     summed = reliability(references, probabilities)
     return {
-        "n": len(scored),
-        "metrics": estimates(summed, columns.faces[scored], **drawing),
+        "n": len(references),
+        "metrics": estimates(summed, faces, **drawing),
         "expected_ece": expected_ece(probabilities),
-        "bins": reliability_bins(np.asarray(summed.rows.sum(axis=0)), drawing["confidence"]),
+        "bins": reliability_bins(np.asarray(summed.rows.sum(axis=0)), drawing.get("confidence", CONFIDENCE)),
     }
 
 

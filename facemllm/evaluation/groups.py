@@ -1,7 +1,6 @@
 """Fairness figures: one task's primary metric by group, the worst group, the gap, and the groups' intersections."""
 
 import math
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -14,11 +13,10 @@ from facemllm.evaluation.bootstrap import (
     RESAMPLES,
     Statistic,
     estimate,
-    face_codes,
     resampled_sums,
     sum_by,
 )
-from facemllm.evaluation.columns import GROUP_LABELS, PRIMARY, columns_of
+from facemllm.evaluation.columns import GROUP_LABELS, PRIMARY, columns_of, natural_order
 from facemllm.evaluation.predictions import Prediction, TaskSpec
 
 MIN_FACES = 30
@@ -53,19 +51,8 @@ def group_figures(
     summed, places = columns.summed()
     statistic = summed.statistics[PRIMARY[spec.kind]]
     labels_known = [label for label in groups if any(value is not None for value in columns.groups[label])]
-    tables = {
-        labels: _table(
-            summed.rows,
-            statistic,
-            columns.faces[places],
-            _groups_of_rows(columns.groups, labels, places),
-            resamples=resamples,
-            seed=seed,
-            confidence=confidence,
-        )
-        for size in range(1, len(labels_known) + 1)
-        for labels in combinations(labels_known, size)
-    }
+    cells = _Cells.of(columns.groups, labels_known, places)
+    tables = _tables(summed.rows, statistic, columns.faces[places], cells, resamples, seed, confidence)
 
     def worst(table: Iterable[_Group]) -> dict[str, Any] | None:
         """The worst of the groups that are not small; its interval does not heed that it was picked."""
@@ -113,54 +100,73 @@ class _Group:
         return {**self.estimate, "faces": self.faces, "small": self.faces < minimum}
 
 
-def _groups_of_rows(
-    known: Mapping[str, Sequence[str | None]], labels: tuple[str, ...], places: np.ndarray
-) -> tuple[tuple[str, ...], list[tuple[str, ...]], np.ndarray]:
-    """The labels, their combinations that occur in natural order, and each row's place among them, -1 if unknown."""
-    by_row = list(zip(*(known[label] for label in labels), strict=True))
-    found = sorted({values for values in by_row if None not in values}, key=lambda values: [*map(_natural, values)])
-    number = {values: place for place, values in enumerate(found)}
-    codes = np.fromiter((number.get(values, -1) for values in by_row), np.int64, count=len(by_row))
-    return labels, found, codes[places]
+@dataclass(frozen=True)
+class _Cells:
+    """The finest division of the rows: every combination of all group labels that occurs, None where unknown.
+
+    Attributes:
+        codes: each row's cell, int64 of shape ``(rows,)``.
+    """
+
+    labels: tuple[str, ...]
+    values: list[tuple[str | None, ...]]
+    codes: np.ndarray
+
+    @classmethod
+    def of(cls, known: Mapping[str, Sequence[str | None]], labels: Sequence[str], places: np.ndarray) -> "_Cells":
+        by_row = list(zip(*(known[label] for label in labels), strict=True))
+        number: dict[tuple[str | None, ...], int] = {}
+        codes = np.fromiter((number.setdefault(row, len(number)) for row in by_row), np.int64, count=len(by_row))
+        return cls(tuple(labels), list(number), codes[places] if labels else places)
+
+    def groups(self, labels: tuple[str, ...]) -> dict[tuple[str, ...], list[int]]:
+        """The groups that these labels make, in natural order, and the cells of each."""
+        positions = [self.labels.index(label) for label in labels]
+        found: dict[tuple[str, ...], list[int]] = {}
+        for cell, values in enumerate(self.values):
+            group = tuple(values[position] for position in positions)
+            if None not in group:
+                found.setdefault(group, []).append(cell)
+        return dict(sorted(found.items(), key=lambda item: [*map(natural_order, item[0])]))
 
 
-def _natural(value: str) -> tuple[float, str]:
-    """Sorts "3-9" before "10-19", and words after numbers."""
-    first = re.search(r"\d+", value)
-    return (float(first.group()) if first else math.inf, value)
-
-
-def _table(
+def _tables(
     rows: Any,
     statistic: Statistic,
     faces: np.ndarray,
-    grouped: tuple[tuple[str, ...], list[tuple[str, ...]], np.ndarray],
-    *,
+    cells: _Cells,
     resamples: int,
     seed: int,
     confidence: float,
-) -> list[_Group]:
-    """The figures of every group. All groups are drawn from the same resamples of the faces."""
-    labels, found, codes = grouped
-    known = np.flatnonzero(codes >= 0)
-    faces, codes = face_codes(faces[known], len(known)), codes[known]
-    count, columns = int(faces.max(initial=-1)) + 1, rows.shape[1]
-    by_face = sum_by(_spread(rows[known], codes, len(found)), faces, count)
-
-    def by_group(sums: np.ndarray) -> np.ndarray:
-        return sums.reshape(*sums.shape[:-1], len(found), columns)
-
-    drawn = [statistic.value(by_group(sums)) for sums in resampled_sums(by_face, resamples if count > 1 else 0, seed)]
-    replicates = np.concatenate(drawn) if drawn else np.empty((0, len(found)))
-    totals = by_group(np.asarray(by_face.sum(axis=0)))
-    members = np.bincount(np.unique(np.stack([faces, codes]), axis=1)[1], minlength=len(found))
-    table = []
-    for place, values in enumerate(found):
-        size = int(members[place])
-        entry = estimate(statistic, totals[place], replicates[:, place], size, confidence)
-        error = _standard_error(statistic, entry, replicates[:, place], size)
-        table.append(_Group(labels, values, size, entry, error))
-    return table
+) -> dict[tuple[str, ...], list[_Group]]:
+    """The figures of every group that one label makes, or several. All are drawn from the same resamples of faces."""
+    groups = {
+        labels: cells.groups(labels)
+        for size in range(1, len(cells.labels) + 1)
+        for labels in combinations(cells.labels, size)
+    }
+    if not groups:
+        return {}
+    count, shape = int(faces.max(initial=-1)) + 1, (len(cells.values), rows.shape[1])
+    by_face = sum_by(_spread(rows, cells.codes, len(cells.values)), faces, count)
+    totals = np.asarray(by_face.sum(axis=0)).reshape(shape)
+    drawn: dict[tuple, list[np.ndarray]] = {labels: [] for labels in groups}
+    for sums in resampled_sums(by_face, resamples if count > 1 else 0, seed):
+        by_cell = sums.reshape(-1, *shape)
+        for labels, members in groups.items():
+            whole = np.stack([by_cell[:, own].sum(1) for own in members.values()], axis=1)
+            drawn[labels].append(statistic.value(whole))
+    members_of_cells = np.unique(np.stack([faces, cells.codes]), axis=1)
+    tables = {}
+    for labels, members in groups.items():
+        replicates = np.concatenate(drawn[labels] or [np.empty((0, len(members)))])
+        tables[labels] = []
+        for place, (values, own) in enumerate(members.items()):
+            size = len(np.unique(members_of_cells[0, np.isin(members_of_cells[1], own)]))
+            entry = estimate(statistic, totals[own].sum(0), replicates[:, place], size, confidence)
+            error = _standard_error(statistic, entry, replicates[:, place], size)
+            tables[labels].append(_Group(labels, values, size, entry, error))
+    return tables
 
 
 def _spread(rows: Any, codes: np.ndarray, groups: int) -> Any:

@@ -25,8 +25,17 @@ def reliability(references: np.ndarray, probabilities: np.ndarray) -> Summed:
     Args:
         references: codes of the right classes, int64 of shape ``(rows,)``.
         probabilities: float64 of shape ``(rows, classes)``, each row with sum 1.
+
+    Raises:
+        ValueError: when a code is none of the classes, or a row's sum is not 1.
     """
     rows, classes = probabilities.shape
+    if ((references < 0) | (references >= classes)).any():
+        raise ValueError(
+            f"references must be places 0 to {classes - 1}, one of the {classes} probabilities of each row"
+        )
+    if not np.allclose(probabilities.sum(-1), 1, atol=1e-3):
+        raise ValueError("each row of probabilities must have sum 1; normalise them over the options")
     confidence = probabilities.max(-1, initial=0.0)
     right = probabilities.argmax(-1) == references if classes else np.zeros(rows, bool)
     chosen = probabilities[np.arange(rows), references]
