@@ -18,6 +18,8 @@ from transformers import (
 
 from facemllm.cli import UserError
 
+ADAPTER = "adapter_config.json"
+
 
 def pick_device(name: str = "auto") -> torch.device:
     """The device called ``name``; ``auto`` is the first accelerator, else the CPU. Raises ``UserError``."""
@@ -77,12 +79,12 @@ def load_model(
 
 def _base_and_adapter(model: str | Path, adapter: str | Path | None) -> tuple[str | Path, str | Path | None]:
     folder = Path(model).expanduser()
-    is_adapter = (folder / "adapter_config.json").is_file() and not (folder / "config.json").is_file()
+    is_adapter = (folder / ADAPTER).is_file() and not (folder / "config.json").is_file()
     if not is_adapter:
         return model, adapter
     if adapter is not None:
         raise UserError(f"{model} is an adapter itself: give the base model, and one adapter with --adapter")
-    base = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8")).get("base_model_name_or_path")
+    base = json.loads((folder / ADAPTER).read_text(encoding="utf-8")).get("base_model_name_or_path")
     if not base:
         raise UserError(f"{model}: its adapter_config.json names no base model; give BASE --adapter {model}")
     return base, folder
@@ -92,7 +94,7 @@ def _merge(network: PreTrainedModel, adapter: str | Path) -> PreTrainedModel:
     from peft import PeftModel
 
     folder = Path(adapter).expanduser()
-    if not (folder / "adapter_config.json").is_file() and not could_be_hub_id(str(adapter)):
+    if not (folder / ADAPTER).is_file() and not could_be_hub_id(str(adapter)):
         raise UserError(f"--adapter {adapter}: has no adapter_config.json; give the folder of a PEFT adapter")
     try:
         merged = PeftModel.from_pretrained(network, str(folder if folder.is_dir() else adapter))
@@ -102,10 +104,10 @@ def _merge(network: PreTrainedModel, adapter: str | Path) -> PreTrainedModel:
 
 
 def check_model_name(model: str | Path) -> None:
-    """Refuse what is neither a model's folder nor can be a Hub id. Raises ``UserError``; the Hub is not asked."""
+    """Refuse what is neither a model's or adapter's folder nor can be a Hub id. Raises ``UserError``; asks no Hub."""
     path = Path(model).expanduser()
     if path.is_dir():
-        if not (path / "config.json").is_file():
+        if not any((path / name).is_file() for name in ("config.json", ADAPTER)):
             raise UserError(
                 f"{model}: the folder has no config.json; give the folder that training or quickstart left"
             )

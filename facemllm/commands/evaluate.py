@@ -1,136 +1,290 @@
-"""``facemllm evaluate``: a model's accuracy on the labels of a corpus, beside the majority baseline, per group."""
+"""``facemllm evaluate``: a model's answers compared with the labels of a benchmark, in the field's own figures."""
 
 import argparse
 import json
 import sys
+import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from facemllm.cli import UserError
 
+if TYPE_CHECKING:
+    from facemllm.evaluation.benchmarks import Benchmark
+
 HELP = (
-    "Ask a model the canonical question of each task about every face of a corpus, and compare its answers with the\n"
-    "labels. CORPUS is a folder or Hub id that load_dataset reads. The majority baseline is taken from the training\n"
-    "split. Prints accuracy with a 95 % interval and n, for all faces and per group. race is evaluated only when\n"
-    "named: it is a label for auditing data."
+    "Ask a model the questions of a benchmark and compare its answers with the labels.\n\n"
+    "BENCHMARK is a dataset in its distributed layout with --root (celeba, maad_face, lfwa: attributes; raf_db,\n"
+    "affectnet: expression; utkface, fairface, agedb, morph: age and gender; disfa, bp4d: action units; aflw2000,\n"
+    "biwi, 300w_lp: head pose), zero_shot_attributes (unseen attributes of celeba, maad_face or lfwa), facexbench,\n"
+    "synthetic (drawn faces, made on the spot), or a corpus: a folder or Hub id that load_dataset reads.\n\n"
+    "With --out, predictions are written as they come: the same command goes on after a kill, and --rescore writes\n"
+    "the report again from them, without a model. Scoring compares the likelihood of the stated options; generation\n"
+    "reads what the model writes. They are reported apart. Race is read only with --race, for group tables, and\n"
+    "asked only with --tasks race: it is a label for auditing data and models."
 )
-EXAMPLE = "facemllm evaluate runs/fairface/stage3_face_tasks corpora/fairface --tasks gender age"
+EXAMPLE = "facemllm evaluate runs/fairface/stage3_face_tasks fairface --root FairFace --out reports/fairface"
+MOST_WITH_GROUPS = 4
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", metavar="MODEL", help="a model folder or a Hub id")
-    parser.add_argument("corpus", metavar="CORPUS", help="a corpus folder or a Hub id")
-    parser.add_argument("--config", default="face_tasks", help="configuration of the corpus (default: face_tasks)")
-    parser.add_argument("--split", default="validation", help="faces to ask about (default: validation)")
+    parser.add_argument("model", metavar="MODEL", nargs="?", help="a model folder, an adapter folder or a Hub id")
+    parser.add_argument("benchmark", metavar="BENCHMARK", nargs="?", help="a benchmark, a corpus folder or a Hub id")
+    parser.add_argument("--root", metavar="DIR", help="the folder of the benchmark's dataset")
+    parser.add_argument("--split", help="faces to ask about (default: test, validation where there is no test)")
+    parser.add_argument("--config", default="face_tasks", help="configuration of a corpus (default: face_tasks)")
     parser.add_argument(
-        "--baseline-split",
-        help="faces the majority is taken from (default: train; in the config zero_shot, where train has others, "
-        "the split itself)",
+        "--tasks", nargs="+", metavar="TASK", help="such as gender, age, race, smiling (default: the benchmark's)"
+    )
+    parser.add_argument("--race", action="store_true", help="read race labels, and make group tables by race")
+    parser.add_argument(
+        "--ways",
+        nargs="+",
+        choices=("scoring", "generation"),
+        help="how the model answers (default: scoring; facexbench: generation)",
     )
     parser.add_argument(
-        "--tasks", nargs="+", metavar="TASK", help="such as gender, age, race, smiling (default: those with labels)"
+        "--age",
+        choices=("years", "groups"),
+        default="years",
+        help="what a model is asked to get an age in years: years, or the age groups it was taught (default: years)",
+    )
+    parser.add_argument(
+        "--set", nargs="+", default=[], metavar="NAME=VALUE", help="the dataset's own settings, such as fold=2"
+    )
+    parser.add_argument(
+        "--setting", choices=("zero-shot", "in-context"), default="zero-shot", help="facexbench: (default: zero-shot)"
+    )
+    parser.add_argument(
+        "--exclude",
+        nargs="+",
+        default=[],
+        metavar="IDS",
+        help="facexbench: also report without questions whose pictures are in these corpora, folders or lists of ids",
     )
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N faces")
-    parser.add_argument("--batch-size", type=int, default=128, metavar="N", help="faces per batch (default: 128)")
+    parser.add_argument("--adapter", metavar="DIR", help="a PEFT adapter to put on MODEL")
+    parser.add_argument("--backend", default="torch", help="what runs the model (default: torch)")
+    parser.add_argument("--batch-size", type=int, metavar="N", help="faces per batch (default: 64, other models 8)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
     parser.add_argument("--trust-remote-code", action="store_true", help="run Python code that comes with the model")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="also write the whole report to FILE, as JSON")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="write predictions, report and plots to DIR")
+    parser.add_argument("--rescore", action="store_true", help="write the report in --out again, without a model")
     parser.add_argument("--json", action="store_true", help="print the whole report as JSON")
 
 
 def run(args: argparse.Namespace) -> int:
+    _check(args)
+    if args.rescore:
+        return _tell(args, args.out)
+    if args.out is not None:
+        return _evaluate(args, args.out)
+    with tempfile.TemporaryDirectory() as folder:
+        return _evaluate(args, Path(folder))
+
+
+def _check(args: argparse.Namespace) -> None:
     for name in ("limit", "batch_size"):
         value = getattr(args, name)
         if value is not None and value < 1:
             raise UserError(f"--{name.replace('_', '-')} {value}: give 1 or more")
+    if args.out is not None and args.out.exists() and not args.out.is_dir():
+        raise UserError(f"--out {args.out}: is a file; give a folder")
+    if args.rescore and args.out is None:
+        raise UserError("--rescore needs --out DIR: the folder of an earlier evaluation")
+    if not args.rescore and args.benchmark is None:
+        raise UserError("give MODEL and BENCHMARK; facemllm evaluate --help has the benchmarks")
+
+
+def _evaluate(args: argparse.Namespace, out: Path) -> int:
     from transformers.utils import logging
 
-    from datasets_scripts.questions import TASKS, conventions_of
-    from datasets_scripts.zero_shot import ZERO_SHOT
-    from facemllm.answering import check_model_name, load_model
-    from facemllm.corpus_evaluation import answer_corpus, majority_answers, score, tasks_of, with_pictures
+    from facemllm.answering import check_model_name
+    from facemllm.evaluation.answerers import BACKENDS
+    from facemllm.evaluation.benchmarks import FACEXBENCH
 
     check_model_name(args.model)
-    rows, without_picture = with_pictures(_load(args.corpus, args.config, args.split), f"{args.corpus}, {args.split}")
-    rows = rows.select(range(min(args.limit or len(rows), len(rows))))
-    baseline_split = args.baseline_split or (args.split if args.config == ZERO_SHOT else "train")
-    known = _load_baseline(args, baseline_split)["labels"][:]
-    if without_picture:
-        print(f"{args.corpus}: {without_picture} rows without a picture are left out", file=sys.stderr)
-    tasks = args.tasks or tasks_of(known)
-    if not tasks:
-        raise UserError(
-            f"{args.corpus}: it has labels for none of the {len(TASKS)} tasks that can be asked here; drawn "
-            "faces are evaluated by facemllm quickstart"
-        )
-    majority, conventions = majority_answers(known, tasks), conventions_of(known)
-
+    if args.backend not in BACKENDS:
+        raise UserError(f"--backend {args.backend}: there are {', '.join(BACKENDS)}")
     logging.disable_progress_bar()
-    model, processor = load_model(args.model, args.device, args.trust_remote_code)
-    predictions = list(answer_corpus(model, processor, rows, list(majority), args.batch_size, conventions))
-    report = {
-        "model": args.model,
-        "corpus": args.corpus,
-        "config": args.config,
-        "split": args.split,
-        "faces": len(rows),
-        "without_picture": without_picture,
-        "tasks": score(predictions, majority, conventions),
-    }
-    if args.out is not None:
-        from recipes.run_folder import write_json
+    counts = _ask_facexbench(args, out) if args.benchmark == FACEXBENCH else _ask(args, out)
+    code = _tell(args, out)
+    unreadable = sum(counts["unreadable"].values())
+    if unreadable:
+        told = ", ".join(f"{reason}: {count:,}" for reason, count in counts["unreadable"].items())
+        print(f"facemllm evaluate: {unreadable:,} pictures could not be asked about ({told})", file=sys.stderr)
+    return 1 if unreadable else code
 
-        write_json(args.out, report)
-    print(json.dumps(report, indent=2) if args.json else _table(report))
+
+def _ask(args: argparse.Namespace, out: Path) -> dict[str, Any]:
+    """The counts of a benchmark on faces, asked into ``out``."""
+    from facemllm.evaluation.predict import predict, run_into
+    from facemllm.evaluation.predictions import PredictionLog, Way
+
+    benchmark = _open(args)
+
+    def ask(log: PredictionLog, ways: Sequence[Way]) -> Mapping[str, Any]:
+        counts = predict(benchmark, _load_answerer(args), ways, log)
+        if not counts.faces:
+            told = ", ".join(f"{reason}: {count:,}" for reason, count in (counts.unreadable + counts.left_out).items())
+            raise UserError(f"{args.benchmark}: no face could be asked about ({told or 'none has a label'})")
+        return {"counts": counts.as_json(), "majority": benchmark.majority()}
+
+    run = run_into(
+        out,
+        {**_settings(args), "split": benchmark.split, "tasks": _names(benchmark), **benchmark.settings},
+        args.ways or ("scoring",),
+        ask,
+        benchmark=benchmark.name,
+        title=benchmark.title,
+        protocol=benchmark.protocol,
+        tasks=[task.spec.as_json() for task in benchmark.tasks],
+        groups=list(benchmark.groups),
+    )
+    _tell_left_out(run["counts"])
+    return run["counts"]
+
+
+def _ask_facexbench(args: argparse.Namespace, out: Path) -> dict[str, Any]:
+    """The counts of FaceXBench, asked into ``out``; what ``--exclude`` takes out is written beside the predictions."""
+    from facemllm.evaluation.facexbench import PROTOCOL, ask_facexbench, task_specs
+    from facemllm.evaluation.facexbench_overlap import find_overlap
+    from facemllm.evaluation.facexbench_reader import read_facexbench
+    from facemllm.evaluation.predict import finish, run_into
+    from facemllm.evaluation.predictions import PredictionLog, Way
+
+    if args.root is None:
+        raise UserError("facexbench needs --root DIR: a clone of its repository")
+    bench = read_facexbench(args.root, args.tasks)
+    del bench.questions[args.limit or len(bench.questions) :]
+    overlap = find_overlap(bench, args.exclude)
+
+    def ask(log: PredictionLog, ways: Sequence[Way]) -> Mapping[str, Any]:
+        wrong = ask_facexbench(bench, _load_answerer(args), log, ways, args.setting)
+        unreadable = {**({"missing image": len(bench.missing)} if bench.missing else {})}
+        unreadable |= {"unreadable image": len(wrong)} if wrong else {}
+        counts = {"faces": len(bench.questions) - len(wrong), "unreadable": unreadable, "left_out": {}}
+        return {"counts": counts, "questions": bench.counts()}
+
+    run = run_into(
+        out,
+        {**_settings(args), "setting": args.setting, "tasks": args.tasks, "questions": len(bench.questions)},
+        args.ways or ("generation",),
+        ask,
+        benchmark=args.benchmark,
+        title=f"FaceXBench, {args.setting}",
+        protocol=PROTOCOL,
+        tasks=[spec.as_json() for spec in task_specs(bench)],
+        groups=[],
+    )
+    if args.exclude:
+        finish(out, run, overlap=overlap)
+    return run["counts"]
+
+
+def _open(args: argparse.Namespace) -> "Benchmark":
+    from facemllm.evaluation.benchmarks import NAMES, Wanted, open_benchmark
+    from facemllm.evaluation.corpus_benchmark import open_corpus
+
+    wanted = Wanted(
+        root=args.root,
+        split=args.split,
+        tasks=None if args.tasks is None else tuple(args.tasks),
+        race=args.race,
+        limit=args.limit,
+        ask_age=args.age,
+        options=_options(args.set),
+    )
+    if args.benchmark in NAMES:
+        return open_benchmark(args.benchmark, wanted)
+    return open_corpus(args.benchmark, args.config, wanted)
+
+
+def _options(pairs: Sequence[str]) -> dict[str, str]:
+    options = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise UserError(f"--set {pair}: give NAME=VALUE")
+        options[name.replace("-", "_")] = value
+    return options
+
+
+def _settings(args: argparse.Namespace) -> dict[str, Any]:
+    """Whose answers, to what: all that must be the same for a run to be gone on with."""
+    from facemllm.evaluation.model_identity import identify
+
+    return {
+        "model": args.model,
+        "adapter": args.adapter,
+        "weights": identify(args.model, args.adapter),
+        "backend": args.backend,
+        "benchmark": args.benchmark,
+        "limit": args.limit,
+    }
+
+
+def _names(benchmark: "Benchmark") -> list[str]:
+    return [task.spec.name for task in benchmark.tasks]
+
+
+def _load_answerer(args: argparse.Namespace) -> Any:
+    from facemllm.evaluation.answerers import load_answerer
+
+    return load_answerer(
+        args.backend,
+        args.model,
+        device=args.device,
+        adapter=args.adapter,
+        batch_size=args.batch_size,
+        trust_remote_code=args.trust_remote_code,
+    )
+
+
+def _tell_left_out(counts: Mapping[str, Any]) -> None:
+    for reason, count in counts["left_out"].items():
+        print(f"facemllm evaluate: left out: {reason}: {count:,}", file=sys.stderr)
+
+
+def _tell(args: argparse.Namespace, out: Path) -> int:
+    from facemllm.evaluation.report import write_report
+
+    report = write_report(out)
+    print(json.dumps(report, indent=2, ensure_ascii=False) if args.json else _table(report))
+    if args.out is not None and not args.json:
+        print(f"{out / 'report.md'} has all figures, per group too")
     return 0
 
 
-def _load(corpus: str, config: str, split: str):
-    from datasets import Image, load_dataset
-
-    from facemllm.answering import could_be_hub_id
-
-    if not Path(corpus).is_dir() and not could_be_hub_id(corpus):
-        raise UserError(f"{corpus}: there is no such corpus folder; a Hub id has the form owner/name")
-    if not Path(corpus).is_dir():
-        print(f"{corpus} is no folder here: looking for it on the Hugging Face Hub", file=sys.stderr)
-    try:
-        rows = load_dataset(corpus, config, split=split)
-    except (ValueError, FileNotFoundError, ConnectionError) as error:
-        if not Path(corpus).is_dir():
-            raise UserError(f"{corpus}: there is no such folder here; {str(error).splitlines()[0]}") from error
-        raise UserError(f"{corpus}, config {config}, split {split}: {str(error).splitlines()[0]}") from error
-    missing = [name for name in ("id", "image", "labels") if name not in rows.column_names]
-    if missing:
-        raise UserError(
-            f"{corpus}: has no column {', '.join(missing)}; give a corpus of facemllm data or facemllm annotate"
-        )
-    return rows.cast_column("image", Image())
-
-
-def _load_baseline(args: argparse.Namespace, split: str):
-    try:
-        return _load(args.corpus, args.config, split)
-    except UserError as error:
-        if args.baseline_split is not None or split == args.split:
-            raise
-        raise UserError(
-            f"{args.corpus} has no split {split}, whose labels the majority baseline is taken from: name another "
-            f"with --baseline-split, such as --baseline-split {args.split}"
-        ) from error
-
-
-def _table(report: dict) -> str:
-    lines = [f"{'':<28}{'accuracy':>9}  {'95 % interval':<15}{'majority':>9}{'n':>7}"]
-    for task, figures in report["tasks"].items():
-        lines.append(_line(task, figures))
-        for group, values in figures["groups"].items():
-            lines += [_line(f"  {group}: {value}", entry) for value, entry in values.items()]
+def _table(report: Mapping[str, Any]) -> str:
+    lines = [f"{'':<34}{'':<19}{'value':>9}  {'95 % interval':<17}{'baseline':>9}{'unparsed':>10}{'n':>8}"]
+    for task, ways in report["tasks"].items():
+        for way, figures in ways.items():
+            metric, baseline = figures["primary"], figures.get("baseline") or {}
+            unparsed = _share(figures["unparsed"]["rate"]) if way == "generation" else ""
+            name = task if len(ways) == 1 else f"{task}, {way}"
+            lines.append(_line(name, metric, figures["metrics"][metric], baseline.get("value"), unparsed))
+            if len(report["tasks"]) <= MOST_WITH_GROUPS:
+                for group, values in ((figures.get("groups") or {}).get("by") or {}).items():
+                    lines += [_line(f"  {group}: {value}", metric, entry) for value, entry in values.items()]
+    for way, figures in report["means"].items():
+        for metric, entry in figures["metrics"].items():
+            lines.append(_line(f"mean of {len(figures['tasks'])} tasks, {way}", metric, entry))
     return "\n".join(lines)
 
 
-def _line(name: str, figures: dict) -> str:
-    low, high = figures["interval"]
+def _line(name: str, metric: str, entry: Mapping[str, Any], baseline: float | None = None, unparsed: str = "") -> str:
+    low_high = " to ".join(map(_number, entry["interval"])) if entry["interval"] else ""
     return (
-        f"{name:<28}{figures['accuracy']:>9.3f}  {f'{low:.3f} to {high:.3f}':<15}{figures['majority']:>9.3f}"
-        f"{figures['n']:>7}"
+        f"{name:<34}{metric.replace('_', ' '):<19}{_number(entry['value']):>9}  {low_high:<17}{_number(baseline):>9}"
+        f"{unparsed:>10}{entry['n']:>8,}"
     )
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None else f"{value:.1%}"

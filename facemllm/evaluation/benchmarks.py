@@ -33,7 +33,7 @@ class Benchmark:
     Attributes:
         faces: reads the faces in a fixed order, a picture at a time; ``Skipped`` says why a row gives none.
         count: how many rows ``faces`` reads.
-        majority: reads the constant answers of the baseline, and from which split they are.
+        majority: reads the training split for the baseline's constant answers, none where it has none.
         settings: what the data are, in JSON's types: predictions of other data are not mixed with these.
         crop: None shows each picture whole.
     """
@@ -45,7 +45,7 @@ class Benchmark:
     tasks: tuple[TaskProtocol, ...]
     faces: Callable[[], Iterator[LabelledFace | Skipped]]
     count: int
-    majority: Callable[[], tuple[dict[str, Any], str]]
+    majority: Callable[[], dict[str, Any]]
     settings: Mapping[str, Any]
     crop: Crop | None = None
     groups: tuple[str, ...] = ("age_group", "gender")
@@ -199,16 +199,14 @@ def _open_dataset(name: str, wanted: Wanted, dataset: DatasetProtocol) -> Benchm
     )
 
 
-def _majority(faces: FaceReader, asked: Sequence[TaskProtocol]) -> tuple[dict[str, Any], str]:
-    """The baseline from the training split; from the evaluated one where no training split can be read."""
-    if "train" in faces.SPLITS and faces.split != "train":
-        try:
-            answers = constant_answers(asked, sample_labels(replace(faces, split="train", limit=None)))
-        except CorpusError:
-            answers = {}
-        if answers:
-            return answers, "train"
-    return constant_answers(asked, sample_labels(faces)), faces.split
+def _majority(faces: FaceReader, asked: Sequence[TaskProtocol]) -> dict[str, Any]:
+    """The baseline from the training split; empty where there is none that can be read."""
+    if "train" not in faces.SPLITS or faces.split == "train":
+        return {}
+    try:
+        return constant_answers(asked, sample_labels(replace(faces, split="train", limit=None)))
+    except CorpusError:
+        return {}
 
 
 def _open_zero_shot(wanted: Wanted) -> Benchmark:
@@ -261,9 +259,8 @@ def open_synthetic(wanted: Wanted) -> Benchmark:
             picture = draw_face(drawn, index, seed, split, size)
             yield LabelledFace(f"synthetic-{seed}-{split}-{index}", picture, labels, split, "synthetic", "Apache-2.0")
 
-    def majority() -> tuple[dict[str, Any], str]:
-        drawn = ({"attributes": draw_labels(index, seed, "train")} for index in range(2000))
-        return constant_answers(asked, drawn), "train"
+    def majority() -> dict[str, Any]:
+        return constant_answers(asked, ({"attributes": draw_labels(index, seed, "train")} for index in range(2000)))
 
     held_out = ", ".join(attribute.name for attribute in ATTRIBUTES if attribute.held_out)
     return Benchmark(

@@ -7,7 +7,7 @@ written before the first question and again at the end, then with ``"status": "c
 import json
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -106,6 +106,30 @@ def finish(out: Path, run: Mapping[str, Any], **found: Any) -> dict[str, Any]:
     finished = {**run, "status": "complete", **found}
     write_json(out / RUN, finished)
     return finished
+
+
+def run_into(
+    out: Path,
+    settings: Mapping[str, Any],
+    ways: Sequence[Way],
+    ask: Callable[[PredictionLog, Sequence[Way]], Mapping[str, Any]],
+    **described: Any,
+) -> dict[str, Any]:
+    """Ask what is missing in ``out`` and write down that the run is complete; what its ``run.json`` then holds.
+
+    Args:
+        ask: asks what the log does not hold, in these ways, and returns what goes into ``run.json`` (``counts``,
+            ``majority``). It is not called where nothing can be missing, so it may load the model.
+
+    Raises:
+        UserError: as ``claim``.
+    """
+    run = claim(out, settings, ways, **described)
+    if run["status"] == "complete":
+        return run
+    with PredictionLog(out / PREDICTIONS) as log:
+        found = ask(log, run["settings"]["ways"])
+    return finish(out, run, **found)
 
 
 def predict(benchmark: "Benchmark", answerer: "Answerer", ways: Sequence[Way], log: PredictionLog) -> Counts:

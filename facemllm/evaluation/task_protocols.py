@@ -2,7 +2,8 @@
 
 ``Closed``: one question with its options, also yes or no. ``AgeInYears``: the expectation over the ages 0 to 100, or
 over the middles of age groups for a model that was taught groups. ``HeadPose``: one question per angle about the words
-of its bins, and the expectation over what the bins stand for. ``ActionUnits``: yes or no for each unit that was coded.
+of its bins, and the expectation over their middles. What a group or a bin stands for is what the pipeline
+face-analysis takes it for (``face_task_table_facemllm.RANGED``). ``ActionUnits``: yes or no for each coded unit.
 What a model writes instead is read by ``answer_parsing``.
 """
 
@@ -22,16 +23,6 @@ from facemllm.evaluation.predictions import TaskSpec, Way
 
 AGES = tuple(str(years) for years in range(101))
 AGE_EDGES = (0, 3, 10, 20, 30, 40, 50, 60, 70, 121)
-AGE_MIDDLES = (1.5, 6.5, 15.0, 25.0, 35.0, 45.0, 55.0, 65.0, 75.0)
-"""Years that an age group stands for: the middle of ``[low, high)``; 75 for 70 and older, as if it were a decade."""
-
-POSE_CENTRES: dict[str, dict[str, float]] = {
-    "yaw": {"right profile": -70.0, "right": -35.0, "front": 0.0, "left": 35.0, "left profile": 70.0},
-    "pitch": {"down": -25.0, "level": 0.0, "up": 25.0},
-    "roll": {"left": -25.0, "upright": 0.0, "right": 25.0},
-}
-"""Degrees that a bin of ``tasks.HEAD_POSE`` stands for: its middle, and for bins with an open end a typical angle."""
-
 AgeQuestion = Literal["years", "groups"]
 
 
@@ -145,7 +136,7 @@ class AgeInYears:
     def _years(self) -> dict[str, float]:
         if self.ask == "years":
             return {age: float(age) for age in AGES}
-        return dict(zip(canonical_question("age")[1], AGE_MIDDLES, strict=True))
+        return middles("age")
 
 
 @dataclass(frozen=True)
@@ -174,9 +165,8 @@ class HeadPose:
         if way == "generation":
             return Reading(parse_angles(answers[0].text, tuple(self._row.parts)), text=answers[0].text)
         angles = {}
-        for (part, row), answer in zip(self._row.parts.items(), answers, strict=True):
-            degrees = {row.answers[value]: centre for value, centre in POSE_CENTRES[part].items()}
-            angles[part] = round(expectation(answer.probabilities, degrees), 4)
+        for part, answer in zip(self._row.parts, answers, strict=True):
+            angles[part] = round(expectation(answer.probabilities, middles(part)), 4)
         bins = {part: _rounded(answer.probabilities) for part, answer in zip(self._row.parts, answers, strict=True)}
         return Reading(angles, extra={"bins": bins})
 
@@ -232,6 +222,14 @@ def read_option(answer: Answer, options: Sequence[str]) -> Reading:
     if found is None:
         return Reading(None, text=answer.text)
     return Reading(found[0], text=answer.text, extra={"parsed": found[1]})
+
+
+def middles(task: str) -> dict[str, float]:
+    """The number in the middle of what each option stands for, in years or degrees."""
+    from modeling_facemllm.face_tasks_facemllm import face_tasks
+
+    row = face_tasks()[task]
+    return {option: (low + high) / 2 for option, (low, high) in zip(row.options, row.ranges, strict=True)}
 
 
 def expectation(probabilities: Mapping[str, float], values: Mapping[str, float]) -> float:

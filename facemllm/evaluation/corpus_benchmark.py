@@ -1,0 +1,190 @@
+"""Any labelled corpus as a benchmark: a folder or Hub id that ``load_dataset`` reads, with the columns of ``schema``.
+
+The questions are the canonical ones, options stated; expected answers come from the labels, never from the prose.
+"""
+
+import hashlib
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from datasets_scripts.questions import TASKS, conventions_of, expand_tasks
+from datasets_scripts.schema import CorpusError, LabelledFace, Skipped
+from datasets_scripts.task import Conventions, Task
+from datasets_scripts.tasks import ACTION_UNITS, TASK_GROUPS
+from facemllm.cli import UserError
+from facemllm.evaluation.baselines import BASELINE_ROWS, constant_answers
+from facemllm.evaluation.benchmarks import GROUP_LABELS, Benchmark, Wanted
+from facemllm.evaluation.task_protocols import TaskProtocol, protocols
+
+ROWS_AT_ONCE = 64
+WITHOUT_PICTURE = "row without a picture"
+
+
+@dataclass(frozen=True)
+class LabelValues:
+    """Which values the labels of a corpus have, numbers to one decimal; ``digest`` is of all ids and labels."""
+
+    values: Mapping[str, frozenset]
+    digest: str
+
+    def tasks(self) -> list[str]:
+        """The tasks whose labels the corpus holds, less those on request: race is named by who wants it.
+
+        A label with values that the table does not know, such as a drawn face's expression, is none of its tasks. The
+        angles of a head are one task where all three are known.
+        """
+        found = [name for name, task in TASKS.items() if not task.on_request and self.has(name)]
+        parts = TASKS["head_pose"].parts if "head_pose" in found else ()
+        return [name for name in found if name not in parts]
+
+    def has(self, task: str) -> bool:
+        """Whether the corpus has labels of a task that can be evaluated."""
+        row = TASKS[task]
+        if isinstance(row, Task):
+            values = self.values.get(row.label, frozenset())
+            if row.bins is not None:
+                return any(row.value({row.label: value}) is not None for value in values)
+            return bool(values) and values <= set(row.answers)
+        if task == "head_pose":
+            return all(map(self.has, row.parts))
+        return {"age_years": "age", "action_units": "action_units"}.get(task) in self.values
+
+    @property
+    def conventions(self) -> Conventions:
+        return conventions_of({"expression": value} for value in self.values.get("expression", ()))
+
+    def told(self) -> str:
+        """What can be asked here, or why nothing can, for a message."""
+        if tasks := self.tasks():
+            return f"the corpus has {', '.join(tasks)}"
+        known = ", ".join(sorted(label.removeprefix("attributes.") for label in self.values))
+        return f"the corpus's labels ({known or 'none at all'}) are of no task that can be asked here"
+
+
+def label_values(rows: Iterable[tuple[str, Mapping[str, Any]]]) -> LabelValues:
+    """The values of the labels of ``(id, labels)`` pairs, which are read once and not held."""
+    values: dict[str, set] = {}
+    digest = hashlib.sha256()
+    for id, labels in rows:
+        digest.update(f"{id}\0{sorted((name, str(value)) for name, value in labels.items())}\0".encode())
+        for column, value in labels.items():
+            if value is None or value == []:
+                continue
+            if column == "attributes":
+                for entry in value:
+                    values.setdefault(f"attributes.{entry['name']}", set()).add(entry["value"])
+            elif column == "action_units":
+                values.setdefault(column, set()).update(entry["unit"] for entry in value)
+            else:
+                values.setdefault(column, set()).add(round(value, 1) if isinstance(value, float) else value)
+    return LabelValues({name: frozenset(found) for name, found in values.items()}, digest.hexdigest()[:16])
+
+
+def open_corpus(corpus: str, config: str, wanted: Wanted) -> Benchmark:
+    """A corpus as a benchmark: its split ``validation`` unless another is wanted, and all tasks that it has labels of.
+
+    Raises:
+        UserError: where there is no such corpus, config or split, no picture in it, or nothing that can be asked.
+        CorpusError: for a task without a label.
+    """
+    for option, given in (("root", wanted.root), ("set", wanted.options)):
+        if given:
+            raise UserError(f"--{option} belongs to a benchmark of a dataset; {corpus} is read as a corpus")
+    split = wanted.split or "validation"
+    rows = _load(corpus, config, split)
+    rows = rows.select(range(min(wanted.limit or len(rows), len(rows))))
+    _need_pictures(rows, f"{corpus}, {split}")
+    found = label_values(_ids_and_labels(rows))
+    tasks = list(wanted.tasks or found.tasks())
+    if not tasks:
+        raise UserError(f"{corpus}: {found.told()}; drawn faces are evaluated with the benchmark synthetic")
+    units = sorted(set(ACTION_UNITS) & found.values.get("action_units", frozenset()))
+    asked = protocols(_known(tasks, found), found.conventions, units, wanted.ask_age)
+    return Benchmark(
+        name=corpus,
+        title=f"{Path(corpus).name}, {config}",
+        split=split,
+        protocol=f"Split {split} of the corpus, pictures as they are in it; questions and options as in "
+        "datasets_scripts/tasks.py.",
+        tasks=asked,
+        faces=lambda: _faces(rows, split),
+        count=len(rows),
+        majority=lambda: _majority(corpus, config, split, asked),
+        settings={"config": config, "labels": found.digest, "ask_age": wanted.ask_age, "limit": wanted.limit},
+        groups=tuple(name for name in GROUP_LABELS if name in found.values),
+    )
+
+
+def _known(tasks: Sequence[str], found: LabelValues) -> list[str]:
+    """The tasks, each with a label in the corpus; words for several of them replaced by those it has."""
+    known = []
+    for task in tasks:
+        if task not in TASKS and task not in TASK_GROUPS:
+            raise CorpusError(f"task {task!r} is unknown; {found.told()}")
+        labelled = [name for name in expand_tasks([task]) if found.has(name)]
+        if not labelled:
+            raise CorpusError(f"task {task!r} has no label here; {found.told()}")
+        known += labelled
+    return list(dict.fromkeys(known))
+
+
+def _faces(rows: Any, split: str) -> Iterator[LabelledFace | Skipped]:
+    for part in rows.iter(batch_size=ROWS_AT_ONCE):
+        for id, image, labels in zip(part["id"], part["image"], part["labels"], strict=True):
+            if image is None:
+                yield Skipped(id, WITHOUT_PICTURE)
+            else:
+                yield LabelledFace(id, image, labels, split, "", "")
+
+
+def _ids_and_labels(rows: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    for part in rows.select_columns(["id", "labels"]).iter(batch_size=1000):
+        yield from zip(part["id"], part["labels"], strict=True)
+
+
+def _need_pictures(rows: Any, where: str) -> None:
+    from recipes.corpora import has_image_in
+
+    if not has_image_in(rows).any():
+        raise CorpusError(
+            f"{where}: none of its {len(rows)} rows carries a picture; build the corpus with them: facemllm data "
+            "without --no-images, facemllm annotate with --include-images"
+        )
+
+
+def _majority(corpus: str, config: str, split: str, asked: Sequence[TaskProtocol]) -> dict[str, Any]:
+    """The baseline from rows spread evenly over the split ``train``; empty where the corpus has none."""
+    if split == "train":
+        return {}
+    try:
+        rows = _load(corpus, config, "train").select_columns(["id", "labels"])
+    except UserError:
+        return {}
+    spread = rows.select(range(0, len(rows), -(-len(rows) // BASELINE_ROWS)))
+    return constant_answers(asked, (labels for _, labels in _ids_and_labels(spread)))
+
+
+def _load(corpus: str, config: str, split: str) -> Any:
+    from datasets import Image, load_dataset
+
+    from facemllm.answering import could_be_hub_id
+
+    if not Path(corpus).is_dir() and not could_be_hub_id(corpus):
+        raise UserError(f"{corpus}: there is no such corpus folder; a Hub id has the form owner/name")
+    if not Path(corpus).is_dir():
+        print(f"{corpus} is no folder here: looking for it on the Hugging Face Hub", file=sys.stderr)
+    try:
+        rows = load_dataset(corpus, config, split=split)
+    except (ValueError, FileNotFoundError, ConnectionError) as error:
+        if not Path(corpus).is_dir():
+            raise UserError(f"{corpus}: there is no such folder here; {str(error).splitlines()[0]}") from error
+        raise UserError(f"{corpus}, config {config}, split {split}: {str(error).splitlines()[0]}") from error
+    missing = [name for name in ("id", "image", "labels") if name not in rows.column_names]
+    if missing:
+        raise UserError(
+            f"{corpus}: has no column {', '.join(missing)}; give a corpus of facemllm data or facemllm annotate"
+        )
+    return rows.cast_column("image", Image(decode=False))
