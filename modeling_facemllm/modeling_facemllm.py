@@ -17,6 +17,7 @@ from transformers.utils import can_return_tuple
 from .closed_questions_facemllm import ClosedQuestion
 from .composition_facemllm import load_language_model, load_vision_tower
 from .configuration_facemllm import FaceMLLMConfig, FaceMLLMVisionConfig
+from .packed_scoring_facemllm import PackedScorer  # noqa: F401  transformers 4.57 ships only what is imported here
 from .prompt_facemllm import IMAGE_TOKEN, prepare_tokenizer
 from .scoring_facemllm import score_options
 from .vision_facemllm import FaceMLLMVisionModel
@@ -348,7 +349,9 @@ class FaceMLLMForConditionalGeneration(FaceMLLMPreTrainedModel, GenerationMixin)
         with torch.device("meta"):  # a 7B model is not initialised twice
             model = cls(config)
         model.model.vision_tower = vision_tower
-        model.model.language_model = text_model.get_decoder()
+        # What AutoModel makes of the configuration. On 4.57 Gemma 3 has no other base than itself, GPT-2 no decoder.
+        base = text_model.base_model
+        model.model.language_model = base if base is not text_model else text_model.get_decoder()
         model.lm_head = text_model.get_output_embeddings()
         projector = FaceMLLMProjector(config)
         projector.apply(model._init_weights)

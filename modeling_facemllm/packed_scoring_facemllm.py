@@ -1,0 +1,377 @@
+"""All questions about a face as one row of tokens: the tree they form, its attention mask, and the pass over it.
+
+The image and what all prompts begin with, the prefix, are run once. The rest of every question and of its answers
+follows in one row, in which a token sees the prefix and what stands before it on its own branch, at the position it
+would have if its question were asked alone:
+
+    prefix            | row: Smile ? yes | no | Glasses ? …          (answers' last tokens are only predicted)
+    positions 0 … p-1 |      p  p+1  p+2 p+2    p      p+1
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import torch
+from transformers import DynamicCache, PretrainedConfig, PreTrainedModel
+from transformers.cache_utils import DynamicLayer
+
+from .closed_questions_facemllm import AskedQuestion, ClosedQuestion, QuestionTokenizer
+
+HEAD_NUMBERS = 2**24
+"""Logits that are held at a time, in numbers: 64 MiB."""
+
+AGREEMENT = {torch.float32: 5e-3, torch.float64: 5e-3}
+"""How far, relative to its length, a packed hidden state may be from the plain one; rounding explains less."""
+HALF_PRECISION_AGREEMENT = 0.1
+
+
+class CannotPack(Exception):
+    """This model, or these prompts, have to be scored one question at a time."""
+
+
+@dataclass
+class TokenTree:
+    """Token sequences that continue one prefix, with their common beginnings held once.
+
+    A node is a token that the model has to read; `parents` and `depths` say which node stands before it (-1: the
+    prefix) and how many. The last token of a sequence is only predicted, so it is no node.
+    """
+
+    tokens: list[int] = field(default_factory=list)
+    parents: list[int] = field(default_factory=list)
+    depths: list[int] = field(default_factory=list)
+    predicted: list[tuple[int, int, int]] = field(default_factory=list)
+    """For every token of an answer: the node that predicts it (-1: the prefix), its id, the answer's number."""
+    _children: dict[tuple[int, int], int] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def growth(self, sequence: Sequence[int]) -> int:
+        """How many nodes `sequence` would add."""
+        node, known = -1, 0
+        for token in sequence[:-1]:
+            node = self._children.get((node, token))
+            if node is None:
+                break
+            known += 1
+        return len(sequence) - 1 - known
+
+    def add(self, sequence: Sequence[int], answer: int, answer_length: int) -> None:
+        """Add the sequence whose last `answer_length` tokens are the answer number `answer`."""
+        node = -1
+        for depth, token in enumerate(sequence):
+            if depth >= len(sequence) - answer_length:
+                self.predicted.append((node, token, answer))
+            if depth == len(sequence) - 1:
+                return
+            child = self._children.setdefault((node, token), len(self.tokens))
+            if child == len(self.tokens):
+                self.tokens.append(token)
+                self.parents.append(node)
+                self.depths.append(depth)
+            node = child
+
+    def path(self, node: int) -> list[int]:
+        """The tokens from the prefix to `node`, which is the last."""
+        tokens = []
+        while node >= 0:
+            tokens.append(self.tokens[node])
+            node = self.parents[node]
+        return tokens[::-1]
+
+    def visible(self, size: int, prefix: int, window: int | None) -> np.ndarray:
+        """What each node sees of the prefix and of the row: bool `(size, prefix + size)`, unused nodes at the end.
+
+        Args:
+            window (`int`): how many tokens, itself included, a layer with a sliding window sees.
+        """
+        seen = np.ones((size, prefix + size), dtype=bool)
+        seen[:, prefix:] = np.eye(size, dtype=bool)
+        for node, parent in enumerate(self.parents):
+            if parent >= 0:
+                seen[node, prefix : prefix + node] |= seen[parent, prefix : prefix + node]
+        if window is not None:
+            positions = np.array([*range(prefix), *(prefix + depth for depth in self.depths)])
+            positions = np.concatenate([positions, np.full(size - len(self), prefix)])
+            seen &= positions[prefix:, None] - positions[None, :] < window
+        return seen
+
+
+def grow_trees(sequences: Sequence[tuple[Sequence[int], int]], max_tokens: int) -> list[TokenTree]:
+    """Trees of at most `max_tokens` nodes (more where one sequence alone is longer) that hold all sequences in order.
+
+    Args:
+        sequences: for each answer, the tokens after the prefix and how many of them, at the end, are the answer.
+    """
+    trees = [TokenTree()]
+    for number, (sequence, answer_length) in enumerate(sequences):
+        if trees[-1].tokens and len(trees[-1]) + trees[-1].growth(sequence) > max_tokens:
+            trees.append(TokenTree())
+        trees[-1].add(sequence, number, answer_length)
+    return trees
+
+
+class PrefixCache(DynamicCache):
+    """Keys and values of the shared prefix. Once `closed`, a row of questions reads them and leaves nothing behind."""
+
+    closed = False
+
+    def update(self, key_states, value_states, layer_idx, *args, **kwargs):
+        if not self.closed:
+            return super().update(key_states, value_states, layer_idx, *args, **kwargs)
+        layer = self.layers[layer_idx]
+        return torch.cat([layer.keys, key_states], dim=-2), torch.cat([layer.values, value_states], dim=-2)
+
+
+_agreed: WeakKeyDictionary = WeakKeyDictionary()
+"""For each model: with which attention, number type and lengths (in powers of two) a packed row gave what a plain
+prompt gives."""
+
+
+class PackedScorer:
+    """Log-likelihoods of all answers about faces, in batches of faces.
+
+    Whatever a language model may do with masks and positions, it is not trusted: the first row of each order of
+    length is compared with a plain prompt.
+
+    Args:
+        batch_size (`int`): faces that are run together.
+        pack_tokens (`int`): tokens of a row.
+
+    Raises:
+        CannotPack: here and in `score`, when the model or the prompts allow no packing.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        processor: Any,
+        tokenize: QuestionTokenizer,
+        batch_size: int,
+        pack_tokens: int,
+    ):
+        if getattr(model.config, "model_type", None) != "facemllm":
+            raise CannotPack(f"{type(model).__name__} is no Face-MLLM")
+        self.model, self.processor, self.tokenize = model, processor, tokenize
+        self.batch_size, self.pack_tokens = batch_size, pack_tokens
+        self.image_token, self.num_image_tokens = model.config.image_token_id, model.config.num_image_tokens
+        self.text_config = model.get_decoder().config
+        self.windows = _windows(self.text_config)
+        weight = model.get_input_embeddings().weight
+        self.device, self.dtype = weight.device, weight.dtype
+
+    def score(
+        self, faces: Sequence[tuple], questions: Sequence[tuple[ClosedQuestion, ...]]
+    ) -> list[list[list[float]]]:
+        """The log-likelihood of each option of each question about each face, `faces` being their images."""
+        results: list[list[list[float]]] = [[] for _ in faces]
+        for batch in _batches(faces, questions, self.batch_size):
+            alike = all(questions[face] == questions[batch[0]] for face in batch)
+            asked = [self._asked(questions[face], len(faces[face])) for face in (batch[:1] if alike else batch)]
+            images = [image for face in batch for image in faces[face]]
+            sums = self._score_batch(images, len(batch), asked)
+            for row, face in enumerate(batch):
+                values = iter(sums[row])
+                results[face] = [[next(values) for _ in one.answers] for one in asked[row % len(asked)]]
+        return results
+
+    def _asked(self, questions: tuple[ClosedQuestion, ...], num_images: int) -> list[AskedQuestion]:
+        """The questions' tokens, with as many image tokens as an image takes."""
+        asked = []
+        for question in questions:
+            tokens = self.tokenize(question, num_images)
+            found = tokens.prompt.count(self.image_token)
+            if found != num_images:
+                raise ValueError(
+                    f"Image features and image tokens do not match: the prompt of {question.text!r} has {found} image "
+                    f"tokens for {num_images} images"
+                )
+            prompt = [
+                copy
+                for token in tokens.prompt
+                for copy in [token] * (self.num_image_tokens if token == self.image_token else 1)
+            ]
+            asked.append(AskedQuestion(tuple(prompt), tokens.answers))
+        return asked
+
+    def _score_batch(self, images: list, num_faces: int, asked: list[list[AskedQuestion]]) -> list[list[float]]:
+        """The log-likelihoods of each face's answers; `asked` holds one list for all faces, or one for each."""
+        prompts = [one.prompt for theirs in asked for one in theirs]
+        length = _common_length(prompts)
+        prefix = prompts[0][:length]
+        if not prefix:
+            raise CannotPack("the prompts have not even their first token in common")
+        if any(self.image_token in prompt[length:] for prompt in prompts):
+            raise CannotPack("the chat template puts the question before the image")
+        trees = [
+            grow_trees(
+                [(one.prompt[length:] + answer, len(answer)) for one in theirs for answer in one.answers],
+                self.pack_tokens,
+            )
+            for theirs in asked
+        ]
+        features = self._encode(images)
+        cache = PrefixCache()
+        last = self._read(prefix, num_faces, features, cache)[:, -1:]
+        self._close(cache, length)
+        counts = [sum(len(one.answers) for one in theirs) for theirs in asked]
+        sums = [torch.zeros(counts[face % len(asked)], dtype=torch.float64) for face in range(num_faces)]
+        for number in range(max(map(len, trees))):
+            row = [theirs[number] if number < len(theirs) else TokenTree() for theirs in trees]
+            hidden = torch.cat([last, self._read_row(row, num_faces, length, cache)], dim=1)
+            self._compare(row[0], hidden[0], prefix, features, num_faces)
+            for face in range(num_faces):
+                self._add_log_probabilities(row[face % len(row)], hidden[face], sums[face])
+        return [values.tolist() for values in sums]
+
+    def _encode(self, images: list) -> Any:
+        """The images' features, as `mm_encoder_outputs` takes them."""
+        if not images:
+            return None
+        pixel_values = torch.as_tensor(self.processor(images=images, return_tensors="pt")["pixel_values"])
+        return {"image": self.model.get_image_features(pixel_values.to(self.device), return_dict=True)}
+
+    def _forward(self, **inputs) -> torch.Tensor:
+        try:
+            return self.model.model(**inputs, return_dict=True).last_hidden_state
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:
+            # Some language models know no such mask, cache or positions. If it is something else, asking each
+            # question by itself will raise it again.
+            raise CannotPack(f"{self.text_config.model_type} reads no packed row: {error}") from error
+
+    def _read(self, tokens: Sequence[int], num_faces: int, features: Any, cache: PrefixCache | None) -> torch.Tensor:
+        """Hidden states of plain prompts of equal tokens, `(faces, tokens, hidden_size)`."""
+        return self._forward(
+            input_ids=torch.tensor(tokens, device=self.device).expand(num_faces, -1),
+            mm_encoder_outputs=features,
+            past_key_values=cache,
+            use_cache=cache is not None,
+        )
+
+    def _close(self, cache: PrefixCache, length: int) -> None:
+        layers = getattr(cache, "layers", [])
+        if len(layers) != self.text_config.num_hidden_layers or any(
+            type(layer) is not DynamicLayer or layer.get_seq_length() != length for layer in layers
+        ):
+            raise CannotPack(f"{self.text_config.model_type} does not keep keys and values of every token")
+        cache.closed = True
+
+    def _read_row(self, row: list[TokenTree], num_faces: int, length: int, cache: PrefixCache) -> torch.Tensor:
+        """Hidden states of the nodes of `row`, one tree or one for each face: `(faces, nodes, hidden_size)`."""
+        size = max(map(len, row))
+        if size == 0:
+            return torch.empty(num_faces, 0, self.text_config.hidden_size, device=self.device, dtype=self.dtype)
+        ids = torch.zeros(len(row), size, dtype=torch.long)
+        positions = torch.full((len(row), size), length)
+        for index, tree in enumerate(row):
+            ids[index, : len(tree)] = torch.tensor(tree.tokens, dtype=torch.long)
+            positions[index, : len(tree)] += torch.tensor(tree.depths, dtype=torch.long)
+        masks = {window: self._mask(row, size, length, window) for window in set(self.windows.values())}
+        mask = next(iter(masks.values()))
+        if len(self.windows) > 1:
+            mask = {kind: masks[window] for kind, window in self.windows.items()}
+        return self._forward(
+            input_ids=ids.to(self.device).expand(num_faces, -1),
+            attention_mask=mask,
+            position_ids=positions.to(self.device),
+            past_key_values=cache,
+            use_cache=True,
+        )
+
+    def _mask(self, row: list[TokenTree], size: int, length: int, window: int | None) -> torch.Tensor:
+        """What the attention's logits are increased by, `(trees, 1, nodes, prefix + nodes)`."""
+        seen = torch.from_numpy(np.stack([tree.visible(size, length, window) for tree in row]))[:, None]
+        values = torch.zeros(seen.shape, dtype=self.dtype).masked_fill_(~seen, torch.finfo(self.dtype).min)
+        return values.to(self.device)
+
+    def _compare(
+        self, tree: TokenTree, hidden: torch.Tensor, prefix: Sequence[int], features: Any, num_faces: int
+    ) -> None:
+        """See that the row's last node is what a plain prompt gives, once for each order of length.
+
+        Raises:
+            CannotPack: when it is not.
+        """
+        agreed = _agreed.setdefault(self.model, set())
+        circumstances = (
+            self.text_config._attn_implementation,
+            self.dtype,
+            (len(prefix) + len(tree)).bit_length(),
+        )
+        if not len(tree) or circumstances in agreed:
+            return
+        if features is not None:
+            encoded = features["image"].pooler_output
+            features = {"image": type(features["image"])(pooler_output=encoded[: len(encoded) // num_faces])}
+        plain = self._read([*prefix, *tree.path(len(tree) - 1)], 1, features, None)[0, -1].double()
+        difference = (hidden[len(tree)].double() - plain).norm() / plain.norm()
+        if not difference < AGREEMENT.get(self.dtype, HALF_PRECISION_AGREEMENT):
+            raise CannotPack(f"{self.text_config.model_type} does not keep to the masks or positions of a packed row")
+        agreed.add(circumstances)
+
+    def _add_log_probabilities(self, tree: TokenTree, hidden: torch.Tensor, sums: torch.Tensor) -> None:
+        """Add the log-probabilities of the answers' tokens to the answers' `sums`, float64 `(answers,)`.
+
+        The head, wide as the vocabulary, runs only where a token is predicted, and on some rows at a time.
+        """
+        if not tree.predicted:
+            return
+        nodes, ids, answers = torch.tensor(tree.predicted).T
+        rows, row_of = nodes.unique(return_inverse=True)
+        states = hidden[rows.to(hidden.device) + 1]
+        step = max(1, HEAD_NUMBERS // self.text_config.vocab_size)
+        for start in range(0, len(rows), step):
+            logits = self.model.compute_logits(states[start : start + step]).float()
+            here = (row_of >= start) & (row_of < start + step)
+            chosen = (row_of[here] - start).to(logits.device)
+            values = logits[chosen, ids[here].to(logits.device)] - logits.logsumexp(-1)[chosen]
+            sums.index_add_(0, answers[here], values.double().cpu())
+
+
+def _windows(config: PretrainedConfig) -> dict[str, int | None]:
+    """The kinds of attention layers and how many tokens each sees (`None`: all).
+
+    Raises:
+        CannotPack: for layers that are no attention, or one with another pattern.
+    """
+    window = getattr(config, "sliding_window", None)
+    if getattr(config, "use_sliding_window", True) is False:
+        window = None
+    # Where no types are given, a window is every layer's.
+    default = ["full_attention" if window is None else "sliding_attention"]
+    kinds = set(getattr(config, "layer_types", None) or default)
+    others = sorted(kinds - {"full_attention", "sliding_attention"})
+    if others:
+        raise CannotPack(f"{config.model_type} has layers of {' and '.join(others)}")
+    return {kind: window if kind == "sliding_attention" else None for kind in kinds}
+
+
+def _batches(faces: Sequence[tuple], questions: Sequence[tuple], batch_size: int) -> Iterator[list[int]]:
+    """Indices of faces that are run together: of as many images, and of the same questions where possible."""
+    kinds: dict[tuple, int] = {}
+    keys = [(len(images), kinds.setdefault(asked, len(kinds))) for images, asked in zip(faces, questions, strict=True)]
+    batch: list[int] = []
+    for index in sorted((index for index in range(len(faces)) if questions[index]), key=keys.__getitem__):
+        if batch and (len(batch) == batch_size or keys[index][0] != keys[batch[0]][0]):
+            yield batch
+            batch = []
+        batch.append(index)
+    if batch:
+        yield batch
+
+
+def _common_length(sequences: Sequence[tuple[int, ...]]) -> int:
+    """How many tokens all sequences begin with."""
+    # What the first and the last in order begin with, all in between begin with.
+    first, last = min(sequences), max(sequences)
+    pairs = zip(first, last, strict=False)
+    return next((index for index, (one, other) in enumerate(pairs) if one != other), min(len(first), len(last)))
+
+
+__all__ = ["CannotPack", "PackedScorer", "PrefixCache", "TokenTree", "grow_trees"]
