@@ -2,8 +2,10 @@
 
 import math
 import re
+from array import array
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -24,17 +26,28 @@ class Columns:
     """One task's predictions, answered in one way.
 
     Attributes:
-        faces: a number for each row, the same for rows of one id, int64 of shape ``(rows,)``.
-        read: whether the answer could be read; for action units, whether every unit asked about was answered.
+        ids: a number that stands for the face of each row, int64 of shape ``(rows,)``.
+        probabilities: those of the options, float64 of shape ``(scored rows, options)``.
+        scored: the places of the rows that have probabilities.
         groups: group label to the value of each row, None where unknown.
     """
 
     spec: TaskSpec
-    faces: np.ndarray
+    ids: np.ndarray
     references: list[Any]
     predictions: list[Any]
-    probabilities: list[Mapping[str, float] | None]
+    probabilities: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
+    scored: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
     groups: dict[str, list[str | None]] = field(default_factory=dict)
+
+    @cached_property
+    def faces(self) -> np.ndarray:
+        """The number of each row's face among all faces, int64 of shape ``(rows,)``."""
+        return face_codes(self.ids, len(self.ids))
+
+    @property
+    def face_count(self) -> int:
+        return int(self.faces.max(initial=-1)) + 1
 
     @property
     def read(self) -> np.ndarray:
@@ -103,7 +116,9 @@ def natural_order(name: str) -> tuple[float, str]:
 
 
 def options_of(spec: TaskSpec) -> tuple[str, ...]:
-    """The closed set of answers; yes and no unless a binary task names its own."""
+    """The closed set of answers; yes and no unless a binary task names its own, none for any other kind of task."""
+    if spec.kind not in ("options", "binary"):
+        return ()  # of action units, ``options`` are those that were coded
     return tuple(spec.options) or (("yes", "no") if spec.kind == "binary" else ())
 
 
@@ -114,32 +129,48 @@ def columns_of(spec: TaskSpec, predictions: Iterable[Prediction], groups: Sequen
         ValueError: when they are of another task or of both ways, or an expected value is none of the options.
     """
     options, ways = options_of(spec), set()
-    ids, columns = [], Columns(spec, np.empty(0, np.int64), [], [], [], {label: [] for label in groups})
-    for entry in predictions:
+    ids, scored, probabilities = array("q"), array("q"), array("d")
+    references, answers, grouped = [], [], {label: [] for label in groups}
+    seen: dict[Any, Any] = {}
+    for row, entry in enumerate(predictions):
         if entry.task != spec.name:
             raise ValueError(f"prediction {entry.id!r} is of task {entry.task!r}, not {spec.name!r}; select by task")
         if options and entry.expected not in options:
             known = ", ".join(options)
             raise ValueError(f"task {spec.name!r}: {entry.id!r} expects {entry.expected!r}, not one of {known}")
         ways.add(entry.way)
-        ids.append(entry.id)
-        columns.references.append(entry.expected)
-        columns.predictions.append(entry.predicted)
-        columns.probabilities.append(entry.probabilities)
-        for label, values in columns.groups.items():
-            values.append(entry.groups.get(label))
+        # A hash takes a tenth of a string's memory; that two ids of ten million share one is no one's worry.
+        ids.append(hash(entry.id))
+        references.append(_once(entry.expected, seen))
+        answers.append(_once(entry.predicted, seen))
+        for label, values in grouped.items():
+            values.append(_once(entry.groups.get(label), seen))
+        if options and entry.probabilities:
+            scored.append(row)
+            probabilities.extend(entry.probabilities.get(option, 0.0) for option in options)
     if len(ways) > 1:
         raise ValueError(f"task {spec.name!r} was answered by {' and '.join(sorted(ways))}; select one way")
-    columns.faces = face_codes(ids, len(ids))
-    return columns
+    return Columns(
+        spec,
+        np.array(ids, np.int64),
+        references,
+        answers,
+        np.array(probabilities, np.float64).reshape(len(scored), len(options)),
+        np.array(scored, np.int64),
+        grouped,
+    )
+
+
+def _once(value: Any, seen: dict[Any, Any]) -> Any:
+    """The same word as one object, as each line of a file has its own."""
+    return seen.setdefault(value, value) if isinstance(value, str) else value
 
 
 def columns_of_arrays(
     spec: TaskSpec, predictions: Sequence[Any], references: Sequence[Any], ids: Sequence[Hashable] | None = None
 ) -> Columns:
     """Columns of plain lists, as the ``evaluate`` modules are given them; None is an unread answer."""
-    faces = face_codes(ids, len(references))
-    return Columns(spec, faces, list(references), list(predictions), [None] * len(references))
+    return Columns(spec, face_codes(ids, len(references)), list(references), list(predictions))
 
 
 def columns_of_labels(

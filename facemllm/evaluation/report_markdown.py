@@ -1,0 +1,297 @@
+"""An evaluation's report as text for a researcher: results first, then every task, then how it was measured."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from facemllm.evaluation.wording import WAYS, is_share, label_of, number, task_title, with_interval
+
+WORST_SHOWN = 10
+"""Intersections in the text; all of them stand in ``report.json``."""
+
+
+def markdown(report: Mapping[str, Any]) -> str:
+    """The text of ``report.md``."""
+    attributes = list(dict.fromkeys(name for means in report["means"].values() for name in means["tasks"]))
+    lines = [
+        *_head(report),
+        *_results(report, attributes),
+        *(line for notice in report["notices"] for line in ("", f"> {notice}")),
+        *(
+            line
+            for task, ways in report["tasks"].items()
+            if task not in attributes
+            for line in _task(task, ways, report["plots"])
+        ),
+        *_attributes(report, attributes),
+        *_protocol(report),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _head(report: Mapping[str, Any]) -> Iterator[str]:
+    dataset, counts, run = report["dataset"], report["counts"], report["run"]
+    yield f"# {dataset['name']}, {dataset['split']}"
+    if not report["complete"]:
+        yield from ("", "**Not complete:** the run goes on or was interrupted; these are the predictions so far.")
+    yield ""
+    yield f"- Model: `{report['model']}`"
+    if "faces" in counts:
+        yield f"- Faces: {counts['faces']:,}"
+    for what in ("unreadable", "skipped"):
+        if reasons := counts.get(what):
+            told = "; ".join(f"{count:,} {reason}" for reason, count in sorted(reasons.items(), key=lambda r: -r[1]))
+            yield f"- {what.capitalize()}, not counted in any figure: {told}"
+    if counts.get("unlabelled"):
+        yield f"- Without a label for any task: {counts['unlabelled']:,}"
+    if run.get("command"):
+        yield f"- Command: `{run['command']}`"
+
+
+def _results(report: Mapping[str, Any], attributes: Sequence[str]) -> Iterator[str]:
+    rows = []
+    for task, ways in report["tasks"].items():
+        for way, figures in ways.items() if task not in attributes else ():
+            name, baseline = figures["primary"], figures["baseline"] or {}
+            entry = figures["metrics"][name]
+            without_looking = number(name, baseline.get("value"))
+            if is_share(name) and "answer" in baseline:
+                without_looking += f" (always “{baseline['answer']}”)" if isinstance(baseline["answer"], str) else ""
+            unread = _unread(figures) if way == "generation" else "–"
+            told = [task_title(task), WAYS[way], label_of(name) + _unit(figures["kind"]), with_interval(name, entry)]
+            rows.append([*told, f"{entry['n']:,}", without_looking, unread])
+    for way, means in report["means"].items():
+        for name in ("accuracy", "balanced_accuracy"):
+            entry = means["metrics"][name]
+            told = [f"{len(means['tasks'])} attributes, mean", WAYS[way], label_of(name), with_interval(name, entry)]
+            rows.append(
+                [*told, f"{entry['n']:,}", _mean_baseline(report, way) if name == "accuracy" else "50.0 %", "–"]
+            )
+    yield from ("", "## Results", "")
+    header = ["task", "answers", "metric", "value [95 %]", "n", "without looking", "unread answers"]
+    yield from _table(header, rows, left=3)
+
+
+def _mean_baseline(report: Mapping[str, Any], way: str) -> str:
+    names = report["means"][way]["tasks"]
+    values = [(report["tasks"][name][way]["baseline"] or {}).get("value") for name in names]
+    return number("accuracy", None if None in values else sum(values) / len(values))
+
+
+def _task(task: str, ways: Mapping[str, Any], plots: Mapping[str, str]) -> Iterator[str]:
+    yield from ("", f"## {task_title(task)}", "")
+    yield from _metrics(ways)
+    for part, title in (("classes", "By option"), ("units", "By action unit")):
+        if any(figures.get(part) for figures in ways.values()):
+            yield from ("", f"### {title}", "")
+            yield from _parts(ways, part)
+    for figures in ways.values():
+        if figures.get("calibration"):
+            yield from ("", _calibration(figures["calibration"]))
+    ours = [(file, shown) for file, shown in plots.items() if file.rpartition("-")[0].endswith(f"-{_file_name(task)}")]
+    for file, shown in ours:
+        yield from ("", f"![{shown}]({file})")
+    if any((figures.get("groups") or {}).get("by") for figures in ways.values()):
+        yield from ("", f"### {task_title(task)} by group")
+        yield from _groups(task, ways)
+
+
+def _file_name(task: str) -> str:
+    return task.replace(".", "_")
+
+
+def _metrics(ways: Mapping[str, Any]) -> Iterator[str]:
+    names = dict.fromkeys(name for figures in ways.values() for name in figures["metrics"])
+    unit = _unit(next(iter(ways.values()))["kind"])
+    rows = [
+        [
+            label_of(name) + ("" if is_share(name) else unit),
+            *(_cell(name, figures["metrics"].get(name)) for figures in ways.values()),
+        ]
+        for name in names
+    ]
+    rows.append(["unread answers", *(_unread(figures) for figures in ways.values())])
+    yield from _table(["metric", *(f"{WAYS[way]}" for way in ways)], rows)
+
+
+def _parts(ways: Mapping[str, Any], part: str) -> Iterator[str]:
+    names = dict.fromkeys(name for figures in ways.values() for name in figures[part])
+    metrics = ("recall", "f1") if part == "classes" else ("f1", "balanced_accuracy")
+    rows = []
+    for name in names:
+        row = [name if part == "classes" else f"AU{name}"]
+        for figures in ways.values():
+            row += [
+                _cell(metric, figures[part].get(name, {}).get(metric), n=metric == metrics[0]) for metric in metrics
+            ]
+        rows.append(row)
+    header = [f"{label_of(metric)}, {WAYS[way]}" for way in ways for metric in metrics]
+    yield from _table(["option" if part == "classes" else "unit", *header], rows)
+
+
+def _calibration(told: Mapping[str, Any]) -> str:
+    metrics = told["metrics"]
+    shown = ", ".join(f"{label_of(name)} {with_interval(name, metrics[name])}" for name in ("ece", "brier", "nll"))
+    expected = told["expected_ece"]
+    beside = (
+        "" if expected is None else f" A perfectly calibrated model with so many faces has an ECE of {expected:.3f}."
+    )
+    return f"Calibration of the options' probabilities (n = {told['n']:,}): {shown}.{beside}"
+
+
+def _groups(task: str, ways: Mapping[str, Any]) -> Iterator[str]:
+    tables = {way: figures["groups"] for way, figures in ways.items() if figures.get("groups")}
+    first = next(iter(tables.values()))
+    metric, minimum = first["metric"], first["minimum"]
+    for label in first["by"]:
+        yield ""
+        yield from _table(
+            [label_of(label), *(f"{label_of(metric)}, {WAYS[way]}" for way in tables)],
+            [
+                [group, *(_group_cell(metric, table["by"].get(label, {}).get(group)) for table in tables.values())]
+                for group in first["by"][label]
+            ],
+        )
+        if label == task:
+            yield from (
+                "",
+                f"The groups here are the task's own options: these are their recalls, under {label_of(label)}.",
+            )
+    yield ""
+    yield from _table(
+        ["gap between best and worst", *(WAYS[way] for way in tables)],
+        [
+            [
+                " × ".join(map(label_of, label.split(" × "))),
+                *(_gap(metric, table["gap"].get(label)) for table in tables.values()),
+            ]
+            for label in first["gap"]
+        ],
+    )
+    for way, table in tables.items():
+        yield from ("", f"**{WAYS[way].capitalize()}.** {_worst(table)}")
+        finest = max((len(entry["groups"]) for entry in table["intersections"]), default=0)
+        crossed = [entry for entry in table["intersections"] if len(entry["groups"]) == finest and not entry["small"]]
+        crossed = [entry for entry in crossed if entry["value"] is not None]
+        crossed.sort(key=lambda entry: entry["value"], reverse=not table["higher_is_better"])
+        if crossed:
+            yield from ("", f"The worst of {len(crossed)} intersections with {minimum} faces or more:", "")
+            labels = list(crossed[0]["groups"])
+            rows = [[*entry["groups"].values(), _group_cell(metric, entry)] for entry in crossed[:WORST_SHOWN]]
+            yield from _table([*map(label_of, labels), label_of(metric)], rows, left=len(labels))
+
+
+def _worst(table: Mapping[str, Any]) -> str:
+    told = []
+    for name, key in (("Worst group", "worst"), ("Worst intersection", "worst_intersection")):
+        if found := table.get(key):
+            groups = ", ".join(f"{label_of(label)} {value}" for label, value in found["groups"].items())
+            told.append(f"{name}: {groups}, {_group_cell(table['metric'], found)}.")
+    return " ".join(told) or "No two groups are large enough to be compared."
+
+
+def _gap(metric: str, gap: Mapping[str, Any] | None) -> str:
+    if gap is None:
+        return "–"
+    equal = gap["if_equal"]
+    chance = f"{number(metric, equal['mean'])}, rarely {number(metric, equal['p95'])}"
+    beyond = "**" if gap["value"] > equal["p95"] else ""
+    return f"{beyond}{with_interval(metric, gap)}{beyond} ({gap['groups']} groups; by chance {chance})"
+
+
+def _attributes(report: Mapping[str, Any], attributes: Sequence[str]) -> Iterator[str]:
+    for way, means in report["means"].items():
+        tasks = {name: report["tasks"][name][way] for name in attributes if name in means["tasks"]}
+        yield from ("", f"## Attributes, {WAYS[way]}", "")
+        labels = list(
+            dict.fromkeys(label for entry in tasks.values() for label in (entry.get("groups") or {}).get("by", ()))
+        )
+        rows = [
+            [
+                task_title(name),
+                *(with_interval(metric, entry["metrics"][metric]) for metric in ("accuracy", "balanced_accuracy")),
+                number("macro_f1", entry["metrics"]["macro_f1"]["value"]),
+                f"{entry['n']:,}",
+                number("accuracy", (entry["baseline"] or {}).get("value")),
+                _unread(entry),
+                *(_short_gap(entry, label) for label in labels),
+            ]
+            for name, entry in tasks.items()
+        ]
+        header = ["attribute", "accuracy [95 %]", "balanced accuracy [95 %]", "macro F1", "n", "majority", "unread"]
+        yield from _table([*header, *(f"gap by {label_of(label)}" for label in labels)], rows)
+        if labels:
+            yield from (
+                "",
+                "A gap is that in accuracy between the best and the worst group of 30 faces or more; in brackets, what "
+                "chance exceeds in 5 % of cases. Bold gaps are larger than that.",
+            )
+        for file, shown in report["plots"].items():
+            if file.split("/")[-1] in (f"attributes-{way}.png", f"attribute_gaps-{way}.png"):
+                yield from ("", f"![{shown}]({file})")
+
+
+def _short_gap(entry: Mapping[str, Any], label: str) -> str:
+    gap = (entry.get("groups") or {"gap": {}})["gap"].get(label)
+    if gap is None:
+        return "–"
+    beyond = "**" if gap["value"] > gap["if_equal"]["p95"] else ""
+    return f"{beyond}{number('accuracy', gap['value'])}{beyond} ({number('accuracy', gap['if_equal']['p95'])})"
+
+
+def _protocol(report: Mapping[str, Any]) -> Iterator[str]:
+    run, drawing = report["run"], report["intervals"]
+    yield from ("", "## How it was measured", "")
+    if report.get("protocol"):
+        yield from (str(report["protocol"]), "")
+    used = {way for ways in report["tasks"].values() for way in ways}
+    if "scoring" in used:
+        yield "- *Options scored*: the likeliest of the stated options by the model's own probabilities, unparsed."
+    if "generation" in used:
+        yield (
+            "- *Generated*: the model writes and its text is read. An answer that cannot be read counts as wrong in "
+            "shares, and is left out of errors in years and degrees; its rate stands beside them."
+        )
+    yield (
+        f"- Intervals: {100 * drawing['confidence']:.0f} %, percentile bootstrap, {drawing['resamples']:,} resamples "
+        f"of faces (all answers about a face together), seed {drawing['seed']}."
+    )
+    origin = run.get("majority_from")
+    yield (
+        "- *Without looking*: the best constant answer, "
+        + (f"taken from the split {origin}." if origin else "taken from these very labels.")
+    )
+    if any((entry.get("groups") or {}).get("by") for ways in report["tasks"].values() for entry in ways.values()):
+        yield (
+            "- Groups: those with fewer than 30 faces are marked as small and take part in neither worst group nor gap. "
+            "The largest of many differences is large by chance alone: *by chance* is the gap to expect, and the one "
+            "exceeded in 5 % of cases, if all groups were equal; bold gaps are larger than that. The interval of a "
+            "gap heeds that the pair was picked, that of a worst group does not."
+        )
+    versions = ", ".join(f"{name} {number}" for name, number in report["versions"].items())
+    yield f"- Versions: {versions}."
+
+
+def _unit(kind: str) -> str:
+    return {"number": ", years", "angles": ", degrees"}.get(kind, "")
+
+
+def _unread(figures: Mapping[str, Any]) -> str:
+    told = figures["unparsed"]
+    return f"{number('accuracy', told['rate'])} ({told['count']:,})" if told["count"] else "0"
+
+
+def _cell(metric: str, entry: Mapping[str, Any] | None, n: bool = True) -> str:
+    if entry is None:
+        return "–"
+    return with_interval(metric, entry) + (f", n = {entry['n']:,}" if n else "")
+
+
+def _group_cell(metric: str, entry: Mapping[str, Any] | None) -> str:
+    return _cell(metric, entry) + (" (small)" if entry and entry["small"] else "")
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> Iterator[str]:
+    yield "| " + " | ".join(header) + " |"
+    yield "|" + "|".join("---" if place < left else "--:" for place in range(len(header))) + "|"
+    for row in rows:
+        yield "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |"

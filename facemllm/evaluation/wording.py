@@ -1,0 +1,60 @@
+"""The words of a report for tasks, ways, metrics and groups, and how its numbers are written."""
+
+from collections.abc import Mapping
+from typing import Any
+
+WAYS = {"scoring": "options scored", "generation": "generated"}
+
+_LABELS = {
+    "accuracy": "accuracy",
+    "accuracy_within_one": "accuracy, neighbours too",
+    "balanced_accuracy": "balanced accuracy",
+    "macro_f1": "macro F1",
+    "f1": "F1",
+    "mae": "MAE",
+    "mean_error": "mean error",
+    "bucket_accuracy": "bucket accuracy",
+    "bucket_accuracy_within_one": "bucket accuracy, neighbours too",
+    "yaw_mae": "yaw MAE",
+    "pitch_mae": "pitch MAE",
+    "roll_mae": "roll MAE",
+    "ece": "ECE",
+    "adaptive_ece": "adaptive ECE",
+    "brier": "Brier score",
+    "nll": "NLL, nats",
+}
+_TITLES = {"age": "Age group", "age_years": "Age in years", "action_units": "Action units", "head_pose": "Head pose"}
+_NO_SHARES = {"ece", "adaptive_ece", "brier", "nll"}
+
+
+def task_title(name: str) -> str:
+    """``attributes.wearing_hat`` is "Wearing hat"."""
+    words = name.removeprefix("attributes.").replace("_", " ")
+    return _TITLES.get(name, words[:1].upper() + words[1:])
+
+
+def label_of(name: str) -> str:
+    """A metric's or group label's name in words."""
+    return _LABELS.get(name, name.replace("_", " "))
+
+
+def is_share(metric: str) -> bool:
+    """Whether a metric is a share of 1, and not an error in years or degrees or a score of probabilities."""
+    return metric not in _NO_SHARES and not metric.endswith(("mae", "mean_error"))
+
+
+def number(metric: str, value: float | None) -> str:
+    """A value of a metric: shares as percentages."""
+    if value is None:
+        return "–"
+    if metric in _NO_SHARES:
+        return f"{value:.3f}"
+    return f"{100 * value:.1f} %" if is_share(metric) else f"{value:.2f}"
+
+
+def with_interval(metric: str, entry: Mapping[str, Any]) -> str:
+    """A value with its 95 % interval in brackets."""
+    if not entry.get("interval"):
+        return number(metric, entry["value"])
+    low, high = (number(metric, end).removesuffix(" %") for end in entry["interval"])
+    return f"{number(metric, entry['value'])} [{low}, {high}]"
