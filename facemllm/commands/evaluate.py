@@ -147,39 +147,23 @@ def _ask(args: argparse.Namespace, out: Path) -> dict[str, Any]:
 
 
 def _ask_facexbench(args: argparse.Namespace, out: Path) -> dict[str, Any]:
-    """The counts of FaceXBench, asked into ``out``; what ``--exclude`` takes out is written beside the predictions."""
-    from facemllm.evaluation.facexbench import PROTOCOL, ask_facexbench, task_specs
-    from facemllm.evaluation.facexbench_overlap import find_overlap
-    from facemllm.evaluation.facexbench_reader import read_facexbench
-    from facemllm.evaluation.predict import finish, run_into
-    from facemllm.evaluation.predictions import PredictionLog, Way
+    """The counts of FaceXBench, asked into ``out``."""
+    from facemllm.evaluation.facexbench import run_facexbench
 
     if args.root is None:
         raise UserError("facexbench needs --root DIR: a clone of its repository")
-    bench = read_facexbench(args.root, args.tasks)
-    del bench.questions[args.limit or len(bench.questions) :]
-    overlap = find_overlap(bench, args.exclude)
-
-    def ask(log: PredictionLog, ways: Sequence[Way]) -> Mapping[str, Any]:
-        wrong = ask_facexbench(bench, _load_answerer(args), log, ways, args.setting)
-        unreadable = {**({"missing image": len(bench.missing)} if bench.missing else {})}
-        unreadable |= {"unreadable image": len(wrong)} if wrong else {}
-        counts = {"faces": len(bench.questions) - len(wrong), "unreadable": unreadable, "left_out": {}}
-        return {"counts": counts, "questions": bench.counts()}
-
-    run = run_into(
+    run = run_facexbench(
         out,
-        {**_settings(args), "setting": args.setting, "tasks": args.tasks, "questions": len(bench.questions)},
-        args.ways or ("generation",),
-        ask,
-        benchmark=args.benchmark,
-        title=f"FaceXBench, {args.setting}",
-        protocol=PROTOCOL,
-        tasks=[spec.as_json() for spec in task_specs(bench)],
-        groups=[],
+        args.root,
+        lambda: _load_answerer(args),
+        _settings(args),
+        ways=args.ways or ("generation",),
+        setting=args.setting,
+        tasks=args.tasks,
+        excludes=args.exclude,
+        limit=args.limit,
     )
-    if args.exclude:
-        finish(out, run, overlap=overlap)
+    _tell_left_out(run["counts"])
     return run["counts"]
 
 

@@ -3,14 +3,19 @@
 Zero-shot is the setting of the published tables; ``in-context`` puts the task's description before the question.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from facemllm.cli import UserError
 from facemllm.evaluation.answerers import Answer, Answerer, AskedFace, AskedQuestion
 from facemllm.evaluation.facexbench_answers import safe
-from facemllm.evaluation.facexbench_reader import LETTERS, FaceXBench, Question, Setting
+from facemllm.evaluation.facexbench_overlap import find_overlap
+from facemllm.evaluation.facexbench_reader import LETTERS, FaceXBench, Question, Setting, read_facexbench
+from facemllm.evaluation.predict import finish, run_into
 from facemllm.evaluation.predictions import Prediction, PredictionLog, TaskSpec, Way
 
+NAME = "facexbench"
 MAX_NEW_TOKENS = 128
 """Room for a sentence or two before the letter; the prompt asks for the letter alone."""
 QUESTIONS_AT_ONCE = 32
@@ -21,6 +26,64 @@ PROTOCOL = (
     f"Scoring compares the likelihood of the four letters as the whole answer. Generation is greedy, {MAX_NEW_TOKENS} "
     "tokens at most, read strictly (as published) and safely."
 )
+
+
+def run_facexbench(
+    out: Path,
+    root: str | Path,
+    load_answerer: Callable[[], Answerer],
+    settings: Mapping[str, Any],
+    *,
+    ways: Sequence[Way] = ("generation",),
+    setting: Setting = "zero-shot",
+    tasks: Sequence[str] | None = None,
+    excludes: Sequence[str] = (),
+    limit: int | None = None,
+) -> dict[str, Any]:
+    """Ask the benchmark in ``root``, or what of it is missing in ``out``; what ``run.json`` there then holds.
+
+    Args:
+        settings: whose answers these are, as ``run_into`` has it.
+        tasks: only these sub-categories.
+        excludes: what to report the scores without as well (``find_overlap``).
+        limit: only so many questions, spread evenly over the benchmark.
+
+    Raises:
+        UserError: as ``read_facexbench``, ``find_overlap`` and ``run_into``.
+    """
+    bench = read_facexbench(root, tasks, limit)
+    overlap = find_overlap(bench, excludes)
+
+    def ask(log: PredictionLog, ways: Sequence[Way]) -> Mapping[str, Any]:
+        unreadable = ask_facexbench(bench, load_answerer(), log, ways, setting)
+        if not len(log):
+            raise UserError(f"--root {root}: no question could be asked ({next(iter(unreadable.values()))})")
+        return {"counts": _counts(bench, unreadable), "questions": bench.counts() | {"unreadable": unreadable}}
+
+    run = run_into(
+        out,
+        {**settings, "setting": setting, "tasks": tasks, "questions": len(bench.questions)},
+        ways,
+        ask,
+        benchmark=NAME,
+        title=f"FaceXBench, {setting}",
+        protocol=PROTOCOL,
+        tasks=[spec.as_json() for spec in task_specs(bench)],
+        groups=[],
+    )
+    return finish(out, run, overlap=overlap) if excludes else run
+
+
+def _counts(bench: FaceXBench, unreadable: Mapping[str, str]) -> dict[str, Any]:
+    """As ``predict.Counts``. What the public copy lacks is left out; what is broken in it could not be read."""
+    wrong = {"malformed JSON or question": len(bench.malformed), "unreadable image": len(unreadable)}
+    left_out = {"missing image": len(bench.missing)}
+    return {
+        "faces": len(bench.questions) - len(unreadable),
+        "unlabelled": 0,
+        "unreadable": {reason: count for reason, count in wrong.items() if count},
+        "left_out": {reason: count for reason, count in left_out.items() if count},
+    }
 
 
 def task_specs(bench: FaceXBench) -> list[TaskSpec]:

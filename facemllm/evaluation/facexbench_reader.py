@@ -102,12 +102,15 @@ class FaceXBench:
         }
 
 
-def read_facexbench(root: str | Path, sub_categories: Collection[str] | None = None) -> FaceXBench:
+def read_facexbench(
+    root: str | Path, sub_categories: Collection[str] | None = None, limit: int | None = None
+) -> FaceXBench:
     """Read the public benchmark folder as it is; pictures are only looked for, not opened.
 
     Args:
         root: the clone of the repository, or the folder ``benchmark`` in it.
         sub_categories: only these of the 14 (``SUB_CATEGORIES``); by default all.
+        limit: only so many of the questions that can be asked, spread evenly over them.
 
     Raises:
         UserError: when there is no such folder, an unknown sub-category is asked for, or no question can be asked.
@@ -128,6 +131,8 @@ def read_facexbench(root: str | Path, sub_categories: Collection[str] | None = N
         wrong = next(iter(bench.malformed.items()), None)
         reason = f"{wrong[0]}: {wrong[1]}" if wrong else f"{len(bench.missing)} lack pictures"
         raise UserError(f"--root {root}: none of its {bench.listed} questions can be asked ({reason})")
+    if limit is not None and limit < len(bench.questions):
+        bench.questions = [bench.questions[place * len(bench.questions) // limit] for place in range(limit)]
     return bench
 
 
