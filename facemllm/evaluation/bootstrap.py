@@ -60,7 +60,7 @@ def mean_of_defined(values: np.ndarray) -> np.ndarray:
     return ratio(np.where(defined, values, 0.0).sum(-1), defined.sum(-1))
 
 
-def face_codes(ids: Sequence[Hashable] | None, rows: int) -> np.ndarray:
+def face_codes(ids: Sequence[Hashable] | np.ndarray | None, rows: int) -> np.ndarray:
     """A number ``0 … faces - 1`` for each row, int64 of shape ``(rows,)``; without ids each row is a face of its own.
 
     Raises:
@@ -70,6 +70,10 @@ def face_codes(ids: Sequence[Hashable] | None, rows: int) -> np.ndarray:
         return np.arange(rows)
     if len(ids) != rows:
         raise ValueError(f"ids has {len(ids)} entries, but there are {rows} rows; give one id for each row, or none")
+    if isinstance(ids, np.ndarray):
+        _, first, same = np.unique(ids, return_index=True, return_inverse=True)
+        # Numbered as they come: the resamples must not depend on how ids sort.
+        return np.argsort(np.argsort(first))[same]
     numbers: dict[Hashable, int] = {}
     return np.fromiter((numbers.setdefault(id, len(numbers)) for id in ids), np.int64, count=rows)
 
@@ -161,7 +165,7 @@ def estimate(
 
 def estimates(
     summed: Summed,
-    ids: Sequence[Hashable] | None = None,
+    ids: Sequence[Hashable] | np.ndarray | None = None,
     *,
     resamples: int = RESAMPLES,
     seed: int = 0,

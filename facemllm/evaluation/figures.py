@@ -66,7 +66,7 @@ def metric_figures(columns: Columns, **drawing: Any) -> dict[str, Any]:
     rows = len(columns.references)
     return {
         "n": rows,
-        "faces": int(columns.faces.max(initial=-1)) + 1,
+        "faces": columns.face_count,
         "unparsed": {"count": unread, "rate": unread / rows if rows else None},
         # Without any labelled unit there is nothing to take the mean of, and yet the primary metric has its place.
         "metrics": {PRIMARY[columns.spec.kind]: {"value": None, "interval": None, "n": 0}}
@@ -93,19 +93,20 @@ def mean_figures(
     Raises:
         ValueError: for a task without closed options, and as ``task_figures``.
     """
-    summed, ids = {}, []
+    summed, ids = {}, [np.empty(0, np.int64)]
     for name, (spec, predictions) in tasks.items():
         if not options_of(spec):
             raise ValueError(
                 f"task {name!r} is of kind {spec.kind!r}; only tasks of closed options have a common mean"
             )
-        rows = list(predictions)
-        ids += [row.id for row in rows]
-        summed[name] = classification(*columns_of(spec, rows).codes(), len(options_of(spec)))
+        columns = columns_of(spec, predictions)
+        ids.append(columns.ids)
+        summed[name] = classification(*columns.codes(), len(columns.options))
     joined = across(summed)
     means = {metric: statistic for metric, statistic in joined.statistics.items() if isinstance(metric, str)}
-    found = estimates(Summed(joined.rows, means), ids, resamples=resamples, seed=seed, confidence=confidence)
-    return {"tasks": list(tasks), "n": len(ids), "faces": len(set(ids)), "metrics": found}
+    faces = np.concatenate(ids)
+    found = estimates(Summed(joined.rows, means), faces, resamples=resamples, seed=seed, confidence=confidence)
+    return {"tasks": list(tasks), "n": len(faces), "faces": len(np.unique(faces)), "metrics": found}
 
 
 def _parts(
@@ -139,12 +140,10 @@ def _nested(found: Mapping[Any, dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 def _calibration(columns: Columns, drawing: Mapping[str, Any]) -> dict[str, Any] | None:
     """How far the options' probabilities can be believed; None where there are none."""
-    options = columns.options
-    scored = [row for row, given in enumerate(columns.probabilities) if given]
-    if not options or not scored:
+    if not len(columns.scored):
         return None
-    probabilities = [[columns.probabilities[row].get(option, 0.0) for option in options] for row in scored]
-    return calibration_figures(columns.codes()[0][scored], np.array(probabilities), columns.faces[scored], **drawing)
+    references = columns.codes()[0][columns.scored]
+    return calibration_figures(references, columns.probabilities, columns.faces[columns.scored], **drawing)
 
 
 def calibration_figures(

@@ -45,9 +45,8 @@ def reliability(references: np.ndarray, probabilities: np.ndarray) -> Summed:
         axis=-1,
     )
     equal_width = np.clip(np.ceil(confidence * BINS) - 1, 0, BINS - 1).astype(np.int64)
-    ranks = np.empty(rows, np.int64)
-    ranks[np.argsort(confidence, kind="stable")] = np.arange(rows)
-    equal_mass = ranks * BINS // max(1, rows)
+    # Rows of the same confidence share a bin: their order is chance, and splitting them would be taken for error.
+    equal_mass = np.searchsorted(np.sort(confidence), confidence, "left") * BINS // max(1, rows)
 
     def mean(place: int) -> Statistic:
         return Statistic(lambda s: ratio(s[..., place], s[..., 2]), lambda s: s[..., 2], higher_is_better=False)
