@@ -14,12 +14,10 @@ WAYS = {"scoring": "options scored", "generation": "generated"}
 METRIC_TYPES = {
     "accuracy": "accuracy",
     "balanced_accuracy": "balanced_accuracy",
-    "mean_accuracy": "accuracy",
-    "mean_balanced_accuracy": "balanced_accuracy",
     "macro_f1": "f1",
-    "mean_f1": "f1",
+    "f1": "f1",
     "mae": "mae",
-    "mean_mae": "mae",
+    "cs@5": "cumulative_score",
 }
 DELICATE = "race"
 

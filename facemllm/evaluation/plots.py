@@ -1,7 +1,7 @@
 """The plots of an evaluation's report, drawn with matplotlib without touching its global state.
 
-Colours are of Okabe and Ito's palette, which colour-blind readers tell apart; no plot depends on colour alone. Axes of
-shares start at 0 unless all of a plot's points stand far from it, and then the axis says so by its numbers.
+Colours are of Okabe and Ito's palette, which colour-blind readers tell apart; no plot depends on colour alone. Shares
+with intervals are dots, whose axis may begin above 0; bars begin at 0.
 """
 
 import textwrap
@@ -22,6 +22,7 @@ from facemllm.evaluation.wording import WAYS, is_share, label_of, task_title
 BLUE, ORANGE, GREEN, INK, SOFT, LIGHT = "#0072B2", "#D55E00", "#009E73", "#1d2433", "#667085", "#d0d5dd"
 MOST_CLASSES = 20  # beyond which the cells of a confusion matrix carry no numbers
 MOST_GROUPS = 40  # rows of a plot of groups
+UNPARSED = "unparsed"
 
 
 def draw_plots(
@@ -77,7 +78,8 @@ def confusion(figures: Mapping[str, Any], title: str) -> Figure | None:
     figure = _figure(3.4 + cell * len(columns), 2.1 + cell * max(len(rows), 2))
     axes = figure.add_subplot()
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
-    axes.set_xticks(range(len(columns)), [_wrap(name) for name in columns], rotation=45, ha="right")
+    shown = ["unread" if name == UNPARSED else _wrap(name) for name in columns]
+    axes.set_xticks(range(len(columns)), shown, rotation=45, ha="right")
     axes.set_yticks(
         range(len(rows)), [f"{_wrap(name)}  (n = {int(n[0]):,})" for name, n in zip(rows, totals, strict=True)]
     )
@@ -87,7 +89,7 @@ def confusion(figures: Mapping[str, Any], title: str) -> Figure | None:
             ink = "white" if shares[row, column] > 0.55 else INK
             text = f"{100 * shares[row, column]:.0f} %\n{int(counts[row, column]):,}"
             axes.text(column, row, text, ha="center", va="center", fontsize=8, color=ink)
-    if columns[-1] == "unparsed":
+    if columns[-1] == UNPARSED:
         axes.axvline(len(columns) - 1.5, color=INK, linewidth=1)
     bar = figure.colorbar(image, ax=axes, fraction=0.04, pad=0.02)
     bar.set_label("share of the row", fontsize=9)
@@ -180,7 +182,8 @@ def age_errors(pairs: Sequence[tuple[float, float]], figures: Mapping[str, Any],
     left.plot([0, top], [0, top], color=ORANGE, linestyle="--", linewidth=1, label="right to the year")
     left.set(xlabel="true age, years", ylabel="estimated age, years", xlim=(-1, top), ylim=(-1, top), aspect="equal")
     left.legend(loc="upper left", fontsize=9, frameon=False)
-    figure.colorbar(cells[3], ax=left, label="faces in a cell of 2 × 2 years (log scale)", fraction=0.045)
+    bar = figure.colorbar(cells[3], ax=left, fraction=0.045)
+    bar.set_label("faces in a cell of 2 × 2 years (log scale)", fontsize=9)
     _finish(left, title, grid=None)
     scores = {int(name[3:]): entry for name, entry in figures["metrics"].items() if name.startswith("cs@")}
     years = sorted(scores)
@@ -319,7 +322,7 @@ def _figure(width: float, height: float) -> Figure:
 
 
 def _wrap(text: str) -> str:
-    return textwrap.fill(text, 16)
+    return textwrap.fill(text.replace("_", " "), 16)
 
 
 def _finish(axes: Axes, title: str, grid: str | None) -> None:
