@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -21,6 +21,9 @@ from .face_task_table_facemllm import USUAL_TASKS
 from .face_tasks_facemllm import FaceTask, choose_tasks, face_tasks
 from .image_loading_facemllm import load_image
 from .scoring_facemllm import score_options
+
+if TYPE_CHECKING:  # not needed here: transformers 4.57 copies from a folder only what the pipeline's own file names
+    from .packed_scoring_facemllm import PackedScorer  # noqa: F401
 
 BATCH_SIZE = 8
 WAITING_PHOTOS = 64

@@ -285,3 +285,11 @@ def test_sharpness_falls_with_blur_and_hardly_depends_on_size(detector, photos):
         assert values == sorted(values, reverse=True) and values[3] < 0.5 * values[0]
         larger = sharpness(photo.resize((896, 896), Image.Resampling.BICUBIC), np.array(box) * 4)
         assert 0.4 < larger / values[0] < 1.6
+
+
+def test_a_margin_shows_what_stands_around_arcface_s_square():
+    photo = Image.fromarray(np.random.default_rng(0).integers(0, 256, (240, 240, 3), dtype=np.uint8))
+    photo = photo.filter(ImageFilter.GaussianBlur(3))
+    tight = np.asarray(align(photo, ARCFACE_POINTS + 64, size=112), dtype=np.float64)
+    wide = np.asarray(align(photo, ARCFACE_POINTS + 64, size=168, margin=0.25), dtype=np.float64)
+    assert np.abs(wide[28:-28, 28:-28] - tight).mean() < 0.5

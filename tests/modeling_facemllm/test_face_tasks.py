@@ -1,0 +1,122 @@
+"""What a face can be asked: worded as the corpora word it, race only where it is named, numbers from distributions."""
+
+import json
+
+import pytest
+
+from modeling_facemllm import FaceMLLMConfig
+from modeling_facemllm.face_tasks_facemllm import FaceTask, choose_tasks, face_tasks
+
+TABLE = face_tasks()
+USUAL = ("gender", "age", "expression")
+IN_SEVERAL_PARTS = {"head_pose", "valence_arousal", "action_units"}  # their parts are asked one by one
+
+
+def names(*asked):
+    return [task.name for task in choose_tasks(asked, TABLE, USUAL)]
+
+
+def test_questions_and_options_are_those_that_corpora_and_evaluation_use():
+    pytest.importorskip("datasets", reason="the corpora's side needs datasets, which the floor environment lacks")
+    from datasets_scripts.questions import TASKS, canonical_question
+
+    assert set(TASKS) - set(TABLE) == IN_SEVERAL_PARTS and set(TABLE) <= set(TASKS)
+    for name, task in TABLE.items():
+        question, options = canonical_question(name)
+        assert task.question == question
+        assert task.options == (options or tuple(map(str, range(101))))
+
+
+def test_ranges_are_those_of_the_corpora_but_for_the_open_ends():
+    pytest.importorskip("datasets", reason="the corpora's side needs datasets, which the floor environment lacks")
+    from datasets_scripts.questions import TASKS
+
+    for name in ("yaw", "pitch", "roll"):
+        theirs, ours = list(TASKS[name].bins.values()), TABLE[name].ranges
+        assert [low for low, _ in ours[1:]] == [low for low, _ in theirs[1:]]
+        assert [high for _, high in ours[:-1]] == [high for _, high in theirs[:-1]]
+
+
+def test_race_and_attractiveness_are_asked_only_where_they_are_named():
+    for several in (("all",), ("attributes",), ("pose",), None):
+        asked = choose_tasks(several, TABLE, USUAL)
+        assert not {"race", "attractive", "attractive_man", "attractive_woman"} & {task.name for task in asked}
+    assert names("race") == ["race"]
+    assert names("all", "race")[-1] == "race"
+    own = face_tasks({"race": {"question": "Race?", "options": ["a", "b"], "on_request": False}})
+    assert own["race"].on_request
+
+
+def test_words_for_several_tasks_stand_for_each_of_them_once():
+    assert names("pose", "gender", "yaw") == ["yaw", "pitch", "roll", "gender"]
+    assert len(names("attributes")) > 100 and {"eyeglasses", "headwear"} <= set(names("attributes"))
+    assert [task.name for task in choose_tasks(None, TABLE, USUAL)] == list(USUAL)
+    assert [task.name for task in choose_tasks("age", TABLE, USUAL)] == ["age"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        (["eyeglases"], "did you mean eyeglasses"),
+        (["identity"], "gender, expression, .*, attributes, pose, all"),
+        ([3], "there is no task 3"),
+    ],
+)
+def test_an_unknown_task_is_told_with_those_that_there_are(asked, told):
+    with pytest.raises(ValueError, match=told):
+        choose_tasks(asked, TABLE, USUAL)
+
+
+def test_age_is_the_expectation_over_the_groups_with_a_central_interval():
+    age = TABLE["age"]
+    certain = [float(option == "20-29") for option in age.options]
+    assert age.estimate(certain) == (25, 21, 29)
+    torn = [0.5 * (option in ("20-29", "40-49")) for option in age.options]
+    assert age.estimate(torn) == (35, 22, 48)  # a fifth and four fifths of the halves
+
+
+def test_age_in_years_needs_no_ranges_and_is_never_negative():
+    years = TABLE["age_years"]
+    assert years.estimate([float(option == "34") for option in years.options]) == pytest.approx((34, 33.6, 34.4))
+    assert years.estimate([float(option == "0") for option in years.options]) == pytest.approx((0, 0, 0.4))
+
+
+def test_angles_are_negative_on_one_side_and_positive_on_the_other():
+    yaw = TABLE["yaw"]
+    left, right = (
+        yaw.estimate([float(option == to) for option in yaw.options]) for to in ("to the left", "to the right")
+    )
+    assert left == pytest.approx((35, 19, 51)) and right == pytest.approx((-35, -51, -19))
+
+
+def test_a_task_without_ranges_gives_no_number():
+    assert TABLE["gender"].estimate([0.5, 0.5]) is None
+    assert (
+        face_tasks({"age": {"question": "?", "options": ["young", "old"], "kind": "age"}})["age"].estimate([1, 0])
+        is None
+    )
+
+
+def test_a_model_says_in_its_configuration_what_it_is_asked():
+    described = {"hat": {"question": "What hat?", "options": ["none", "cap"], "kind": "attribute"}}
+    config = FaceMLLMConfig(face_tasks=json.loads(json.dumps(described)))
+    assert face_tasks(config.face_tasks) == {"hat": FaceTask("hat", "What hat?", ("none", "cap"), "attribute")}
+
+
+@pytest.mark.parametrize(
+    "described",
+    [
+        {},
+        {"a": "What?"},
+        {"a": {"question": "", "options": ["b", "c"]}},
+        {"a": {"question": "?", "options": ["b"]}},
+        {"a": {"question": "?", "options": ["b", "b"]}},
+        {"a": {"question": "?", "options": [1, 2]}},
+        {"a": {"question": "?", "options": ["b", "c"], "kind": "colour"}},
+        {"a": {"question": "?", "options": ["b", "c"], "ranges": [[0, 1]]}},
+        {"a": {"question": "?", "options": ["b", "c"], "range": [[0, 1], [1, 2]]}},
+    ],
+)
+def test_a_wrong_description_is_named(described):
+    with pytest.raises(ValueError, match=r"^config\.face_tasks"):
+        face_tasks(described)
