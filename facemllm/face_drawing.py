@@ -102,7 +102,7 @@ def draw_faces(picture: Image.Image, faces: Sequence[Mapping[str, Any]], size: S
         if place is None:
             below.append((at, lines))
         else:
-            label.paint(copy, place)
+            label.paint(copy, place[:2])
             taken.append(place)
     return _with_labels_below(copy, below, boxes, font) if below else copy
 
@@ -116,7 +116,8 @@ def label_lines(face: Mapping[str, Any]) -> list[str]:
         else:
             lines.append(_cut(task_words(name, found)))
     lines += textwrap.wrap(", ".join(has), MOST_LETTERS)
-    lines += [_cut(f"{question} {answer}") for question, answer in face["answers"].items()]
+    for question, answer in face["answers"].items():
+        lines += [_cut(question), *textwrap.wrap(answer, MOST_LETTERS, max_lines=3, placeholder="…")]
     return lines if len(lines) <= MOST_LINES else [*lines[: MOST_LINES - 1], f"and {len(lines) - MOST_LINES + 1} more"]
 
 
@@ -150,8 +151,8 @@ class _Label:
         _, _, right, bottom = pen.multiline_textbbox((0, 0), self._text, font, spacing=self._gap)
         self.size = round(right) + 3 * self._gap, round(bottom) + 2 * self._gap
 
-    def paint(self, image: Image.Image, place: Box) -> None:
-        x, y = round(place[0]), round(place[1])
+    def paint(self, image: Image.Image, corner: tuple[float, float]) -> None:
+        x, y = round(corner[0]), round(corner[1])
         pen = ImageDraw.Draw(image)
         pen.rectangle((x, y, x + self.size[0] - 1, y + self.size[1] - 1), fill=PANEL)
         pen.rectangle((x, y, x + max(2, self._gap // 2), y + self.size[1] - 1), fill=self._color)
@@ -164,8 +165,9 @@ def _places(label: tuple[int, int], box: Box, size: tuple[int, int], unit: int) 
     (width, height), (x0, y0, x1, y1), gap = label, box, 2 * unit
     if width > size[0] or height > size[1]:
         return []
-    along_x, along_y = min(max(0, x0), size[0] - width), min(max(0, y0), size[1] - height)
-    corners = [(along_x, y1 + gap), (along_x, y0 - gap - height), (x1 + gap, along_y), (x0 - gap - width, along_y)]
+    left, right = min(max(0, x0), size[0] - width), min(max(0, x1 - width), size[0] - width)
+    top, under, over = min(max(0, y0), size[1] - height), y1 + gap, y0 - gap - height
+    corners = [(left, under), (left, over), (x1 + gap, top), (x0 - gap - width, top), (right, under), (right, over)]
     return [
         (x, y, x + width, y + height) for x, y in corners if 0 <= x <= size[0] - width and 0 <= y <= size[1] - height
     ]
@@ -181,8 +183,12 @@ def _with_labels_below(
     """The picture on a sheet with the labels that had no place in it, each with the number that its face bears."""
     painted = []
     for at, lines in labels:
-        _Label([str(at + 1)], font, _color(at)).paint(copy, boxes[at])
-        painted.append(_Label([f"{at + 1}", *lines] if len(labels) > 1 else lines, font, _color(at)))
+        if len(boxes) > 1:
+            number = _Label([str(at + 1)], font, _color(at))
+            x, y = boxes[at][:2]
+            number.paint(copy, (x, y - number.size[1] if y >= number.size[1] else y))
+            lines = [str(at + 1), *lines]
+        painted.append(_Label(lines, font, _color(at)))
     gap = max(4, round(font.size / 2))
     places, x, y, row = [], gap, gap, 0
     for label in painted:
@@ -194,5 +200,5 @@ def _with_labels_below(
     sheet = Image.new("RGB", (width, copy.height + y + row + gap), (40, 40, 40))
     sheet.paste(copy, (0, 0))
     for label, (px, py) in zip(painted, places, strict=True):
-        label.paint(sheet, (px, copy.height + py, 0, 0))
+        label.paint(sheet, (px, copy.height + py))
     return sheet

@@ -94,6 +94,7 @@ class FaceJournal:
         self._done = HashedNames()
         self._failed = HashedNames()
         self._failed_rows = HashedNames()
+        self._finished = False
         self._superseding: dict[int, int] = {}  # of what failed before: where its newest row begins
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._file = _open_alone(self.path)
@@ -136,10 +137,15 @@ class FaceJournal:
             if self._superseding:
                 self._drop_superseded()
             write_json(self.run_path, {"settings": self._settings, "finished": True, "counts": counts})
+            self._finished = True
         except OSError as error:
             raise _told(error, self.path) from error
 
     def close(self) -> None:
+        """Let others write the file; where nothing was looked at, none is left."""
+        if not self._end and not self._finished:
+            self.path.unlink(missing_ok=True)
+            self.run_path.unlink(missing_ok=True)
         self._file.close()
 
     def __enter__(self) -> "FaceJournal":

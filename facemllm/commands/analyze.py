@@ -17,7 +17,6 @@ from typing import Any
 from facemllm.cli import UserError
 
 ON_NO_FACE = ("skip", "whole", "raise")
-QUOTES = "'"
 MOST_TOLD = 10  # failures, on the terminal
 SEARCHING_THREADS = 2
 SAMPLE_BYTES = 4096
@@ -84,6 +83,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from facemllm.answering import check_model_name
+
+    check_model_name(args.model)
     _check(args)
     warnings.filterwarnings("ignore", module="PIL")  # broken files are told in their rows
     from transformers.utils import logging
@@ -96,12 +98,11 @@ def run(args: argparse.Namespace) -> int:
 
     logging.disable_progress_bar()
     start = time.perf_counter()
-    pipeline = _pipeline(args)
     counts, ignored, given = Counts(), Ignored(), HashedNames()
     with contextlib.ExitStack() as open_files:
-        journal = None
-        if args.out:
-            journal = open_files.enter_context(FaceJournal(args.out, _settings(args, pipeline.model)))
+        # First, because a large model takes minutes to load.
+        journal = open_files.enter_context(FaceJournal(args.out, _settings(args))) if args.out else None
+        pipeline = _pipeline(args)
         drawings = FaceDrawings(args.draw) if args.draw else None
         bar = open_files.enter_context(_bar(args))
 
@@ -132,6 +133,8 @@ def run(args: argparse.Namespace) -> int:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0
         counts.other_files = ignored.files
+        if not any((counts.photos, counts.failed, counts.done_before)):
+            raise UserError(f"{' '.join(args.inputs)}: no photo and no video there ({ignored.files} other files)")
         report = {**vars(counts), "seconds": round(time.perf_counter() - start, 1)}
         if journal is not None:
             journal.finish(report)
@@ -202,13 +205,15 @@ def _pipeline(args: argparse.Namespace) -> Callable:
 
 def _in_words_of_the_command(message: str) -> str:
     """``max_faces=0: ...``, as Python's callers know it, as ``--max-faces 0: ...``."""
+    message = message.replace("give detector='none'", "give --detector none")
     found = re.match(r"(\w+)=('[^']*'|\[[^\]]*\]|[^\s:,]+)(?=[:,])", message)
     if found is None:
         return message
-    return f"--{found[1].replace('_', '-')} {found[2].strip(QUOTES)}{message[found.end() :]}"
+    value = re.sub(r"[\[\]',]", "", found[2])
+    return f"--{found[1].replace('_', '-')} {value}{message[found.end() :]}"
 
 
-def _settings(args: argparse.Namespace, model: Any) -> dict[str, Any]:
+def _settings(args: argparse.Namespace) -> dict[str, Any]:
     """What the rows depend on."""
     names = (
         "tasks",
@@ -222,18 +227,18 @@ def _settings(args: argparse.Namespace, model: Any) -> dict[str, Any]:
         "every",
     )
     return {
-        "model": _which_model(args.model, model),
+        "model": _which_model(args.model),
         **{name: getattr(args, name) for name in names},
         "detector": os.path.basename(args.detector),
         "drawn": args.draw is not None,
     }
 
 
-def _which_model(name: str, model: Any) -> str:
+def _which_model(name: str) -> str:
     """Name and state of a model: the commit of a Hub's, a hash of a part of the weights of a folder's."""
     folder = Path(name).expanduser()
     if not folder.is_dir():
-        return f"{name}@{getattr(model.config, '_commit_hash', None)}"
+        return f"{name}@{_commit(name)}"
     mark = blake2b(digest_size=6)
     for path in sorted([folder / "config.json", *folder.glob("*.safetensors"), *folder.glob("*.bin")]):
         size = path.stat().st_size
@@ -245,12 +250,21 @@ def _which_model(name: str, model: Any) -> str:
     return f"{folder.resolve().name}@{mark.hexdigest()}"
 
 
+def _commit(repository: str) -> str | None:
+    from huggingface_hub import hf_hub_download
+
+    try:
+        return Path(hf_hub_download(repository, "config.json")).parent.name
+    except OSError:  # loading the model tells why
+        return None
+
+
 def _bar(args: argparse.Namespace) -> Any:
     from tqdm import tqdm
 
     total = len(args.inputs) if not any(_holds_several(name) for name in args.inputs) else None
     hidden = not args.out and _for_people(args)
-    return tqdm(desc="analyzing", unit="photo", total=total, disable=hidden, mininterval=0.5)
+    return tqdm(desc="analyzing", unit=" photo", total=total, disable=hidden, mininterval=0.5)
 
 
 def _holds_several(name: str) -> bool:
