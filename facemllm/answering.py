@@ -1,5 +1,6 @@
 """Questions in, generated answers out: for one prompt (streamed) or for one question about many faces (batched)."""
 
+import inspect
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -161,13 +162,16 @@ def answer_prompts(
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     tokenizer.padding_side = "left"
+    # transformers 5 takes them apart, and warns where they are not; 4.57 knows only the mixture.
+    apart = "processor_kwargs" in inspect.signature(ProcessorMixin.apply_chat_template).parameters
+    padding = {"processor_kwargs": {"padding": True}} if apart else {"padding": True}
     inputs = processor.apply_chat_template(
         [[user_message(question, images)] for question, images in prompts],
         add_generation_prompt=True,
         tokenize=True,
         return_dict=True,
         return_tensors="pt",
-        padding=True,
+        **padding,
     ).to(model.device, dtype=model.dtype)
     tokens = model.generate(**inputs, do_sample=False, max_new_tokens=max_new_tokens)
     texts = processor.batch_decode(tokens[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)

@@ -242,11 +242,11 @@ def _tell(args: argparse.Namespace, out: Path) -> int:
 
 
 def _table(report: Mapping[str, Any]) -> str:
-    lines = [f"{'':<34}{'':<19}{'value':>9}  {'95 % interval':<17}{'baseline':>9}{'unparsed':>10}{'n':>8}"]
+    lines = [f"{'':<40}{'':<19}{'value':>9}  {'95 % interval':<17}{'baseline':>9}{'unparsed':>10}{'n':>8}"]
     for task, ways in report["tasks"].items():
         for way, figures in ways.items():
             metric, baseline = figures["primary"], figures.get("baseline") or {}
-            unparsed = _share(figures["unparsed"]["rate"]) if way == "generation" else ""
+            unparsed = _share(figures["unparsed"]["rate"]) if way != "scoring" else ""
             name = task if len(ways) == 1 else f"{task}, {way}"
             lines.append(_line(name, metric, figures["metrics"][metric], baseline.get("value"), unparsed))
             if len(report["tasks"]) <= MOST_WITH_GROUPS:
@@ -261,7 +261,7 @@ def _table(report: Mapping[str, Any]) -> str:
 def _line(name: str, metric: str, entry: Mapping[str, Any], baseline: float | None = None, unparsed: str = "") -> str:
     low_high = " to ".join(map(_number, entry["interval"])) if entry["interval"] else ""
     return (
-        f"{name:<34}{metric.replace('_', ' '):<19}{_number(entry['value']):>9}  {low_high:<17}{_number(baseline):>9}"
+        f"{name:<40}{metric.replace('_', ' '):<19}{_number(entry['value']):>9}  {low_high:<17}{_number(baseline):>9}"
         f"{unparsed:>10}{entry['n']:>8,}"
     )
 

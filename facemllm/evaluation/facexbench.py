@@ -62,7 +62,7 @@ def run_facexbench(
 
     run = run_into(
         out,
-        {**settings, "setting": setting, "tasks": tasks, "questions": len(bench.questions)},
+        {**settings, "split": "test", "setting": setting, "tasks": tasks, "questions": len(bench.questions)},
         ways,
         ask,
         benchmark=NAME,

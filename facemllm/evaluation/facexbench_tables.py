@@ -3,11 +3,13 @@
 Everything is computed from the predictions: the text that was generated is read again in both ways each time.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from facemllm.evaluation.bootstrap import RESAMPLES
 from facemllm.evaluation.facexbench_answers import safe, strict
-from facemllm.evaluation.facexbench_reader import CATEGORIES, IMAGE_KINDS
+from facemllm.evaluation.facexbench_reader import CATEGORIES, IMAGE_KINDS, LETTERS
 from facemllm.evaluation.predictions import Prediction
 
 READINGS = {"scoring": "scoring", "safe": "generation, safe", "strict": "generation, strict"}
@@ -26,6 +28,9 @@ PUBLISHED = {  # overall accuracy in %, zero-shot, all 5,000 questions, strict r
 }
 PUBLISHED_SOURCE = "arXiv 2501.10360 and arXiv 2507.10300"
 
+WAYS_OF = {"scoring": "scoring", "safe": "generation", "strict": "strict reading"}
+WITHOUT_OVERLAP = "without_overlap"
+
 Reading = tuple[Prediction, str | None]
 
 
@@ -34,26 +39,53 @@ def facexbench_section(
     overlap: Mapping[str, Collection[str]] | None = None,
     counts: Mapping[str, Any] | None = None,
     setting: str = "zero-shot",
-) -> tuple[dict[str, Any], str]:
-    """The figures of a run on FaceXBench, as plain JSON and as Markdown.
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """The figures of a run on FaceXBench, in JSON's types; ``facexbench_markdown`` writes them out.
 
     Args:
         overlap: what was to be excluded to the ids of the questions that this removes; the scores are then given with
             and without these questions.
         counts: what the reader read and left out (``FaceXBench.counts``).
+
+    Returns:
+        ``scores``: reading (``scoring``, ``safe``, ``strict``) to ``all`` and, with ``overlap``, ``without_overlap``
+        (None where nothing is left), each with ``overall``, ``categories`` with their ``sub_categories``, ``images``,
+        ``letters`` (how often each was answered and was right) and ``unparsed``.
     """
-    read = _readings(predictions)
-    report: dict[str, Any] = {"setting": setting, "questions": dict(counts or {}), "scores": {}}
+    drawing = {"resamples": resamples, "seed": seed}
     removed = {id for ids in (overlap or {}).values() for id in ids}
-    for name, answers in read.items():
-        report["scores"][name] = {"all": _table(answers)}
-        if overlap is not None:
+    section: dict[str, Any] = {"setting": setting, "questions": dict(counts or {}), "scores": {}}
+    for name, answers in _readings(predictions).items():
+        section["scores"][name] = {"all": _table(answers, **drawing)}
+        if overlap:
             kept = [answer for answer in answers if answer[0].id not in removed]
-            report["scores"][name]["without_overlap"] = _table(kept) if kept else None
-    if overlap is not None:
-        report["overlap"] = {"removed": len(removed), "by": {name: len(ids) for name, ids in overlap.items()}}
-    report["published"] = {"overall": PUBLISHED, "source": PUBLISHED_SOURCE}
-    return report, _markdown(report)
+            section["scores"][name]["without_overlap"] = _table(kept, **drawing) if kept else None
+    if overlap:
+        section["overlap"] = {"removed": len(removed), "by": {name: len(ids) for name, ids in overlap.items()}}
+    section["published"] = {"overall": PUBLISHED, "source": PUBLISHED_SOURCE}
+    return section
+
+
+def task_figures_of(section: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The overall accuracy, with and without overlap, and each category's, in the shape of other tasks' figures."""
+    tasks: dict[str, dict[str, Any]] = {}
+    for reading, tables in section["scores"].items():
+        table, kept = tables["all"], tables.get("without_overlap")
+        cells = {"overall": (table["overall"], table), **({WITHOUT_OVERLAP: (kept["overall"], kept)} if kept else {})}
+        cells |= {name: (figures, table) for name, figures in table["categories"].items()}
+        for name, (figures, of_table) in cells.items():
+            tasks.setdefault(name, {})[WAYS_OF[reading]] = {
+                "kind": "options",
+                "n": figures["n"],
+                "primary": "accuracy",
+                "metrics": {"accuracy": {key: figures[key] for key in ("value", "interval", "n")}},
+                "unparsed": of_table["unparsed"] if name in ("overall", WITHOUT_OVERLAP) else figures["unparsed"],
+                "baseline": {"value": 1 / len(LETTERS)},
+            }
+    return tasks
 
 
 def _readings(predictions: Iterable[Prediction]) -> dict[str, list[Reading]]:
@@ -68,9 +100,8 @@ def _readings(predictions: Iterable[Prediction]) -> dict[str, list[Reading]]:
     return read
 
 
-def _table(answers: Sequence[Reading]) -> dict[str, Any]:
-    cells = _accuracies(answers)
-    unparsed = sum(letter is None for _, letter in answers)
+def _table(answers: Sequence[Reading], **drawing: int) -> dict[str, Any]:
+    cells = _accuracies(answers, **drawing)
     return {
         "overall": cells["overall"],
         "categories": {
@@ -79,23 +110,32 @@ def _table(answers: Sequence[Reading]) -> dict[str, Any]:
             if category in cells
         },
         "images": {kind: cells[f"images {kind}"] for kind in IMAGE_KINDS if f"images {kind}" in cells},
-        "unparsed": {"count": unparsed, "rate": unparsed / len(answers)},
+        "letters": {
+            letter: {
+                "answered": sum(given == letter for _, given in answers),
+                "right": sum(entry.expected == letter for entry, _ in answers),
+            }
+            for letter in LETTERS
+        },
+        "unparsed": cells["overall"]["unparsed"],
     }
 
 
-def _accuracies(answers: Sequence[Reading]) -> dict[str, dict[str, Any]]:
-    """Accuracy with its bootstrap interval and n for every cell of the table that has questions."""
+def _accuracies(answers: Sequence[Reading], **drawing: int) -> dict[str, dict[str, Any]]:
+    """Accuracy with its bootstrap interval, n and unread answers for every cell of the table that has questions."""
     from scipy.sparse import csr_array
 
     from facemllm.evaluation.bootstrap import Statistic, Summed, estimates, ratio
 
     cells: dict[str, int] = {}
+    unparsed: Counter[str] = Counter()
     places, values = [], []
     for row, (entry, letter) in enumerate(answers):
         for cell in ("overall", entry.extra["category"], entry.task, f"images {entry.extra['images']}"):
             column = 2 * cells.setdefault(cell, len(cells))
             places += [(row, column), (row, column + 1)]
             values += [float(letter == entry.expected), 1.0]
+            unparsed[cell] += letter is None
     rows = csr_array((values, tuple(zip(*places, strict=True))), shape=(len(answers), 2 * len(cells)))
     statistics = {
         cell: Statistic(
@@ -105,27 +145,36 @@ def _accuracies(answers: Sequence[Reading]) -> dict[str, dict[str, Any]]:
         )
         for cell, number in cells.items()
     }
-    return estimates(Summed(rows, statistics), [entry.id for entry, _ in answers])
+    figures = estimates(Summed(rows, statistics), [entry.id for entry, _ in answers], **drawing)
+    return {
+        cell: {**of, "unparsed": {"count": unparsed[cell], "rate": unparsed[cell] / of["n"]}}
+        for cell, of in figures.items()
+    }
 
 
-def _markdown(report: Mapping[str, Any]) -> str:
-    lines = [f"## FaceXBench, {report['setting']}", ""]
-    lines += _left_out(report["questions"])
-    lines += _scores({name: tables["all"] for name, tables in report["scores"].items()})
-    if "overlap" in report:
-        by = ", ".join(f"{name}: {count}" for name, count in report["overlap"]["by"].items())
-        lines += ["", f"### Without overlap with training data ({by}; {report['overlap']['removed']} removed)", ""]
-        kept = {name: tables["without_overlap"] for name, tables in report["scores"].items()}
-        lines += _scores(kept) if all(kept.values()) else ["No question is left."]
-    lines += ["", "Accuracy in %, 95 % bootstrap interval over questions, n. An answer that cannot be read is wrong."]
-    published = "; ".join(f"{name} {value:.2f}" for name, value in report["published"]["overall"].items())
-    lines += [
-        "",
-        f"Published, zero-shot, all 5,000 questions, strict reading ({report['published']['source']}): {published}. "
-        "A copy that lacks pictures asks fewer questions: compare with care.",
-        "",
-    ]
-    return "\n".join(lines)
+def facexbench_markdown(section: Mapping[str, Any]) -> Iterator[str]:
+    """The lines of the section of ``report.md`` that ``facexbench_section`` made the figures of."""
+    yield from ("", f"## FaceXBench, {section['setting']}", "")
+    yield from _left_out(section["questions"])
+    yield from _scores({name: tables["all"] for name, tables in section["scores"].items()})
+    if "overlap" in section:
+        by = ", ".join(f"{name}: {count}" for name, count in section["overlap"]["by"].items())
+        yield ""
+        yield f"### Without overlap with training data ({by}; {section['overlap']['removed']} removed)"
+        yield ""
+        kept = {name: tables["without_overlap"] for name, tables in section["scores"].items()}
+        yield from _scores(kept) if all(kept.values()) else ["No question is left."]
+    yield from ("", "Accuracy in %, its 95 % interval over questions, n. An answer that cannot be read is wrong.")
+    yield ""
+    for name, tables in section["scores"].items():
+        letters = tables["all"]["letters"].items()
+        told = ", ".join(f"{letter} {count['answered']} ({count['right']})" for letter, count in letters)
+        yield f"- Answers given (and right ones there are), {READINGS[name]}: {told}."
+    published = "; ".join(f"{name} {value:.2f}" for name, value in section["published"]["overall"].items())
+    yield (
+        f"- Published, zero-shot, all 5,000 questions, strict reading, in % ({section['published']['source']}): "
+        f"{published}. A copy that lacks pictures asks fewer questions: compare with care."
+    )
 
 
 def _left_out(counts: Mapping[str, Any]) -> list[str]:
@@ -135,8 +184,9 @@ def _left_out(counts: Mapping[str, Any]) -> list[str]:
         f"{counts['questions_asked']} of {counts['questions_listed']} questions can be asked; "
         f"{counts['left_out_for_missing_images']} lack {counts['missing_images']} pictures"
     )
-    if counts["malformed"]:
-        line += f"; malformed: {', '.join(counts['malformed'])}"
+    for what in ("malformed", "unreadable"):
+        if counts.get(what):
+            line += f"; {what}: {', '.join(counts[what])}"
     return [f"{line}.", ""]
 
 

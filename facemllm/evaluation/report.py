@@ -13,13 +13,15 @@ from typing import Any
 from facemllm.cli import UserError
 from facemllm.evaluation.bootstrap import CONFIDENCE, RESAMPLES
 from facemllm.evaluation.columns import options_of
+from facemllm.evaluation.facexbench_tables import facexbench_section, task_figures_of
 from facemllm.evaluation.figures import group_figures, mean_figures, task_figures
 from facemllm.evaluation.prediction_index import PredictionIndex
-from facemllm.evaluation.predictions import WAYS, TaskSpec
+from facemllm.evaluation.predictions import WAYS, TaskSpec, read_predictions
 
 PREDICTIONS, RUN, REPORT, TEXT, PLOTS = "predictions.jsonl", "run.json", "report.json", "report.md", "plots"
 PACKAGES = ("facemllm", "torch", "transformers", "datasets", "evaluate", "numpy", "scipy")
 ATTRIBUTES = "attributes."
+FACEXBENCH = "facexbench"
 
 RACE_NOTICE = (
     "Race is a label for auditing data and models. Categorising people by race from biometric data is a prohibited "
@@ -45,7 +47,8 @@ def write_report(
     Returns:
         What ``report.json`` holds: ``dataset``, ``model``, ``protocol``, ``counts``, ``intervals``, ``versions``,
         ``notices``, ``run`` (``run.json``), ``tasks``: task to way to ``task_figures`` with ``groups``
-        (``group_figures``); ``means``: way to ``mean_figures`` of the attributes; ``plots``: file to what it shows.
+        (``group_figures``); ``means``: way to ``mean_figures`` of the attributes; ``plots``: file to what it shows;
+        for FaceXBench ``facexbench``: its tables (``facexbench_section``).
 
     Raises:
         UserError: when ``out`` holds no predictions, or they do not fit its ``run.json``.
@@ -58,10 +61,16 @@ def write_report(
 
     out = Path(out)
     run = _read_run(out)
+    drawing = {"resamples": resamples, "seed": seed}
+    if run.get("benchmark") == FACEXBENCH:
+        report = _described(run, drawing, [entry["name"] for entry in run["tasks"]])
+        report |= _facexbench(out, run, drawing) | {"plots": _replace_plots(out, lambda folder: {})}
+        write_json(out / REPORT, report)
+        _write_text(out / TEXT, markdown(report))
+        return report
     specs = {entry["name"]: TaskSpec.from_json(entry) for entry in run["tasks"]}
     index = PredictionIndex(out / PREDICTIONS)
     asked = _in_order(index.keys, specs, out)
-    drawing = {"resamples": resamples, "seed": seed}
     tasks: dict[str, dict[str, Any]] = {}
     for name, way in tqdm(asked, desc="figures", unit="task", disable=not progress):
         majority = (run.get("majority") or {}).get(name)
@@ -72,7 +81,17 @@ def write_report(
         except ValueError as error:
             raise UserError(f"{out / PREDICTIONS}, task {name}: {error}") from error
         tasks.setdefault(name, {})[way] = figures
-    report = {
+    report = _described(run, drawing, tasks)
+    report |= {"tasks": tasks, "means": _means(asked, specs, index, run, drawing)}
+    report["plots"] = _replace_plots(out, lambda folder: draw_plots(report, specs, index, folder))
+    write_json(out / REPORT, report)
+    _write_text(out / TEXT, markdown(report))
+    return report
+
+
+def _described(run: Mapping[str, Any], drawing: Mapping[str, Any], tasks: Iterable[str]) -> dict[str, Any]:
+    """What a report says of the run beside its figures."""
+    return {
         "model": (run.get("settings") or {}).get("model"),
         "dataset": _dataset(run),
         "protocol": run.get("protocol"),
@@ -82,13 +101,17 @@ def write_report(
         "versions": _versions(),
         "notices": _notices(tasks, run.get("groups") or ()),
         "run": run,
-        "tasks": tasks,
-        "means": _means(asked, specs, index, run, drawing),
     }
-    report["plots"] = _replace_plots(out, lambda folder: draw_plots(report, specs, index, folder))
-    write_json(out / REPORT, report)
-    _write_text(out / TEXT, markdown(report))
-    return report
+
+
+def _facexbench(out: Path, run: Mapping[str, Any], drawing: Mapping[str, int]) -> dict[str, Any]:
+    """FaceXBench's own tables: its answers are letters, which have no classes in common."""
+    predictions = list(read_predictions(out / PREDICTIONS))
+    if not predictions:
+        raise UserError(f"{out / PREDICTIONS}: holds no prediction yet; run facemllm evaluate to the end")
+    told = run.get("overlap"), run.get("questions"), run["settings"]["setting"]
+    section = facexbench_section(predictions, *told, **drawing)
+    return {"tasks": task_figures_of(section), "means": {}, "facexbench": section}
 
 
 def is_attribute(name: str, spec: TaskSpec, benchmark: str | None) -> bool:
@@ -145,7 +168,7 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _notices(tasks: Mapping[str, Any], groups: Iterable[str]) -> list[str]:
+def _notices(tasks: Iterable[str], groups: Iterable[str]) -> list[str]:
     notices = [GROUP_NOTICE] if groups or {"age", "gender", "race"} & set(tasks) else []
     notices += [RACE_NOTICE] if "race" in tasks or "race" in groups else []
     return notices + ([EXPRESSION_NOTICE] if "expression" in tasks else [])

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from facemllm.evaluation.facexbench_tables import facexbench_markdown
 from facemllm.evaluation.wording import WAYS, is_share, label_of, number, task_title, with_interval
 
 WORST_SHOWN = 10
@@ -12,6 +13,10 @@ WORST_SHOWN = 10
 def markdown(report: Mapping[str, Any]) -> str:
     """The text of ``report.md``."""
     attributes = list(dict.fromkeys(name for means in report["means"].values() for name in means["tasks"]))
+    if "facexbench" in report:
+        notices = (line for notice in report["notices"] for line in ("", f"> {notice}"))
+        lines = [*_head(report), *facexbench_markdown(report["facexbench"]), *notices, *_protocol(report)]
+        return "\n".join(lines) + "\n"
     lines = [
         *_head(report),
         *_results(report, attributes),
@@ -36,11 +41,11 @@ def _head(report: Mapping[str, Any]) -> Iterator[str]:
     yield ""
     yield f"- Model: `{report['model']}`"
     if "faces" in counts:
-        yield f"- Faces: {counts['faces']:,}"
-    for what in ("unreadable", "skipped"):
-        if reasons := counts.get(what):
+        yield f"- {'Questions' if 'facexbench' in report else 'Faces'}: {counts['faces']:,}"
+    for key, what in (("unreadable", "Could not be read"), ("left_out", "Left out by the protocol")):
+        if reasons := counts.get(key):
             told = "; ".join(f"{count:,} {reason}" for reason, count in sorted(reasons.items(), key=lambda r: -r[1]))
-            yield f"- {what.capitalize()}, not counted in any figure: {told}"
+            yield f"- {what}, in no figure: {told}"
     if counts.get("unlabelled"):
         yield f"- Without a label for any task: {counts['unlabelled']:,}"
     if run.get("command"):
@@ -151,7 +156,7 @@ def _groups(task: str, ways: Mapping[str, Any]) -> Iterator[str]:
                 for group in first["by"][label]
             ],
         )
-        if label == task:
+        if label == {"age": "age_group"}.get(task, task):
             yield from (
                 "",
                 f"The groups here are the task's own options: these are their recalls, under {label_of(label)}.",
@@ -193,9 +198,9 @@ def _gap(metric: str, gap: Mapping[str, Any] | None) -> str:
     if gap is None:
         return "–"
     equal = gap["if_equal"]
-    chance = f"{number(metric, equal['mean'])}, rarely {number(metric, equal['p95'])}"
+    chance = f"mean {number(metric, equal['mean'])}, 95 % below {number(metric, equal['p95'])}"
     beyond = "**" if gap["value"] > equal["p95"] else ""
-    return f"{beyond}{with_interval(metric, gap)}{beyond} ({gap['groups']} groups; by chance {chance})"
+    return f"{beyond}{with_interval(metric, gap)}{beyond} ({gap['groups']} groups; chance: {chance})"
 
 
 def _attributes(report: Mapping[str, Any], attributes: Sequence[str]) -> Iterator[str]:
@@ -222,8 +227,8 @@ def _attributes(report: Mapping[str, Any], attributes: Sequence[str]) -> Iterato
         if labels:
             yield from (
                 "",
-                "A gap is that in accuracy between the best and the worst group of 30 faces or more; in brackets, what "
-                "chance exceeds in 5 % of cases. Bold gaps are larger than that.",
+                "A gap is that in accuracy between the best and the worst group of 30 faces or more; in brackets, "
+                "what chance exceeds in 5 % of cases. Bold gaps are larger than that.",
             )
         for file, shown in report["plots"].items():
             if file.split("/")[-1] in (f"attributes-{way}.png", f"attribute_gaps-{way}.png"):
@@ -239,7 +244,7 @@ def _short_gap(entry: Mapping[str, Any], label: str) -> str:
 
 
 def _protocol(report: Mapping[str, Any]) -> Iterator[str]:
-    run, drawing = report["run"], report["intervals"]
+    drawing = report["intervals"]
     yield from ("", "## How it was measured", "")
     if report.get("protocol"):
         yield from (str(report["protocol"]), "")
@@ -255,17 +260,15 @@ def _protocol(report: Mapping[str, Any]) -> Iterator[str]:
         f"- Intervals: {100 * drawing['confidence']:.0f} %, percentile bootstrap, {drawing['resamples']:,} resamples "
         f"of faces (all answers about a face together), seed {drawing['seed']}."
     )
-    origin = run.get("majority_from")
-    yield (
-        "- *Without looking*: the best constant answer, "
-        + (f"taken from the split {origin}." if origin else "taken from these very labels.")
-    )
+    baselines = [figures.get("baseline") for ways in report["tasks"].values() for figures in ways.values()]
+    if sources := sorted({baseline["source"] for baseline in baselines if baseline and "source" in baseline}):
+        yield f"- *Without looking*: the best constant answer, taken from the labels of the {' or '.join(sources)}."
     if any((entry.get("groups") or {}).get("by") for ways in report["tasks"].values() for entry in ways.values()):
         yield (
-            "- Groups: those with fewer than 30 faces are marked as small and take part in neither worst group nor gap. "
-            "The largest of many differences is large by chance alone: *by chance* is the gap to expect, and the one "
-            "exceeded in 5 % of cases, if all groups were equal; bold gaps are larger than that. The interval of a "
-            "gap heeds that the pair was picked, that of a worst group does not."
+            "- Groups: those with fewer than 30 faces are marked as small and take part in neither worst group nor "
+            "gap. The largest of many differences is large by chance alone: *chance* is the gap to expect, and the "
+            "one exceeded in 5 % of cases, if all groups were equal; bold gaps are larger than that. The interval of "
+            "a gap heeds that the pair was picked, that of a worst group does not."
         )
     versions = ", ".join(f"{name} {number}" for name, number in report["versions"].items())
     yield f"- Versions: {versions}."

@@ -5,7 +5,7 @@ import pytest
 from facemllm.evaluation.answerers import FaceMLLMAnswerer, GenericAnswerer, Known, StubAnswerer
 from facemllm.evaluation.facexbench import ask_facexbench, task_specs
 from facemllm.evaluation.facexbench_reader import LETTERS, read_facexbench
-from facemllm.evaluation.facexbench_tables import facexbench_section
+from facemllm.evaluation.facexbench_tables import facexbench_markdown, facexbench_section
 from facemllm.evaluation.predictions import WAYS, PredictionLog, read_predictions
 from tests.facemllm.evaluation import miniature_facexbench as miniature
 
@@ -34,10 +34,16 @@ def ask(bench, answerer, path, ways=WAYS, setting="zero-shot"):
     return list(read_predictions(path)), unreadable
 
 
+def told(predictions, *context):
+    """The section's figures and its text."""
+    section = facexbench_section(predictions, *context)
+    return section, "\n".join(facexbench_markdown(section))
+
+
 def test_a_known_accuracy_per_category_comes_out_of_the_table(bench, tmp_path):
     answerer = stub(bench, rate=0.0, confidence=0.9, rates={("category", "bias_fairness"): 1.0})
     predictions, _ = ask(bench, answerer, tmp_path / "predictions.jsonl")
-    report, text = facexbench_section(predictions)
+    report, text = told(predictions)
     for reading in ("scoring", "safe", "strict"):
         table = report["scores"][reading]["all"]
         assert {name: figures["value"] for name, figures in table["categories"].items()} == {
@@ -52,6 +58,7 @@ def test_a_known_accuracy_per_category_comes_out_of_the_table(bench, tmp_path):
             "value": 1.0,
             "interval": pytest.approx([0.342, 1.0], abs=1e-3),  # Wilson's, of 2 in 2
             "n": 2,
+            "unparsed": {"count": 0, "rate": 0.0},
         }
         assert table["overall"]["value"] == pytest.approx(6 / 26) and table["overall"]["n"] == 26
         assert [table["images"][kind]["n"] for kind in ("single", "multiple", "zero")] == [15, 9, 2]
@@ -60,7 +67,7 @@ def test_a_known_accuracy_per_category_comes_out_of_the_table(bench, tmp_path):
 
 def test_the_interval_of_the_whole_holds_the_accuracy_that_was_drawn(bench, tmp_path):
     predictions, _ = ask(bench, stub(bench, rate=0.5), tmp_path / "predictions.jsonl", ["scoring"])
-    figures = facexbench_section(predictions)[0]["scores"]["scoring"]["all"]["overall"]
+    figures = facexbench_section(predictions)["scores"]["scoring"]["all"]["overall"]
     low, high = figures["interval"]
     assert 0 < low < figures["value"] < high < 1 and low < 0.5 < high
 
@@ -79,7 +86,7 @@ def test_both_readings_are_of_the_same_text_and_each_says_what_it_could_not_read
             return {}
 
     predictions, _ = ask(bench, Verbose(), tmp_path / "predictions.jsonl", ["generation"])
-    report, text = facexbench_section(predictions)
+    report, text = told(predictions)
     scores = {name: tables["all"] for name, tables in report["scores"].items()}
     right = {letter: sum(question.expected == letter for question in bench.questions) for letter in LETTERS}
     assert scores["strict"]["overall"]["value"] == pytest.approx((right["A"] - 1) / 26)
@@ -157,3 +164,44 @@ def test_any_image_text_to_text_model_answers_in_both_ways(few, internvl, tmp_pa
     predictions, _ = ask(few, answerer, tmp_path / "predictions.jsonl")
     assert [entry.way for entry in predictions] == ["scoring"] * 4 + ["generation"] * 4
     assert all(set(entry.probabilities) == set(LETTERS) for entry in predictions[:4])
+
+
+def evaluate(*words):
+    from facemllm.cli import main
+
+    return main(["evaluate", *map(str, words)])
+
+
+def test_the_command_writes_tables_with_and_without_overlap(root, tiny_model, tmp_path, capsys):
+    import json
+
+    words = [tiny_model, "facexbench", "--root", root, "--device", "cpu", "--limit", 6, "--exclude", "fairface"]
+    assert evaluate(*words, "--ways", "scoring", "generation", "--out", tmp_path / "out") == 0
+    said = capsys.readouterr()
+    assert "left out: missing image: 2" in said.err and "overall, generation" in said.out
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert set(report["tasks"]["overall"]) == {"scoring", "generation", "strict reading"}
+    assert report["tasks"]["overall"]["scoring"]["n"] == 6
+    assert report["tasks"]["without_overlap"]["scoring"]["n"] == 6 - report["facexbench"]["overlap"]["removed"]
+    text = (tmp_path / "out" / "report.md").read_text()
+    assert (
+        text.startswith("# FaceXBench, zero-shot, first 6, test")
+        and "### Without overlap with training data (fairface:" in text
+    )
+
+    predictions = (tmp_path / "out" / "predictions.jsonl").read_bytes()
+    assert evaluate("--rescore", "--out", tmp_path / "out") == 0
+    assert json.loads((tmp_path / "out" / "report.json").read_text()) == report
+    capsys.readouterr()
+    assert evaluate(*words, "--setting", "in-context", "--out", tmp_path / "out") == 2
+    assert "predictions of other settings (setting" in capsys.readouterr().err
+    assert (tmp_path / "out" / "predictions.jsonl").read_bytes() == predictions
+
+
+def test_the_command_ends_with_1_where_a_file_is_broken(tiny_model, tmp_path, capsys):
+    root = miniature.write(tmp_path / "facexbench")
+    (root / "benchmark" / "lapa_single_mcq.json").write_text("{")
+    words = [tiny_model, "facexbench", "--root", root, "--device", "cpu", "--tasks", "age", "--ways", "scoring"]
+    assert evaluate(*words, "--out", tmp_path / "out") == 1
+    assert "malformed: lapa_single_mcq.json" in (tmp_path / "out" / "report.md").read_text()
+    assert "malformed JSON or question: 1" in capsys.readouterr().err
