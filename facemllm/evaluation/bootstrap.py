@@ -121,7 +121,7 @@ def percentile_interval(replicates: np.ndarray, confidence: float = CONFIDENCE) 
         return None
     tail = (1 - confidence) / 2
     low, high = np.quantile(defined, [tail, 1 - tail])
-    return None if defined.min() == defined.max() else [float(low), float(high)]
+    return None if np.ptp(defined) <= 1e-12 * np.abs(defined).max() else [float(low), float(high)]
 
 
 def wilson_interval(share: float, count: int, confidence: float = CONFIDENCE) -> list[float]:

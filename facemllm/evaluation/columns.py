@@ -3,7 +3,7 @@
 import math
 import re
 from array import array
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -15,8 +15,6 @@ from facemllm.evaluation.metrics.confusion import UNREAD, across, class_codes, c
 from facemllm.evaluation.metrics.errors import ANGLES, age_estimation, head_pose
 from facemllm.evaluation.predictions import Prediction, TaskSpec
 
-GROUP_LABELS = ("age_group", "gender", "race")
-
 PRIMARY = {"options": "accuracy", "binary": "accuracy", "number": "mae", "angles": "mae", "units": "f1"}
 """The one metric by which groups are compared, by kind of task."""
 
@@ -27,8 +25,9 @@ class Columns:
 
     Attributes:
         ids: a number that stands for the face of each row, int64 of shape ``(rows,)``.
-        probabilities: those of the options, float64 of shape ``(scored rows, options)``.
-        scored: the places of the rows that have probabilities.
+        scored: the places of the rows that have probabilities; for action units once for each unit that has one.
+        probabilities: those of the options, float64 of shape ``(scored, options)``; of a unit, absent and present.
+        right: the place of the right option among them, int64 of shape ``(scored,)``.
         groups: group label to the value of each row, None where unknown.
     """
 
@@ -36,8 +35,9 @@ class Columns:
     ids: np.ndarray
     references: list[Any]
     predictions: list[Any]
-    probabilities: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
     scored: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
+    probabilities: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
+    right: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
     groups: dict[str, list[str | None]] = field(default_factory=dict)
 
     @cached_property
@@ -73,8 +73,9 @@ class Columns:
 
     @property
     def units(self) -> list[str]:
-        """The action units that any row is labelled with, ascending."""
-        return sorted({unit for reference in self.references for unit in reference}, key=natural_order)
+        """The action units of the task and any other that a row is labelled with, ascending."""
+        labelled = {unit for reference in self.references for unit in reference}
+        return sorted(labelled.union(self.spec.options), key=natural_order)
 
     def codes(self) -> tuple[np.ndarray, np.ndarray]:
         """References and predictions as places among the options, ``UNREAD`` for what is none of them."""
@@ -98,7 +99,8 @@ class Columns:
         return summed, np.arange(len(self.references))
 
     def _units_summed(self) -> tuple[Summed, np.ndarray]:
-        tasks, places = {}, [np.empty(0, np.int64)]
+        nothing = np.empty(0, np.int64)
+        tasks, places = {}, [nothing]
         for unit in self.units:
             rows = [row for row, reference in enumerate(self.references) if reference.get(unit) is not None]
             present = np.array([bool(self.references[row][unit]) for row in rows], np.int64)
@@ -106,7 +108,7 @@ class Columns:
             said = np.array([UNREAD if answer is None else bool(answer) for answer in answers], np.int64)
             tasks[unit] = presence(present, said)
             places.append(np.array(rows, np.int64))
-        return across(tasks), np.concatenate(places)
+        return (across(tasks) if tasks else presence(nothing, nothing)), np.concatenate(places)
 
 
 def natural_order(name: str) -> tuple[float, str]:
@@ -129,7 +131,7 @@ def columns_of(spec: TaskSpec, predictions: Iterable[Prediction], groups: Sequen
         ValueError: when they are of another task or of both ways, or an expected value is none of the options.
     """
     options, ways = options_of(spec), set()
-    ids, scored, probabilities = array("q"), array("q"), array("d")
+    ids, scored, right, probabilities = array("q"), array("q"), array("q"), array("d")
     references, answers, grouped = [], [], {label: [] for label in groups}
     seen: dict[Any, Any] = {}
     for row, entry in enumerate(predictions):
@@ -145,9 +147,10 @@ def columns_of(spec: TaskSpec, predictions: Iterable[Prediction], groups: Sequen
         answers.append(_once(entry.predicted, seen))
         for label, values in grouped.items():
             values.append(_once(entry.groups.get(label), seen))
-        if options and entry.probabilities:
+        for place, shares in _scored(entry, options):
             scored.append(row)
-            probabilities.extend(entry.probabilities.get(option, 0.0) for option in options)
+            right.append(place)
+            probabilities.extend(shares)
     if len(ways) > 1:
         raise ValueError(f"task {spec.name!r} was answered by {' and '.join(sorted(ways))}; select one way")
     return Columns(
@@ -155,10 +158,23 @@ def columns_of(spec: TaskSpec, predictions: Iterable[Prediction], groups: Sequen
         np.array(ids, np.int64),
         references,
         answers,
-        np.array(probabilities, np.float64).reshape(len(scored), len(options)),
         np.array(scored, np.int64),
+        np.array(probabilities, np.float64).reshape(len(scored), len(options) or 2),
+        np.array(right, np.int64),
         grouped,
     )
+
+
+def _scored(entry: Prediction, options: tuple[str, ...]) -> Iterator[tuple[int, Sequence[float]]]:
+    """The place of the right option and the probabilities of all; for action units, of each unit that was coded."""
+    if not entry.probabilities:
+        return
+    if options:
+        yield options.index(entry.expected), [entry.probabilities.get(option, 0.0) for option in options]
+    elif isinstance(entry.expected, Mapping):
+        for unit, active in entry.expected.items():
+            if active is not None and (share := entry.probabilities.get(unit)) is not None:
+                yield int(active), (1 - share, share)
 
 
 def _once(value: Any, seen: dict[Any, Any]) -> Any:

@@ -68,9 +68,7 @@ def metric_figures(columns: Columns, **drawing: Any) -> dict[str, Any]:
         "n": rows,
         "faces": columns.face_count,
         "unparsed": {"count": unread, "rate": unread / rows if rows else None},
-        # Without any labelled unit there is nothing to take the mean of, and yet the primary metric has its place.
-        "metrics": {PRIMARY[columns.spec.kind]: {"value": None, "interval": None, "n": 0}}
-        | {name: entry for name, entry in found.items() if isinstance(name, str)},
+        "metrics": {name: entry for name, entry in found.items() if isinstance(name, str)},
         **_parts(columns, summed, found, drawing),
     }
 
@@ -139,11 +137,10 @@ def _nested(found: Mapping[Any, dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 
 def _calibration(columns: Columns, drawing: Mapping[str, Any]) -> dict[str, Any] | None:
-    """How far the options' probabilities can be believed; None where there are none."""
+    """How far the probabilities of options, or of units, can be believed; None where there are none."""
     if not len(columns.scored):
         return None
-    references = columns.codes()[0][columns.scored]
-    return calibration_figures(references, columns.probabilities, columns.faces[columns.scored], **drawing)
+    return calibration_figures(columns.right, columns.probabilities, columns.faces[columns.scored], **drawing)
 
 
 def calibration_figures(

@@ -16,8 +16,10 @@ from facemllm.evaluation.bootstrap import (
     resampled_sums,
     sum_by,
 )
-from facemllm.evaluation.columns import GROUP_LABELS, PRIMARY, columns_of, natural_order
+from facemllm.evaluation.columns import PRIMARY, columns_of, natural_order
 from facemllm.evaluation.predictions import Prediction, TaskSpec
+
+GROUP_LABELS = ("age_group", "gender", "race")
 
 MIN_FACES = 30
 """Groups with fewer faces are shown, marked as small, and take no part in "worst" and "gap"."""
@@ -202,11 +204,15 @@ def _gap(
     would hardly ever hold 0. The interval is instead that of all differences at once (Tukey and Kramer's, with
     bootstrap standard errors): it holds the true gap with ``confidence`` also where there is none.
     ``if_equal`` is the gap to expect if every group had the same true value, and what chance exceeds in 5 % of cases.
+    Both are None where a group has no interval.
     """
     able = [group for group in table if group.error is not None and group.faces >= minimum]
     if len(able) < 2:
         return None
     values = np.array([group.estimate["value"] for group in able])
+    gap = {"value": float(values.max() - values.min()), "interval": None, "groups": len(able), "if_equal": None}
+    if any(group.estimate["interval"] is None for group in able):
+        return gap
     errors = np.array([group.error for group in able])
     sizes = np.array([group.faces for group in able])
     normal = np.random.default_rng(seed).standard_normal((_SIMULATIONS, len(able)))
@@ -217,14 +223,12 @@ def _gap(
     high = float((apart + reach)[others].max())
     equal = normal * np.sqrt(np.average(errors**2 * sizes, weights=sizes) / sizes)
     by_chance = equal.max(-1) - equal.min(-1)
-    return {
-        "value": float(values.max() - values.min()),
+    return gap | {
         # What is better when higher is a share here, and shares are no further apart than 1.
         "interval": [
             max(0.0, float((apart - reach)[others].max())),
             min(1.0, high) if statistic.higher_is_better else high,
         ],
-        "groups": len(able),
         "if_equal": {"mean": float(by_chance.mean()), "p95": float(np.quantile(by_chance, 0.95))},
     }
 
