@@ -44,6 +44,7 @@ def train(recipe: Recipe) -> dict[str, Any]:
     from recipes import models
     from recipes.conversations import ConversationCollator, ConversationTokenizer, image_expansion
     from recipes.corpora import load_mixture
+    from recipes.face_tasks import name_face_tasks
     from recipes.face_trainer import FaceSFTTrainer
 
     start, cpu_start = time.monotonic(), _cpu_seconds()
@@ -75,6 +76,7 @@ def train(recipe: Recipe) -> dict[str, Any]:
         _say(f"{folder / FINISHED} is there: this run is finished; delete the folder to train it again")
         return finished
 
+    name_face_tasks(model, recipe.data)
     models.set_trainable(model, recipe.model)
     if recipe.model.lora is not None:
         model = models.add_lora(model, recipe.model)
@@ -209,9 +211,11 @@ def _reload_adapter(recipe: Recipe, adapter: Path) -> Any:
     from transformers import set_seed
 
     from recipes import models
+    from recipes.face_tasks import name_face_tasks
 
     set_seed(recipe.seed)
     model, _ = models.load_model(recipe.model)
+    name_face_tasks(model, recipe.data)
     return PeftModel.from_pretrained(model, str(adapter))
 
 
