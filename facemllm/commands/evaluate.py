@@ -234,7 +234,7 @@ def _tell_left_out(counts: Mapping[str, Any]) -> None:
 def _tell(args: argparse.Namespace, out: Path) -> int:
     from facemllm.evaluation.report import write_report
 
-    report = write_report(out)
+    report = write_report(out, plots=args.out is not None)
     print(json.dumps(report, indent=2, ensure_ascii=False) if args.json else _table(report))
     if args.out is not None and not args.json:
         print(f"{out / 'report.md'} has all figures, per group too")

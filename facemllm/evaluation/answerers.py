@@ -7,6 +7,7 @@ parse. ``generation``: the model writes greedily, and ``answer_parsing`` reads w
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby, islice
 from typing import TYPE_CHECKING, Any, Protocol
 
 from facemllm.cli import UserError
@@ -93,12 +94,11 @@ class GenericAnswerer:
     def _write(self, asked: Sequence[tuple[tuple["Image.Image", ...], AskedQuestion]]) -> Iterator[Answer]:
         from facemllm.answering import answer_prompts
 
-        for start in range(0, len(asked), self.batch_size):
-            part = asked[start : start + self.batch_size]
-            prompts = [(question.text, images) for images, question in part]
-            room = max(_room(question) for _, question in part)
-            for text in answer_prompts(self.model, self.processor, prompts, room):
-                yield Answer(text=text)
+        for room, alike in groupby(asked, key=lambda pair: _room(pair[1])):
+            while part := list(islice(alike, self.batch_size)):
+                prompts = [(question.text, images) for images, question in part]
+                for text in answer_prompts(self.model, self.processor, prompts, room):
+                    yield Answer(text=text)
 
 
 @dataclass

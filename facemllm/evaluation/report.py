@@ -6,6 +6,7 @@ Predicting and scoring are apart: the report can be written again whenever a met
 import os
 import shutil
 from collections.abc import Iterable, Mapping
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -38,11 +39,12 @@ GROUP_NOTICE = (
 
 
 def write_report(
-    out: str | Path, *, resamples: int = RESAMPLES, seed: int = 0, progress: bool = True
+    out: str | Path, *, resamples: int = RESAMPLES, seed: int = 0, progress: bool = True, plots: bool = True
 ) -> dict[str, Any]:
     """Write ``report.json``, ``report.md`` and ``plots/`` beside the predictions in ``out``; each replaces an old one.
 
-    Tasks are read one after the other, so what is held in memory is the largest task's predictions.
+    Tasks are read one after the other, so what is held in memory is the largest task's predictions. ``plots`` False
+    leaves the plots out, for a report that is only printed.
 
     Returns:
         What ``report.json`` holds: ``dataset``, ``model``, ``protocol``, ``counts``, ``intervals``, ``versions``,
@@ -83,7 +85,8 @@ def write_report(
         tasks.setdefault(name, {})[way] = figures
     report = _described(run, drawing, tasks)
     report |= {"tasks": tasks, "means": _means(asked, specs, index, run, drawing)}
-    report["plots"] = _replace_plots(out, lambda folder: draw_plots(report, specs, index, folder))
+    draw = partial(draw_plots, report, specs, index) if plots else lambda folder: {}
+    report["plots"] = _replace_plots(out, draw)
     write_json(out / REPORT, report)
     _write_text(out / TEXT, markdown(report))
     return report

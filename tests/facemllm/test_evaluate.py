@@ -1,14 +1,17 @@
-"""``facemllm evaluate``: what it counts, and that it runs on a corpus and a model that are folders."""
+"""``facemllm evaluate``: benchmarks and corpora asked of a model that is a folder, and what a user is told."""
 
 import json
+import shutil
 from functools import partial
 
 import pytest
 
 from facemllm.cli import main
-from facemllm.corpus_evaluation import majority_answers, score, tasks_of
+from facemllm.evaluation.corpus_benchmark import label_values
+from tests.datasets_scripts.miniatures import WRITERS
 
 AGES = ("20-29", "30-39", "more than 70")
+CPU = ("--device", "cpu")
 
 
 def write_labelled(out, counts, **options):
@@ -49,110 +52,136 @@ def corpus(tmp_path_factory):
     return write_labelled(tmp_path_factory.mktemp("labelled") / "corpus", {"train": 9, "validation": 6})
 
 
-def prediction(expected, answer, group="female"):
-    return {"task": "gender", "expected": expected, "answer": answer, "groups": {"gender": group}}
+@pytest.fixture
+def fairface(tmp_path):
+    (tmp_path / "FairFace").mkdir()
+    WRITERS["fairface"](tmp_path / "FairFace")
+    return tmp_path / "FairFace"
 
 
-def test_accuracy_counts_only_the_option_itself():
-    answers = [prediction("female", "female"), prediction("female", "she is female"), prediction("male", "female")]
-    figures = score(answers, {"gender": "female"})["gender"]
-    assert figures["accuracy"] == round(1 / 3, 4) and figures["n"] == 3
-    assert figures["majority"] == round(2 / 3, 4)
-    assert figures["unparsed"] == round(1 / 3, 4)
+def evaluate(*words):
+    return main(["evaluate", *map(str, words)])
 
 
-def test_groups_have_their_own_counts_and_intervals():
-    answers = [prediction("female", "female")] * 8 + [prediction("male", "female", group="male")] * 2
-    groups = score(answers, {"gender": "female"})["gender"]["groups"]["gender"]
-    assert (groups["female"]["accuracy"], groups["female"]["n"]) == (1.0, 8)
-    assert (groups["male"]["accuracy"], groups["male"]["n"]) == (0.0, 2)
-    assert groups["male"]["interval"][1] > 0.5  # two faces say little
+def last_line(*words, capsys):
+    assert evaluate(*words) == 2
+    return capsys.readouterr().err.strip().splitlines()[-1]
 
 
-def test_race_is_evaluated_only_when_named():
-    labels = [{"age_group": "20-29", "gender": "male", "race": "Black"}]
-    assert tasks_of(labels) == ["gender", "age"]
-    assert majority_answers(labels, ["race"]) == {"race": "Black"}
-
-
-def test_a_corpus_is_evaluated_from_its_folder(corpus, tiny_model, tmp_path, capsys):
-    out = tmp_path / "report.json"
-    assert main(["evaluate", str(tiny_model), str(corpus), "--device", "cpu", "--json", "--out", str(out)]) == 0
+def test_a_corpus_is_evaluated_from_its_folder_with_groups_and_the_training_splits_baseline(
+    corpus, tiny_model, tmp_path, capsys
+):
+    assert evaluate(tiny_model, corpus, *CPU, "--json", "--out", tmp_path) == 0
     report = json.loads(capsys.readouterr().out)
-    assert report == json.loads(out.read_text())
-    assert report["tasks"]["age"]["n"] == 6
-    assert report["tasks"]["gender"]["n"] == 4  # two of the six faces have no gender label
-    assert set(report["tasks"]["age"]["groups"]["age_group"]) == set(AGES)
+    assert report == json.loads((tmp_path / "report.json").read_text())
+    age, gender = (report["tasks"][task]["scoring"] for task in ("age", "gender"))
+    assert age["n"] == 6 and gender["n"] == 4  # two of the six faces have no gender label
+    assert set(age["groups"]["by"]["age_group"]) == set(AGES)
+    assert age["baseline"]["answer"] == "20-29" and age["baseline"]["source"] == "training split"
 
 
-def test_attributes_and_expressions_are_tasks_where_all_their_values_are_in_the_table():
-    labels = [
-        {"expression": "contempt", "yaw": 20.0, "attributes": [{"name": "bald", "value": "no"}], "action_units": None},
-        {"expression": "anger", "yaw": None, "attributes": None, "action_units": None},
-    ]
-    assert tasks_of(labels) == ["expression", "yaw", "bald"]
-    assert majority_answers(labels, ["expression"]) == {"expression": "anger"}
-    drawn = [{"expression": "happy", "attributes": [{"name": "hat", "value": "cap"}]}, {"expression": "neutral"}]
-    assert tasks_of(drawn) == []
+def test_a_dataset_is_evaluated_from_its_own_folder_in_both_ways_and_a_face_missing_is_exit_code_1(
+    fairface, tiny_model, tmp_path, capsys
+):
+    (fairface / "val" / "1.jpg").unlink()
+    words = ("--root", fairface, "--ways", "scoring", "generation", "--tasks", "gender")
+    assert evaluate(tiny_model, "fairface", *words, *CPU) == 1
+    out, error = capsys.readouterr()
+    assert "1 pictures could not be asked about (missing image: 1)" in error
+    assert "gender, scoring" in out and "gender, generation" in out and "gender: female" in out and "race" not in out
 
 
-def test_zero_shot_attributes_are_evaluated_on_a_split_that_training_did_not_ask_about(tiny_model, tmp_path, capsys):
+def test_the_report_is_written_again_from_the_predictions_alone(fairface, tiny_model, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert evaluate(tiny_model, "fairface", "--root", fairface, "--tasks", "gender", *CPU, "--out", out) == 0
+    first = (out / "report.json").read_text()
+    (out / "report.json").unlink()
+    shutil.rmtree(fairface)
+    capsys.readouterr()
+    assert evaluate("--rescore", "--out", out, "--json") == 0
+    assert (out / "report.json").read_text() == first and json.loads(capsys.readouterr().out) == json.loads(first)
+
+
+def test_unseen_attributes_are_evaluated_on_the_side_that_training_did_not_ask_about(tiny_model, tmp_path, capsys):
+    (tmp_path / "celeba").mkdir()
+    WRITERS["celeba"](tmp_path / "celeba")
+    words = ("zero_shot_attributes", "--root", tmp_path / "celeba", *CPU, "--json")
+    assert evaluate(tiny_model, *words) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert "goatee" in report["tasks"] and not {"bald", "wavy_hair", "young", "gender"} & set(report["tasks"])
+    assert report["means"]["scoring"]["metrics"]["accuracy"]["n"] > len(report["tasks"])
+
+
+def test_the_unseen_side_of_a_corpus_is_evaluated_too(tiny_model, tmp_path, capsys):
     from datasets_scripts.build import build_corpus
-    from tests.datasets_scripts.miniatures import WRITERS
 
     (tmp_path / "celeba").mkdir()
     WRITERS["celeba"](tmp_path / "celeba")
     corpus = tmp_path / "corpus"
     build_corpus("celeba", tmp_path / "celeba", corpus, configs=["zero_shot"], progress=False)
-    words = ["--config", "zero_shot", "--split", "test", "--device", "cpu", "--json"]
-    assert main(["evaluate", str(tiny_model), str(corpus), *words]) == 0
+    assert evaluate(tiny_model, corpus, "--config", "zero_shot", "--split", "test", *CPU, "--json") == 0
     tasks = json.loads(capsys.readouterr().out)["tasks"]
     assert "goatee" in tasks and "smiling" in tasks and not {"bald", "wavy_hair", "young"} & set(tasks)
+    assert tasks["goatee"]["scoring"]["baseline"]["source"] == "this split"
 
 
-def test_an_unknown_task_is_one_line_and_exit_code_2(corpus, tiny_model, capsys):
-    assert main(["evaluate", str(tiny_model), str(corpus), "--tasks", "hat"]) == 2
-    error = capsys.readouterr().err.strip().splitlines()[-1]
-    assert "hat" in error and "gender" in error
+def test_other_settings_for_the_same_folder_are_one_line_and_exit_code_2(corpus, tiny_model, tmp_path, capsys):
+    assert evaluate(tiny_model, corpus, *CPU, "--tasks", "gender", "--out", tmp_path) == 0
+    told = last_line(tiny_model, corpus, *CPU, "--tasks", "age", "--out", tmp_path, capsys=capsys)
+    assert "predictions of other settings (tasks: ['gender'] there, ['age'] now)" in told
 
 
-def test_a_missing_corpus_is_one_line_and_exit_code_2(tiny_model, tmp_path, capsys):
-    assert main(["evaluate", str(tiny_model), str(tmp_path / "nowhere")]) == 2
-    assert "nowhere" in capsys.readouterr().err
+def test_the_tasks_of_a_corpus_are_those_whose_labels_the_table_knows():
+    def tasks(*labels):
+        return label_values(("id", face) for face in labels).tasks()
+
+    assert tasks({"age_group": "20-29", "gender": "male", "race": "Black"}) == ["gender", "age"]
+    angles = {"yaw": 20.0, "pitch": 1.0, "roll": 0.0}
+    bald = {"attributes": [{"name": "bald", "value": "no"}]}
+    assert tasks({"expression": "contempt", **angles, **bald}) == ["expression", "head_pose", "bald"]
+    assert tasks({"age": 31.0, "yaw": 20.0}, {"age": None, "yaw": None}) == ["age_years", "yaw"]
+    assert tasks({"action_units": [{"unit": 12, "intensity": 3.0}]}) == ["action_units"]
+    assert tasks({"expression": "happy", "attributes": [{"name": "hat", "value": "cap"}]}) == []
 
 
-def last_line(words, capsys):
-    assert main(["evaluate", *map(str, words)]) == 2
-    return capsys.readouterr().err.strip().splitlines()[-1]
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--tasks", "hat"], "task 'hat' is unknown; the corpus has gender, age"),
+        (["--tasks", "expression"], "task 'expression' has no label here; the corpus has gender, age"),
+        (["--root", "x"], "--root belongs to a benchmark of a dataset"),
+        (["--limit", "0"], "--limit 0: give 1 or more"),
+        (["--backend", "tpu"], "--backend tpu: there are torch"),
+        (["--rescore"], "--rescore needs --out DIR"),
+        (["--set", "fold"], "--set fold: give NAME=VALUE"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2_before_the_model_is_loaded(words, told, corpus, capsys):
+    assert told in last_line("hub/no-model-is-loaded", corpus, *words, capsys=capsys)
 
 
 def test_a_corpus_without_pixels_is_one_line_that_says_how_to_get_them(tmp_path, capsys):
     bare = write_labelled(tmp_path / "bare", {"train": 4, "validation": 3}, include_images=False)
-    told = last_line(["hub/no-model-is-loaded", bare], capsys)
+    told = last_line("hub/no-model-is-loaded", bare, capsys=capsys)
     assert "none of its 3 rows carries a picture" in told and "--no-images" in told and "--include-images" in told
 
 
 def test_rows_without_pixels_are_left_out_and_counted(corpus, tiny_model, tmp_path, capsys):
     from datasets import Image, load_dataset
 
-    for split in ("train", "validation"):
-        rows = load_dataset(str(corpus), "face_tasks", split=split).cast_column("image", Image(decode=False))
-        half = rows.map(lambda row, index: {"image": row["image"] if index % 2 else None}, with_indices=True)
-        half = half.cast_column("image", Image())
-        (tmp_path / "half" / "face_tasks").mkdir(parents=True, exist_ok=True)
-        half.to_parquet(str(tmp_path / "half" / "face_tasks" / f"{split}-00000-of-00001.parquet"))
-    (tmp_path / "half" / "README.md").write_text((corpus / "README.md").read_text().split("dataset_info:")[0] + "---")
-    assert main(["evaluate", str(tiny_model), str(tmp_path / "half"), "--device", "cpu", "--json"]) == 0
+    rows = load_dataset(str(corpus), "face_tasks", split="validation").cast_column("image", Image(decode=False))
+    half = rows.map(lambda row, index: {"image": row["image"] if index % 2 else None}, with_indices=True)
+    (tmp_path / "half/face_tasks").mkdir(parents=True)
+    half.cast_column("image", Image()).to_parquet(str(tmp_path / "half/face_tasks/validation-00000-of-00001.parquet"))
+    (tmp_path / "half/README.md").write_text(
+        "---\nconfigs:\n- config_name: face_tasks\n  data_files:\n  - split: validation\n    path: face_tasks/*\n---"
+    )
+    assert evaluate(tiny_model, tmp_path / "half", *CPU, "--json") == 0
     out, error = capsys.readouterr()
     report = json.loads(out)
-    assert (report["faces"], report["without_picture"], report["tasks"]["age"]["n"]) == (3, 3, 3)
-    assert "3 rows without a picture are left out" in error
-
-
-def test_without_a_training_split_the_baseline_split_is_asked_for(tmp_path, tiny_model, capsys):
-    only = write_labelled(tmp_path / "only", {"validation": 4})
-    told = last_line([tiny_model, only], capsys)
-    assert "no split train" in told and "majority baseline" in told and "--baseline-split validation" in told
+    assert report["counts"]["left_out"] == {"row without a picture": 3} and report["tasks"]["age"]["scoring"]["n"] == 3
+    assert "left out: row without a picture: 3" in error
+    assert report["tasks"]["age"]["scoring"]["baseline"]["source"] == "this split"  # it has no training split
 
 
 @pytest.mark.parametrize("name", ["nope", "corpora/nope", "./nope", "a/b/nope"])
@@ -160,16 +189,10 @@ def test_a_mistyped_name_is_not_looked_for_on_the_hub(name, corpus, tmp_path, mo
     monkeypatch.chdir(tmp_path)
     (tmp_path / "corpora").mkdir()
     told = "a Hub id has the form owner/name"
-    assert f"{name}: there is no such corpus folder; {told}" in last_line(["hub/no-model-is-loaded", name], capsys)
-    assert f"{name}: there is no such model folder; {told}" in last_line([name, corpus], capsys)
-
-
-def test_a_task_that_drawn_faces_lack_is_answered_with_the_labels_they_have(capsys):
-    drawn = [{"expression": "happy", "attributes": [{"name": "hat", "value": "cap"}]}]
-    with pytest.raises(ValueError, match=r"'age' has no label here; the corpus's labels \(expression, hat\)"):
-        majority_answers(drawn, ["age"])
+    assert f"{name}: there is no such model folder; {told}" in last_line(name, corpus, capsys=capsys)
+    assert "there is no such corpus folder" in last_line("hub/no-model-is-loaded", name, capsys=capsys)
 
 
 def test_a_corpus_that_is_nowhere_is_said_to_be_no_folder_either(capsys):
-    told = last_line(["hub/no-model-is-loaded", "owner/no-such-corpus"], capsys)
+    told = last_line("hub/no-model-is-loaded", "owner/no-such-corpus", capsys=capsys)
     assert "owner/no-such-corpus: there is no such folder here; " in told
