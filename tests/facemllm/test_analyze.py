@@ -1,0 +1,320 @@
+"""`facemllm analyze`: a row for every photo, whatever is wrong with it; nothing is lost, and nothing done twice."""
+
+import fcntl
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from datasets_scripts.synthetic_faces import draw_face, sample_labels
+from facemllm.cli import main
+from facemllm.face_journal import FaceJournal, HashedNames
+from tests.datasets_scripts.img2dataset_folder import YUNET, encode, needs_faces, plain
+from tests.datasets_scripts.picture_server import PictureServer
+
+
+@pytest.fixture(scope="module")
+def faces():
+    return [encode(draw_face(sample_labels(0, index, "test"), 0, index, "test").convert("RGB")) for index in range(6)]
+
+
+@pytest.fixture
+def photos(tmp_path, faces):
+    """A folder of six photos, one of them a folder further down, and a file that is none."""
+    folder = tmp_path / "photos"
+    (folder / "sub").mkdir(parents=True)
+    for index, face in enumerate(faces):
+        name = f"sub/{index}.jpg" if index == 5 else f"face{2 * index + 1}.jpg"
+        (folder / name).write_bytes(face)
+    (folder / "notes.txt").write_text("no photo")
+    return folder
+
+
+@pytest.fixture
+def analyze(tiny_model, capsys):
+    """The command, with every photo taken for one face unless a detector is given: exit code, output, errors."""
+
+    def run(*words, detector="none"):
+        rc = main(["analyze", str(tiny_model), *map(str, words), "--detector", str(detector), "--device", "cpu"])
+        return rc, *capsys.readouterr()
+
+    return run
+
+
+def read(path):
+    return [json.loads(line) for line in Path(path).read_text(encoding="utf-8").splitlines()]
+
+
+def spoil(path):
+    path.write_bytes(path.read_bytes()[:200])
+
+
+# What is told
+
+
+def test_a_row_for_each_photo_in_natural_order(analyze, photos, tmp_path):
+    rc, out, _ = analyze(photos, "--out", tmp_path / "faces.jsonl", "--tasks", "gender", "age")
+    rows = read(tmp_path / "faces.jsonl")
+    names = ["face1.jpg", "face3.jpg", "face5.jpg", "face7.jpg", "face9.jpg", "sub/5.jpg"]
+    assert rc == 0
+    assert [row["image"] for row in rows] == [str(photos / name) for name in names]
+    assert all(row["faces"][0].keys() >= {"box", "landmarks", "tasks", "answers"} for row in rows)
+    assert rows[0]["faces"][0]["tasks"].keys() == {"gender", "age"}
+    assert "6 photos, 6 faces, 1 other files" in out
+
+
+def test_race_only_where_it_is_named(analyze, photos):
+    _, usual, _ = analyze(photos / "face1.jpg")
+    _, named, _ = analyze(photos / "face1.jpg", "--tasks", "gender", "race")
+    assert "race" not in json.loads(usual)["faces"][0]["tasks"]
+    assert json.loads(named)["faces"][0]["tasks"].keys() == {"gender", "race"}
+
+
+def test_questions_are_answered_in_words(analyze, photos):
+    _, out, _ = analyze(
+        photos / "face1.jpg", "--tasks", "--questions", "What is the expression?", "--max-new-tokens", 2
+    )
+    (face,) = json.loads(out)["faces"]
+    assert (list(face["answers"]), face["tasks"]) == (["What is the expression?"], {})
+
+
+def test_broken_photos_are_reported_and_counted_and_the_others_go_on(analyze, photos, tmp_path):
+    spoil(photos / "face3.jpg")
+    (photos / "empty.png").touch()
+    (photos / "text.webp").write_text("no picture")
+    (photos / "gone.jpg").symlink_to("nowhere.jpg")
+    os.mkfifo(photos / "pipe.jpg")
+    rc, out, err = analyze(photos, "--out", tmp_path / "faces.jsonl", "--json")
+    rows = read(tmp_path / "faces.jsonl")
+    failed = {Path(row["image"]).name: row["error"] for row in rows if "error" in row}
+    assert rc == 1
+    assert failed.keys() == {"face3.jpg", "empty.png", "text.webp", "gone.jpg", "pipe.jpg"}
+    assert failed["empty.png"] == "the file is empty"
+    assert "truncated" in failed["face3.jpg"].lower()
+    counts = json.loads(out)
+    assert (counts["photos"], counts["failed"], counts["other_files"]) == (5, 5, 1)
+    assert all(f"{name}: {reason}" in err for name, reason in failed.items())
+
+
+def test_a_photo_without_a_face_fails_only_where_one_must_be_there(analyze, tmp_path):
+    pytest.importorskip("cv2")
+    if not YUNET.is_file():
+        pytest.skip(f"YuNet is not at {YUNET}")
+    Image.new("RGB", (200, 200), "gray").save(tmp_path / "wall.png")
+    rc, out, _ = analyze(tmp_path / "wall.png", detector=YUNET)
+    assert (rc, json.loads(out)["faces"]) == (0, [])
+    rc, out, _ = analyze(tmp_path / "wall.png", "--on-no-face", "raise", detector=YUNET)
+    assert (rc, json.loads(out)["error"]) == (1, "no face was found")
+    rc, out, _ = analyze(tmp_path / "wall.png", "--on-no-face", "whole", detector=YUNET)
+    assert json.loads(out)["faces"][0]["box"] == [0, 0, 200, 200]
+
+
+@needs_faces
+def test_all_faces_of_a_photo_and_a_copy_that_shows_them(analyze, tmp_path):
+    crowd = Image.new("RGB", (500, 250), "gray")
+    for index, face in enumerate(plain(2, side=200)):
+        crowd.paste(face, (25 + 250 * index, 25))
+    crowd.save(tmp_path / "crowd.png")
+    before = (tmp_path / "crowd.png").read_bytes()
+    rc, out, _ = analyze(tmp_path / "crowd.png", "--draw", tmp_path / "drawn", detector=YUNET)
+    row = json.loads(out)
+    assert (rc, len(row["faces"])) == (0, 2)
+    assert Image.open(tmp_path / "drawn" / row["drawing"]).width == 640
+    assert (tmp_path / "crowd.png").read_bytes() == before
+
+
+def test_addresses_and_a_list_on_standard_input(analyze, photos, faces, monkeypatch, tmp_path):
+    with PictureServer({"/a.jpg": faces[0]}) as server:
+        (tmp_path / "list").write_text(
+            f"{photos / 'face1.jpg'}\n\n{server.url}/a.jpg\n{server.url}/gone.jpg\nno.jpg\n"
+        )
+        with open(tmp_path / "list") as listed:
+            monkeypatch.setattr(sys, "stdin", listed)
+            rc, out, _ = analyze("-", "--tasks", "gender")
+    first, second, *failed = map(json.loads, out.splitlines())
+    assert rc == 1
+    assert first["faces"] == second["faces"]
+    assert ["404" in failed[0]["error"], failed[1]["error"]] == [True, "No such file or directory"]
+
+
+def test_a_table_with_a_line_per_face(analyze, photos, tmp_path):
+    analyze(photos, "--out", tmp_path / "faces.jsonl", "--csv", tmp_path / "faces.csv", "--tasks", "gender", "age")
+    header, *lines = (tmp_path / "faces.csv").read_text().splitlines()
+    assert header.endswith("detection_score,gender,gender.score,age,age.score,age.number")
+    assert len(lines) == 6
+    assert lines[0].startswith(f"{photos / 'face1.jpg'},,,0,0.0,0.0,")
+
+
+# Going on
+
+
+def test_a_second_run_does_nothing_and_changes_nothing(analyze, photos, tmp_path):
+    spoil(photos / "face3.jpg")
+    out = tmp_path / "faces.jsonl"
+    analyze(photos, "--out", out)
+    before = out.read_bytes()
+    rc, report, _ = analyze(photos, "--out", out, "--json")
+    assert rc == 1, "the spoiled photo was tried again"
+    assert out.read_bytes() == before
+    assert (json.loads(report)["photos"], json.loads(report)["done_before"]) == (0, 5)
+
+
+def test_a_photo_that_failed_is_tried_again(analyze, photos, tmp_path, faces):
+    spoil(photos / "face3.jpg")
+    out = tmp_path / "faces.jsonl"
+    analyze(photos, "--out", out)
+    (photos / "face3.jpg").write_bytes(faces[1])
+    assert analyze(photos, "--out", out)[0] == 0
+    rows = read(out)
+    assert len(rows) == 6
+    assert not any("error" in row for row in rows)
+
+
+def test_a_torn_file_goes_on_as_if_it_had_never_been_torn(analyze, photos, tmp_path):
+    out = tmp_path / "faces.jsonl"
+    analyze(photos, "--out", out)
+    whole = out.read_bytes()
+    out.write_bytes(whole[: len(whole) // 2])
+    assert analyze(photos, "--out", out)[0] == 0
+    assert out.read_bytes() == whole
+
+
+def test_a_photo_given_twice_has_one_row(analyze, photos):
+    _, out, _ = analyze(photos, photos / "face1.jpg", f"{photos}/")
+    assert len(out.splitlines()) == 6
+
+
+def test_other_settings_are_refused(analyze, photos, tmp_path):
+    out = tmp_path / "faces.jsonl"
+    analyze(photos, "--out", out, "--tasks", "gender")
+    before = out.read_bytes()
+    rc, _, err = analyze(photos, "--out", out, "--tasks", "age")
+    assert rc == 2
+    assert "tasks: ['gender'] there, ['age'] now" in err
+    assert out.read_bytes() == before
+
+
+def test_another_process_on_the_same_file_is_refused(analyze, photos, tmp_path):
+    with open(tmp_path / "faces.jsonl", "w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        locked = subprocess.run(
+            [sys.executable, "-c", _JOURNAL, str(tmp_path / "faces.jsonl")], capture_output=True, text=True
+        )
+    assert "another process writes this file" in locked.stderr
+
+
+_JOURNAL = "import sys; from facemllm.face_journal import FaceJournal; FaceJournal(sys.argv[1], {})"
+
+
+@contextmanager
+def _room_for(size):
+    """Files can be no larger than this, as on a disk that is full."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_full_disk_is_one_line_and_leaves_whole_rows(analyze, photos, tmp_path):
+    out = tmp_path / "faces.jsonl"
+    with _room_for(3000):
+        rc, _, err = analyze(photos, "--out", out)
+    assert rc == 2
+    assert "the same command goes on" in err.splitlines()[-1]
+    assert 0 < len(read(out)) < 6
+    assert analyze(photos, "--out", out)[0] == 0
+    assert len(read(out)) == 6
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_to_the_same_file(analyze, photos, faces, tiny_model, tmp_path):
+    for index in range(150):
+        (photos / f"more{index}.jpg").write_bytes(faces[index % 6])
+    spoil(photos / "more7.jpg")
+    out, whole = tmp_path / "faces.jsonl", tmp_path / "whole.jsonl"
+    command = [sys.executable, "-m", "facemllm", "analyze", str(tiny_model), str(photos), "--out", str(out)]
+    run = subprocess.Popen([*command, "--detector", "none", "--device", "cpu"], stderr=subprocess.DEVNULL)
+    while not (out.exists() and out.read_bytes().count(b"\n") >= 20):
+        assert run.poll() is None
+        time.sleep(0.01)
+    run.send_signal(signal.SIGKILL)
+    run.wait()
+    assert out.read_bytes().count(b"\n") < 156
+    assert analyze(photos, "--out", out)[0] == 1
+    analyze(photos, "--out", whole)
+    assert out.read_bytes() == whole.read_bytes()
+
+
+def test_names_are_remembered_in_few_bytes_and_none_is_lost():
+    names = HashedNames()
+    assert all(names.add(f"photos/{index}.jpg") for index in range(120_000))
+    assert not names.add("photos/77.jpg")
+    assert "photos/119999.jpg" in names
+    assert "photos/120000.jpg" not in names
+
+
+# Mistakes: one line, before anything is written
+
+
+@pytest.mark.parametrize(
+    "words,told",
+    [
+        (("PHOTOS", "nowhere.jpg", "--out", "OUT"), "nowhere.jpg"),
+        (("PHOTOS", "--out", "OUT", "--tasks", "gendr"), "did you mean gender"),
+        (("PHOTOS", "--out", "OUT", "--max-faces", "0"), "--max-faces 0"),
+        (("PHOTOS", "--out", "OUT", "--every", "-1"), "--every -1"),
+        (("PHOTOS", "--out", "OUT", "--draw", "PHOTOS/drawn"), "outside it"),
+        (("PHOTOS", "--out", "PHOTOS/face1.jpg"), "face1.jpg.run.json"),
+        (("PHOTOS", "--out", "PHOTOS"), "regular file"),
+        (("PHOTOS", "--csv", "OUT"), "--out as well"),
+        (("PHOTOS", "--out", "OUT", "--csv", "PHOTOS/notes.txt"), "no table of faces"),
+        (("EMPTY", "--out", "OUT"), "no photo and no video"),
+        (("-", "-", "--out", "OUT"), "once"),
+    ],
+)
+def test_a_mistake_is_one_line_that_names_it(analyze, photos, tmp_path, words, told):
+    (tmp_path / "empty").mkdir()
+    places = {"PHOTOS": photos, "OUT": tmp_path / "out.jsonl", "EMPTY": tmp_path / "empty"}
+    before = {path: path.read_bytes() for path in photos.rglob("*") if path.is_file()}
+    for name, place in places.items():
+        words = [word.replace(name, str(place)) for word in words]
+    rc, _, err = analyze(*words)
+    assert rc == 2
+    assert told in err.splitlines()[-1]
+    assert not list(tmp_path.glob("*out.jsonl*"))
+    assert {path: path.read_bytes() for path in photos.rglob("*") if path.is_file()} == before
+
+
+def test_without_opencv_the_way_out_is_a_command(analyze, photos, monkeypatch):
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    rc, _, err = analyze(photos, detector=YUNET)
+    assert (rc, "pip install opencv-python-headless" in err, err.count("\n")) == (2, True, 1)
+
+
+def test_yunet_that_cannot_be_fetched_is_one_line_with_the_ways_out(analyze, photos, monkeypatch, tmp_path):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    rc, _, err = analyze(photos, detector="yunet")
+    assert (rc, err.count("\n")) == (2, 1)
+    assert "give the path of face_detection_yunet_2023mar.onnx" in err
+    assert "--detector none" in err
+
+
+def test_a_journal_that_somebody_wrote_into_is_refused(tmp_path):
+    with FaceJournal(tmp_path / "faces.jsonl", {"tasks": None}) as journal:
+        journal.append([{"image": "a.jpg", "faces": []}])
+    shutil.copy(tmp_path / "faces.jsonl", tmp_path / "kept")
+    with open(tmp_path / "faces.jsonl", "a") as file:
+        file.write("a note\n")
+    with pytest.raises(ValueError, match="line 2"):
+        FaceJournal(tmp_path / "faces.jsonl", {"tasks": None})
