@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from facemllm.cli import UserError
+from facemllm.evaluation.wording import label_of, task_title, way_title
 
 REPORT = "report.json"
 TASK = "image-text-to-text"
-WAYS = {"scoring": "options scored", "generation": "generated"}
 # What the field names a result by, as the Hub's metric ids; the rest stays in the report.
 METRIC_TYPES = {
     "accuracy": "accuracy",
@@ -64,9 +64,7 @@ def _results(report: Mapping[str, Any], race: bool) -> Iterator[Any]:
         "dataset_split": dataset.get("split"),
         "dataset_revision": dataset.get("revision"),
     }
-    for task, ways in report["tasks"].items():
-        if task == DELICATE and not race:
-            continue
+    for task, ways in _tasks(report, race):
         for way, figures in ways.items():
             for metric, entry in figures["metrics"].items():
                 if metric not in METRIC_TYPES or entry["value"] is None:
@@ -78,15 +76,20 @@ def _results(report: Mapping[str, Any], race: bool) -> Iterator[Any]:
                     **about,
                     metric_type=METRIC_TYPES[metric],
                     metric_value=round(entry["value"], 4),
-                    metric_name=f"{_words(metric)}, {_words(task)} ({WAYS.get(way, way)}; n = {entry['n']:,}{told})",
+                    metric_name=f"{task_title(task)}: {label_of(metric)} ({way_title(way)}; n = {entry['n']:,}{told})",
                     metric_args={"task": task, "metric": metric, "way": way, "n": entry["n"], **spread},
                 )
 
 
-def _words(name: str) -> str:
-    return {"mae": "MAE", "mean_mae": "mean MAE", "macro_f1": "macro F1", "mean_f1": "mean F1"}.get(
-        name, name.removeprefix("attributes.").replace("_", " ")
-    )
+def _tasks(report: Mapping[str, Any], race: bool) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The tasks that have results of their own; of attributes their mean."""
+    means = report.get("means") or {}
+    attributes = {name for figures in means.values() for name in figures["tasks"]}
+    for task, ways in report["tasks"].items():
+        if task not in attributes and (race or task != DELICATE):
+            yield task, ways
+    if means:
+        yield f"mean of {len(attributes)} attributes", means
 
 
 def with_results(card: str, results: Sequence[Any], model_name: str) -> str:

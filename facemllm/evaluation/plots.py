@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from facemllm.evaluation.metrics.errors import ANGLES, wrapped
 from facemllm.evaluation.prediction_index import PredictionIndex
 from facemllm.evaluation.predictions import TaskSpec
-from facemllm.evaluation.wording import WAYS, is_share, label_of, task_title
+from facemllm.evaluation.wording import WAYS, is_share, label_of, own_label, task_title
 
 BLUE, ORANGE, GREEN, INK, SOFT, LIGHT = "#0072B2", "#D55E00", "#009E73", "#1d2433", "#667085", "#d0d5dd"
 MOST_CLASSES = 20  # beyond which the cells of a confusion matrix carry no numbers
@@ -46,7 +46,7 @@ def draw_plots(
             title = f"{about}\n{where}"
             save(confusion(figures, title), f"confusion-{name}", f"Confusion matrix: {about}")
             save(calibration(figures, title), f"calibration-{name}", f"Reliability diagram: {about}")
-            save(groups(figures, title), f"groups-{name}", f"By group: {about}")
+            save(groups(figures, title, own_label(task)), f"groups-{name}", f"By group: {about}")
             if specs[task].kind in ("number", "angles"):
                 read = [
                     (entry.expected, entry.predicted) for entry in index.read(task, way) if entry.predicted is not None
@@ -129,12 +129,16 @@ def calibration(figures: Mapping[str, Any], title: str) -> Figure | None:
     return figure
 
 
-def groups(figures: Mapping[str, Any], title: str) -> Figure | None:
-    """The primary metric of every group with its interval and number of faces, against that of all faces."""
+def groups(figures: Mapping[str, Any], title: str, own: str | None = None) -> Figure | None:
+    """The primary metric of every group with its interval and number of faces, against that of all faces.
+
+    Args:
+        own: the label that the task itself asks for, by whose groups accuracies are recalls.
+    """
     table = figures.get("groups")
     rows: list[tuple[str, Mapping[str, Any] | None]] = []
     for label, entries in (table or {"by": {}})["by"].items():
-        rows.append((label_of(label), None))
+        rows.append((label_of(label) + (" (what was asked: recall)" if label == own else ""), None))
         rows += list(entries.items())
     finest = max((len(entry["groups"]) for entry in (table or {}).get("intersections", ())), default=0)
     crossed = [entry for entry in (table or {}).get("intersections", ()) if len(entry["groups"]) == finest]
@@ -164,8 +168,8 @@ def groups(figures: Mapping[str, Any], title: str) -> Figure | None:
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_xlim(_limits([overall, *shown], is_share(metric)))
     better = "higher" if table["higher_is_better"] else "lower"
-    small = " · hollow: fewer than 30 faces" if any(entry["small"] for entry in shown) else ""
-    axes.set_xlabel(f"{label_of(metric)}, {better} is better, with 95 % interval · dashed: all faces{small}")
+    small = f" · hollow: fewer than {table['minimum']} faces" if any(entry["small"] for entry in shown) else ""
+    axes.set_xlabel(f"{label_of(metric)} with 95 % interval, {better} is better\ndashed: all faces{small}")
     _finish(axes, title, grid="x")
     return figure
 
@@ -251,7 +255,8 @@ def attribute_gaps(tasks: Mapping[str, Mapping[str, Any]], title: str) -> Figure
             gap = tasks[name]["groups"]["gap"].get(label)
             if gap is None:
                 continue
-            axes.barh(place, gap["if_equal"]["p95"], height=0.7, color=LIGHT)
+            if gap["if_equal"]:
+                axes.barh(place, gap["if_equal"]["p95"], height=0.7, color=LIGHT)
             axes.plot(gap["value"], place, "o", color=BLUE, markersize=5)
         axes.set_yticks(range(len(names)), [task_title(name) for name in names])
         axes.set(ylim=(len(names) - 0.5, -0.5), xlabel="gap in accuracy\ngrey: below it, chance alone (95 %)")

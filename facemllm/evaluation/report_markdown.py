@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from facemllm.evaluation.facexbench_tables import facexbench_markdown
-from facemllm.evaluation.wording import WAYS, is_share, label_of, number, task_title, with_interval
+from facemllm.evaluation.wording import WAYS, is_share, label_of, number, own_label, task_title, with_interval
 
 WORST_SHOWN = 10
 """Intersections in the text; all of them stand in ``report.json``."""
@@ -89,7 +89,9 @@ def _task(task: str, ways: Mapping[str, Any], plots: Mapping[str, str]) -> Itera
         if any(figures.get(part) for figures in ways.values()):
             yield from ("", f"### {title}", "")
             yield from _parts(ways, part)
-    for figures in ways.values():
+    for way, figures in ways.items():
+        if never := _never_answered(figures):
+            yield from ("", f"Never answered ({WAYS[way]}): {', '.join(never)}.")
         if figures.get("calibration"):
             yield from ("", _calibration(figures["calibration"]))
     ours = [(file, shown) for file, shown in plots.items() if file.rpartition("-")[0].endswith(f"-{_file_name(task)}")]
@@ -133,6 +135,14 @@ def _parts(ways: Mapping[str, Any], part: str) -> Iterator[str]:
     yield from _table(["option" if part == "classes" else "unit", *header], rows)
 
 
+def _never_answered(figures: Mapping[str, Any]) -> list[str]:
+    """Options that some face has and no answer named: what a mean over all faces does not show."""
+    told = figures.get("confusion") or {"labels": (), "counts": ()}
+    answered = [sum(column) for column in zip(*told["counts"], strict=True)]
+    known = [sum(row) for row in told["counts"]]
+    return [label for place, label in enumerate(told["labels"]) if known[place] and not answered[place]]
+
+
 def _calibration(told: Mapping[str, Any]) -> str:
     metrics = told["metrics"]
     shown = ", ".join(f"{label_of(name)} {with_interval(name, metrics[name])}" for name in ("ece", "brier", "nll"))
@@ -156,7 +166,7 @@ def _groups(task: str, ways: Mapping[str, Any]) -> Iterator[str]:
                 for group in first["by"][label]
             ],
         )
-        if label == {"age": "age_group"}.get(task, task):
+        if label == own_label(task):
             yield from (
                 "",
                 f"The groups here are the task's own options: these are their recalls, under {label_of(label)}.",
@@ -175,14 +185,16 @@ def _groups(task: str, ways: Mapping[str, Any]) -> Iterator[str]:
     for way, table in tables.items():
         yield from ("", f"**{WAYS[way].capitalize()}.** {_worst(table)}")
         finest = max((len(entry["groups"]) for entry in table["intersections"]), default=0)
-        crossed = [entry for entry in table["intersections"] if len(entry["groups"]) == finest and not entry["small"]]
-        crossed = [entry for entry in crossed if entry["value"] is not None]
+        every = [entry for entry in table["intersections"] if len(entry["groups"]) == finest]
+        crossed = [entry for entry in every if entry["value"] is not None and not entry["small"]]
         crossed.sort(key=lambda entry: entry["value"], reverse=not table["higher_is_better"])
         if crossed:
             yield from ("", f"The worst of {len(crossed)} intersections with {minimum} faces or more:", "")
             labels = list(crossed[0]["groups"])
             rows = [[*entry["groups"].values(), _group_cell(metric, entry)] for entry in crossed[:WORST_SHOWN]]
             yield from _table([*map(label_of, labels), label_of(metric)], rows, left=len(labels))
+        if small := sum(entry["small"] for entry in every):
+            yield from ("", f"{small} more intersections have fewer than {minimum} faces: they stand in report.json.")
 
 
 def _worst(table: Mapping[str, Any]) -> str:
@@ -197,10 +209,15 @@ def _worst(table: Mapping[str, Any]) -> str:
 def _gap(metric: str, gap: Mapping[str, Any] | None) -> str:
     if gap is None:
         return "–"
-    equal = gap["if_equal"]
-    chance = f"mean {number(metric, equal['mean'])}, 95 % below {number(metric, equal['p95'])}"
-    beyond = "**" if gap["value"] > equal["p95"] else ""
-    return f"{beyond}{with_interval(metric, gap)}{beyond} ({gap['groups']} groups; chance: {chance})"
+    told = f"{gap['groups']} groups"
+    if equal := gap["if_equal"]:
+        told += f"; chance: mean {number(metric, equal['mean'])}, 95 % below {number(metric, equal['p95'])}"
+    return f"{_bold(with_interval(metric, gap), gap)} ({told})"
+
+
+def _bold(text: str, gap: Mapping[str, Any]) -> str:
+    """``text`` in bold where the gap is larger than chance makes it in 95 % of cases."""
+    return f"**{text}**" if gap["if_equal"] and gap["value"] > gap["if_equal"]["p95"] else text
 
 
 def _attributes(report: Mapping[str, Any], attributes: Sequence[str]) -> Iterator[str]:
@@ -239,8 +256,8 @@ def _short_gap(entry: Mapping[str, Any], label: str) -> str:
     gap = (entry.get("groups") or {"gap": {}})["gap"].get(label)
     if gap is None:
         return "–"
-    beyond = "**" if gap["value"] > gap["if_equal"]["p95"] else ""
-    return f"{beyond}{number('accuracy', gap['value'])}{beyond} ({number('accuracy', gap['if_equal']['p95'])})"
+    equal = f" ({number('accuracy', gap['if_equal']['p95'])})" if gap["if_equal"] else ""
+    return _bold(number("accuracy", gap["value"]), gap) + equal
 
 
 def _protocol(report: Mapping[str, Any]) -> Iterator[str]:

@@ -33,9 +33,19 @@ def task_title(name: str) -> str:
     return _TITLES.get(name, words[:1].upper() + words[1:])
 
 
+def own_label(task: str) -> str:
+    """The group label whose groups are the options of a task."""
+    return {"age": "age_group"}.get(task, task)
+
+
+def way_title(way: str) -> str:
+    """A way to answer in words; a benchmark's own readings have their names."""
+    return WAYS.get(way, way)
+
+
 def label_of(name: str) -> str:
     """A metric's or group label's name in words."""
-    return _LABELS.get(name, name.replace("_", " "))
+    return _LABELS.get(name, name.replace("cs@", "CS@").replace("_", " "))
 
 
 def is_share(metric: str) -> bool:

@@ -125,7 +125,7 @@ def test_a_model_published_again_sends_what_is_new_and_takes_old_weights_away(hu
 def test_a_publication_killed_outright_leaves_the_old_version(hub, publish, client, model, tmp_path):
     first = publish(model, "faces/killed")
     weights = (model / "model.safetensors").read_bytes()
-    (model / "model.safetensors").write_bytes(weights[:-4] + b"\0\0\x80\x3f")
+    (model / "model.safetensors").write_bytes(weights[:-4] + b"\0\0\0\x40")
     hub.misbehave("POST .*/commit/", "die")
     command = [sys.executable, "-m", "facemllm", "publish", "model", str(model), "faces/killed"]
     process = subprocess.Popen(command, cwd=ROOT, env=hub.environment(tmp_path / "home"), stderr=subprocess.DEVNULL)
