@@ -60,8 +60,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--exclude",
         nargs="+",
         default=[],
-        metavar="IDS",
-        help="facexbench: also report without questions whose pictures are in these corpora, folders or lists of ids",
+        metavar="WHAT",
+        help="facexbench: report also without the questions of these source datasets (fairface, rafdb), or that show "
+        "a picture of these corpora or folders",
     )
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N faces")
     parser.add_argument("--adapter", metavar="DIR", help="a PEFT adapter to put on MODEL")

@@ -18,7 +18,7 @@ from facemllm.evaluation.predictions import Prediction, PredictionLog, TaskSpec,
 NAME = "facexbench"
 MAX_NEW_TOKENS = 128
 """Room for a sentence or two before the letter; the prompt asks for the letter alone."""
-QUESTIONS_AT_ONCE = 32
+QUESTIONS_AT_ONCE = 16
 
 PROTOCOL = (
     "The prompt is the pictures, then the words in the published order: the tools' description where there is one, in "

@@ -8,22 +8,28 @@ from collections.abc import Iterator, Sequence
 
 from facemllm.evaluation.facexbench_reader import LETTERS
 
+DENIAL_REACH = 60
+"""Characters around a mention in which a "not" belongs to it."""
+
 # One letter, marked as an option or not: "A", "(A)", "A)", "A.".
-_LETTER = r"\(?(?P<letter>[A-D])(?![\w'’-])\)?"
-_CONCLUSIONS = (
-    # "the answer is B", "final answer: (B)", "correct option would be B", "answer is option B"
-    rf"\b(?:answer|choice|option|selection|conclusion)(?:\s+(?:is|would be|should be|must be)|\s*[:=])\s*"
-    rf"(?:most likely |probably |clearly |therefore )?(?:option |choice |letter )?{_LETTER}",
-    # "so B", "therefore (B)", "hence option B"
-    rf"\b(?:so|thus|hence|therefore|accordingly|consequently)\b,?\s+(?:it is |it's |i choose |the answer is )?"
-    rf"(?:option |choice |letter )?{_LETTER}(?=\s*(?:[.,;:!)]|$))",
-    # "I choose B", "I would go with option B"
-    rf"\b(?:choose|pick|select|go with|going with|opt for|chose|selected)\s+(?:option |choice |letter )?{_LETTER}",
-    # "B is the correct answer", "option B is right"
-    rf"{_LETTER}\s+(?:is|would be|seems|appears to be|must be)\s+(?:the |most |best )*"
-    rf"(?:correct|right|answer|accurate|appropriate|likely)\b",
-    r"\\boxed\{(?:\\text\{)?\(?(?P<letter>[A-D])\)?\}",
-    r"<answer>\s*\(?(?P<letter>[A-D])\)?[.]?\s*</answer>",
+_LETTER = r"\(?(?P<letter>(?-i:[A-D]))(?![\w'’-])\)?"
+_CONCLUSIONS = tuple(
+    re.compile(pattern, re.IGNORECASE)
+    for pattern in (
+        # "the answer is B", "final answer: (B)", "correct option would be B", "answer is option B"
+        rf"\b(?:answer|choice|option|selection|conclusion)(?:\s+(?:is|would be|should be|must be)|\s*[:=])\s*"
+        rf"(?:most likely |probably |clearly |therefore )?(?:option |choice |letter )?{_LETTER}",
+        # "so B", "therefore (B)", "hence option B"
+        rf"\b(?:so|thus|hence|therefore|accordingly|consequently)\b,?\s+(?:it is |it's |i choose |the answer is )?"
+        rf"(?:option |choice |letter )?{_LETTER}(?=\s*(?:[.,;:!)]|$))",
+        # "I choose B", "I would go with option B"
+        rf"\b(?:choose|pick|select|go with|going with|opt for|chose|selected)\s+(?:option |choice |letter )?{_LETTER}",
+        # "B is the correct answer", "option B is right"
+        rf"{_LETTER}\s+(?:is|would be|seems|appears to be|must be)\s+(?:the |most |best )*"
+        rf"(?:correct|right|answer|accurate|appropriate|likely)\b",
+        r"\\boxed\{(?:\\text\{)?\(?(?P<letter>[A-D])\)?\}",
+        r"<answer>\s*\(?(?P<letter>[A-D])\)?[.]?\s*</answer>",
+    )
 )
 # A bare "A" before a lower-case word is an article: "A person"; before a capital it may be either.
 _MENTION = re.compile(
@@ -39,9 +45,10 @@ _BEFORE_NOT = re.compile(
     re.IGNORECASE,
 )
 _AFTER_NOT = re.compile(
-    r"[\s)\"'.,:]*(?:(?:is|are|was|would be|seems|looks|can be|could be)\s+)?(?:clearly |definitely |also )?"
-    r"(?:not\b|incorrect|wrong|false|ruled out|eliminated|excluded|unlikely|impossible|isn['’]t|aren['’]t|can['’]t|"
-    r"cannot|doesn['’]t|does not)",
+    r"[\s)\"']*(?:(?:is|are|was|were|would be|can be|could be|does|seems|looks)\s+(?:clearly |definitely |also )?not\b"
+    r"|(?:is|are|was|does|ca|can|could)n['’]t\b|cannot\b"
+    r"|:?\s*(?:(?:is|are|was|would be|seems|looks|can be|could be)\s+)?(?:clearly |definitely |also )?"
+    r"(?:incorrect|wrong|false|ruled out|eliminated|excluded|unlikely|impossible)\b)",
     re.IGNORECASE,
 )
 
@@ -74,8 +81,8 @@ def safe(text: str, options: Sequence[str]) -> str | None:
         return concluded.pop() if len(concluded) == 1 else None
     mentioned, worded = _mentioned(answer), _worded(answer, options)
     opening = re.match(r"(?:\((?P<round>[A-D])\)|(?P<bare>[A-D])(?:[.):](?=\s|$)|\s+[-–—]))\s*", answer)
-    if opening is not None:
-        letter = opening[opening.lastgroup]
+    letter = opening and opening[opening.lastgroup]
+    if letter in mentioned:
         if answer[opening.end() :].casefold().startswith(options[LETTERS.index(letter)].casefold()):
             return letter if mentioned <= {letter} or not _lists_options(answer) else None
         # Words of one other option behind a letter contradict it; several options' words are an explanation.
@@ -100,10 +107,8 @@ def _whole(answer: str, options: Sequence[str]) -> str | None:
     letter = re.fullmatch(r"(?:option |answer:? ?)?[(\[]?([a-d])[)\]]?[.:,!]?", answer, re.IGNORECASE)
     if letter is not None:
         return letter[1].upper()
-    return next(
-        (letter for letter, option in zip(LETTERS, options, strict=True) if _same(answer, option)),
-        None,
-    )
+    same = [letter for letter, option in zip(LETTERS, options, strict=True) if _same(answer, option)]
+    return same[0] if len(same) == 1 else None
 
 
 def _same(answer: str, option: str) -> bool:
@@ -114,7 +119,7 @@ def _concluded(answer: str) -> set[str]:
     return {
         match["letter"]
         for pattern in _CONCLUSIONS
-        for match in re.finditer(pattern.replace("(?P<letter>[A-D])", "(?P<letter>(?-i:[A-D]))"), answer, re.I)
+        for match in pattern.finditer(answer)
         if not _denied(answer, match.start("letter"), match.end("letter")) and not _article(answer, match)
     }
 
@@ -156,4 +161,5 @@ def _places(text: str, words: str) -> Iterator[tuple[int, int]]:
 
 
 def _denied(answer: str, start: int, end: int) -> bool:
-    return _BEFORE_NOT.search(answer[:start]) is not None or _AFTER_NOT.match(answer[end:]) is not None
+    before, after = answer[max(0, start - DENIAL_REACH) : start], answer[end : end + DENIAL_REACH]
+    return _BEFORE_NOT.search(before) is not None or _AFTER_NOT.match(after) is not None

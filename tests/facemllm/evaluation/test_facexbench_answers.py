@@ -40,6 +40,11 @@ ANSWERS = [
     ("(A) 20-29\n(B) 30-39\nThe answer is (B).", AGES, "A", "B"),
     ("Based on the image, I would choose B. Female", GENDERS, "B", "B"),
     ("There are 3 people, so B", COUNTS, "B", "B"),
+    ("The answer is A, not B.", AGES, "A", "A"),
+    ("It's B, not A", AGES, "B", "B"),
+    ("A: incorrect. B: correct.", AGES, "A", "B"),
+    ("(A) isn't right and D cannot be; I'd say B.", AGES, "A", "B"),
+    ("I would say B or C but B is most likely.", AGES, "B", "B"),
     # the words of an option
     ("30-39", AGES, "B", "B"),
     ("The person is 30-39 years old.", AGES, "B", "B"),
@@ -74,3 +79,7 @@ def test_the_published_reading_takes_the_first_capital_that_stands_alone(text, o
 @pytest.mark.parametrize(("text", "options", "expected"), [(text, options, by) for text, options, _, by in ANSWERS])
 def test_the_safe_reading_needs_one_option_and_no_other(text, options, expected):
     assert safe(text, options) == expected
+
+
+def test_a_model_that_repeats_itself_is_read_in_a_moment():
+    assert safe("A B C D " * 3000, AGES) is None  # minutes where each mention looks through the whole answer
