@@ -14,7 +14,7 @@ COMMANDS = {
     "data": "build a corpus as Parquet shards with a dataset card",
     "annotate": "have a vision-language model describe faces, and write what it said as a corpus",
     "train": "run one training stage from a recipe",
-    "evaluate": "compare a model's answers with the labels of a corpus, per task and group",
+    "evaluate": "compare a model's answers with the labels of a benchmark or corpus, per task and group",
     "analyze": "say of each face in photos and videos what a model sees, as JSON lines",
     "ask": "ask a model a question about a picture",
     "publish": "put a corpus or a model on the Hugging Face Hub",
@@ -66,7 +66,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"facemllm {command}: {message or type(error).__name__}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        goes_on = command in ("data", "annotate") or (command == "analyze" and _names_a_file(argv))
+        goes_on = command in ("data", "annotate") or (command in ("analyze", "evaluate") and _names_out(argv))
         way_on = "; the same command goes on" if goes_on else ""
         print(f"facemllm {command or ''}".rstrip() + f": interrupted{way_on}", file=sys.stderr)
         return 130
@@ -83,7 +83,7 @@ def _run(command: str | None, argv: list[str]) -> int:
     return args.run(args)
 
 
-def _names_a_file(argv: list[str]) -> bool:
+def _names_out(argv: list[str]) -> bool:
     return any(word == "--out" or word.startswith("--out=") for word in argv)
 
 

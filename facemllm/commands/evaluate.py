@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", nargs="?", help="a model folder, an adapter folder or a Hub id")
     parser.add_argument("benchmark", metavar="BENCHMARK", nargs="?", help="a benchmark, a corpus folder or a Hub id")
     parser.add_argument("--root", metavar="DIR", help="the folder of the benchmark's dataset")
-    parser.add_argument("--split", help="faces to ask about (default: test, validation where there is no test)")
+    parser.add_argument("--split", help="faces to ask about (default: the benchmark's; validation of a corpus)")
     parser.add_argument("--config", default="face_tasks", help="configuration of a corpus (default: face_tasks)")
     parser.add_argument(
         "--tasks", nargs="+", metavar="TASK", help="such as gender, age, race, smiling (default: the benchmark's)"
@@ -47,8 +47,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--age",
         choices=("years", "groups"),
-        default="years",
-        help="what a model is asked to get an age in years: years, or the age groups it was taught (default: years)",
+        help="how a model is asked for an age in years: for years, or for age groups (default: groups where its "
+        "configuration says that it was taught groups alone, else years)",
     )
     parser.add_argument(
         "--set", nargs="+", default=[], metavar="NAME=VALUE", help="the dataset's own settings, such as fold=2"
@@ -171,6 +171,7 @@ def _ask_facexbench(args: argparse.Namespace, out: Path) -> dict[str, Any]:
 def _open(args: argparse.Namespace) -> "Benchmark":
     from facemllm.evaluation.benchmarks import NAMES, Wanted, open_benchmark
     from facemllm.evaluation.corpus_benchmark import open_corpus
+    from facemllm.evaluation.model_identity import taught_age
 
     wanted = Wanted(
         root=args.root,
@@ -178,7 +179,7 @@ def _open(args: argparse.Namespace) -> "Benchmark":
         tasks=None if args.tasks is None else tuple(args.tasks),
         race=args.race,
         limit=args.limit,
-        ask_age=args.age,
+        ask_age=args.age or taught_age(args.model),
         options=_options(args.set),
     )
     if args.benchmark in NAMES:
@@ -201,13 +202,18 @@ def _settings(args: argparse.Namespace) -> dict[str, Any]:
     from facemllm.evaluation.model_identity import identify
 
     return {
-        "model": args.model,
-        "adapter": args.adapter,
+        "model": _plain(args.model),
+        "adapter": args.adapter and _plain(args.adapter),
         "weights": identify(args.model, args.adapter),
         "backend": args.backend,
-        "benchmark": args.benchmark,
+        "benchmark": _plain(args.benchmark),
         "limit": args.limit,
     }
+
+
+def _plain(name: str) -> str:
+    """A folder's name without a slash at its end; any other name as it is."""
+    return str(Path(name)) if Path(name).is_dir() else name
 
 
 def _names(benchmark: "Benchmark") -> list[str]:

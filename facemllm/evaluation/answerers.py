@@ -4,6 +4,7 @@ Two ways to answer, never mixed. ``scoring``: the model's log-likelihood of ever
 parse. ``generation``: the model writes greedily, and ``answer_parsing`` reads what it wrote.
 """
 
+import math
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -147,6 +148,9 @@ def _score(
     questions = [[ClosedQuestion(asked.text, asked.options) for asked in face.questions] for face in face_batch]
     batch = {"batch_size": answerer.batch_size}
     scores = score(answerer.model, answerer.processor, images, questions, **batch)
+    if any(math.isnan(share) for of_face in scores for of_question in of_face for share in of_question):
+        kind = str(answerer.model.dtype).removeprefix("torch.")
+        raise UserError(f"the model's probabilities are no numbers: in {kind} it overflows, or its weights are broken")
     return [
         [
             Answer(probabilities=dict(zip(asked.options, probabilities, strict=True)))

@@ -1,5 +1,6 @@
 """What a model answered, item by item: one JSON line each, from which every figure can be computed again."""
 
+import fcntl
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from facemllm.cli import UserError
+from facemllm.face_journal import HashedNames
 
 Kind = Literal["options", "binary", "number", "angles", "units"]
 Way = Literal["scoring", "generation"]
@@ -102,18 +104,26 @@ def parse_prediction(line: bytes, path: str | Path, number: int) -> Prediction:
 class PredictionLog:
     """Predictions appended to a file as they come; opening it again goes on where it stopped.
 
-    A line torn by a kill is cut off when the file is opened. Of what stands there only the ids are held in memory,
-    each with one bit per task and way, so that ``(id, task, way) in log`` tells what need not be asked again.
+    A line torn by a kill is cut off when the file is opened. Of what stands there eight bytes are held in memory for
+    each line, so that ``(id, task, way) in log`` tells what need not be asked again. No second process writes to the
+    file meanwhile.
     """
 
     def __init__(self, path: str | Path) -> None:
+        """Raises ``UserError`` where another process writes the file, or a line of it is no prediction."""
         self.path = Path(path)
-        self._done: dict[str, int] = {}
-        self._bits: dict[tuple[str, str], int] = {}
-        self._count = 0
+        self._done = HashedNames()
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._file = open(self.path, "ab+")  # noqa: SIM115 - it stays open between batches
-        self._read_back()
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._read_back()
+        except BlockingIOError as error:
+            self._file.close()
+            raise UserError(f"{path}: another process writes this file; wait for it, or take another --out") from error
+        except UserError:
+            self._file.close()
+            raise
 
     def _read_back(self) -> None:
         self._file.seek(0)
@@ -122,32 +132,24 @@ class PredictionLog:
             if not line.endswith(b"\n"):
                 break
             entry = parse_prediction(line, self.path, number)
-            self._mark(entry.id, entry.task, entry.way)
+            self._done.add(_key(entry.id, entry.task, entry.way))
             whole += len(line)
         self._file.truncate(whole)
         self._file.seek(0, os.SEEK_END)
 
     def __len__(self) -> int:
-        return self._count
+        return len(self._done)
 
     def __contains__(self, key: tuple[str, str, str]) -> bool:
         """Whether ``(id, task, way)`` has been answered."""
-        id, task, way = key
-        return bool(self._done.get(id, 0) & self._bits.get((task, way), 0))
-
-    def _mark(self, id: str, task: str, way: str) -> bool:
-        """Note a prediction as there; whether it was not before."""
-        bit = self._bits.setdefault((task, way), 1 << len(self._bits))
-        before = self._done.get(id, 0)
-        self._done[id] = before | bit
-        self._count += not before & bit
-        return not before & bit
+        return _key(*key) in self._done
 
     def append(self, predictions: Iterable[Prediction]) -> None:
         """Write a batch; when this returns it is on the disk. What stands there already is not written twice."""
-        new = [entry for entry in predictions if self._mark(entry.id, entry.task, entry.way)]
-        lines = [json.dumps(asdict(entry), ensure_ascii=False) + "\n" for entry in new]
-        self._file.write("".join(lines).encode())
+        new = [entry for entry in predictions if self._done.add(_key(entry.id, entry.task, entry.way))]
+        lines = [json.dumps(vars(entry), ensure_ascii=False) + "\n" for entry in new]
+        # file names that are no UTF-8 come as surrogates, which json reads back so
+        self._file.write("".join(lines).encode("utf-8", "surrogatepass"))
         self._file.flush()
         os.fsync(self._file.fileno())
 
@@ -159,6 +161,10 @@ class PredictionLog:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _key(id: str, task: str, way: str) -> str:
+    return f"{way}\0{task}\0{id}"
 
 
 def _lists(bins: Mapping[str, tuple[float, float]] | None) -> dict[str, list[float]] | None:

@@ -16,7 +16,7 @@ from datasets_scripts.measured_task import PartsTask, UnitsTask
 from datasets_scripts.questions import TASKS, canonical_question, expected_answer
 from datasets_scripts.schema import CorpusError
 from datasets_scripts.task import USUAL, Conventions, Task, read_label
-from datasets_scripts.tasks import ACTION_UNITS, AGE_GROUPS
+from datasets_scripts.tasks import ACTION_UNITS
 from facemllm.evaluation.answer_parsing import parse_angles, parse_option, parse_units, parse_years
 from facemllm.evaluation.answerers import Answer, AskedQuestion
 from facemllm.evaluation.predictions import TaskSpec, Way
@@ -112,7 +112,7 @@ class AgeInYears:
 
     @cached_property
     def spec(self) -> TaskSpec:
-        return TaskSpec(self.name, "number", bins=dict(zip(AGE_GROUPS, age_bins(), strict=True)))
+        return TaskSpec(self.name, "number", bins=dict(zip(canonical_question("age")[1], age_bins(), strict=True)))
 
     def expected(self, labels: Mapping[str, Any]) -> float | None:
         return None if labels.get("age") is None else float(labels["age"])

@@ -8,6 +8,7 @@ import pytest
 
 from facemllm.cli import main
 from facemllm.evaluation.corpus_benchmark import label_values
+from facemllm.evaluation.model_identity import taught_age
 from tests.datasets_scripts.miniatures import WRITERS
 
 AGES = ("20-29", "30-39", "more than 70")
@@ -68,16 +69,32 @@ def last_line(*words, capsys):
     return capsys.readouterr().err.strip().splitlines()[-1]
 
 
-def test_a_corpus_is_evaluated_from_its_folder_with_groups_and_the_training_splits_baseline(
-    corpus, tiny_model, tmp_path, capsys
-):
-    assert evaluate(tiny_model, corpus, *CPU, "--json", "--out", tmp_path) == 0
-    report = json.loads(capsys.readouterr().out)
-    assert report == json.loads((tmp_path / "report.json").read_text())
+@pytest.fixture(scope="module")
+def evaluated(corpus, tiny_model, tmp_path_factory):
+    """The folder that an evaluation of the corpus wrote."""
+    out = tmp_path_factory.mktemp("evaluated")
+    assert evaluate(tiny_model, corpus, *CPU, "--out", out) == 0
+    return out
+
+
+def test_a_corpus_is_evaluated_from_its_folder_with_groups_and_the_training_splits_baseline(evaluated):
+    report = json.loads((evaluated / "report.json").read_text())
     age, gender = (report["tasks"][task]["scoring"] for task in ("age", "gender"))
     assert age["n"] == 6 and gender["n"] == 4  # two of the six faces have no gender label
     assert set(age["groups"]["by"]["age_group"]) == set(AGES)
     assert age["baseline"]["answer"] == "20-29" and age["baseline"]["source"] == "training split"
+
+
+def test_the_report_is_written_again_from_the_predictions_alone(evaluated, tmp_path, capsys):
+    out = shutil.copytree(evaluated, tmp_path / "out", ignore=shutil.ignore_patterns("report.*", "plots"))
+    assert evaluate("--rescore", "--out", out, "--json") == 0
+    assert (out / "report.json").read_text() == (evaluated / "report.json").read_text()
+    assert json.loads(capsys.readouterr().out) == json.loads((out / "report.json").read_text())
+
+
+def test_other_settings_for_the_same_folder_are_one_line_and_exit_code_2(corpus, tiny_model, evaluated, capsys):
+    told = last_line(tiny_model, corpus, *CPU, "--tasks", "age", "--out", evaluated, capsys=capsys)
+    assert "predictions of other settings (tasks: ['gender', 'age'] there, ['age'] now)" in told
 
 
 def test_a_dataset_is_evaluated_from_its_own_folder_in_both_ways_and_a_face_missing_is_exit_code_1(
@@ -89,17 +106,6 @@ def test_a_dataset_is_evaluated_from_its_own_folder_in_both_ways_and_a_face_miss
     out, error = capsys.readouterr()
     assert "1 pictures could not be asked about (missing image: 1)" in error
     assert "gender, scoring" in out and "gender, generation" in out and "gender: female" in out and "race" not in out
-
-
-def test_the_report_is_written_again_from_the_predictions_alone(fairface, tiny_model, tmp_path, capsys):
-    out = tmp_path / "out"
-    assert evaluate(tiny_model, "fairface", "--root", fairface, "--tasks", "gender", *CPU, "--out", out) == 0
-    first = (out / "report.json").read_text()
-    (out / "report.json").unlink()
-    shutil.rmtree(fairface)
-    capsys.readouterr()
-    assert evaluate("--rescore", "--out", out, "--json") == 0
-    assert (out / "report.json").read_text() == first and json.loads(capsys.readouterr().out) == json.loads(first)
 
 
 def test_unseen_attributes_are_evaluated_on_the_side_that_training_did_not_ask_about(tiny_model, tmp_path, capsys):
@@ -125,10 +131,18 @@ def test_the_unseen_side_of_a_corpus_is_evaluated_too(tiny_model, tmp_path, caps
     assert tasks["goatee"]["scoring"]["baseline"]["source"] == "this split"
 
 
-def test_other_settings_for_the_same_folder_are_one_line_and_exit_code_2(corpus, tiny_model, tmp_path, capsys):
-    assert evaluate(tiny_model, corpus, *CPU, "--tasks", "gender", "--out", tmp_path) == 0
-    told = last_line(tiny_model, corpus, *CPU, "--tasks", "age", "--out", tmp_path, capsys=capsys)
-    assert "predictions of other settings (tasks: ['gender'] there, ['age'] now)" in told
+def test_an_age_is_asked_for_as_the_models_configuration_says_that_it_was_taught(tiny_model, tmp_path):
+    from datasets_scripts.questions import canonical_question
+
+    groups = {"age": {"question": "How old?", "options": list(canonical_question("age")[1])}}
+    years = {"age_years": {"question": "How many years?", "options": ["0", "1"]}}
+    told = {"none": None, "groups": groups, "both": groups | years}
+    for name, tasks in told.items():
+        config = json.loads((tiny_model / "config.json").read_text()) | {"face_tasks": tasks}
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text(json.dumps(config))
+    assert [taught_age(tmp_path / name) for name in told] == ["years", "groups", "years"]
+    assert taught_age("owner/name") == "years"
 
 
 def test_the_tasks_of_a_corpus_are_those_whose_labels_the_table_knows():

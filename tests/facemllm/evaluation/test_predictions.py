@@ -1,5 +1,7 @@
 """Predictions are lines of a file that a kill does not lose and a rerun does not repeat."""
 
+from dataclasses import replace
+
 import pytest
 
 from facemllm.cli import UserError
@@ -60,6 +62,22 @@ def test_a_line_that_is_no_prediction_is_named(tmp_path):
         list(read_predictions(path))
     with pytest.raises(UserError, match="facemllm evaluate --out"):
         list(read_predictions(tmp_path / "none.jsonl"))
+
+
+def test_a_second_process_does_not_write_the_same_file(tmp_path):
+    path = tmp_path / "predictions.jsonl"
+    with PredictionLog(path), pytest.raises(UserError, match="another process writes this file"):
+        PredictionLog(path)
+    PredictionLog(path).close()
+
+
+def test_an_id_that_is_no_utf_8_is_kept_as_it_is(tmp_path):
+    entry = replace(prediction(0), id="caf\udce9")
+    with PredictionLog(tmp_path / "predictions.jsonl") as log:
+        log.append([entry])
+    assert list(read_predictions(tmp_path / "predictions.jsonl")) == [entry]
+    with PredictionLog(tmp_path / "predictions.jsonl") as log:
+        assert (entry.id, "gender", "scoring") in log
 
 
 def test_a_task_is_the_same_after_json():
