@@ -72,22 +72,34 @@ def face_tasks(described: Mapping[str, Mapping[str, Any]] | None = None) -> dict
         return dict(_own_table())
     if not isinstance(described, Mapping) or not described:
         raise ValueError(f"config.face_tasks={described!r}: give a task or more, {{name: {{question, options}}}}")
-    return {name: _described(name, task) for name, task in described.items()}
+    try:
+        return {name: _described(name, task) for name, task in described.items()}
+    except ValueError as error:
+        raise ValueError(f"config.face_tasks: {error}") from error
 
 
-def choose_tasks(names: Iterable[str] | None, table: Mapping[str, FaceTask], usual: Sequence[str]) -> list[FaceTask]:
+def choose_tasks(
+    names: Iterable[str | Mapping[str, Any]] | None, table: Mapping[str, FaceTask], usual: Sequence[str]
+) -> list[FaceTask]:
     """The tasks called `names`, each once, in their order; words for several (`attributes`, `pose`, `all`) replaced.
 
     Args:
-        names: None for those of `usual` that the table has.
+        names: a task that the table lacks is described like one of [`face_tasks`], its `name` among the rest. None
+            for those of `usual` that the table has.
 
     Raises:
-        ValueError: for a name that the table does not have.
+        ValueError: for a name that the table does not have, and a task that is described wrongly.
     """
     if names is None:
         return [table[name] for name in usual if name in table]
     chosen: dict[str, FaceTask] = {}
-    for name in [names] if isinstance(names, str) else names:
+    if not isinstance(names, (str, Iterable)):
+        raise ValueError(f"tasks={names!r}: give a list of names")
+    for name in [names] if isinstance(names, (str, Mapping)) else names:
+        if isinstance(name, Mapping):
+            own = _described(str(name.get("name", "")), {key: value for key, value in name.items() if key != "name"})
+            chosen[own.name] = own
+            continue
         if name in table:
             chosen[name] = table[name]
             continue
@@ -113,9 +125,9 @@ def _not_known(name: Any, table: Mapping[str, FaceTask]) -> str:
 
 
 def _described(name: str, task: Mapping[str, Any]) -> FaceTask:
-    where = f"config.face_tasks[{name!r}]"
-    if not isinstance(task, Mapping):
-        raise ValueError(f"{where}={task!r}: give {{'question': …, 'options': […]}}")
+    where = f"task {name!r}"
+    if not name or not isinstance(task, Mapping):
+        raise ValueError(f"{where}: {task!r} describes none: give a name, question and options")
     unknown = set(task) - {"question", "options", "kind", "ranges", "on_request"}
     if unknown:
         raise ValueError(

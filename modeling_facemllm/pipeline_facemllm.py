@@ -53,12 +53,13 @@ class FaceAnalysisPipeline(Pipeline):
     pipeline describes faces; it does not recognise people.
 
     Args:
-        tasks (`list[str]`, *optional*):
+        tasks (`list[str | dict]`, *optional*):
             What is answered with probabilities: names of the model's tasks (`config.face_tasks`, else the project's
             table: `age`, `age_years`, `gender`, `expression`, `valence`, `arousal`, `yaw`, `pitch`, `roll`, `race` and
-            about 110 attributes such as `eyeglasses` or `headwear`), or `"attributes"`, `"pose"`, `"all"`. By default
-            all tasks of `config.face_tasks` that are not on request, else gender, age and expression. With `[]`, and
-            no questions, faces are only found.
+            about 110 attributes such as `eyeglasses` or `headwear`), or `"attributes"`, `"pose"`, `"all"`; a closed
+            question of one's own is `{"name": "scarf", "question": "Is there a scarf?", "options": ["yes", "no"]}`. By
+            default all tasks of `config.face_tasks` that are not on request, else gender, age and expression. With
+            `[]`, and no questions, faces are only found.
         questions (`list[str]`, *optional*):
             Free questions, answered in words.
         detector (*optional*, defaults to `"yunet"`):
@@ -377,10 +378,9 @@ def _is_array(value: Any) -> bool:
 
 
 def _checked_questions(questions: Any) -> list[str]:
-    listed = [questions] if isinstance(questions, str) else list(questions)
-    for question in listed:
-        if not isinstance(question, str) or not question.strip():
-            raise ValueError(f"questions={questions!r}: give a list of texts")
+    listed = [questions] if isinstance(questions, str) else questions
+    if not isinstance(listed, (list, tuple)) or not all(isinstance(one, str) and one.strip() for one in listed):
+        raise ValueError(f"questions={questions!r}: give a list of texts")
     return list(dict.fromkeys(listed))
 
 

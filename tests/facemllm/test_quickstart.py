@@ -64,6 +64,11 @@ def test_leaves_a_model_a_report_and_faces(finished):
         assert (out / path).is_file(), path
 
 
+def test_the_model_s_configuration_names_what_it_was_asked_and_nothing_held_out(finished):
+    tasks = json.loads((finished[0] / "model" / "config.json").read_text())["face_tasks"]
+    assert {"glasses", "expression"} <= set(tasks) and "hair_color" not in tasks
+
+
 def test_the_model_answers(finished, capsys):
     out, _ = finished
     assert main(["ask", str(out / "model"), str(out / "faces" / "face-00.png"), "How old?", "--device", "cpu"]) == 0

@@ -58,7 +58,7 @@ def main(folder: str, photo: str, report: str, resaved: str) -> None:
     said = ask(text=question, max_new_tokens=12, do_sample=False, return_full_text=False)[0]["generated_text"]
 
     analyze = pipeline("face-analysis", model=folder, trust_remote_code=True, device="cpu", detector="none")
-    asked = {"tasks": ["gender", "age", "eyeglasses"], "questions": ["Does this person wear glasses?"]}
+    asked = {"questions": ["Does this person wear glasses?"]}
     faces = analyze(photo, **asked, max_new_tokens=12)
     analyze.save_pretrained(resaved)
     # Without a task, the folder says itself which one it is for.

@@ -54,12 +54,21 @@ def test_words_for_several_tasks_stand_for_each_of_them_once():
     assert [task.name for task in choose_tasks("age", TABLE, USUAL)] == ["age"]
 
 
+def test_a_closed_question_of_one_s_own_may_stand_among_the_names():
+    scarf = {"name": "scarf", "question": "Is there a scarf?", "options": ["yes", "no"]}
+    own = FaceTask("scarf", "Is there a scarf?", ("yes", "no"))
+    assert choose_tasks(["gender", scarf], TABLE, USUAL) == [TABLE["gender"], own]
+    with pytest.raises(ValueError, match="task 'scarf': options"):
+        choose_tasks([scarf | {"options": ["yes"]}], TABLE, USUAL)
+
+
 @pytest.mark.parametrize(
     ("asked", "told"),
     [
         (["eyeglases"], "did you mean eyeglasses"),
         (["identity"], "gender, expression, .*, attributes, pose, all"),
         ([3], "there is no task 3"),
+        (3, "tasks=3"),
     ],
 )
 def test_an_unknown_task_is_told_with_those_that_there_are(asked, told):
@@ -108,6 +117,7 @@ def test_a_model_says_in_its_configuration_what_it_is_asked():
     [
         {},
         {"a": "What?"},
+        {"": {"question": "?", "options": ["b", "c"]}},
         {"a": {"question": "", "options": ["b", "c"]}},
         {"a": {"question": "?", "options": ["b"]}},
         {"a": {"question": "?", "options": ["b", "b"]}},

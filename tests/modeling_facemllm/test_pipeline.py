@@ -274,6 +274,7 @@ def test_one_bad_picture_does_not_lose_the_others(analyze, photo, tmp_path):
     [
         {"tasks": ["ages"]},
         {"questions": [""]},
+        {"questions": 3},
         {"detector": None},
         {"detector": 3},
         {"detector": "./no.onnx"},
