@@ -58,7 +58,7 @@ def group_figures(
 
     def worst(table: Iterable[_Group]) -> dict[str, Any] | None:
         """The worst of the groups that are not small; its interval does not heed that it was picked."""
-        able = [group for group in table if group.error is not None and group.faces >= minimum]
+        able = [group for group in table if group.error is not None and not group.is_small(minimum)]
         if not able:
             return None
         pick = min if statistic.higher_is_better else max
@@ -99,7 +99,11 @@ class _Group:
         return dict(zip(self.labels, self.values, strict=True))
 
     def figures(self, minimum: int) -> dict[str, Any]:
-        return {**self.estimate, "faces": self.faces, "small": self.faces < minimum}
+        return {**self.estimate, "faces": self.faces, "small": self.is_small(minimum)}
+
+    def is_small(self, minimum: int) -> bool:
+        """Whether there are too few faces, or too few whose answer could be read where the others are left out."""
+        return min(self.faces, self.estimate["n"]) < minimum
 
 
 @dataclass(frozen=True)
@@ -206,7 +210,7 @@ def _gap(
     ``if_equal`` is the gap to expect if every group had the same true value, and what chance exceeds in 5 % of cases.
     Both are None where a group has no interval.
     """
-    able = [group for group in table if group.error is not None and group.faces >= minimum]
+    able = [group for group in table if group.error is not None and not group.is_small(minimum)]
     if len(able) < 2:
         return None
     values = np.array([group.estimate["value"] for group in able])

@@ -229,3 +229,14 @@ def test_one_group_alone_has_no_gap():
 def test_groups_that_nobody_asked_for_are_not_shown():
     predictions = half_right(SMILING, "yes", "no", 40, gender="female", race="black")
     assert list(group_figures(SMILING, predictions, ("gender",))["by"]) == ["gender"]
+
+
+def test_a_group_of_which_too_few_answers_were_read_is_small():
+    read = [Prediction(f"r{face}", "age", "scoring", 9.0, 10.0, groups={"gender": "female"}) for face in range(30)]
+    unread = [
+        Prediction(f"u{face}", "age", "scoring", 9.0, None if face else 19.0, groups={"gender": "male"})
+        for face in range(30)
+    ]
+    found = group_figures(AGE, read + unread)
+    assert found["by"]["gender"]["male"] == {"value": 10.0, "interval": None, "n": 1, "faces": 30, "small": True}
+    assert found["worst"]["groups"] == {"gender": "female"}
