@@ -177,17 +177,21 @@ def facexbench_markdown(section: Mapping[str, Any]) -> Iterator[str]:
     )
 
 
-def _left_out(counts: Mapping[str, Any]) -> list[str]:
+def _left_out(counts: Mapping[str, Any]) -> Iterator[str]:
     if not counts:
-        return []
+        return
     line = (
         f"{counts['questions_asked']} of {counts['questions_listed']} questions can be asked; "
         f"{counts['left_out_for_missing_images']} lack {counts['missing_images']} pictures"
     )
+    if counts["missing_by_file"]:
+        line += f" ({', '.join(f'{name}: {count}' for name, count in counts['missing_by_file'].items())})"
     for what in ("malformed", "unreadable"):
         if counts.get(what):
             line += f"; {what}: {', '.join(counts[what])}"
-    return [f"{line}.", ""]
+    if counts["asked_without_black_placeholder"]:
+        line += f"; {counts['asked_without_black_placeholder']} about no picture lack the black one and go without"
+    yield from (f"{line}.", "")
 
 
 def _scores(tables: Mapping[str, Mapping[str, Any]]) -> list[str]:

@@ -1,8 +1,10 @@
 """FaceXBench from the folder to the table, with answers whose accuracy is known and with tiny real models."""
 
+import json
+
 import pytest
 
-from facemllm.evaluation.answerers import FaceMLLMAnswerer, GenericAnswerer, Known, StubAnswerer
+from facemllm.evaluation.answerers import Answer, FaceMLLMAnswerer, GenericAnswerer, Known, StubAnswerer
 from facemllm.evaluation.facexbench import ask_facexbench, task_specs
 from facemllm.evaluation.facexbench_reader import LETTERS, read_facexbench
 from facemllm.evaluation.facexbench_tables import facexbench_markdown, facexbench_section
@@ -74,11 +76,9 @@ def test_the_interval_of_the_whole_holds_the_accuracy_that_was_drawn(bench, tmp_
 
 def test_both_readings_are_of_the_same_text_and_each_says_what_it_could_not_read(bench, tmp_path):
     class Verbose:
-        """Always means the letter after the expected one, behind an article; once in a while says nothing."""
+        """Says B behind an article, whatever is asked; about one question it says nothing."""
 
         def answer(self, faces, way):
-            from facemllm.evaluation.answerers import Answer
-
             for face in faces:
                 yield [Answer(text="Hm." if face.id == "lapa_single_mcq/1" else "A person is seen, so B")]
 
@@ -173,8 +173,6 @@ def evaluate(*words):
 
 
 def test_the_command_writes_tables_with_and_without_overlap(root, tiny_model, tmp_path, capsys):
-    import json
-
     words = [tiny_model, "facexbench", "--root", root, "--device", "cpu", "--limit", 6, "--exclude", "fairface"]
     assert evaluate(*words, "--ways", "scoring", "generation", "--out", tmp_path / "out") == 0
     said = capsys.readouterr()
