@@ -14,6 +14,7 @@ from facemllm.photo_sources import Photo
 
 READERS = 4
 READ_AHEAD = 8  # pictures
+PIXELS_AHEAD = 64_000_000  # of those that are read already: 192 MB
 
 Faces = list[dict[str, Any]]
 Look = Callable[[Iterator[Image.Image]], Iterator[Faces | dict[str, str]]]
@@ -118,10 +119,16 @@ def _read_ahead(photos: Iterable[Photo], readers: ThreadPoolExecutor) -> Iterato
     reading: deque[tuple[Photo, Future]] = deque()
     for photo in photos:
         reading.append((photo, readers.submit(photo.load)))
-        if len(reading) == READ_AHEAD:
+        while len(reading) == READ_AHEAD or sum(_pixels(future) for _, future in reading) > PIXELS_AHEAD:
             yield _read(*reading.popleft())
     while reading:
         yield _read(*reading.popleft())
+
+
+def _pixels(reading: Future) -> int:
+    if not reading.done() or reading.exception() is not None:
+        return 0
+    return reading.result().width * reading.result().height
 
 
 def _read(photo: Photo, reading: Future) -> tuple[Photo, Image.Image | str]:

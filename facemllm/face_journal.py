@@ -20,7 +20,7 @@ SYNC_BYTES = 2**20  # a power cut loses no more than this; a kill loses nothing 
 
 
 class HashedNames:
-    """A set of names in eight bytes each: ten million take 80 MB.
+    """A set of names in eight bytes each.
 
     Two of ten million names are taken for one with a probability of three in a million.
     """
@@ -41,9 +41,10 @@ class HashedNames:
         if self._holds(value):
             return False
         self._new.add(value)
-        if len(self._new) > max(100_000, len(self._sorted) // 8):
+        if len(self._new) > max(100_000, len(self._sorted) // 16):
             new = np.fromiter(self._new, np.uint64, len(self._new))
-            self._sorted = np.sort(np.concatenate([self._sorted, new]))
+            self._sorted = np.concatenate([self._sorted, new])
+            self._sorted.sort()
             self._new = set()
         return True
 

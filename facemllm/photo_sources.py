@@ -5,6 +5,7 @@ Nothing here holds a list of all photos: a folder of ten million is sorted on th
 
 import functools
 import heapq
+import itertools
 import math
 import os
 import pickle
@@ -91,15 +92,30 @@ def find_photos(inputs: Iterable[str], *, every: float, wanted: Wanted, ignored:
         if text == STDIN:
             lines = (os.fsdecode(line.rstrip(b"\r\n")) for line in sys.stdin.buffer)
             yield from find_photos(filter(None, lines), every=every, wanted=wanted, ignored=ignored)
-        elif is_url(text):
-            if wanted(text, None):
-                yield Photo(text, _name_in_url(text))
-        else:
-            name = os.path.normpath(os.path.expanduser(text))
-            if os.path.isdir(name):
-                yield from _in_folder(name, "", (), every, wanted, ignored)
-            else:
-                yield from _in_file(name, os.path.basename(name), every, wanted)
+            continue
+        for file in _files(text, _sorted_entries):
+            if isinstance(file, Photo):
+                if wanted(file.name, None):
+                    yield file
+            elif is_video(file.path):
+                yield from _frames(file.path, file.relative, every, wanted)
+            elif not file.is_photo:
+                ignored.files += 1
+            elif wanted(file.path, None):
+                yield Photo(file.path, file.relative)
+
+
+def count_photos(inputs: Iterable[str]) -> int | None:
+    """How many photos the inputs name; None where that is not known before they are read: videos, standard input."""
+    count = 0
+    for text in inputs:
+        for file in () if text == STDIN else _files(text, _entries):
+            if not isinstance(file, Photo) and is_video(file.path):
+                return None
+            count += isinstance(file, Photo) or file.is_photo
+        if text == STDIN:
+            return None
+    return count
 
 
 def is_url(text: str) -> bool:
@@ -128,40 +144,63 @@ def photo_suffixes() -> frozenset[str]:
     return frozenset(known) | HEIF_SUFFIXES
 
 
-def _in_folder(
-    folder: str, relative: str, above: tuple, every: float, wanted: Wanted, ignored: Ignored
-) -> Iterator[Photo]:
+@dataclass(frozen=True)
+class _File:
+    path: str
+    relative: str
+    is_photo: bool
+
+
+Entry = tuple[str, bool]
+
+
+def _files(text: str, entries: Callable[[str], Iterable[Entry]]) -> Iterator[_File | Photo]:
+    """What one input stands for; a URL is a photo, and so is a folder that cannot be read, with its error."""
+    if is_url(text):
+        yield Photo(text, _name_in_url(text))
+        return
+    path = os.path.normpath(os.path.expanduser(text))
+    if os.path.isdir(path):
+        yield from _files_below(path, "", (), entries)
+    else:
+        yield _File(path, os.path.basename(path), is_photo=True)
+
+
+def _files_below(
+    folder: str, relative: str, above: tuple, entries: Callable[[str], Iterable[Entry]]
+) -> Iterator[_File | Photo]:
     try:
         status = os.stat(folder)
-        here = status.st_dev, status.st_ino
-        entries = _sorted_entries(folder)
+        found = entries(folder)
     except OSError as error:
         yield Photo(folder, relative or os.path.basename(folder), error=_reason(error, folder))
         return
+    here = status.st_dev, status.st_ino
     if here in above:
         return
-    for name, is_folder in entries:
+    for name, is_folder in found:
         path, below = os.path.join(folder, name), os.path.join(relative, name)
         if is_folder:
-            yield from _in_folder(path, below, (*above, here), every, wanted, ignored)
-        elif os.path.splitext(name)[1].lower() in photo_suffixes() or is_video(name):
-            yield from _in_file(path, below, every, wanted)
+            yield from _files_below(path, below, (*above, here), entries)
         else:
-            ignored.files += 1
+            yield _File(path, below, os.path.splitext(name)[1].lower() in photo_suffixes())
 
 
-def _sorted_entries(folder: str) -> Iterator[tuple[str, bool]]:
-    """What a folder holds, as (name, whether it is a folder); many names are sorted in parts that lie on the disk."""
-    parts, names = [], []
-    with os.scandir(folder) as found:
-        for entry in found:
-            if entry.name.startswith("."):
-                continue
-            names.append((entry.name, _is_folder(entry)))
-            if len(names) == SORTED_AT_ONCE:
-                parts.append(_on_disk(_in_order(names)))
-                names = []
-    return heapq.merge(*parts, _in_order(names), key=lambda entry: natural_order(entry[0]))
+def _entries(folder: str) -> Iterator[Entry]:
+    """What a folder holds, as (name, whether it is a folder)."""
+    return ((entry.name, _is_folder(entry)) for entry in os.scandir(folder) if not entry.name.startswith("."))
+
+
+def _sorted_entries(folder: str) -> Iterator[Entry]:
+    """The same in natural order; many names are sorted in parts that lie on the disk."""
+    parts, found = [], _entries(folder)
+    while len(names := sorted(itertools.islice(found, SORTED_AT_ONCE), key=_entry_order)) == SORTED_AT_ONCE:
+        parts.append(_on_disk(names))
+    return heapq.merge(*parts, names, key=_entry_order)
+
+
+def _entry_order(entry: Entry) -> tuple:
+    return natural_order(entry[0])
 
 
 def _is_folder(entry: os.DirEntry) -> bool:
@@ -171,11 +210,7 @@ def _is_folder(entry: os.DirEntry) -> bool:
         return False
 
 
-def _in_order(names: list[tuple[str, bool]]) -> list[tuple[str, bool]]:
-    return sorted(names, key=lambda entry: natural_order(entry[0]))
-
-
-def _on_disk(names: list[tuple[str, bool]]) -> Iterator[tuple[str, bool]]:
+def _on_disk(names: list[Entry]) -> Iterator[Entry]:
     file = tempfile.TemporaryFile()  # noqa: SIM115 - read later, and gone with its last reader
     for start in range(0, len(names), 1000):
         pickle.dump(names[start : start + 1000], file)
@@ -183,17 +218,10 @@ def _on_disk(names: list[tuple[str, bool]]) -> Iterator[tuple[str, bool]]:
     return _from_disk(file, len(names))
 
 
-def _from_disk(file: Any, count: int) -> Iterator[tuple[str, bool]]:
+def _from_disk(file: Any, count: int) -> Iterator[Entry]:
     with file:
         for _ in range(0, count, 1000):
             yield from pickle.load(file)
-
-
-def _in_file(path: str, relative: str, every: float, wanted: Wanted) -> Iterator[Photo]:
-    if is_video(path):
-        yield from _frames(path, relative, every, wanted)
-    elif wanted(path, None):
-        yield Photo(path, relative)
 
 
 def _frames(path: str, relative: str, every: float, wanted: Wanted) -> Iterator[Photo]:

@@ -7,6 +7,7 @@ import math
 import os
 import re
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from facemllm.cli import UserError
 
 ON_NO_FACE = ("skip", "whole", "raise")
 MOST_TOLD = 10  # failures, on the terminal
-SEARCHING_THREADS = 2
+SEARCHING_THREADS = 1
 SAMPLE_BYTES = 4096
 HELP = """\
 Find the faces in photos and videos, and have a Face-MLLM say of each what the tasks ask: one JSON line per photo or
@@ -50,11 +51,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--tasks",
         nargs="*",
         metavar="TASK",
-        help="tasks of the model: gender age expression attributes pose ... (default: those that are usual; race "
-        "only where it is named; none with --tasks alone)",
+        help="gender age expression attributes pose ... (default: those that the model says it was trained for, else "
+        "gender, age and expression; race only where it is named; faces are only found with --tasks alone)",
     )
     asked.add_argument("--questions", nargs="+", default=[], metavar="QUESTION", help="free questions, in quotes")
-    asked.add_argument("--max-new-tokens", type=int, metavar="N", help="longest answer to a free question")
+    asked.add_argument("--max-new-tokens", type=int, metavar="N", help="longest answer to one (default: 64)")
     faces = parser.add_argument_group("which faces")
     faces.add_argument(
         "--detector",
@@ -63,10 +64,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="yunet, fetched from the Hub; a path or Hub id of its .onnx file; none: a photo is one face "
         "(default: yunet)",
     )
-    faces.add_argument("--min-score", type=float, metavar="S", help="fainter detections are left out, 0 to 1")
-    faces.add_argument("--max-faces", type=int, metavar="N", help="the surest N of a photo")
+    faces.add_argument("--min-score", type=float, metavar="S", help="fainter detections are left out (default: 0.6)")
+    faces.add_argument("--max-faces", type=int, metavar="N", help="the largest N of a photo")
     faces.add_argument("--align", action="store_true", help="turn each face upright by its landmarks")
-    faces.add_argument("--margin", type=float, metavar="SHARE", help="around a face, of its box's longer side")
+    faces.add_argument("--margin", type=float, metavar="SHARE", help="around a face (default: 0.25 of its box)")
     faces.add_argument(
         "--on-no-face",
         choices=ON_NO_FACE,
@@ -76,7 +77,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--every", type=float, default=1.0, metavar="SECONDS", help="between a video's frames; 0: all (default: 1)"
     )
-    parser.add_argument("--batch-size", type=int, default=16, metavar="N", help="photos, and faces, at once")
+    parser.add_argument("--batch-size", type=int, default=16, metavar="N", help="faces at once (default: 16)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
     parser.add_argument("--trust-remote-code", action="store_true", help="run Python code that comes with the model")
     parser.add_argument("--json", action="store_true", help="JSON lines on a terminal too; the counts as JSON")
@@ -88,6 +89,7 @@ def run(args: argparse.Namespace) -> int:
     check_model_name(args.model)
     _check(args)
     warnings.filterwarnings("ignore", module="PIL")  # broken files are told in their rows
+    import torch
     from transformers.utils import logging
 
     from facemllm.analysis import Counts, analyze
@@ -129,6 +131,10 @@ def run(args: argparse.Namespace) -> int:
         photos = find_photos(args.inputs, every=args.every, wanted=wanted, ignored=ignored)
         try:
             analyze(photos, pipeline, tell, drawings=drawings, must_have_face=args.on_no_face == "raise")
+        except torch.OutOfMemoryError as error:
+            raise UserError(
+                f"--batch-size {args.batch_size}: so many faces do not fit into the memory of the device; give fewer"
+            ) from error
         except BrokenPipeError:  # who reads has seen enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0
@@ -260,17 +266,18 @@ def _commit(repository: str) -> str | None:
 
 
 def _bar(args: argparse.Namespace) -> Any:
+    """A progress bar that learns from a thread how many photos there are, while the first are looked at."""
     from tqdm import tqdm
 
-    total = len(args.inputs) if not any(_holds_several(name) for name in args.inputs) else None
-    hidden = not args.out and _for_people(args)
-    return tqdm(desc="analyzing", unit=" photo", total=total, disable=hidden, mininterval=0.5)
+    from facemllm.photo_sources import count_photos
 
+    bar = tqdm(desc="analyzing", unit=" photos", disable=not args.out and _for_people(args), mininterval=0.5)
 
-def _holds_several(name: str) -> bool:
-    from facemllm.photo_sources import STDIN, is_video
+    def count() -> None:
+        bar.total = count_photos(args.inputs)
 
-    return name == STDIN or is_video(name) or os.path.isdir(os.path.expanduser(name))
+    threading.Thread(target=count, daemon=True).start()
+    return bar
 
 
 def _for_people(args: argparse.Namespace) -> bool:
