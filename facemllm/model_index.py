@@ -37,8 +37,10 @@ def read_reports(folders: Iterable[str | Path]) -> list[dict[str, Any]]:
             raise UserError(
                 f"--report {folder}: {REPORT} is no JSON ({error}); run facemllm evaluate again"
             ) from error
-        if not {"dataset", "tasks"} <= set(reports[-1]):
+        if not {"dataset", "tasks", "complete", "run"} <= set(reports[-1]):
             raise UserError(f"--report {folder}: {REPORT} is not a report of facemllm evaluate")
+        if not reports[-1]["complete"]:
+            raise UserError(f"--report {folder}: its evaluation is not complete; run facemllm evaluate again to go on")
     return reports
 
 

@@ -54,8 +54,10 @@ def publish_model(
         UserError: for everything the caller can mend: the folder, rights, token, name, network, room on the Hub.
     """
     began = time.monotonic()
-    results = eval_results(read_reports(reports), race)
     model = open_model_folder(folder, trust_remote_code)
+    read = read_reports(reports)
+    _check_reports(reports, read, model)
+    results = eval_results(read, race)
     texts = {}
     if model.adapter_base is not None:
         base_model = _base_of(model, base_model)
@@ -103,6 +105,19 @@ def publish_model(
         "notes": _notes(texts[CARD]),
         "seconds": round(time.monotonic() - began, 2),
     }
+
+
+def _check_reports(folders: Sequence[str | os.PathLike], reports: Sequence[Any], model: ModelFolder) -> None:
+    """Refuse the numbers of other weights. Those of an adapter depend on its base as well, and are not looked at."""
+    from facemllm.evaluation.model_identity import identify
+
+    for folder, report in zip(folders, reports, strict=True):
+        told = (report["run"].get("settings") or {}).get("weights")
+        if model.adapter_base is None and told not in (None, identify(model.folder)):
+            raise UserError(
+                f"--report {folder}: is of {report['model']}, whose weights are not those in {model.folder}; run "
+                "facemllm evaluate on this folder"
+            )
 
 
 def _base_of(model: ModelFolder, base_model: str | None) -> str:

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from facemllm.evaluation.metrics.errors import ANGLES, wrapped
 from facemllm.evaluation.prediction_index import PredictionIndex
 from facemllm.evaluation.predictions import TaskSpec
-from facemllm.evaluation.wording import WAYS, is_share, label_of, own_label, task_title
+from facemllm.evaluation.wording import WAYS, data_title, is_share, label_of, own_label, task_title
 
 BLUE, ORANGE, GREEN, INK, SOFT, LIGHT = "#0072B2", "#D55E00", "#009E73", "#1d2433", "#667085", "#d0d5dd"
 MOST_CLASSES = 20  # beyond which the cells of a confusion matrix carry no numbers
@@ -37,7 +37,7 @@ def draw_plots(
             drawn[f"{name}.png"] = shown
 
     attributes = {name for means in report["means"].values() for name in means["tasks"]}
-    where = f"{report['dataset']['name']}, {report['dataset']['split']}"
+    where = data_title(report["dataset"])
     for task, ways in report["tasks"].items():
         if task in attributes:
             continue

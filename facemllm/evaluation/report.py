@@ -149,12 +149,15 @@ def _in_order(keys: Iterable[tuple[str, str]], specs: Mapping[str, TaskSpec], ou
 
 def _dataset(run: Mapping[str, Any]) -> dict[str, Any]:
     """What was evaluated on, as ``model-index`` names it."""
+    from facemllm.answering import could_be_hub_id
+
     settings = run.get("settings") or {}
-    limit = settings.get("limit")
-    name = run.get("title") or run.get("benchmark")
+    limit, benchmark = settings.get("limit"), str(run.get("benchmark"))
+    name = run.get("title") or benchmark
     return {
         "name": f"{name}, first {limit}" if limit else name,
-        "type": run.get("benchmark"),
+        # A corpus's Hub id says where it is; on which disk it lay is nobody's business.
+        "type": benchmark if could_be_hub_id(benchmark) else Path(benchmark).name,
         "config": settings.get("config"),
         "split": settings.get("split"),
         "revision": settings.get("revision"),

@@ -4,7 +4,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from facemllm.evaluation.facexbench_tables import facexbench_markdown
-from facemllm.evaluation.wording import WAYS, is_share, label_of, number, own_label, task_title, with_interval
+from facemllm.evaluation.wording import (
+    WAYS,
+    data_title,
+    is_share,
+    label_of,
+    number,
+    own_label,
+    task_title,
+    with_interval,
+)
 
 WORST_SHOWN = 10
 """Intersections in the text; all of them stand in ``report.json``."""
@@ -35,7 +44,7 @@ def markdown(report: Mapping[str, Any]) -> str:
 
 def _head(report: Mapping[str, Any]) -> Iterator[str]:
     dataset, counts, run = report["dataset"], report["counts"], report["run"]
-    yield f"# {dataset['name']}, {dataset['split']}"
+    yield f"# {data_title(dataset)}"
     if not report["complete"]:
         yield from ("", "**Not complete:** the run goes on or was interrupted; these are the predictions so far.")
     yield ""

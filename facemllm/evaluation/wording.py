@@ -27,6 +27,11 @@ _TITLES = {"age": "Age group", "age_years": "Age in years", "action_units": "Act
 _NO_SHARES = {"ece", "adaptive_ece", "brier", "nll"}
 
 
+def data_title(dataset: Mapping[str, Any]) -> str:
+    """What was evaluated on: its name, and its split where it has one."""
+    return ", ".join(str(dataset[key]) for key in ("name", "split") if dataset.get(key))
+
+
 def task_title(name: str) -> str:
     """``attributes.wearing_hat`` is "Wearing hat"."""
     words = name.removeprefix("attributes.").replace("_", " ")

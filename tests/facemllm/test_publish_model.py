@@ -54,6 +54,9 @@ def model(tiny_model, tmp_path):
 
 
 REPORT = {
+    "model": "runs/faces",
+    "complete": True,
+    "run": {"settings": {"weights": None}},
     "dataset": {"name": "FairFace", "type": "HuggingFaceM4/FairFace", "config": "0.25", "split": "validation"},
     "tasks": {
         "gender": {
@@ -178,6 +181,15 @@ def test_a_folder_that_nobody_could_load_is_refused(model, capsys, tmp_path):
     assert "does not load" in refused(broken["cut"], capsys)
     assert "is a training checkpoint (optimizer.pt)" in refused(broken["state"], capsys)
     assert "has no config.json" in refused(tmp_path, capsys)
+
+
+def test_numbers_of_another_model_or_of_half_an_evaluation_are_refused(model, report, tmp_path, capsys):
+    def told(**changed):
+        (report / "report.json").write_text(json.dumps(REPORT | changed))
+        return refused(model, capsys, "--report", report)
+
+    assert "is of runs/faces, whose weights are not those in" in told(run={"settings": {"weights": "0123"}})
+    assert "is not complete" in told(complete=False)
     assert "has no report.json" in refused(model, capsys, "--report", tmp_path)
 
 
