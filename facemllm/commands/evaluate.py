@@ -123,6 +123,8 @@ def _ask(args: argparse.Namespace, out: Path) -> dict[str, Any]:
     from facemllm.evaluation.predict import predict, run_into
     from facemllm.evaluation.predictions import PredictionLog, Way
 
+    if args.exclude or args.setting != "zero-shot":
+        raise UserError(f"{'--exclude' if args.exclude else '--setting'} is for facexbench, not for {args.benchmark}")
     benchmark = _open(args)
 
     def ask(log: PredictionLog, ways: Sequence[Way]) -> Mapping[str, Any]:
@@ -153,6 +155,9 @@ def _ask_facexbench(args: argparse.Namespace, out: Path) -> dict[str, Any]:
 
     if args.root is None:
         raise UserError("facexbench needs --root DIR: a clone of its repository")
+    for word, given in (("--split", args.split), ("--race", args.race), ("--set", args.set)):
+        if given:
+            raise UserError(f"{word}: facexbench has one split and no settings of this kind; choose with --tasks")
     run = run_facexbench(
         out,
         args.root,

@@ -51,12 +51,9 @@ def fingerprint(image: Image.Image) -> np.ndarray:
 
 
 def _excluded_by(exclude: str, bench: FaceXBench) -> list[str]:
-    by_dataset: dict[str, list[str]] = {}
-    for question in bench.questions:
-        by_dataset.setdefault(_plain(question.file.dataset), []).append(question.id)
     path = Path(exclude).expanduser()
-    if _plain(exclude) in by_dataset and not path.exists():
-        return by_dataset[_plain(exclude)]
+    if _plain(exclude) in map(_plain, bench.datasets) and not path.exists():
+        return [question.id for question in bench.questions if _plain(question.file.dataset) == _plain(exclude)]
     if path.is_file():
         return _listed_in(path, bench)
     if path.is_dir() and next(path.rglob("*.parquet"), None) is None:
@@ -66,7 +63,7 @@ def _excluded_by(exclude: str, bench: FaceXBench) -> list[str]:
     if not path.is_dir() and not could_be_hub_id(exclude):
         raise UserError(
             f"--exclude {exclude}: is no corpus, folder or file here and no dataset of the benchmark; it has "
-            f"{', '.join(sorted(by_dataset))}"
+            f"{', '.join(sorted(bench.datasets))}"
         )
     return _showing(_pictures_of_corpus(str(path) if path.is_dir() else exclude), exclude, bench)
 

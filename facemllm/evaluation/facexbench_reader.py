@@ -69,6 +69,7 @@ class FaceXBench:
     """The questions that can be asked, and what stands in the way of the others.
 
     Attributes:
+        datasets: the source datasets of all files, also of those that are not asked.
         listed: how many questions the files hold, those that cannot be asked among them.
         missing: id of each question that is left out because pictures are missing, to the missing paths.
         malformed: JSON file or question id to what is wrong with it; none of it is asked.
@@ -78,6 +79,7 @@ class FaceXBench:
 
     folder: Path
     questions: list[Question] = field(default_factory=list)
+    datasets: set[str] = field(default_factory=set)
     listed: int = 0
     missing: dict[str, list[str]] = field(default_factory=dict)
     malformed: dict[str, str] = field(default_factory=dict)
@@ -144,6 +146,7 @@ def _read_file(path: Path, bench: FaceXBench, sub_categories: Collection[str] | 
     except (ValueError, KeyError, AttributeError, TypeError) as error:
         bench.malformed[path.name] = _reason(error)
         return
+    bench.datasets.add(shared.dataset)
     if sub_categories is not None and shared.sub_category not in sub_categories:
         return
     for key, entry in entries:

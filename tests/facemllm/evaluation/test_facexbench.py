@@ -203,3 +203,17 @@ def test_the_command_ends_with_1_where_a_file_is_broken(tiny_model, tmp_path, ca
     assert evaluate(*words, "--out", tmp_path / "out") == 1
     assert "malformed: lapa_single_mcq.json" in (tmp_path / "out" / "report.md").read_text()
     assert "malformed JSON or question: 1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("benchmark", "words", "message"),
+    [
+        ("facexbench", ["--race"], "--race: facexbench has one split"),
+        ("facexbench", ["--set", "fold=2"], "--set: facexbench has one split"),
+        ("synthetic", ["--exclude", "fairface"], "--exclude is for facexbench, not for synthetic"),
+        ("synthetic", ["--setting", "in-context"], "--setting is for facexbench, not for synthetic"),
+    ],
+)
+def test_what_would_have_no_effect_is_refused(root, tiny_model, capsys, benchmark, words, message):
+    assert evaluate(tiny_model, benchmark, "--root", root, *words) == 2
+    assert message in capsys.readouterr().err

@@ -42,6 +42,11 @@ def test_a_dataset_takes_out_all_its_questions(bench, name):
     assert find_overlap(bench, [name]) == {name: ["rafdb_single_mcq_train/1", "rafdb_single_mcq_train/2"]}
 
 
+def test_a_dataset_of_which_nothing_is_asked_takes_out_nothing(bench):
+    alone = read_facexbench(bench.folder, ["headpose"])
+    assert find_overlap(alone, ["rafdb"]) == {"rafdb": []}
+
+
 def test_a_folder_of_pictures_takes_out_the_questions_that_show_one_of_them(bench, tmp_path):
     for number, path in enumerate(TRAINED_ON):
         (tmp_path / f"{number}.jpg").write_bytes(reencoded(bench, path))
