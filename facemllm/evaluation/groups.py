@@ -162,13 +162,14 @@ def _tables(
         for labels, members in groups.items():
             whole = np.stack([by_cell[:, own].sum(1) for own in members.values()], axis=1)
             drawn[labels].append(statistic.value(whole))
-    members_of_cells = np.unique(np.stack([faces, cells.codes]), axis=1)
+    # Each face once in each cell that it has rows in.
+    faces_of_cells = np.bincount(np.unique(faces * shape[0] + cells.codes) % shape[0], minlength=shape[0])
     tables = {}
     for labels, members in groups.items():
         replicates = np.concatenate(drawn[labels] or [np.empty((0, len(members)))])
         tables[labels] = []
         for place, (values, own) in enumerate(members.items()):
-            size = len(np.unique(members_of_cells[0, np.isin(members_of_cells[1], own)]))
+            size = int(faces_of_cells[own].sum())
             entry = estimate(statistic, totals[own].sum(0), replicates[:, place], size, confidence)
             error = _standard_error(statistic, entry, replicates[:, place], size)
             tables[labels].append(_Group(labels, values, size, entry, error))
