@@ -273,7 +273,7 @@ class FaceAnalysisPipeline(Pipeline):
             tokenize=True,
             return_dict=True,
             return_tensors="pt",
-            processor_kwargs={"padding": True},
+            processor_kwargs={"padding": True, "padding_side": "left"},
         ).to(model.device)
         words = model.get_input_embeddings()(prompts["input_ids"])
         places = (prompts["input_ids"] == model.config.image_token_id).unsqueeze(-1)
@@ -312,7 +312,7 @@ class FaceAnalysisPipeline(Pipeline):
 
 def _told(task: FaceTask, probabilities: Sequence[float]) -> dict[str, Any]:
     scores = {option: round(float(p), 6) for option, p in zip(task.options, probabilities, strict=True)}
-    label = max(scores, key=scores.get)
+    label = task.options[int(np.argmax(probabilities))]
     told = {"label": label, "score": scores[label], "scores": scores}
     estimate = task.estimate(probabilities)
     if estimate is not None:

@@ -112,6 +112,7 @@ def test_scores_are_those_of_scoring(analyze, model, processor, photo):
 
 def test_answers_in_a_batch_are_those_given_to_one_question_at_a_time(analyze, model, processor, photo, other_photo):
     questions = ["Glasses?", "What does this person wear on the head?"]
+    processor.tokenizer.padding_side = "right"  # as in training
     together = analyze([photo, other_photo], tasks=[], questions=questions, max_new_tokens=6, batch_size=2)
     for image, (face,) in zip([photo, other_photo], together, strict=True):
         for question in questions:
