@@ -1,9 +1,14 @@
 """Scoring: what the packed pass says is what the model says to one question at a time."""
 
+import json
 import random
+import re
 
 import pytest
 import torch
+import transformers
+from PIL import Image
+from tokenizers import Tokenizer
 from transformers import (
     Gemma2Config,
     Gemma3TextConfig,
@@ -15,7 +20,13 @@ from transformers import (
 )
 
 from modeling_facemllm import FaceMLLMForConditionalGeneration
-from modeling_facemllm.scoring_facemllm import ClosedQuestion, option_log_likelihoods
+from modeling_facemllm.closed_questions_facemllm import QuestionTokenizer
+from modeling_facemllm.scoring_facemllm import (
+    ClosedQuestion,
+    option_log_likelihoods,
+    score_each_alone,
+    score_options,
+)
 
 TEXT = {
     "vocab_size": 256,
@@ -125,3 +136,196 @@ def test_a_packed_pass_is_the_definition(text, attention, vision_config, process
             for value, by_definition in zip(theirs, right, strict=True):
                 assert_close(value, by_definition)
     assert "one by one" not in caplog.text
+
+
+def test_faces_with_the_same_questions_share_one_row(model, processor, photo, other_photo):
+    questions = [AGE, SMILE, GLASSES]
+    values = option_log_likelihoods(model, processor, [photo, other_photo, photo], questions)
+    for image, theirs in zip([photo, other_photo, photo], values, strict=True):
+        for question, value in zip(questions, theirs, strict=True):
+            assert_close(value, likelihoods_by_definition(model, processor, [image], question))
+    assert abs(values[0][1][0] - values[1][1][0]) > 1e-3  # the face matters, or nothing was tested
+
+
+def test_probabilities_are_the_softmax_of_the_likelihoods(model, processor, photo):
+    likelihoods = option_log_likelihoods(model, processor, [photo], [AGE, GLASSES])
+    probabilities = model.score_options(processor, [photo], [AGE, GLASSES])
+    for value, likelihood in zip(probabilities[0], likelihoods[0], strict=True):
+        assert_close(value, torch.tensor(likelihood).softmax(-1).tolist())
+        assert sum(value) == pytest.approx(1) and all(type(number) is float for number in value)
+
+
+def test_an_option_that_begins_another_collects_its_likelihood_unless_the_turn_has_to_end(model, processor, photo):
+    open_ended = option_log_likelihoods(model, processor, [photo], [AGE], end_of_turn=False)[0][0]
+    assert open_ended[0] > open_ended[1] > open_ended[2]  # "1", "10", "100"
+    assert_close(open_ended, likelihoods_by_definition(model, processor, [photo], AGE, end_of_turn=False))
+
+
+def test_a_system_turn_is_part_of_the_prompt(model, processor, photo):
+    value = option_log_likelihoods(model, processor, [photo], [SMILE], system="Be brief.")[0][0]
+    assert_close(value, likelihoods_by_definition(model, processor, [photo], SMILE, system="Be brief."))
+
+
+def test_length_normalisation_divides_by_the_answers_tokens(model, processor, photo):
+    plain = option_log_likelihoods(model, processor, [photo], [SMILE])[0][0]
+    divided = option_log_likelihoods(model, processor, [photo], [SMILE], normalize="length")[0][0]
+    assert_close(divided, [plain[0] / 4, plain[1] / 3])  # bytes and the turn's end
+
+
+def test_calibration_subtracts_what_a_grey_picture_gets(model, processor, photo, other_photo):
+    grey = Image.new("RGB", (224, 224), (128, 128, 128))
+    face, prior = option_log_likelihoods(model, processor, [photo, grey], [SMILE, AGE])
+    calibrated = option_log_likelihoods(model, processor, [photo, other_photo], [SMILE, AGE], calibrate=True)
+    for question in (0, 1):
+        difference = [value - without for value, without in zip(face[question], prior[question], strict=True)]
+        assert_close(calibrated[0][question], difference)
+    with pytest.raises(ValueError, match="every face needs an image"):
+        score_options(model, processor, [photo, None], [SMILE], calibrate=True)
+
+
+def test_the_image_is_encoded_once_and_the_prefix_read_once(model, processor, photo):
+    encoded, lengths = [], []
+    model.model.vision_tower.register_forward_hook(lambda *_: encoded.append(1))
+    model.get_decoder().layers[0].register_forward_hook(lambda _, args, output: lengths.append(args[0].shape[1]))
+    questions = [ClosedQuestion(f"Question {number}?", ("yes", "no")) for number in range(6)]
+    score_options(model, processor, [photo], questions, pack_tokens=50)
+    passes = len(lengths)
+    score_options(model, processor, [photo], questions, pack_tokens=50)  # nothing is left to be compared
+    assert len(encoded) == 2
+    prefix, *rows = lengths[passes:]
+    assert len(rows) > 2 and max(rows) <= 50
+    assert prefix == 1 + len("user\n") + processor.num_image_tokens + len("\nQuestion ")
+
+
+def test_the_head_runs_only_where_a_token_is_predicted(model, processor, photo):
+    rows = []
+    model.lm_head.register_forward_hook(lambda _, args, output: rows.append(args[0].shape[0]))
+    score_options(model, processor, [photo], [SMILE, GLASSES], end_of_turn=False)
+    beginnings = {"", "y", "ye", "n"}  # a token is a byte, and the last one predicts nothing
+    assert sum(rows) == len(beginnings) + len(beginnings) + len("sunglasse")
+
+
+def test_dropout_is_off_and_the_modes_of_all_modules_stay(vision_config, processor, photo):
+    model = compose(LlamaConfig(**TEXT, attention_dropout=0.5), vision_config, processor)
+    expected = score_options(model, processor, [photo], [SMILE, AGE])
+    model.train()
+    model.model.vision_tower.eval()
+    assert score_options(model, processor, [photo], [SMILE, AGE]) == expected
+    assert model.training and model.get_decoder().training and not model.model.vision_tower.training
+    assert all(parameter.grad_fn is None for parameter in model.parameters())
+
+
+def test_attention_that_takes_no_such_mask_is_exchanged_for_the_call(model, processor, photo):
+    expected = score_options(model, processor, [photo], [SMILE, AGE])
+    config = model.get_decoder().config
+    config._attn_implementation = "flex_attention"
+    assert score_options(model, processor, [photo], [SMILE, AGE]) == expected
+    assert config._attn_implementation == "flex_attention"
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_agrees_as_far_as_it_goes(dtype, model, processor, photo):
+    expected = score_options(model, processor, [photo], [SMILE, AGE, GLASSES])
+    for value, right in zip(
+        score_options(model.to(dtype), processor, [photo], [SMILE, AGE, GLASSES])[0], expected[0], strict=True
+    ):
+        assert_close(value, right, tolerance=0.1)
+
+
+SLOW_WAY = {
+    "a mask is not read": transformers.BloomConfig(
+        vocab_size=256, hidden_size=32, n_layer=2, n_head=4, initializer_range=0.2, eos_token_id=2, pad_token_id=1
+    ),
+    "a window of its own": transformers.GPTNeoConfig(
+        vocab_size=256,
+        hidden_size=32,
+        num_layers=2,
+        num_heads=4,
+        attention_types=[[["global", "local"], 1]],
+        window_size=WINDOW,
+        initializer_range=0.2,
+        max_position_embeddings=512,
+        bos_token_id=2,
+        eos_token_id=2,
+    ),
+    "linear attention": transformers.Qwen3NextConfig(
+        **TEXT,
+        layer_types=["linear_attention", "full_attention"],
+        linear_num_key_heads=2,
+        linear_num_value_heads=2,
+        linear_key_head_dim=8,
+        linear_value_head_dim=8,
+        num_experts=0,
+        decoder_sparse_step=1,
+    ),
+}
+
+
+@pytest.mark.parametrize("text", SLOW_WAY.values(), ids=SLOW_WAY)
+def test_what_cannot_be_packed_is_scored_one_by_one_and_said_so(
+    text, vision_config, processor, photo, other_photo, caplog
+):
+    model = compose(text, vision_config, processor)
+    questions = [SMILE, AGE, GLASSES]
+    values = option_log_likelihoods(model, processor, [photo, other_photo], questions)
+    assert "one by one" in caplog.text
+    for image, theirs in zip([photo, other_photo], values, strict=True):
+        for question, value in zip(questions, theirs, strict=True):
+            assert_close(value, likelihoods_by_definition(model, processor, [image], question))
+
+
+def test_each_question_alone_gives_the_same(model, processor, photo, other_photo):
+    images, questions = [photo, [photo, other_photo], None], [SMILE, AGE, GLASSES]
+    settings = {"system": "Look.", "normalize": "length"}
+    packed = score_options(model, processor, images, questions, **settings)
+    alone = score_each_alone(model, processor, images, questions, batch_size=2, **settings)
+    for theirs, right in zip(packed, alone, strict=True):
+        for value, expected in zip(theirs, right, strict=True):
+            assert_close(value, expected)
+
+
+def test_an_answer_that_melts_into_the_prompt_is_tokenised_by_itself(processor):
+    """Merges across the border would change the prompt that `generate` sees."""
+    processor.chat_template = (
+        "{% for m in messages %}{% for p in m.content %}{{ p.text }}{% endfor %}{% endfor %}"
+        "{% if messages[-1].role == 'assistant' %}<|im_end|>{% endif %}"
+    )
+    backend = json.loads(processor.tokenizer.backend_tokenizer.to_str())
+    backend["model"]["vocab"]["oy"] = len(processor.tokenizer) + 1
+    backend["model"]["merges"] = [["o", "y"]]
+    tokenizer = type(processor.tokenizer)(tokenizer_object=Tokenizer.from_str(json.dumps(backend)))
+    tokenizer.eos_token = "<|im_end|>"
+    processor.tokenizer = tokenizer
+    asked = QuestionTokenizer(processor, None, True)(ClosedQuestion("so", ("yes", "no")), 0)
+    assert tokenizer.convert_ids_to_tokens(asked.prompt) == ["s", "o"]
+    assert [tokenizer.convert_ids_to_tokens(answer) for answer in asked.answers] == [
+        ["y", "e", "s", "<|im_end|>"],
+        ["n", "o", "<|im_end|>"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"batch_size": 0}, "batch_size=0"),
+        ({"normalize": "bytes"}, "normalize='bytes'"),
+        ({"images": "photo.png"}, "images=str"),
+        ({"questions": [[SMILE], [SMILE]]}, "2 lists for 1 faces"),
+        ({"questions": [ClosedQuestion("<image> Smile?", ("yes", "no"))]}, "Image features and image tokens"),
+    ],
+)
+def test_what_does_not_fit_is_refused_in_words(arguments, message, model, processor, photo):
+    arguments = {"images": [photo], "questions": [SMILE]} | arguments
+    with pytest.raises(ValueError, match=re.escape(message)):
+        score_options(model, processor, **arguments)
+
+
+@pytest.mark.parametrize("options", [("yes",), ("yes", "yes"), ("yes", ""), ("yes", 1)])
+def test_a_closed_question_has_two_or_more_distinct_texts(options):
+    with pytest.raises(ValueError, match="options"):
+        ClosedQuestion("Smile?", options)
+
+
+def test_nothing_asked_is_nothing_answered(model, processor, photo):
+    assert score_options(model, processor, [], [SMILE]) == []
+    assert score_options(model, processor, [photo], []) == [[]]

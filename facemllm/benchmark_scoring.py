@@ -1,0 +1,194 @@
+"""Forty closed questions about a face: one packed pass against what one would do without it.
+
+    python -m facemllm.benchmark_scoring [--rounds 3] [--questions 40] [--batch 1] [--json FILE]
+
+The model has random weights and the size of a small real one: about 150 M parameters (a SigLIP tower of 50 M and 256
+image tokens, a Qwen3 of 100 M), float32, one thread. The questions are the project's own on yes/no attributes, the
+words of the tokenizer whole as in the tokenizers of real models. The ways, in interleaved rounds:
+
+- ``generate``: one call for each question, greedy, of as many tokens as the longest option has with its end
+- ``batch``: one forward pass over the prompts of all questions, each with its image; only the last position's logits.
+  That gives the first token of each answer and no more
+- ``batch, image encoded once``: the same, the image's features repeated for each prompt
+- ``packed``: ``score_options``
+
+Peak memory is measured in a process for each way.
+"""
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+WAYS = ("generate", "batch", "batch, image encoded once", "packed")
+IMAGE_SIZE, PATCH_SIZE = 256, 16
+
+
+def build_model(texts: list[str]) -> tuple[Any, Any]:
+    """The model, and a processor whose tokenizer knows the words of ``texts``."""
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast, Qwen3Config, SiglipVisionConfig
+
+    from modeling_facemllm import FaceMLLMForConditionalGeneration, FaceMLLMProcessor
+
+    torch.manual_seed(0)
+    words = Tokenizer(models.BPE())
+    words.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    words.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    words.train_from_iterator(
+        [*texts, "user\nassistant"],
+        trainers.BpeTrainer(vocab_size=4000, initial_alphabet=alphabet, show_progress=False),
+    )
+    vision = SiglipVisionConfig(
+        image_size=IMAGE_SIZE,
+        patch_size=PATCH_SIZE,
+        hidden_size=768,
+        intermediate_size=3072,
+        num_hidden_layers=12,
+        num_attention_heads=12,
+    )
+    text = Qwen3Config(
+        vocab_size=24_000,
+        hidden_size=512,
+        intermediate_size=1536,
+        num_hidden_layers=16,
+        num_attention_heads=8,
+        num_key_value_heads=4,
+        head_dim=64,
+        max_position_embeddings=4096,
+        tie_word_embeddings=True,
+    )
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, eos_token="<|endoftext|>")
+    processor = FaceMLLMProcessor.from_towers(vision, tokenizer)
+    return FaceMLLMForConditionalGeneration.from_towers(vision, text, tokenizer=processor.tokenizer), processor
+
+
+def face_questions(count: int) -> list[tuple[str, tuple[str, ...]]]:
+    """``count`` of the project's yes/no questions, as evaluation asks them."""
+    from datasets_scripts.questions import canonical_question, expand_tasks
+
+    return [canonical_question(task) for task in expand_tasks(["attributes"])][:count]
+
+
+def make_ways(model: Any, processor: Any, questions: list, faces: int) -> dict[str, Callable[[], Any]]:
+    """For each way, a function that puts all questions about drawn faces to the model."""
+    import torch
+
+    from datasets_scripts.synthetic_faces import draw_face, sample_labels
+    from facemllm.answering import answer, user_message
+    from modeling_facemllm.scoring_facemllm import ClosedQuestion
+
+    pictures = [draw_face(sample_labels(seed, 0, "train"), seed, 0, "train", IMAGE_SIZE) for seed in range(faces)]
+    closed = [ClosedQuestion(text, options) for text, options in questions]
+    longest = [
+        1 + max(len(processor.tokenizer(option)["input_ids"]) for option in options) for _, options in questions
+    ]
+
+    def prompts(face: Any) -> Any:
+        return processor.apply_chat_template(
+            [[user_message(text, [face])] for text, _ in questions],
+            add_generation_prompt=True,
+            tokenize=True,
+            return_dict=True,
+            return_tensors="pt",
+            processor_kwargs={"padding": True},
+        )
+
+    def generate() -> None:
+        for face in pictures:
+            for (text, _), tokens in zip(questions, longest, strict=True):
+                answer(model, processor, [face], text, max_new_tokens=tokens)
+
+    def batch(encoded_once: bool = False) -> None:
+        for face in pictures:
+            inputs = prompts(face)
+            if encoded_once:
+                features = model.get_image_features(inputs.pop("pixel_values")[:1])
+                features.pooler_output = features.pooler_output.expand(len(questions), -1, -1)
+                inputs["mm_encoder_outputs"] = {"image": features}
+            with torch.inference_mode():
+                model(**inputs, use_cache=False, logits_to_keep=1).logits.log_softmax(-1)
+
+    def packed() -> None:
+        model.score_options(processor, pictures, closed)
+
+    return dict(zip(WAYS, (generate, batch, lambda: batch(encoded_once=True), packed), strict=True))
+
+
+def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """Seconds of each way, wall and CPU, medians of interleaved rounds after one that is not counted."""
+    import torch
+
+    torch.set_num_threads(1)
+    questions = face_questions(args.questions)
+    model, processor = build_model([f"{text} {' '.join(options)}" for text, options in questions])
+    ways = make_ways(model, processor, questions, args.faces)
+    if args.only:
+        ways[args.only]()
+        return [{"way": args.only, "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}]
+    wall: dict[str, list[float]] = {way: [] for way in WAYS}
+    cpu: dict[str, list[float]] = {way: [] for way in WAYS}
+    for turn in range(args.rounds + 1):
+        for way, run in ways.items():
+            if turn == 0 and way != "packed":  # the others have nothing to warm up that counts
+                continue
+            start = time.perf_counter(), time.process_time()
+            run()
+            if turn:
+                wall[way].append(time.perf_counter() - start[0])
+                cpu[way].append(time.process_time() - start[1])
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    sys.stdout.write(
+        f"{parameters / 1e6:.0f} M parameters, {processor.num_image_tokens} image tokens, {len(questions)} questions, "
+        f"faces: {args.faces}\n"
+    )
+    return [
+        {"way": way, "wall_s": statistics.median(wall[way]), "cpu_s": statistics.median(cpu[way]), "all": cpu[way]}
+        for way in WAYS
+    ]
+
+
+def peak_memory(way: str, args: argparse.Namespace) -> float:
+    """Peak resident memory in MB of a process that builds the model and goes one way once."""
+    command = [sys.executable, "-m", "facemllm.benchmark_scoring", "--only", way, "--json"]
+    command += ["--questions", str(args.questions), "--faces", str(args.faces)]
+    ran = subprocess.run(command, capture_output=True, text=True, check=True)
+    return json.loads(ran.stdout)[0]["peak_mb"]
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Measure and print a table, or JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--questions", type=int, default=40)
+    parser.add_argument("--faces", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=3, help="interleaved rounds; the median is reported")
+    parser.add_argument("--only", choices=WAYS, help="go this way once and report its peak memory")
+    parser.add_argument("--json", action="store_true", help="write the figures as JSON")
+    args = parser.parse_args(argv)
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    figures = measure(args)
+    if not args.only:
+        for row in figures:
+            row["peak_mb"] = peak_memory(row["way"], args)
+    if args.json:
+        sys.stdout.write(json.dumps(figures) + "\n")
+        return 0
+    packed = figures[-1]
+    sys.stdout.write(f"{'':28}{'wall s':>8}{'CPU s':>8}{'peak MB':>9}{'packed is faster by':>21}\n")
+    for row in figures:
+        ratio = f"{row['wall_s'] / packed['wall_s']:.1f}x ({row['cpu_s'] / packed['cpu_s']:.1f}x CPU)"
+        sys.stdout.write(f"{row['way']:28}{row['wall_s']:8.2f}{row['cpu_s']:8.2f}{row['peak_mb']:9.0f}{ratio:>21}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
