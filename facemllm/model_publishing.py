@@ -15,6 +15,9 @@ from facemllm.model_folder import ADAPTER_CONFIG, ModelFolder, is_model_file, op
 from facemllm.model_index import eval_results, read_card, read_reports, with_results
 
 
+PEFT_TEMPLATE = "# Model Card for Model ID"  # which PEFT leaves beside adapters, with nothing filled in
+
+
 def publish_model(
     folder: str | os.PathLike,
     repo_id: str,
@@ -31,8 +34,9 @@ def publish_model(
 ) -> dict[str, Any]:
     """Publish the model in ``folder`` as ``repo_id``, and return what was done.
 
-    The card is the folder's ``README.md``, else the repository's, else a new one. What an earlier version would be
-    loaded with, and this one has not, is removed in the same commit; anything else in the repository stays.
+    The card is the folder's ``README.md`` (PEFT's empty template is none), else the repository's, else a new one. What
+    an earlier version would be loaded with, and this one has not, is removed in the same commit; anything else in the
+    repository stays.
 
     Args:
         reports: folders of ``facemllm evaluate --out``, whose headline numbers go into the card's ``model-index``.
@@ -134,12 +138,14 @@ def _card(
     model: ModelFolder, published: str | None, repo_id: str, base_model: str | None, results: Sequence[Any]
 ) -> str:
     own = model.folder / CARD
-    card = own.read_text(encoding="utf-8") if own.is_file() else published
-    if card is None:
-        card = trained_model_card(model.folder, repo_id, base_model)
+    card = own.read_text(encoding="utf-8") if own.is_file() else None
+    if card is None or PEFT_TEMPLATE in card:
+        card = published or trained_model_card(model.folder, repo_id, base_model)
     opened = read_card(card)
     if base_model is not None and opened.data.base_model != base_model:
         opened.data.base_model = base_model
+        # PEFT names the base there too, as the path that it had on somebody's disk.
+        opened.data.tags = [tag for tag in opened.data.tags or () if not tag.startswith("base_model:")]
         card = str(opened)
     return with_results(card, results, repo_id.split("/")[1])
 

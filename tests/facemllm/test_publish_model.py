@@ -12,7 +12,7 @@ from PIL import Image
 from facemllm.cli import main
 from facemllm.model_index import eval_results, with_results
 from facemllm.model_publishing import publish_model
-from tests.facemllm.hub_process import ROOT, ClientProcess, HubProcess, until
+from tests.facemllm.hub_process import ClientProcess, HubProcess
 
 
 @pytest.fixture(scope="module")
@@ -125,21 +125,18 @@ def test_a_model_published_again_sends_what_is_new_and_takes_old_weights_away(hu
     assert "handler.py" in client.run(files)[0]
 
 
-def test_a_publication_killed_outright_leaves_the_old_version(hub, publish, client, model, tmp_path):
-    first = publish(model, "faces/killed")
+def test_an_upload_that_breaks_off_before_its_commit_leaves_the_old_version(hub, publish, client, model):
+    first = publish(model, "faces/broken")
     weights = (model / "model.safetensors").read_bytes()
     (model / "model.safetensors").write_bytes(weights[:-4] + b"\0\0\0\x40")
-    hub.misbehave("POST .*/commit/", "die")
-    command = [sys.executable, "-m", "facemllm", "publish", "model", str(model), "faces/killed"]
-    process = subprocess.Popen(command, cwd=ROOT, env=hub.environment(tmp_path / "home"), stderr=subprocess.DEVNULL)
-    until(lambda: hub.process.poll() is not None)
-    process.kill()
-    process.wait()
-    hub.start()
-    head = "from huggingface_hub import HfApi; print(HfApi().model_info('faces/killed').sha)"
+    hub.misbehave("POST .*/commit/", "403")
+    assert "the token may not write to faces" in publish(model, "faces/broken")
+    head = "from huggingface_hub import HfApi; print(HfApi().model_info('faces/broken').sha)"
     assert client.run(head)[0].strip() == first["commit"]
-    again = publish(model, "faces/killed")
+    sent = len(hub.requests("PUT", "/_storage/"))
+    again = publish(model, "faces/broken")
     assert again["commit"] != first["commit"] and again["new_files"] == 1
+    assert len(hub.requests("PUT", "/_storage/")) == sent  # the weights had arrived already
 
 
 def test_another_kind_of_model_is_not_replaced_unasked(publish, model, client):
@@ -200,12 +197,14 @@ def test_an_adapter_names_the_model_it_belongs_to(tmp_path, capsys):
     config = {"peft_type": "LORA", "base_model_name_or_path": str(tmp_path / "base"), "r": 8}
     (tmp_path / "adapter_config.json").write_text(json.dumps(config))
     save_file({"a": np.zeros(1, np.float32)}, tmp_path / "adapter_model.safetensors")
-    (tmp_path / "README.md").write_text("---\nlicense: mit\nbase_model: base\n---\n\nWritten by hand.\n")
+    header = f"license: mit\nbase_model: {tmp_path}\ntags:\n- base_model:adapter:{tmp_path}\n- lora"
+    (tmp_path / "README.md").write_text(f"---\n{header}\n---\n\nWritten by hand.\n")
     assert "say which model it belongs to with --base-model" in refused(tmp_path, capsys)
 
     plan = publish_model(tmp_path, "faces/lora", base_model="OpenGVLab/InternVL3-1B-hf", dry_run=True)
     assert "base_model: OpenGVLab/InternVL3-1B-hf" in plan["card"] and "license: mit" in plan["card"]
     assert plan["card"].endswith("Written by hand.\n") and "InternVL3" in plan["load"][0]
+    assert str(tmp_path) not in plan["card"] and "- lora" in plan["card"]
     assert set(plan["sent"]) == {"README.md", "adapter_config.json", "adapter_model.safetensors"}
 
 
