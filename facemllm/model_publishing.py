@@ -14,7 +14,6 @@ from facemllm.model_card import trained_model_card
 from facemllm.model_folder import ADAPTER_CONFIG, ModelFolder, is_model_file, open_model_folder
 from facemllm.model_index import eval_results, read_card, read_reports, with_results
 
-
 PEFT_TEMPLATE = "# Model Card for Model ID"  # which PEFT leaves beside adapters, with nothing filled in
 
 
