@@ -128,11 +128,16 @@ def _ask(args: argparse.Namespace, out: Path) -> dict[str, Any]:
     benchmark = _open(args)
 
     def ask(log: PredictionLog, ways: Sequence[Way]) -> Mapping[str, Any]:
-        counts = predict(benchmark, _load_answerer(args), ways, log)
+        answerer = _load_answerer(args)
+        counts = predict(benchmark, answerer, ways, log)
         if not counts.faces:
             told = ", ".join(f"{reason}: {count:,}" for reason, count in (counts.unreadable + counts.left_out).items())
             raise UserError(f"{args.benchmark}: no face could be asked about ({told or 'none has a label'})")
-        return {"counts": counts.as_json(), "majority": benchmark.majority()}
+        return {
+            "counts": counts.as_json(),
+            "majority": benchmark.majority(),
+            "answerer": answerer.describe(),
+        }
 
     run = run_into(
         out,

@@ -84,7 +84,15 @@ class GenericAnswerer:
             yield [next(answers) for _ in face.questions]
 
     def describe(self) -> dict[str, Any]:
-        return {"option_tokens": OPTION_TOKENS, "open_tokens": OPEN_TOKENS}
+        return {
+            "model_class": type(self.model).__name__,
+            "revision": getattr(self.model.config, "_commit_hash", None),
+            "dtype": str(self.model.dtype).removeprefix("torch."),
+            "device": self.model.device.type,
+            "batch_size": self.batch_size,
+            "option_tokens": OPTION_TOKENS,
+            "open_tokens": OPEN_TOKENS,
+        }
 
     def _score(self, faces: Sequence[AskedFace]) -> Iterator[list[Answer]]:
         from modeling_facemllm.scoring_facemllm import score_each_alone

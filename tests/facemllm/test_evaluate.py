@@ -83,6 +83,8 @@ def test_a_corpus_is_evaluated_from_its_folder_with_groups_and_the_training_spli
     assert age["n"] == 6 and gender["n"] == 4  # two of the six faces have no gender label
     assert set(age["groups"]["by"]["age_group"]) == set(AGES)
     assert age["baseline"]["answer"] == "20-29" and age["baseline"]["source"] == "training split"
+    run = json.loads((evaluated / "run.json").read_text())
+    assert (run["status"], run["answerer"]["dtype"], run["answerer"]["device"]) == ("complete", "float32", "cpu")
 
 
 def test_the_report_is_written_again_from_the_predictions_alone(evaluated, tmp_path, capsys):
