@@ -33,7 +33,7 @@ class Counts:
     other_files: int = 0
 
     def add(self, row: dict[str, Any]) -> None:
-        if "error" in row:
+        if row["error"]:
             self.failed += 1
         else:
             self.photos += 1
@@ -61,8 +61,9 @@ def analyze(
 ) -> None:
     """Look at the photos and tell a row of each, in their order.
 
-    A row is ``{"image", "size": [width, height], "faces"}``, with ``frame`` and ``time`` (seconds) for a frame of a
-    video, or ``{"image", "error"}``.
+    A row is ``{"image", "frame", "time", "size": [width, height], "faces", "error"}``; frame and time (seconds) are
+    None for a photo. Where nothing could be seen, ``error`` says why; else it is empty. All rows have all keys, and
+    strings are never None, for what reads JSON lines in blocks takes the types from the first.
 
     Args:
         look: the faces of each of a stream of pictures, in JSON's types, or ``{"error"}`` where one defeats it.
@@ -103,14 +104,18 @@ def analyze(
 
 def _row(looked_at: _Waiting, drawings: FaceDrawings | None, faces: Faces | None = None) -> dict[str, Any]:
     photo = looked_at.photo
-    row: dict[str, Any] = {"image": photo.name}
-    if photo.frame is not None:
-        row |= {"frame": photo.frame, "time": photo.time}
-    if looked_at.error is not None:
-        return {**row, "error": looked_at.error}
-    row |= {"size": looked_at.size, "faces": faces}
-    if drawings is not None and faces:
-        row["drawing"] = drawings.draw(photo, looked_at.picture, faces, looked_at.size)
+    failed = looked_at.error is not None
+    row = {
+        "image": photo.name,
+        "frame": photo.frame,
+        "time": photo.time,
+        "size": looked_at.size or None,
+        "faces": [] if failed else faces,
+        "error": looked_at.error or "",
+    }
+    if drawings is not None:
+        drawn = drawings.draw(photo, looked_at.picture, faces, looked_at.size) if row["faces"] else ""
+        row["drawing"] = drawn
     return row
 
 

@@ -114,7 +114,7 @@ class FaceJournal:
         """Write rows; when the disk is full, none of them is there. Raises ``OSError``."""
         lines, superseding, end = [], {}, self._end
         for row in rows:
-            line, key = row_line(row), row_key(row["image"], row.get("frame"))
+            line, key = row_line(row), row_key(row["image"], row["frame"])
             if key in self._failed:
                 if line in self._failed_rows:
                     continue
@@ -183,7 +183,7 @@ class FaceJournal:
                     break
                 try:
                     row = json.loads(line)
-                    key, failed = row_key(row["image"], row.get("frame")), "error" in row
+                    key, failed = row_key(row["image"], row["frame"]), bool(row["error"])
                 except (ValueError, KeyError, TypeError, AttributeError) as error:
                     raise UserError(
                         f"--out {self.path}, line {number}: is no row of facemllm analyze; remove that line, or give "
@@ -226,7 +226,7 @@ class FaceJournal:
 
 def _hash_of_row(line: bytes) -> int:
     row = json.loads(line)
-    return _hash(row_key(row["image"], row.get("frame")))
+    return _hash(row_key(row["image"], row["frame"]))
 
 
 def _open_alone(path: Path) -> Any:

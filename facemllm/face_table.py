@@ -24,8 +24,8 @@ def task_words(name: str, found: Mapping[str, Any]) -> str:
 
 def row_words(row: Mapping[str, Any]) -> str:
     """A row as it is shown on a terminal, a line for the photo and one for each of its faces."""
-    at = "" if row.get("frame") is None else f" at {row['time']:.2f} s"
-    if "error" in row:
+    at = "" if row["frame"] is None else f" at {row['time']:.2f} s"
+    if row["error"]:
         return f"{row['image']}{at}: {row['error']}"
     if not row["faces"]:
         return f"{row['image']}{at}: no face"
@@ -69,7 +69,7 @@ def write_table(rows: str | os.PathLike, path: str | os.PathLike) -> int:
             table = csv.writer(file)
             for line in lines:
                 row = json.loads(line)
-                for at, face in enumerate(row.get("faces", ())):
+                for at, face in enumerate(row["faces"]):
                     cells = _cells(row, at, face)
                     if columns is None:
                         columns = list(cells)
@@ -85,7 +85,7 @@ def write_table(rows: str | os.PathLike, path: str | os.PathLike) -> int:
 
 
 def _cells(row: Mapping[str, Any], at: int, face: Mapping[str, Any]) -> dict[str, Any]:
-    place = (row["image"], row.get("frame"), row.get("time"), at, *face["box"], face["detection_score"])
+    place = (row["image"], row["frame"], row["time"], at, *face["box"], face["detection_score"])
     cells = dict(zip(PLACE, place, strict=True))
     for name, found in face["tasks"].items():
         cells |= {name: found["label"], f"{name}.score": round(found["score"], 4)}

@@ -23,7 +23,8 @@ SEARCHING_THREADS = 1
 SAMPLE_BYTES = 4096
 HELP = """\
 Find the faces in photos and videos, and have a Face-MLLM say of each what the tasks ask: one JSON line per photo or
-frame, {"image", "size", "faces"}; one that cannot be read has {"image", "error"}, and the others go on.
+frame, {"image", "frame", "time", "size", "faces", "error"}. Where one cannot be read, its error says why, and the
+others go on.
 
 INPUT is a photo, a folder (with all that is below it, in natural order), a video, a URL, or - for a list of those on
 standard input, one a line. Pillow's formats are read, HEIF with pillow-heif; of moving pictures the first frame.
@@ -166,6 +167,8 @@ def _check(args: argparse.Namespace) -> None:
                 f"--draw {args.draw}: is in {name}, where the copies would be analyzed as photos; give a folder "
                 "outside it"
             )
+    if args.out and args.out.lower().endswith(".csv"):
+        raise UserError(f"--out {args.out}: holds JSON lines; name it .jsonl, and add --csv {args.out} for a table")
     if args.csv:
         if not args.out:
             raise UserError(f"--csv {args.csv}: the table is made of the rows in --out; give --out as well")
@@ -296,9 +299,9 @@ def _print_row(row: dict[str, Any], args: argparse.Namespace) -> None:
 
 
 def _tell_failure(row: dict[str, Any], failed: int, args: argparse.Namespace, bar: Any) -> None:
-    if "error" not in row or failed > MOST_TOLD or (not args.out and _for_people(args)):
+    if not row["error"] or failed > MOST_TOLD or (not args.out and _for_people(args)):
         return
-    at = "" if row.get("frame") is None else f", frame {row['frame']}"
+    at = "" if row["frame"] is None else f", frame {row['frame']}"
     bar.write(f"{row['image']}{at}: {row['error']}", file=sys.stderr)
     if failed == MOST_TOLD:
         bar.write('what fails from here on stands in the rows, under "error"', file=sys.stderr)

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from datasets import Dataset
 from PIL import Image
 
 from datasets_scripts.synthetic_faces import draw_face, sample_labels
@@ -95,7 +96,7 @@ def test_broken_photos_are_reported_and_counted_and_the_others_go_on(analyze, ph
     os.mkfifo(photos / "pipe.jpg")
     rc, out, err = analyze(photos, "--out", tmp_path / "faces.jsonl", "--json")
     rows = read(tmp_path / "faces.jsonl")
-    failed = {Path(row["image"]).name: row["error"] for row in rows if "error" in row}
+    failed = {Path(row["image"]).name: row["error"] for row in rows if row["error"]}
     assert rc == 1
     assert failed.keys() == {"face3.jpg", "empty.png", "text.webp", "gone.jpg", "pipe.jpg"}
     assert failed["empty.png"] == "the file is empty"
@@ -154,6 +155,14 @@ def test_a_table_with_a_line_per_face(analyze, photos, tmp_path):
     assert lines[0].startswith(f"{photos / 'face1.jpg'},,,0,0.0,0.0,")
 
 
+def test_the_rows_load_as_a_data_set(analyze, photos, tmp_path):
+    spoil(photos / "face3.jpg")
+    analyze(photos, "--out", tmp_path / "faces.jsonl")
+    rows = Dataset.from_json(str(tmp_path / "faces.jsonl"), cache_dir=str(tmp_path / "cache"), chunksize=2000)
+    assert [bool(row["error"]) for row in rows] == [False, True, False, False, False, False]
+    assert rows[0]["faces"][0]["tasks"]["gender"]["label"] in ("female", "male")
+
+
 # Going on
 
 
@@ -176,7 +185,7 @@ def test_a_photo_that_failed_is_tried_again(analyze, photos, tmp_path, faces):
     assert analyze(photos, "--out", out)[0] == 0
     rows = read(out)
     assert len(rows) == 6
-    assert not any("error" in row for row in rows)
+    assert not any(row["error"] for row in rows)
 
 
 def test_a_torn_file_goes_on_as_if_it_had_never_been_torn(analyze, photos, tmp_path):
@@ -277,6 +286,7 @@ def test_names_are_remembered_in_few_bytes_and_none_is_lost():
         (("PHOTOS", "--out", "OUT", "--draw", "PHOTOS/drawn"), "outside it"),
         (("PHOTOS", "--out", "PHOTOS/face1.jpg"), "face1.jpg.run.json"),
         (("PHOTOS", "--out", "PHOTOS"), "regular file"),
+        (("PHOTOS", "--out", "OUT.csv"), "name it .jsonl"),
         (("PHOTOS", "--csv", "OUT"), "--out as well"),
         (("PHOTOS", "--out", "OUT", "--csv", "PHOTOS/notes.txt"), "no table of faces"),
         (("EMPTY", "--out", "OUT"), "no photo and no video"),
@@ -312,7 +322,7 @@ def test_yunet_that_cannot_be_fetched_is_one_line_with_the_ways_out(analyze, pho
 
 def test_a_journal_that_somebody_wrote_into_is_refused(tmp_path):
     with FaceJournal(tmp_path / "faces.jsonl", {"tasks": None}) as journal:
-        journal.append([{"image": "a.jpg", "faces": []}])
+        journal.append([{"image": "a.jpg", "frame": None, "faces": [], "error": ""}])
     shutil.copy(tmp_path / "faces.jsonl", tmp_path / "kept")
     with open(tmp_path / "faces.jsonl", "a") as file:
         file.write("a note\n")
