@@ -29,12 +29,16 @@ class Statistic:
         value: sums of shape ``(..., columns)`` to values of shape ``(...)``; NaN where the metric is undefined.
         count: the same sums to the number of rows behind the value.
         proportion: whether the value is a number of successes divided by ``count``.
+        folded: whether the value is a sum of distances from 0, which noise can only raise: resamples lie above the
+            value as the value lies above the truth, so the interval is the percentile interval reflected about the
+            value (Davison and Hinkley's basic one), cut at 0.
     """
 
     value: Callable[[np.ndarray], np.ndarray]
     count: Callable[[np.ndarray], np.ndarray]
     proportion: bool = False
     higher_is_better: bool = True
+    folded: bool = False
 
 
 @dataclass(frozen=True)
@@ -158,6 +162,8 @@ def estimate(
     if math.isnan(value):
         return {"value": None, "interval": None, "n": count}
     interval = percentile_interval(replicates, confidence)
+    if interval and statistic.folded:
+        interval = [max(0.0, 2 * value - bound) for bound in reversed(interval)]
     if interval is None and statistic.proportion:
         interval = wilson_interval(value, min(faces, count), confidence)
     return {"value": value, "interval": interval, "n": count}

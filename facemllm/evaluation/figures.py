@@ -10,7 +10,7 @@ from facemllm.evaluation.columns import PRIMARY, Columns, columns_of, options_of
 from facemllm.evaluation.groups import group_figures
 from facemllm.evaluation.metrics.confusion import across, classification, matrices, per_class
 from facemllm.evaluation.metrics.errors import ANGLES, wrapped
-from facemllm.evaluation.metrics.reliability import expected_ece, reliability, reliability_bins
+from facemllm.evaluation.metrics.reliability import if_calibrated, reliability, reliability_bins
 from facemllm.evaluation.predictions import Prediction, TaskSpec
 
 __all__ = ["group_figures", "mean_figures", "task_figures"]
@@ -154,14 +154,22 @@ def calibration_figures(
         drawing: ``resamples``, ``seed`` and ``confidence``.
 
     Returns:
-        ``n``, ``metrics`` (``ece``, ``adaptive_ece``, ``brier``, ``nll``), ``expected_ece`` of a calibrated model, and
-        ``bins`` for a reliability diagram.
+        ``n``, ``metrics`` (``ece``, ``adaptive_ece``, ``brier``, ``nll``; the interval of an error that a calibrated
+        model would have as well begins at 0), ``expected_ece`` of a calibrated model and ``if_calibrated`` with the
+        ``mean`` and ``p95`` of both errors, and ``bins`` for a reliability diagram.
     """
     summed = reliability(references, probabilities)
+    found = estimates(summed, faces, **drawing)
+    chance = if_calibrated(probabilities)
+    for name, error in chance.items():
+        interval = found[name]["interval"]
+        if interval and found[name]["value"] <= error["p95"]:
+            found[name]["interval"] = [0.0, max(interval[1], found[name]["value"])]
     return {
         "n": len(references),
-        "metrics": estimates(summed, faces, **drawing),
-        "expected_ece": expected_ece(probabilities),
+        "metrics": found,
+        "expected_ece": chance["ece"]["mean"] if chance else None,
+        "if_calibrated": chance,
         "bins": reliability_bins(np.asarray(summed.rows.sum(axis=0)), drawing.get("confidence", CONFIDENCE)),
     }
 

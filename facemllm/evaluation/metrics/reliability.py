@@ -10,6 +10,7 @@ BINS = 15
 """As in Guo et al. (ICML 2017)."""
 
 _SCORES = 3
+_SIMULATIONS = 4000
 
 
 def reliability(references: np.ndarray, probabilities: np.ndarray) -> Summed:
@@ -20,7 +21,7 @@ def reliability(references: np.ndarray, probabilities: np.ndarray) -> Summed:
     ``brier`` sums the squared errors over the classes, halved where there are two (0 to 1 then, 0 to 2 otherwise), and
     ``nll`` is in nats, probabilities below the float64 epsilon raised to it: both as in scikit-learn. Of classes
     equally likely the first is the likeliest. Both errors are above 0 for a calibrated model too, the more the fewer
-    rows there are: compare with ``expected_ece``.
+    rows there are: compare with ``if_calibrated``.
 
     Args:
         references: codes of the right classes, int64 of shape ``(rows,)``.
@@ -44,9 +45,7 @@ def reliability(references: np.ndarray, probabilities: np.ndarray) -> Summed:
         [brier / 2 if classes == 2 else brier, -np.log(np.clip(chosen, np.finfo(np.float64).eps, 1)), np.ones(rows)],
         axis=-1,
     )
-    equal_width = np.clip(np.ceil(confidence * BINS) - 1, 0, BINS - 1).astype(np.int64)
-    # Rows of the same confidence share a bin: their order is chance, and splitting them would be taken for error.
-    equal_mass = np.searchsorted(np.sort(confidence), confidence, "left") * BINS // max(1, rows)
+    equal_width, equal_mass = _places(confidence)
 
     def mean(place: int) -> Statistic:
         return Statistic(lambda s: ratio(s[..., place], s[..., 2]), lambda s: s[..., 2], higher_is_better=False)
@@ -60,6 +59,14 @@ def reliability(references: np.ndarray, probabilities: np.ndarray) -> Summed:
             "nll": mean(1),
         },
     )
+
+
+def _places(confidence: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The bin of each row among those of equal width, and among those with equally many rows."""
+    equal_width = np.clip(np.ceil(confidence * BINS) - 1, 0, BINS - 1).astype(np.int64)
+    # Rows of the same confidence share a bin: their order is chance, and splitting them would be taken for error.
+    equal_mass = np.searchsorted(np.sort(confidence), confidence, "left") * BINS // max(1, len(confidence))
+    return equal_width, equal_mass
 
 
 def _rows(
@@ -96,7 +103,7 @@ def _calibration_error(start: int) -> Statistic:
         bins = _bins(sums, start)
         return ratio(np.abs(bins[..., 1] - bins[..., 2]).sum(-1), bins[..., 0].sum(-1))
 
-    return Statistic(value, lambda sums: sums[..., 2], higher_is_better=False)
+    return Statistic(value, lambda sums: sums[..., 2], higher_is_better=False, folded=True)
 
 
 def reliability_bins(sums: np.ndarray, confidence: float) -> list[dict[str, Any]]:
@@ -120,16 +127,22 @@ def reliability_bins(sums: np.ndarray, confidence: float) -> list[dict[str, Any]
     return entries
 
 
-def expected_ece(probabilities: np.ndarray) -> float | None:
-    """The ``ece`` to expect of a perfectly calibrated model with these probabilities, None without rows.
+def if_calibrated(probabilities: np.ndarray, seed: int = 0) -> dict[str, dict[str, float]]:
+    """What a perfectly calibrated model with these probabilities has as ``ece`` and ``adaptive_ece``.
 
-    In a bin the number of right answers then has variance Σ p(1 - p), and a normal variable's mean distance from 0 is
-    its standard deviation times √(2/π).
+    In a bin the number of right answers then has the mean Σ p and the variance Σ p(1 - p); it is taken for normal.
+
+    Returns:
+        For each of the two errors its ``mean``, and ``p95``, below which it lies in 95 % of cases. Empty without rows.
     """
     rows = len(probabilities)
     if rows == 0:
-        return None
-    confidence = probabilities.max(-1)
-    places = np.clip(np.ceil(confidence * BINS) - 1, 0, BINS - 1).astype(np.int64)
-    variance = np.bincount(places, weights=confidence * (1 - np.minimum(confidence, 1)), minlength=BINS)
-    return float(np.sqrt(2 / np.pi * np.maximum(variance, 0)).sum() / rows)
+        return {}
+    confidence = np.minimum(probabilities.max(-1), 1)
+    normal = np.abs(np.random.default_rng(seed).standard_normal((_SIMULATIONS, BINS)))
+    found = {}
+    for name, places in zip(("ece", "adaptive_ece"), _places(confidence), strict=True):
+        spread = np.sqrt(np.bincount(places, weights=confidence * (1 - confidence), minlength=BINS))
+        errors = normal @ spread / rows
+        found[name] = {"mean": float(errors.mean()), "p95": float(np.quantile(errors, 0.95))}
+    return found

@@ -20,8 +20,10 @@ Args:
     ids: the face of each row; rows of one face are resampled together. By default every row is a face.
     resamples, seed, confidence: of the percentile bootstrap (1000, 0, 0.95).
 Returns:
-    n, metrics (ece, adaptive_ece, brier, nll), expected_ece (that of a calibrated model with these probabilities: an
-    error above 0 alone says nothing) and bins (low, high, n, confidence, accuracy, interval).
+    n; metrics: ece, adaptive_ece, brier, nll, each with value, interval and n; if_calibrated: the mean and p95 of both
+    errors for a calibrated model with these probabilities, above 0 too; expected_ece, the mean of ece; bins: low,
+    high, n, confidence, accuracy, interval. The interval of an error is the percentile interval reflected about the
+    value, as noise only raises it, and begins at 0 where a calibrated model would have such an error.
 Examples:
     >>> metric = evaluate.load("facemllm/evaluation/metrics/calibration")
     >>> found = metric.compute(predictions=[[0.75, 0.25], [0.25, 0.75]], references=[0, 0])
