@@ -62,8 +62,8 @@ def analyze(
     """Look at the photos and tell a row of each, in their order.
 
     A row is ``{"image", "frame", "time", "size": [width, height], "faces", "error"}``; frame and time (seconds) are
-    None for a photo. Where nothing could be seen, ``error`` says why; else it is empty. All rows have all keys, and
-    strings are never None, for what reads JSON lines in blocks takes the types from the first.
+    0 for a photo. Where nothing could be seen, ``error`` says why; else it is empty. All rows have all keys, with None
+    only where there is an error: what reads JSON lines in blocks takes the types from the first one.
 
     Args:
         look: the faces of each of a stream of pictures, in JSON's types, or ``{"error"}`` where one defeats it.

@@ -11,7 +11,7 @@ from typing import Any
 from PIL import Image, ImageDraw, ImageFont
 
 from facemllm.face_table import task_words
-from facemllm.photo_sources import Photo
+from facemllm.photo_sources import Photo, is_video
 
 SMALLEST_SIDE, LARGEST_SIDE = 640, 2048  # longer side of a copy, in pixels
 MOST_LINES = 12  # of one face's label
@@ -57,7 +57,7 @@ def drawing_name(photo: Photo) -> str:
     folder, name = os.path.split(photo.relative)
     stem = "".join(letter if letter.isprintable() and letter not in ':*?"<>|\\' else "_" for letter in name)
     stem = os.path.splitext(stem)[0][:60].strip(". ") or "picture"
-    name = f"{stem}-{mark}" if photo.frame is None else os.path.join(f"{stem}-{mark}", f"{photo.frame:06d}")
+    name = f"{stem}-{mark}" if not is_video(photo.name) else os.path.join(f"{stem}-{mark}", f"{photo.frame:06d}")
     return os.path.join(folder, f"{name}.jpg")
 
 

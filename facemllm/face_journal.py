@@ -16,6 +16,7 @@ from datasets_scripts.settings_differences import differences
 from facemllm.cli import UserError
 from recipes.run_folder import write_json
 
+NOWHERE = -1
 SYNC_BYTES = 2**20  # a power cut loses no more than this; a kill loses nothing that was written
 
 
@@ -62,7 +63,7 @@ def _hash(name: str | bytes) -> int:
 
 def row_key(name: str, frame: int | None) -> str:
     """What tells one row from all others."""
-    return name if frame is None else f"{name}\0{frame}"
+    return f"{name}\0{frame}"
 
 
 def row_line(row: dict[str, Any]) -> bytes:
@@ -130,6 +131,11 @@ class FaceJournal:
             raise _told(error, self.path) from error
         self._end = end
         self._superseding |= superseding
+
+    def settle(self, key: str) -> None:
+        """Drop the row of a failure that is overcome, and in whose place there will be none."""
+        if key in self._failed:
+            self._superseding[_hash(key)] = NOWHERE
 
     def finish(self, counts: dict[str, Any]) -> None:
         """Drop the rows of failures that were overcome, and note the counts. Raises ``OSError``."""

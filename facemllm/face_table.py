@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from facemllm.cli import UserError
+from facemllm.photo_sources import is_video
 
 PLACE = ("image", "frame", "time", "face", "x0", "y0", "x1", "y1", "detection_score")
 
@@ -22,14 +23,20 @@ def task_words(name: str, found: Mapping[str, Any]) -> str:
     return f"{name} {number:.0f} ({low:.0f} to {high:.0f})"
 
 
+def row_name(row: Mapping[str, Any]) -> str:
+    """The photo's name; for a frame of a video its time too."""
+    in_video = is_video(row["image"]) and row["time"] is not None
+    return f"{row['image']} at {row['time']:.2f} s" if in_video else row["image"]
+
+
 def row_words(row: Mapping[str, Any]) -> str:
     """A row as it is shown on a terminal, a line for the photo and one for each of its faces."""
-    at = "" if row["frame"] is None else f" at {row['time']:.2f} s"
+    name = row_name(row)
     if row["error"]:
-        return f"{row['image']}{at}: {row['error']}"
+        return f"{name}: {row['error']}"
     if not row["faces"]:
-        return f"{row['image']}{at}: no face"
-    lines = [f"{row['image']}{at}"]
+        return f"{name}: no face"
+    lines = [name]
     for face in row["faces"]:
         x0, y0, x1, y1 = face["box"]
         said = [task_words(name, found) for name, found in face["tasks"].items()]

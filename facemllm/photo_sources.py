@@ -39,15 +39,16 @@ class Photo:
     Attributes:
         name: what it was given as; for what a folder holds, that folder and the way from it.
         relative: the way from the folder that was given; the file's name alone where a file was given.
-        frame, time: index of a video's frame, and its time in seconds.
+        frame, time: index of a video's frame, and its time in seconds; 0 for a photo, None for a video that cannot be
+            read or breaks off.
         pixels: those of a frame; a photo is read by ``load``.
         error: why there is nothing to be looked at.
     """
 
     name: str
     relative: str
-    frame: int | None = None
-    time: float | None = None
+    frame: int | None = 0
+    time: float | None = 0.0
     pixels: Image.Image | None = None
     error: str | None = None
 
@@ -77,7 +78,9 @@ class Ignored:
     files: int = 0
 
 
-def find_photos(inputs: Iterable[str], *, every: float, wanted: Wanted, ignored: Ignored) -> Iterator[Photo]:
+def find_photos(
+    inputs: Iterable[str], *, every: float, wanted: Wanted, ended: Callable[[str], None], ignored: Ignored
+) -> Iterator[Photo]:
     """The photos and frames that the inputs name, folders with all that is below them, in natural order.
 
     Links to folders are followed, except back to a folder above; hidden files are passed over.
@@ -86,22 +89,23 @@ def find_photos(inputs: Iterable[str], *, every: float, wanted: Wanted, ignored:
         inputs: files, folders, ``http(s)`` URLs, videos, and ``-`` for a list of those on standard input, one a line.
         every: seconds between two frames of a video; 0 takes every frame.
         wanted: asked with name and frame before anything is read; what is not wanted is left out.
+        ended: told the name of each video that was read to its end.
         ignored: counts the files in folders that are neither photos nor videos.
     """
     for text in inputs:
         if text == STDIN:
             lines = (os.fsdecode(line.rstrip(b"\r\n")) for line in sys.stdin.buffer)
-            yield from find_photos(filter(None, lines), every=every, wanted=wanted, ignored=ignored)
+            yield from find_photos(filter(None, lines), every=every, wanted=wanted, ended=ended, ignored=ignored)
             continue
         for file in _files(text, _sorted_entries):
             if isinstance(file, Photo):
-                if wanted(file.name, None):
+                if wanted(file.name, file.frame):
                     yield file
             elif is_video(file.path):
-                yield from _frames(file.path, file.relative, every, wanted)
+                yield from _frames(file.path, file.relative, every, wanted, ended)
             elif not file.is_photo:
                 ignored.files += 1
-            elif wanted(file.path, None):
+            elif wanted(file.path, 0):
                 yield Photo(file.path, file.relative)
 
 
@@ -224,7 +228,7 @@ def _from_disk(file: Any, count: int) -> Iterator[Entry]:
             yield from pickle.load(file)
 
 
-def _frames(path: str, relative: str, every: float, wanted: Wanted) -> Iterator[Photo]:
+def _frames(path: str, relative: str, every: float, wanted: Wanted, ended: Callable[[str], None]) -> Iterator[Photo]:
     """The frames of a video, by their time stamps, so that a changing frame rate does not matter."""
     try:
         cv2 = _opencv()
@@ -235,7 +239,7 @@ def _frames(path: str, relative: str, every: float, wanted: Wanted) -> Iterator[
             raise ValueError("OpenCV cannot read this video")
     except (ImportError, OSError, ValueError) as error:
         if wanted(path, None):
-            yield Photo(path, relative, error=_reason(error, path))
+            yield Photo(path, relative, None, None, error=_reason(error, path))
         return
     try:
         rate, expected = video.get(cv2.CAP_PROP_FPS), video.get(cv2.CAP_PROP_FRAME_COUNT)
@@ -256,9 +260,11 @@ def _frames(path: str, relative: str, every: float, wanted: Wanted) -> Iterator[
             else:
                 yield Photo(path, relative, index, round(time, 3), error="the frame cannot be decoded")
         # The container's number of frames is an estimate: a tenth less is not told.
-        if (index < 0 or index + 1 < 0.9 * expected - 1) and wanted(path, None):
+        if index >= 0 and index + 1 >= 0.9 * expected - 1:
+            ended(path)
+        elif wanted(path, None):
             told = f"ends after {index + 1} of {expected:.0f} frames" if index >= 0 else "no frame can be decoded"
-            yield Photo(path, relative, error=f"the video is broken: {told}")
+            yield Photo(path, relative, None, None, error=f"the video is broken: {told}")
     finally:
         video.release()
 

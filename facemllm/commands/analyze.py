@@ -129,7 +129,11 @@ def run(args: argparse.Namespace) -> int:
                 _print_row(row, args)
             bar.update()
 
-        photos = find_photos(args.inputs, every=args.every, wanted=wanted, ignored=ignored)
+        def ended(video: str) -> None:
+            if journal is not None:
+                journal.settle(row_key(video, None))
+
+        photos = find_photos(args.inputs, every=args.every, wanted=wanted, ended=ended, ignored=ignored)
         try:
             analyze(photos, pipeline, tell, drawings=drawings, must_have_face=args.on_no_face == "raise")
         except torch.OutOfMemoryError as error:
@@ -299,10 +303,11 @@ def _print_row(row: dict[str, Any], args: argparse.Namespace) -> None:
 
 
 def _tell_failure(row: dict[str, Any], failed: int, args: argparse.Namespace, bar: Any) -> None:
+    from facemllm.face_table import row_name
+
     if not row["error"] or failed > MOST_TOLD or (not args.out and _for_people(args)):
         return
-    at = "" if row["frame"] is None else f", frame {row['frame']}"
-    bar.write(f"{row['image']}{at}: {row['error']}", file=sys.stderr)
+    bar.write(f"{row_name(row)}: {row['error']}", file=sys.stderr)
     if failed == MOST_TOLD:
         bar.write('what fails from here on stands in the rows, under "error"', file=sys.stderr)
 

@@ -12,6 +12,7 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 from datasets import Dataset
 from PIL import Image
@@ -152,7 +153,7 @@ def test_a_table_with_a_line_per_face(analyze, photos, tmp_path):
     header, *lines = (tmp_path / "faces.csv").read_text().splitlines()
     assert header.endswith("detection_score,gender,gender.score,age,age.score,age.number")
     assert len(lines) == 6
-    assert lines[0].startswith(f"{photos / 'face1.jpg'},,,0,0.0,0.0,")
+    assert lines[0].startswith(f"{photos / 'face1.jpg'},0,0.0,0,0.0,0.0,")
 
 
 def test_the_rows_load_as_a_data_set(analyze, photos, tmp_path):
@@ -186,6 +187,22 @@ def test_a_photo_that_failed_is_tried_again(analyze, photos, tmp_path, faces):
     rows = read(out)
     assert len(rows) == 6
     assert not any(row["error"] for row in rows)
+
+
+def test_a_video_that_was_mended_has_its_frames_and_no_error(analyze, tmp_path):
+    cv2 = pytest.importorskip("cv2")
+    writer = cv2.VideoWriter(str(tmp_path / "clip.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 10, (64, 64))
+    for level in range(25):
+        writer.write(np.full((64, 64, 3), 10 * level, np.uint8))
+    writer.release()
+    whole = (tmp_path / "clip.avi").read_bytes()
+    (tmp_path / "clip.avi").write_bytes(whole[: len(whole) // 2])
+    assert analyze(tmp_path, "--out", tmp_path / "faces.jsonl")[0] == 1
+    assert "of 25 frames" in read(tmp_path / "faces.jsonl")[-1]["error"]
+    (tmp_path / "clip.avi").write_bytes(whole)
+    assert analyze(tmp_path, "--out", tmp_path / "faces.jsonl")[0] == 0
+    rows = read(tmp_path / "faces.jsonl")
+    assert [(row["frame"], row["time"], row["error"]) for row in rows] == [(0, 0.0, ""), (10, 1.0, ""), (20, 2.0, "")]
 
 
 def test_a_torn_file_goes_on_as_if_it_had_never_been_torn(analyze, photos, tmp_path):
@@ -322,7 +339,7 @@ def test_yunet_that_cannot_be_fetched_is_one_line_with_the_ways_out(analyze, pho
 
 def test_a_journal_that_somebody_wrote_into_is_refused(tmp_path):
     with FaceJournal(tmp_path / "faces.jsonl", {"tasks": None}) as journal:
-        journal.append([{"image": "a.jpg", "frame": None, "faces": [], "error": ""}])
+        journal.append([{"image": "a.jpg", "frame": 0, "faces": [], "error": ""}])
     shutil.copy(tmp_path / "faces.jsonl", tmp_path / "kept")
     with open(tmp_path / "faces.jsonl", "a") as file:
         file.write("a note\n")

@@ -10,7 +10,7 @@ from facemllm.photo_sources import Ignored, find_photos
 
 
 def found(*inputs, every=1.0, wanted=lambda name, frame: True):
-    return list(find_photos(map(str, inputs), every=every, wanted=wanted, ignored=Ignored()))
+    return list(find_photos(map(str, inputs), every=every, wanted=wanted, ended=print, ignored=Ignored()))
 
 
 def below(folder, photos):
@@ -55,7 +55,7 @@ def test_a_folder_that_may_not_be_read_is_told(folder):
 
 def test_files_of_other_kinds_are_counted(folder):
     ignored = Ignored()
-    list(find_photos([str(folder)], every=1, wanted=lambda *_: True, ignored=ignored))
+    list(find_photos([str(folder)], every=1, wanted=lambda *_: True, ended=print, ignored=ignored))
     assert ignored.files == 1
 
 
