@@ -22,7 +22,7 @@ from facemllm.evaluation.predictions import WAYS, TaskSpec, read_predictions
 PREDICTIONS, RUN, REPORT, TEXT, PLOTS = "predictions.jsonl", "run.json", "report.json", "report.md", "plots"
 PACKAGES = ("facemllm", "torch", "transformers", "datasets", "evaluate", "numpy", "scipy")
 ATTRIBUTES = "attributes."
-FACEXBENCH = "facexbench"
+FACEXBENCH, SYNTHETIC = "facexbench", "synthetic"
 
 RACE_NOTICE = (
     "Race is a label for auditing data and models. Categorising people by race from biometric data is a prohibited "
@@ -102,7 +102,7 @@ def _described(run: Mapping[str, Any], drawing: Mapping[str, Any], tasks: Iterab
         "counts": run.get("counts") or {},
         "intervals": {"method": "percentile bootstrap over faces", "confidence": CONFIDENCE, **drawing},
         "versions": _versions(),
-        "notices": _notices(tasks, run.get("groups") or ()),
+        "notices": _notices(tasks, run.get("groups") or (), drawn=run.get("benchmark") == SYNTHETIC),
         "run": run,
     }
 
@@ -119,7 +119,7 @@ def _facexbench(out: Path, run: Mapping[str, Any], drawing: Mapping[str, int]) -
 
 def is_attribute(name: str, spec: TaskSpec, benchmark: str | None) -> bool:
     """Whether a task is one of many of its kind, shown in one table: forty yes-or-no questions need no forty pages."""
-    return name.startswith(ATTRIBUTES) or spec.kind == "binary" or benchmark == "synthetic"
+    return name.startswith(ATTRIBUTES) or spec.kind == "binary" or benchmark == SYNTHETIC
 
 
 def _read_run(out: Path) -> dict[str, Any]:
@@ -174,8 +174,10 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _notices(tasks: Iterable[str], groups: Iterable[str]) -> list[str]:
-    notices = [GROUP_NOTICE] if groups or {"age", "gender", "race"} & set(tasks) else []
+def _notices(tasks: Iterable[str], groups: Iterable[str], drawn: bool) -> list[str]:
+    if drawn:
+        return ["Drawn faces only: this says nothing of how the model answers about photographs."]
+    notices = [GROUP_NOTICE] if groups or {"age", "age_years", "gender", "race"} & set(tasks) else []
     notices += [RACE_NOTICE] if "race" in tasks or "race" in groups else []
     return notices + ([EXPRESSION_NOTICE] if "expression" in tasks else [])
 

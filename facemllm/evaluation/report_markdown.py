@@ -77,17 +77,17 @@ def _results(report: Mapping[str, Any], attributes: Sequence[str]) -> Iterator[s
         for name in ("accuracy", "balanced_accuracy"):
             entry = means["metrics"][name]
             told = [f"{len(means['tasks'])} attributes, mean", WAYS[way], label_of(name), with_interval(name, entry)]
-            rows.append(
-                [*told, f"{entry['n']:,}", _mean_baseline(report, way) if name == "accuracy" else "50.0 %", "–"]
-            )
+            baseline = _mean_baseline(report, way, "value" if name == "accuracy" else "chance")
+            rows.append([*told, f"{entry['n']:,}", baseline, "–"])
     yield from ("", "## Results", "")
     header = ["task", "answers", "metric", "value [95 %]", "n", "without looking", "unread answers"]
     yield from _table(header, rows, left=3)
 
 
-def _mean_baseline(report: Mapping[str, Any], way: str) -> str:
+def _mean_baseline(report: Mapping[str, Any], way: str, key: str) -> str:
+    """The mean of the attributes' baselines; always the same answer has a balanced accuracy of chance."""
     names = report["means"][way]["tasks"]
-    values = [(report["tasks"][name][way]["baseline"] or {}).get("value") for name in names]
+    values = [(report["tasks"][name][way]["baseline"] or {}).get(key) for name in names]
     return number("accuracy", None if None in values else sum(values) / len(values))
 
 
@@ -236,6 +236,7 @@ def _attributes(report: Mapping[str, Any], attributes: Sequence[str]) -> Iterato
         labels = list(
             dict.fromkeys(label for entry in tasks.values() for label in (entry.get("groups") or {}).get("by", ()))
         )
+        scored = any(entry.get("calibration") for entry in tasks.values())
         rows = [
             [
                 task_title(name),
@@ -244,11 +245,13 @@ def _attributes(report: Mapping[str, Any], attributes: Sequence[str]) -> Iterato
                 f"{entry['n']:,}",
                 number("accuracy", (entry["baseline"] or {}).get("value")),
                 _unread(entry),
+                *([_short_ece(entry)] if scored else []),
                 *(_short_gap(entry, label) for label in labels),
             ]
             for name, entry in tasks.items()
         ]
         header = ["attribute", "accuracy [95 %]", "balanced accuracy [95 %]", "macro F1", "n", "majority", "unread"]
+        header += ["ECE (if calibrated)"] if scored else []
         yield from _table([*header, *(f"gap by {label_of(label)}" for label in labels)], rows)
         if labels:
             yield from (
@@ -259,6 +262,11 @@ def _attributes(report: Mapping[str, Any], attributes: Sequence[str]) -> Iterato
         for file, shown in report["plots"].items():
             if file.split("/")[-1] in (f"attributes-{way}.png", f"attribute_gaps-{way}.png"):
                 yield from ("", f"![{shown}]({file})")
+
+
+def _short_ece(entry: Mapping[str, Any]) -> str:
+    told = entry["calibration"]
+    return f"{number('ece', told['metrics']['ece']['value'])} ({number('ece', told['expected_ece'])})" if told else "–"
 
 
 def _short_gap(entry: Mapping[str, Any], label: str) -> str:

@@ -132,6 +132,11 @@ def test_the_law_is_told_where_race_or_expressions_are(report):
     assert "Race is a label for auditing" in text
 
 
+def test_a_report_on_drawn_faces_claims_nothing_of_people(report):
+    _, text, _ = report([GENDER], [gender(face) for face in range(5)], benchmark="synthetic", groups=[])
+    assert "Drawn faces only" in text and "other people's guesses" not in text
+
+
 def test_an_interrupted_run_says_so_and_reports_what_there_is(report):
     asked = [gender(face) for face in range(30)]
     figures, text, _ = report([GENDER], asked, torn=b'{"id": "f31", "task": "gen', status="running", groups=[])
