@@ -94,11 +94,13 @@ def _check(args: argparse.Namespace) -> None:
         raise UserError(f"--out {args.out}: is a file; give a folder")
     if args.rescore and args.out is None:
         raise UserError("--rescore needs --out DIR: the folder of an earlier evaluation")
+    args.ways = args.ways and list(dict.fromkeys(args.ways))
     if not args.rescore and args.benchmark is None:
         raise UserError("give MODEL and BENCHMARK; facemllm evaluate --help has the benchmarks")
 
 
 def _evaluate(args: argparse.Namespace, out: Path) -> int:
+    from torch import OutOfMemoryError
     from transformers.utils import logging
 
     from facemllm.answering import check_model_name
@@ -109,7 +111,11 @@ def _evaluate(args: argparse.Namespace, out: Path) -> int:
     if args.backend not in BACKENDS:
         raise UserError(f"--backend {args.backend}: there are {', '.join(BACKENDS)}")
     logging.disable_progress_bar()
-    counts = _ask_facexbench(args, out) if args.benchmark == FACEXBENCH else _ask(args, out)
+    try:
+        counts = _ask_facexbench(args, out) if args.benchmark == FACEXBENCH else _ask(args, out)
+    except OutOfMemoryError as error:
+        way_out = "the same command goes on with a smaller --batch-size"
+        raise UserError(f"--device {args.device}: out of memory; {way_out}") from error
     code = _tell(args, out)
     unreadable = sum(counts["unreadable"].values())
     if unreadable:
@@ -133,11 +139,7 @@ def _ask(args: argparse.Namespace, out: Path) -> dict[str, Any]:
         if not counts.faces:
             told = ", ".join(f"{reason}: {count:,}" for reason, count in (counts.unreadable + counts.left_out).items())
             raise UserError(f"{args.benchmark}: no face could be asked about ({told or 'none has a label'})")
-        return {
-            "counts": counts.as_json(),
-            "majority": benchmark.majority(),
-            "answerer": answerer.describe(),
-        }
+        return {"counts": counts.as_json(), "majority": benchmark.majority(), "answerer": answerer.describe()}
 
     run = run_into(
         out,

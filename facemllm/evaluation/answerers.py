@@ -155,7 +155,10 @@ def _score(
     images = [face.images if len(face.images) > 1 else (face.images or (None,))[0] for face in face_batch]
     questions = [[ClosedQuestion(asked.text, asked.options) for asked in face.questions] for face in face_batch]
     batch = {"batch_size": answerer.batch_size}
-    scores = score(answerer.model, answerer.processor, images, questions, **batch)
+    try:
+        scores = score(answerer.model, answerer.processor, images, questions, **batch)
+    except ValueError as error:
+        raise UserError(f"{error}; or have it write its answers with --ways generation") from error
     if any(math.isnan(share) for of_face in scores for of_question in of_face for share in of_question):
         kind = str(answerer.model.dtype).removeprefix("torch.")
         raise UserError(f"the model's probabilities are no numbers: in {kind} it overflows, or its weights are broken")

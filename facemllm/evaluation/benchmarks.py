@@ -237,6 +237,8 @@ def open_synthetic(wanted: Wanted) -> Benchmark:
     from datasets_scripts.synthetic_faces import ATTRIBUTES, draw_face
     from datasets_scripts.synthetic_faces import sample_labels as draw_labels
 
+    if wanted.root is not None:
+        raise UserError(f"--root {wanted.root}: drawn faces are made on the spot; leave it out")
     unknown = set(wanted.options) - {"seed", "size"}
     if unknown:
         raise UserError(f"--set {min(unknown)}: drawn faces have seed and size")

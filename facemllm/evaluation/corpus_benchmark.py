@@ -98,13 +98,15 @@ def open_corpus(corpus: str, config: str, wanted: Wanted) -> Benchmark:
     rows = rows.select(range(min(wanted.limit or len(rows), len(rows))))
     _need_pictures(rows, f"{corpus}, {split}")
     found = label_values(_ids_and_labels(rows))
+    if wanted.race and "race" not in found.values:
+        raise UserError(f"--race: {corpus} has no race labels; facemllm data writes them only with --race")
     tasks = list(wanted.tasks or found.tasks())
     if not tasks:
         raise UserError(f"{corpus}: {found.told()}; drawn faces are evaluated with the benchmark synthetic")
     units = sorted(set(ACTION_UNITS) & found.values.get("action_units", frozenset()))
     asked = protocols(_known(tasks, found), found.conventions, units, wanted.ask_age)
     return Benchmark(
-        name=corpus,
+        name=Path(corpus).name if Path(corpus).is_dir() else corpus,
         title=f"{Path(corpus).name}, {config}",
         split=split,
         protocol=f"Split {split} of the corpus, pictures as they are in it; questions and options as in "

@@ -93,7 +93,7 @@ def claim(out: Path, settings: Mapping[str, Any], ways: Sequence[Way], **describ
                 f"{out} holds predictions of other settings ({'; '.join(differing)}): take another --out, or delete it"
             )
         done = earlier["settings"]["ways"]
-        if earlier["status"] == "complete" and set(ways) <= set(done):
+        if earlier["status"] == "complete" and set(ways) <= set(done) and (out / PREDICTIONS).exists():
             return earlier
         ways = [*done, *(way for way in ways if way not in done)]
     run = {"status": "running", **described, "settings": {**settings, "ways": list(ways)}}
@@ -138,7 +138,7 @@ def predict(benchmark: "Benchmark", answerer: "Answerer", ways: Sequence[Way], l
 
     counts = Counts()
     rows = benchmark.faces()
-    with tqdm(total=benchmark.count, desc=benchmark.name, unit="face") as bar:
+    with tqdm(total=benchmark.count, desc=benchmark.title, unit="face") as bar:
         while part := list(islice(rows, FACES_AT_ONCE)):
             _predict_part(benchmark, answerer, ways, log, part, counts)
             bar.update(len(part))

@@ -165,6 +165,7 @@ def test_the_tasks_of_a_corpus_are_those_whose_labels_the_table_knows():
     [
         (["--tasks", "hat"], "task 'hat' is unknown; the corpus has gender, age"),
         (["--tasks", "expression"], "task 'expression' has no label here; the corpus has gender, age"),
+        (["--race"], "has no race labels; facemllm data writes them only with --race"),
         (["--root", "x"], "--root belongs to a benchmark of a dataset"),
         (["--limit", "0"], "--limit 0: give 1 or more"),
         (["--backend", "tpu"], "--backend tpu: there are torch"),

@@ -81,6 +81,17 @@ def test_any_image_text_to_text_model_answers_in_both_ways(internvl, faces):
     assert written[1].text == answer(answerer.model, answerer.processor, faces[0].images, HAT.text, max_new_tokens=4)
 
 
+def test_broken_weights_are_told_not_counted(face_mllm, faces):
+    head = face_mllm.model.get_output_embeddings().weight.data
+    kept = head.clone()
+    head.fill_(float("nan"))
+    try:
+        with pytest.raises(UserError, match="probabilities are no numbers: in float32"):
+            list(face_mllm.answer(faces, "scoring"))
+    finally:
+        head.copy_(kept)
+
+
 @pytest.fixture(scope="module")
 def internvl(tmp_path_factory):
     return write_internvl(tmp_path_factory.mktemp("internvl"))

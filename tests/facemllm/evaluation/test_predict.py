@@ -142,6 +142,14 @@ def test_a_complete_run_is_not_asked_again_and_a_second_way_is_added_to_it(tmp_p
     assert ways.count("scoring") == ways.count("generation") == 3 * len(TASKS)
 
 
+def test_a_complete_run_whose_predictions_are_gone_is_asked_again(tmp_path):
+    run(tmp_path, Counting())
+    (tmp_path / "predictions.jsonl").unlink()
+    again = Counting()
+    run(tmp_path, again)
+    assert len(again.asked) == 3
+
+
 def test_predictions_of_other_settings_are_refused_with_the_way_out(tmp_path):
     run(tmp_path, Counting())
     with pytest.raises(UserError, match=r"other settings \(model: a there, b now\): take another --out"):
