@@ -18,6 +18,7 @@ from transformers import (
 )
 
 from facemllm.cli import UserError
+from facemllm.hub_names import could_be_hub_id
 
 ADAPTER = "adapter_config.json"
 
@@ -114,13 +115,6 @@ def check_model_name(model: str | Path) -> None:
             )
     elif not could_be_hub_id(str(model)):
         raise UserError(f"{model}: there is no such model folder; a Hub id has the form owner/name")
-
-
-def could_be_hub_id(name: str) -> bool:
-    """Whether a name that is no folder may be meant for the Hub: ``owner/name``, with no folder ``owner`` here."""
-    path = Path(name).expanduser()
-    owner_and_name = name.count("/") == 1 and all(name.split("/")) and not name.startswith((".", "~"))
-    return owner_and_name and not path.exists() and not path.parent.is_dir()
 
 
 def user_message(question: str, images: Sequence[Any] = ()) -> dict[str, Any]:

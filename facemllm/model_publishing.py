@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from datasets_scripts.publish import CARD
-from facemllm.answering import could_be_hub_id
 from facemllm.cli import UserError
+from facemllm.hub_names import could_be_hub_id
 from facemllm.hub_repository import HubRepository, connect, is_same, one_line_errors, open_repository, upload_bar
 from facemllm.model_card import trained_model_card
 from facemllm.model_folder import ADAPTER_CONFIG, ModelFolder, is_model_file, open_model_folder

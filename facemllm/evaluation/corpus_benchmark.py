@@ -172,7 +172,7 @@ def _majority(corpus: str, config: str, split: str, asked: Sequence[TaskProtocol
 def _load(corpus: str, config: str, split: str) -> Any:
     from datasets import Image, load_dataset
 
-    from facemllm.answering import could_be_hub_id
+    from facemllm.hub_names import could_be_hub_id
 
     if not Path(corpus).is_dir() and not could_be_hub_id(corpus):
         raise UserError(f"{corpus}: there is no such corpus folder; a Hub id has the form owner/name")

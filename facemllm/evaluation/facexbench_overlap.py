@@ -58,7 +58,7 @@ def _excluded_by(exclude: str, bench: FaceXBench) -> list[str]:
         return _listed_in(path, bench)
     if path.is_dir() and next(path.rglob("*.parquet"), None) is None:
         return _showing(_pictures_under(path), exclude, bench)
-    from facemllm.answering import could_be_hub_id
+    from facemllm.hub_names import could_be_hub_id
 
     if not path.is_dir() and not could_be_hub_id(exclude):
         raise UserError(

@@ -18,6 +18,7 @@ from facemllm.evaluation.facexbench_tables import facexbench_section, task_figur
 from facemllm.evaluation.figures import group_figures, mean_figures, task_figures
 from facemllm.evaluation.prediction_index import PredictionIndex
 from facemllm.evaluation.predictions import WAYS, TaskSpec, read_predictions
+from facemllm.hub_names import could_be_hub_id
 
 PREDICTIONS, RUN, REPORT, TEXT, PLOTS = "predictions.jsonl", "run.json", "report.json", "report.md", "plots"
 PACKAGES = ("facemllm", "torch", "transformers", "datasets", "evaluate", "numpy", "scipy")
@@ -149,8 +150,6 @@ def _in_order(keys: Iterable[tuple[str, str]], specs: Mapping[str, TaskSpec], ou
 
 def _dataset(run: Mapping[str, Any]) -> dict[str, Any]:
     """What was evaluated on, as ``model-index`` names it."""
-    from facemllm.answering import could_be_hub_id
-
     settings = run.get("settings") or {}
     limit, benchmark = settings.get("limit"), str(run.get("benchmark"))
     name = run.get("title") or benchmark
