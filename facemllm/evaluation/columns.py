@@ -25,6 +25,7 @@ class Columns:
 
     Attributes:
         ids: a number that stands for the face of each row, int64 of shape ``(rows,)``.
+        people: the same for the person, where frames of a video are no independent evidence; by default the face.
         scored: the places of the rows that have probabilities; for action units once for each unit that has one.
         probabilities: those of the options, float64 of shape ``(scored, options)``; of a unit, absent and present.
         right: the place of the right option among them, int64 of shape ``(scored,)``.
@@ -39,15 +40,21 @@ class Columns:
     probabilities: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
     right: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
     groups: dict[str, list[str | None]] = field(default_factory=dict)
+    people: np.ndarray | None = None
 
     @cached_property
-    def faces(self) -> np.ndarray:
-        """The number of each row's face among all faces, int64 of shape ``(rows,)``."""
-        return face_codes(self.ids, len(self.ids))
+    def drawn(self) -> np.ndarray:
+        """What is drawn with each row when resampling, a face or a person, as numbers; int64 of shape ``(rows,)``."""
+        return face_codes(self.ids if self.people is None else self.people, len(self.ids))
 
     @property
     def face_count(self) -> int:
-        return int(self.faces.max(initial=-1)) + 1
+        return len(np.unique(self.ids))
+
+    @property
+    def person_count(self) -> int | None:
+        """How many people are drawn; None where faces are."""
+        return None if self.people is None else len(np.unique(self.people))
 
     @property
     def read(self) -> np.ndarray:
@@ -127,11 +134,13 @@ def options_of(spec: TaskSpec) -> tuple[str, ...]:
 def columns_of(spec: TaskSpec, predictions: Iterable[Prediction], groups: Sequence[str] = ()) -> Columns:
     """Reads one task's predictions once.
 
+    ``extra["person"]`` of a prediction, where a benchmark of videos gives it, names who is drawn as one.
+
     Raises:
         ValueError: when they are of another task or of both ways, or an expected value is none of the options.
     """
     options, ways = options_of(spec), set()
-    ids, scored, right, probabilities = array("q"), array("q"), array("q"), array("d")
+    ids, people, scored, right, probabilities = array("q"), array("q"), array("q"), array("q"), array("d")
     references, answers, grouped = [], [], {label: [] for label in groups}
     seen: dict[Any, Any] = {}
     for row, entry in enumerate(predictions):
@@ -143,6 +152,7 @@ def columns_of(spec: TaskSpec, predictions: Iterable[Prediction], groups: Sequen
         ways.add(entry.way)
         # A hash takes a tenth of a string's memory; that two ids of ten million share one is no one's worry.
         ids.append(hash(entry.id))
+        people.append(hash(entry.extra.get("person", entry.id)))
         references.append(_once(entry.expected, seen))
         answers.append(_once(entry.predicted, seen))
         for label, values in grouped.items():
@@ -162,6 +172,7 @@ def columns_of(spec: TaskSpec, predictions: Iterable[Prediction], groups: Sequen
         np.array(probabilities, np.float64).reshape(len(scored), len(options) or 2),
         np.array(right, np.int64),
         grouped,
+        None if people == ids else np.array(people, np.int64),
     )
 
 

@@ -35,10 +35,11 @@ def task_figures(
             age, or a dict of angles. None takes it from these very references.
 
     Returns:
-        ``kind``, ``n`` rows, ``faces`` (distinct ids), ``unparsed`` with ``count`` and ``rate``, ``primary`` (a name
-        among the metrics), ``metrics`` by name with ``value``, ``interval`` and ``n``, and of some kinds of tasks:
-        ``classes`` (recall and F1 by option) or ``units`` (F1, accuracy by unit), ``confusion`` (``labels``,
-        ``columns`` with ``unparsed`` last, ``counts`` by row), ``calibration``, ``baseline``.
+        ``kind``, ``primary`` (a name among the metrics), ``n`` rows, ``faces`` (distinct ids), ``people`` (how many
+        are drawn in place of faces, where predictions name a person; else None), ``unparsed`` with ``count`` and
+        ``rate``, ``metrics`` by name with ``value``, ``interval`` and ``n``, and of some kinds of tasks: ``classes``
+        (recall and F1 by option) or ``units`` (F1, accuracy by unit), ``confusion`` (``labels``, ``columns`` with
+        ``unparsed`` last, ``counts`` by row), ``calibration``, ``baseline``.
 
     Raises:
         ValueError: when the predictions are of another task or of both ways, or an expected value is no option.
@@ -61,12 +62,13 @@ def metric_figures(columns: Columns, **drawing: Any) -> dict[str, Any]:
         drawing: ``resamples``, ``seed`` and ``confidence``.
     """
     summed, places = columns.summed()
-    found = estimates(summed, columns.faces[places], **drawing)
+    found = estimates(summed, columns.drawn[places], **drawing)
     unread = int((~columns.read).sum())
     rows = len(columns.references)
     return {
         "n": rows,
         "faces": columns.face_count,
+        "people": columns.person_count,
         "unparsed": {"count": unread, "rate": unread / rows if rows else None},
         "metrics": {name: entry for name, entry in found.items() if isinstance(name, str)},
         **_parts(columns, summed, found, drawing),
@@ -91,7 +93,7 @@ def mean_figures(
     Raises:
         ValueError: for a task without closed options, and as ``task_figures``.
     """
-    summed, ids = {}, [np.empty(0, np.int64)]
+    summed, ids, drawn = {}, [np.empty(0, np.int64)], [np.empty(0, np.int64)]
     for name, (spec, predictions) in tasks.items():
         if not options_of(spec):
             raise ValueError(
@@ -99,11 +101,12 @@ def mean_figures(
             )
         columns = columns_of(spec, predictions)
         ids.append(columns.ids)
+        drawn.append(columns.ids if columns.people is None else columns.people)
         summed[name] = classification(*columns.codes(), len(columns.options))
     joined = across(summed)
     means = {metric: statistic for metric, statistic in joined.statistics.items() if isinstance(metric, str)}
-    faces = np.concatenate(ids)
-    found = estimates(Summed(joined.rows, means), faces, resamples=resamples, seed=seed, confidence=confidence)
+    faces, units = np.concatenate(ids), np.concatenate(drawn)
+    found = estimates(Summed(joined.rows, means), units, resamples=resamples, seed=seed, confidence=confidence)
     return {"tasks": list(tasks), "n": len(faces), "faces": len(np.unique(faces)), "metrics": found}
 
 
@@ -117,7 +120,7 @@ def _parts(
         return {"confusion": None}
     counts = matrices(np.asarray(summed.rows.sum(axis=0)), len(columns.options))
     return {
-        "classes": _nested(estimates(per_class(summed, columns.options), columns.faces, **drawing)),
+        "classes": _nested(estimates(per_class(summed, columns.options), columns.drawn, **drawing)),
         "confusion": {
             "labels": list(columns.options),
             "columns": [*columns.options, "unparsed"],
@@ -140,7 +143,7 @@ def _calibration(columns: Columns, drawing: Mapping[str, Any]) -> dict[str, Any]
     """How far the probabilities of options, or of units, can be believed; None where there are none."""
     if not len(columns.scored):
         return None
-    return calibration_figures(columns.right, columns.probabilities, columns.faces[columns.scored], **drawing)
+    return calibration_figures(columns.right, columns.probabilities, columns.drawn[columns.scored], **drawing)
 
 
 def calibration_figures(

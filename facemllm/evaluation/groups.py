@@ -41,10 +41,11 @@ def group_figures(
 
     Returns:
         ``metric``, ``higher_is_better``, ``minimum``; ``by``: group label to group to ``value``, ``interval``, ``n``,
-        ``faces`` and ``small``; ``intersections``: the same figures, each with its ``groups``, the finest last;
-        ``worst``: the worst group of all single labels, ``worst_intersection``: that of the finest intersection;
-        ``gap``: by label, and for intersections by labels joined as in "gender × race", ``value``, ``interval``,
-        how many ``groups``, and ``if_equal`` with the ``mean`` and ``p95`` of what chance alone makes.
+        ``faces`` (people, where those are drawn) and ``small``; ``intersections``: the same figures, each with its
+        ``groups``, the finest last; ``worst``: the worst group of all single labels, ``worst_intersection``: that of
+        the finest intersection; ``gap``: by label, and for intersections by labels joined as in "gender × race",
+        ``value``, ``interval``, how many ``groups``, and ``if_equal`` with the ``mean`` and ``p95`` of what chance
+        alone makes.
 
     Raises:
         ValueError: as ``figures.task_figures``.
@@ -54,7 +55,7 @@ def group_figures(
     statistic = summed.statistics[PRIMARY[spec.kind]]
     labels_known = [label for label in groups if any(value is not None for value in columns.groups[label])]
     cells = _Cells.of(columns.groups, labels_known, places)
-    tables = _tables(summed.rows, statistic, columns.faces[places], cells, resamples, seed, confidence)
+    tables = _tables(summed.rows, statistic, columns.drawn[places], cells, resamples, seed, confidence)
 
     def worst(table: Iterable[_Group]) -> dict[str, Any] | None:
         """The worst of the groups that are not small; its interval does not heed that it was picked."""

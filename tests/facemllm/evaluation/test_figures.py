@@ -240,3 +240,17 @@ def test_a_group_of_which_too_few_answers_were_read_is_small():
     found = group_figures(AGE, read + unread)
     assert found["by"]["gender"]["male"] == {"value": 10.0, "interval": None, "n": 1, "faces": 30, "small": True}
     assert found["worst"]["groups"] == {"gender": "female"}
+
+
+def test_frames_of_one_person_are_drawn_together_where_predictions_say_whose_they_are():
+    frames = [
+        Prediction(f"{person}/{frame}", "smiling", "scoring", "yes", "yes" if person % 2 else "no", extra=extra)
+        for person in range(20)
+        for frame in range(50)
+        for extra in ({"person": str(person)},)
+    ]
+    alone = [Prediction(row.id, row.task, row.way, row.expected, row.predicted) for row in frames]
+    of_people, of_frames = task_figures(SMILING, frames), task_figures(SMILING, alone)
+    assert (of_people["faces"], of_people["people"], of_frames["people"]) == (1000, 20, None)
+    low, high = of_people["metrics"]["accuracy"]["interval"]
+    assert high - low > 5 * (of_frames["metrics"]["accuracy"]["interval"][1] - 0.5)
