@@ -7,6 +7,7 @@ from typing import Any, get_args, get_origin
 from datasets_scripts.corpora import conventions_of_reader, own_options, reader_of
 from datasets_scripts.questions import expand_tasks
 from datasets_scripts.schema import CorpusError, LabelledFace, Skipped
+from datasets_scripts.sources.biwi import PEOPLE
 from datasets_scripts.sources.reading import FaceReader
 from datasets_scripts.zero_shot import UNSEEN
 from facemllm.cli import UserError
@@ -36,6 +37,8 @@ class Benchmark:
         majority: reads the training split for the baseline's constant answers, none where it has none.
         settings: what the data are, in JSON's types: predictions of other data are not mixed with these.
         crop: None shows each picture whole.
+        person: the code of the person in a face's id, where the dataset has many pictures of each: they are no
+            independent evidence, and intervals are drawn by person. None where nothing is known of that.
     """
 
     name: str
@@ -48,6 +51,7 @@ class Benchmark:
     majority: Callable[[], dict[str, Any]]
     settings: Mapping[str, Any]
     crop: Crop | None = None
+    person: Callable[[str], str] | None = None
     groups: tuple[str, ...] = ("age_group", "gender")
 
     def groups_of(self, labels: Mapping[str, Any]) -> dict[str, str]:
@@ -64,6 +68,22 @@ class DatasetProtocol:
     note: str
     crop: Crop | None = None
     units: tuple[int, ...] = ()
+    person: Callable[[str], str] | None = None
+
+
+def _folder(id: str) -> str:
+    """``F001`` of ``bp4d/F001/T1/2440``."""
+    return id.split("/")[1]
+
+
+def _recorded_person(id: str) -> str:
+    """Who is in the recording ``02`` of ``biwi/02/frame_00003``."""
+    return PEOPLE[_folder(id)]
+
+
+def _photographed_person(id: str) -> str:
+    """``9055`` of ``morph/009055_1M54``."""
+    return _folder(id).partition("_")[0].lstrip("0")
 
 
 _OUR_SPLIT = "There is no official split; test is the tenth of {who} that a hash puts there, not another paper's."
@@ -78,6 +98,7 @@ DATASETS: dict[str, DatasetProtocol] = {
         ("gender", "attributes"),
         f"VGGFace2's test people. {_ALIGNED} Attributes marked 0 (undefined) are not asked of that face. The labels "
         "were transferred by classifiers, not given by people.",
+        person=_folder,
     ),
     "lfwa": DatasetProtocol("test", ("gender", "attributes"), f"Official test list, by person. {_ALIGNED}"),
     "raf_db": DatasetProtocol(
@@ -106,6 +127,7 @@ DATASETS: dict[str, DatasetProtocol] = {
         ("age_years", "age", "gender"),
         f"{_OUR_SPLIT.format(who='the people')} Rows whose labels contradict each other are left out, each with its "
         f"reason. {_ALIGNED}",
+        person=_photographed_person,
     ),
     "300w_lp": DatasetProtocol(
         "train", ("head_pose",), f"Training data: figures here are of how well a model fits. {_ALIGNED}"
@@ -119,6 +141,7 @@ DATASETS: dict[str, DatasetProtocol] = {
         "Six people that train does not hold, or all 24 recordings with --set protocol=all_test (Hopenet's protocol). "
         "Cut to a square of 24 cm around the head's centre; frames without rgb.cal are shown whole.",
         crop=Crop(margin=0.0),
+        person=_recorded_person,
     ),
     "disfa": DatasetProtocol(
         "test",
@@ -126,6 +149,7 @@ DATASETS: dict[str, DatasetProtocol] = {
         f"Fold 1 of 3 unless --set fold=N: the published figure is the mean of the three. Intensity 2 and more is "
         f"present. Frames of the left camera. {_ALIGNED}",
         units=DISFA_UNITS,
+        person=_folder,
     ),
     "bp4d": DatasetProtocol(
         "test",
@@ -133,6 +157,7 @@ DATASETS: dict[str, DatasetProtocol] = {
         f"Fold 1 of 3 unless --set fold=N: the published figure is the mean of the three. Occurrence codes; unknown "
         f"ones (9) are not asked. {_ALIGNED}",
         units=(1, 2, 4, 6, 7, 10, 12, 14, 15, 17, 23, 24),
+        person=_folder,
     ),
 }
 
@@ -195,6 +220,7 @@ def _open_dataset(name: str, wanted: Wanted, dataset: DatasetProtocol) -> Benchm
         majority=lambda: _majority(faces, asked),
         settings={"dataset": faces.describe(), "ask_age": wanted.ask_age},
         crop=dataset.crop,
+        person=dataset.person,
         groups=GROUP_LABELS if race else GROUP_LABELS[:2],
     )
 

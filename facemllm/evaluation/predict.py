@@ -170,9 +170,10 @@ def _predict_part(
                 counts.unreadable[UNDECODABLE] += 1
                 continue
             groups = benchmark.groups_of(row.labels)
+            person = {"person": benchmark.person(row.id)} if benchmark.person is not None else {}
             for way, tasks in missing.items():
                 if tasks:
-                    pending[way].append(_Pending(row.id, picture, groups, tasks, way))
+                    pending[way].append(_Pending(row.id, picture, groups, person, tasks, way))
         counts.faces += 1
     for way, faces in pending.items():
         asked = [face.asked() for face in faces]
@@ -193,6 +194,7 @@ class _Pending:
     id: str
     picture: "Image.Image"
     groups: dict[str, str]
+    person: dict[str, str]
     tasks: Sequence[tuple["TaskProtocol", Any]]
     way: Way
 
@@ -214,7 +216,7 @@ class _Pending:
                 probabilities=reading.probabilities,
                 text=reading.text,
                 groups=self.groups,
-                extra=reading.extra or {},
+                extra={**self.person, **(reading.extra or {})},
             )
 
 

@@ -145,6 +145,27 @@ def test_a_face_is_cut_out_of_the_picture_where_the_dataset_gives_its_box(tmp_pa
     assert set(sizes) == {(right - left, bottom - top)} != {load_image(face.image).size}
 
 
+@pytest.mark.parametrize(
+    ("name", "people"),
+    [
+        ("disfa", {"SN001", "SN003"}),
+        ("bp4d", {"F001", "F007"}),
+        ("biwi", {"F02", "F06", "M01", "M06", "M10", "M14"}),
+        ("maad_face", {"n000001", "n000009"}),
+    ],
+)
+def test_frames_and_photos_of_one_person_are_named_as_such_for_the_intervals(name, people, tmp_path):
+    benchmark = open_benchmark(name, Wanted(root=miniature(name, tmp_path / name)))
+    _, predictions = ask(benchmark, all_right(benchmark), tmp_path, ways=("scoring",))
+    named = {entry.extra["person"] for entry in predictions}
+    assert named and named <= people
+
+
+def test_a_person_of_morph_is_the_same_whatever_zeros_stand_before_the_number():
+    person = DATASETS["morph"].person
+    assert person("morph/009055_1M54") == person("morph/9055_2M55") == "9055"
+
+
 def test_an_age_is_the_expectation_over_what_the_model_was_asked_for():
     halves = {"20": 0.5, "30": 0.5}
     assert AgeInYears().read("scoring", [Answer(probabilities=halves)], 25.0).predicted == 25
