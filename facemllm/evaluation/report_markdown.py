@@ -284,7 +284,7 @@ def _protocol(report: Mapping[str, Any]) -> Iterator[str]:
         yield from (str(report["protocol"]), "")
     used = {way for ways in report["tasks"].values() for way in ways}
     if "scoring" in used:
-        yield "- *Options scored*: the likeliest of the stated options by the model's own probabilities, unparsed."
+        yield "- *Options scored*: the likeliest of the stated options by the model's own probabilities; nothing is parsed."
     if "generation" in used:
         yield (
             "- *Generated*: the model writes and its text is read. An answer that cannot be read counts as wrong in "
