@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -14,6 +15,7 @@ from facemllm.model_card import trained_model_card
 from facemllm.model_folder import ADAPTER_CONFIG, ModelFolder, is_model_file, open_model_folder
 from facemllm.model_index import eval_results, read_card, read_reports, with_results
 
+LOCAL_PATH = re.compile(r'"((?:/|[A-Z]:\\\\)[^"\s]*[/\\][^"\s]+)"')
 PEFT_TEMPLATE = "# Model Card for Model ID"  # which PEFT leaves beside adapters, with nothing filled in
 
 
@@ -80,7 +82,7 @@ def publish_model(
         return about | {
             "sent": {addition.path_in_repo: addition.upload_info.size for addition in additions},
             "new_bytes": sum(addition.upload_info.size for addition in additions),
-            "notes": _notes(texts[CARD]),
+            "notes": _notes(model, texts),
             "card": texts[CARD],
         }
     api = connect(repo_id)
@@ -105,7 +107,7 @@ def publish_model(
         "new_files": len(additions),
         "new_bytes": sum(addition.upload_info.size for addition in additions),
         "removed_files": len(stale),
-        "notes": _notes(texts[CARD]),
+        "notes": _notes(model, texts),
         "seconds": round(time.monotonic() - began, 2),
     }
 
@@ -190,9 +192,17 @@ def _send(repository: HubRepository, additions: list[Any], stale: list[str], pro
         repository.commit(changes, "Upload a model with facemllm")
 
 
-def _notes(card: str) -> list[str]:
-    data = read_card(card).data
-    return [] if data.license else ["the card names no licence: add one to README.md, and publish again"]
+def _notes(model: ModelFolder, texts: dict[str, str]) -> list[str]:
+    """What nobody refuses and the publisher may want to mend."""
+    notes = []
+    if not read_card(texts[CARD]).data.license:
+        notes.append("the card names no licence: add one to README.md, and publish again")
+    for name in model.files:
+        if name.endswith(("config.json", "run.json")):
+            text = texts.get(name) or (model.folder / name).read_text(encoding="utf-8")
+            if found := LOCAL_PATH.search(text):
+                notes.append(f"{name} names a path of this machine, {found[1]}: everybody will read it")
+    return notes
 
 
 def _load_call(repo_id: str, revision: str, base_model: str | None) -> str:

@@ -208,6 +208,12 @@ def test_an_adapter_names_the_model_it_belongs_to(tmp_path, capsys):
     assert set(plan["sent"]) == {"README.md", "adapter_config.json", "adapter_model.safetensors"}
 
 
+def test_a_path_of_the_publishers_machine_is_pointed_out(model, capsys):
+    (model / "run.json").write_text(json.dumps({"data": [{"path": "/home/anna/faces/fairface"}]}))
+    assert main(["publish", "model", str(model), "faces/unsent", "--dry-run"]) == 0
+    assert "run.json names a path of this machine, /home/anna/faces/fairface" in capsys.readouterr().out
+
+
 def test_results_join_a_card_and_leave_the_rest_of_it():
     card = (
         "---\nlicense: mit\nwidget:\n- text: hello\nmodel-index:\n- name: theirs\n  results:\n"
