@@ -12,10 +12,10 @@ from datasets_scripts.sources.reading import FaceReader
 from datasets_scripts.zero_shot import UNSEEN
 from facemllm.cli import UserError
 from facemllm.evaluation.baselines import constant_answers, sample_labels
+from facemllm.evaluation.groups import GROUP_LABELS
 from facemllm.evaluation.task_protocols import AgeQuestion, DrawnAttribute, TaskProtocol, protocols
 
 ZERO_SHOT_ATTRIBUTES, SYNTHETIC, FACEXBENCH = "zero_shot_attributes", "synthetic", "facexbench"
-GROUP_LABELS = ("age_group", "gender", "race")
 DISFA_UNITS = (1, 2, 4, 6, 9, 12, 25, 26)
 """The eight of DISFA's twelve units that published figures are about."""
 

@@ -16,7 +16,8 @@ from datasets_scripts.task import Conventions, Task
 from datasets_scripts.tasks import ACTION_UNITS, TASK_GROUPS
 from facemllm.cli import UserError
 from facemllm.evaluation.baselines import BASELINE_ROWS, constant_answers
-from facemllm.evaluation.benchmarks import GROUP_LABELS, Benchmark, Wanted
+from facemllm.evaluation.benchmarks import Benchmark, Wanted
+from facemllm.evaluation.groups import GROUP_LABELS
 from facemllm.evaluation.task_protocols import TaskProtocol, protocols
 
 ROWS_AT_ONCE = 64
