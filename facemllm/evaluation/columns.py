@@ -150,7 +150,7 @@ def columns_of(spec: TaskSpec, predictions: Iterable[Prediction], groups: Sequen
             known = ", ".join(options)
             raise ValueError(f"task {spec.name!r}: {entry.id!r} expects {entry.expected!r}, not one of {known}")
         ways.add(entry.way)
-        # A hash takes a tenth of a string's memory; that two ids of ten million share one is no one's worry.
+        # 8 bytes in place of a string: of ten million ids two share a 64-bit hash once in 300,000 runs.
         ids.append(hash(entry.id))
         people.append(hash(entry.extra.get("person", entry.id)))
         references.append(_once(entry.expected, seen))
