@@ -5,7 +5,6 @@ Prose around it, a synonym or a longer sentence counts as wrong.
 """
 
 import io
-import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from datasets_scripts.synthetic_faces import ATTRIBUTES, Attribute
 from datasets_scripts.synthetic_text import canonical_question
 from facemllm.answering import answer_each, encode_faces
 from facemllm.evaluation.answer_parsing import normalize
+from facemllm.evaluation.bootstrap import wilson_interval
 
 Labels = Mapping[str, str]
 """Attribute name to value; an attribute that does not apply (the hair colour of a bald head) is missing."""
@@ -67,17 +67,6 @@ def majority_values(labels: Iterable[Labels]) -> dict[str, str]:
     return {name: min(count, key=lambda value, count=count: (-count[value], value)) for name, count in counts.items()}
 
 
-def interval(right: int, asked: int) -> tuple[float, float]:
-    """The Wilson 95 % interval of a proportion (E. B. Wilson, 1927)."""
-    if asked == 0:
-        return 0.0, 1.0
-    z = 1.959964
-    share = right / asked
-    center = (share + z * z / (2 * asked)) / (1 + z * z / asked)
-    half = z / (1 + z * z / asked) * math.sqrt(share * (1 - share) / asked + z * z / (4 * asked * asked))
-    return max(0.0, center - half), min(1.0, center + half)
-
-
 def evaluate(
     model: Any,
     processor: Any,
@@ -111,7 +100,7 @@ def _score(attribute: Attribute, expected: list[str], given: list[str], majority
     confusion: dict[str, Counter] = {value: Counter() for value in attribute.values}
     for answer, value in zip(given, expected, strict=True):
         confusion[value][normalize(answer)] += 1
-    low, high = interval(right, len(expected))
+    low, high = wilson_interval(right / max(1, len(expected)), len(expected))
     return {
         "accuracy": round(right / max(1, len(expected)), 4),
         "interval": [round(low, 4), round(high, 4)],

@@ -13,7 +13,7 @@ from huggingface_hub import ModelCard
 
 from datasets_scripts.synthetic_faces import ATTRIBUTES
 from facemllm.cli import UserError, main
-from facemllm.evaluation.drawn_faces import above_baselines, interval, majority_values, mean
+from facemllm.evaluation.drawn_faces import above_baselines, majority_values, mean
 from facemllm.quickstart import Plan, Quickstart, clock
 from tests.modeling_facemllm.test_stranger import meet_stranger
 
@@ -151,14 +151,6 @@ def test_a_folder_with_other_things_is_refused(plan, tmp_path):
 def test_a_missing_tower_is_told(plan, tmp_path):
     with pytest.raises(UserError, match="facemllm towers"):
         Plan(recipes=plan.recipes, vision=tmp_path, text=plan.text).stages()
-
-
-def test_the_interval_holds_the_share_and_narrows_with_more_answers():
-    low, high = interval(90, 100)
-    assert low < 0.9 < high
-    assert interval(900, 1000)[0] > low
-    assert interval(0, 10)[0] == 0
-    assert interval(10, 10)[1] == pytest.approx(1)
 
 
 def test_the_majority_is_the_most_frequent_value():

@@ -85,6 +85,14 @@ def test_a_share_of_none_or_all_has_wilsons_interval():
     assert every["interval"] == [pytest.approx(0.9287, abs=1e-4), 1.0]
 
 
+def test_wilsons_interval_holds_the_share_and_narrows_with_more_answers():
+    low, high = wilson_interval(0.9, 100)
+    assert low < 0.9 < high
+    assert wilson_interval(0.9, 1000)[0] > low
+    assert wilson_interval(0.9, 100, confidence=0.8)[0] > low
+    assert wilson_interval(0, 0) == [0.0, 1.0]
+
+
 def test_all_rows_of_few_faces_being_right_says_no_more_than_the_faces():
     found = estimates(share_of(np.ones(500)), np.repeat(np.arange(5), 100))["share"]
     assert found["interval"] == wilson_interval(1, 5)
