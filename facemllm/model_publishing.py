@@ -52,7 +52,7 @@ def publish_model(
     Returns:
         ``repository``, ``url``, ``revision``, ``commit``, ``private``, ``files``, ``new_files``, ``new_bytes``,
         ``removed_files``, ``ignored`` (what lies in the folder and is not the model's), ``results`` (numbers in
-        ``model-index``), ``notes``, ``load`` (the call that loads it), ``seconds``; for a dry run ``card`` instead of
+        ``model-index``), ``notes``, ``load`` (the calls that load it), ``seconds``; for a dry run ``card`` instead of
         what the Hub would have said.
 
     Raises:
@@ -74,7 +74,7 @@ def publish_model(
         "files": len({*model.files, CARD}),
         "ignored": list(model.others),
         "results": len(results),
-        "load": [_load_call(repo_id, revision, base_model if model.adapter_base is not None else None)],
+        "load": _load_calls(model, repo_id, revision, base_model),
     }
     if dry_run:
         texts[CARD] = _card(model, None, repo_id, base_model, results)
@@ -205,9 +205,13 @@ def _notes(model: ModelFolder, texts: dict[str, str]) -> list[str]:
     return notes
 
 
-def _load_call(repo_id: str, revision: str, base_model: str | None) -> str:
+def _load_calls(model: ModelFolder, repo_id: str, revision: str, base_model: str | None) -> list[str]:
     pinned = f', revision="{revision}"' if revision != "main" else ""
-    if base_model is not None:
+    if model.adapter_base is not None:
         base = f'AutoModelForImageTextToText.from_pretrained("{base_model}")'
-        return f'PeftModel.from_pretrained({base}, "{repo_id}"{pinned})'
-    return f'AutoModelForImageTextToText.from_pretrained("{repo_id}", trust_remote_code=True{pinned})'
+        return [f'PeftModel.from_pretrained({base}, "{repo_id}"{pinned})']
+    pipelines = json.loads((model.folder / "config.json").read_text(encoding="utf-8")).get("custom_pipelines") or ()
+    return [
+        f'AutoModelForImageTextToText.from_pretrained("{repo_id}", trust_remote_code=True{pinned})',
+        *(f'pipeline("{name}", model="{repo_id}", trust_remote_code=True{pinned})' for name in pipelines),
+    ]

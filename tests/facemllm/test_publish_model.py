@@ -77,7 +77,10 @@ def report(tmp_path):
 
 def test_a_published_model_is_loaded_by_whoever_has_transformers(hub, publish, client, model, report, tmp_path):
     told = publish(model, "faces/loaded", "--report", report)
-    assert told["load"] == ['AutoModelForImageTextToText.from_pretrained("faces/loaded", trust_remote_code=True)']
+    assert told["load"] == [
+        'AutoModelForImageTextToText.from_pretrained("faces/loaded", trust_remote_code=True)',
+        'pipeline("face-analysis", model="faces/loaded", trust_remote_code=True)',
+    ]
     assert told["ignored"] == ["checkpoints/", "predictions.jsonl", "somebody.jpg"]
     code = """
         import torch
