@@ -27,6 +27,7 @@ SMALL_FACES_SIDE = 1920
 SHARPNESS_SIDE = 128
 _WAY_OUT = f"give the path of {YUNET_FILE}, or a Hub repository that has it, such as {YUNET!r}"
 # Where ArcFace has eyes, nose and corners of the mouth in 112 × 112 pixels (insightface, `arcface_dst`).
+ARCFACE_SIDE = 112
 ARCFACE_POINTS = np.array(
     [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]]
 )
@@ -187,13 +188,13 @@ def align(image: Any, landmarks: Any, size: int = 112, margin: float = 0.0) -> I
     Args:
         image: whatever [`load_image`] reads.
         landmarks: array of shape `(5, 2)` in pixels, ordered as in [`Face`].
-        margin: what is shown around ArcFace's square, which cuts off hair and chin: that share of it, on each side.
+        margin: what is shown around ArcFace's square: that share of it, on each side; negative for a part of it.
 
     Raises:
         ValueError: for another shape, or points that all lie in one place.
     """
     image = load_image(image)
-    target = (ARCFACE_POINTS + 112 * margin) * (size / (112 * (1 + 2 * margin)))
+    target = (ARCFACE_POINTS + ARCFACE_SIDE * margin) * (size / (ARCFACE_SIDE * (1 + 2 * margin)))
     matrix = similarity_transform(landmarks, target)
     # A transform takes one pixel for each of the result's: a face much larger than the result is reduced before it.
     factor = int(1 / np.hypot(matrix[0, 0], matrix[1, 0]))

@@ -9,7 +9,17 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from .face_detection_facemllm import YUNET, Face, FaceDetector, align, crop
+from .face_detection_facemllm import (
+    ARCFACE_POINTS,
+    ARCFACE_SIDE,
+    YUNET,
+    Face,
+    FaceDetector,
+    align,
+    crop,
+    crop_box,
+    similarity_transform,
+)
 
 NO_DETECTOR = "none"
 DETECTORS = "'yunet', 'none' (each picture is one face), the path or Hub id of YuNet's .onnx, a function, or boxes"
@@ -30,7 +40,7 @@ class FaceChoice:
 
     Attributes:
         align: turn and scale a face to ArcFace's five points, where they are known.
-        margin: what stands around the face: share of its box's longer side (or of ArcFace's square) on each side.
+        margin: what stands around the face: share of its box's longer side, on each side.
         on_no_face: `"skip"` gives none, `"whole"` the whole picture as one face, `"raise"` an error.
         max_faces: the largest ones are kept, in the order in which they were found.
         min_score: fainter ones are dropped; faces without a score are kept.
@@ -66,7 +76,12 @@ class FaceChoice:
 
     def _cut_out(self, image: Image.Image, face: Face) -> FoundFace:
         if self.align and face.landmarks is not None:
-            return FoundFace(face, align(image, face.landmarks, self.side, self.margin), True)
+            # As much is shown as in the crop, which ends where the photo does: what lies beyond would be black.
+            left, top, right, bottom = crop_box(image.size, face.box, self.margin)
+            turn = similarity_transform(face.landmarks, ARCFACE_POINTS)
+            shown = min(right - left, bottom - top) * math.hypot(turn[0, 0], turn[1, 0])
+            margin = (shown / ARCFACE_SIDE - 1) / 2
+            return FoundFace(face, align(image, face.landmarks, self.side, margin), True)
         return FoundFace(face, crop(image, face.box, self.margin), False)
 
 

@@ -68,7 +68,8 @@ class FaceAnalysisPipeline(Pipeline):
             several pictures one entry each. Faces are boxes `[x0, y0, x1, y1]`, or mappings or objects with `box` and
             perhaps `landmarks` and `score`.
         align (`bool`, *optional*, defaults to `False`):
-            Turn and scale faces to ArcFace's five points, where known; angles of the head are then those left over.
+            Turn faces upright, to ArcFace's five points, where known: for a model that was trained on aligned faces.
+            What lies outside the photo is black, and of the head's angles only what is left over is seen.
         margin (`float`, *optional*, defaults to 0.25):
             What is shown around a face: share of its box's longer side, on each side.
         on_no_face (`"skip"`, `"whole"` or `"raise"`, *optional*, defaults to `"skip"`):

@@ -9,6 +9,7 @@ from PIL import Image, ImageFilter
 
 from modeling_facemllm import FaceAnalysisPipeline
 from modeling_facemllm.face_detection_facemllm import FaceDetector, crop
+from modeling_facemllm.face_finding_facemllm import FaceChoice
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 YUNET = DATA / "yunet" / "yunet_n_640_640.onnx"
@@ -78,6 +79,15 @@ def test_a_leaning_face_is_turned_upright_where_it_is_aligned(analyze, photos):
     (face,) = analyze(leaning, align=True)
     eyes = np.array(face["landmarks"][:2])
     assert face["aligned"] and abs(np.degrees(np.arctan2(*(eyes[1] - eyes[0])[::-1]))) > 15
+
+
+def test_an_aligned_face_is_as_large_as_in_the_crop(photos):
+    picture, detector = several(photos), FaceDetector(YUNET)
+    found = detector.detect(picture)
+    for plain, aligned in zip(*(FaceChoice(align=way).faces_of(picture, found) for way in (False, True)), strict=True):
+        sizes = [detector.detect(cut.picture.resize((224, 224)))[0].box for cut in (plain, aligned)]
+        widths = [x1 - x0 for x0, _, x1, _ in sizes]
+        assert aligned.aligned and 0.85 < widths[1] / widths[0] < 1.18
 
 
 def test_tiny_faces_are_found_and_no_face_is_no_error(analyze, photos):
