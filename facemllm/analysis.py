@@ -10,7 +10,7 @@ from typing import Any
 from PIL import Image
 
 from facemllm.face_drawing import FaceDrawings, reduced
-from facemllm.photo_sources import Photo
+from facemllm.photo_sources import Photo, readable
 
 READERS = 4
 READ_AHEAD = 8  # pictures
@@ -106,7 +106,7 @@ def _row(looked_at: _Waiting, drawings: FaceDrawings | None, faces: Faces | None
     photo = looked_at.photo
     failed = looked_at.error is not None
     row = {
-        "image": photo.name,
+        "image": readable(photo.name),
         "frame": photo.frame,
         "time": photo.time,
         "size": looked_at.size or None,
@@ -115,7 +115,7 @@ def _row(looked_at: _Waiting, drawings: FaceDrawings | None, faces: Faces | None
     }
     if drawings is not None:
         drawn = drawings.draw(photo, looked_at.picture, faces, looked_at.size) if row["faces"] else ""
-        row["drawing"] = drawn
+        row["drawing"] = readable(drawn)
     return row
 
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from datasets_scripts.settings_differences import differences
 from facemllm.cli import UserError
+from facemllm.photo_sources import readable
 from recipes.run_folder import write_json
 
 NOWHERE = -1
@@ -57,21 +58,18 @@ class HashedNames:
 
 
 def _hash(name: str | bytes) -> int:
-    data = name.encode(errors="surrogateescape") if isinstance(name, str) else name
+    data = name.encode() if isinstance(name, str) else name
     return int.from_bytes(blake2b(data, digest_size=8).digest(), "little")
 
 
 def row_key(name: str, frame: int | None) -> str:
     """What tells one row from all others."""
-    return f"{name}\0{frame}"
+    return f"{readable(name)}\0{frame}"
 
 
 def row_line(row: dict[str, Any]) -> bytes:
-    """A row as it stands in the file. File names that are no UTF-8 are escaped."""
-    try:
-        return json.dumps(row, ensure_ascii=False, allow_nan=False).encode() + b"\n"
-    except UnicodeEncodeError:
-        return json.dumps(row, allow_nan=False).encode() + b"\n"
+    """A row as it stands in the file."""
+    return json.dumps(row, ensure_ascii=False, allow_nan=False).encode() + b"\n"
 
 
 class FaceJournal:

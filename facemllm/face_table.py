@@ -69,10 +69,7 @@ def write_table(rows: str | os.PathLike, path: str | os.PathLike) -> int:
     partial = path.with_name(f".{path.name}.partial")
     written, columns = 0, None
     try:
-        with (
-            open(rows, encoding="utf-8") as lines,
-            open(partial, "w", encoding="utf-8", errors="surrogateescape", newline="") as file,
-        ):
+        with open(rows, encoding="utf-8") as lines, open(partial, "w", encoding="utf-8", newline="") as file:
             table = csv.writer(file)
             for line in lines:
                 row = json.loads(line)

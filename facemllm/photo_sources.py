@@ -126,6 +126,11 @@ def is_url(text: str) -> bool:
     return text.startswith(("http://", "https://"))
 
 
+def readable(name: str) -> str:
+    """A file's name as it is told: bytes that are no UTF-8 stand as ``\\xe9``, for readers of JSON refuse them."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
 def is_video(name: str) -> bool:
     return os.path.splitext(name)[1].lower() in VIDEO_SUFFIXES
 

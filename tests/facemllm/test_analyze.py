@@ -164,6 +164,15 @@ def test_the_rows_load_as_a_data_set(analyze, photos, tmp_path):
     assert rows[0]["faces"][0]["tasks"]["gender"]["label"] in ("female", "male")
 
 
+def test_names_that_are_no_utf8_can_be_told_and_remembered(analyze, photos, tmp_path):
+    name = os.fsencode(photos) + b"/caf\xe9.jpg"
+    os.rename(photos / "face1.jpg", name)
+    analyze(photos, "--out", tmp_path / "faces.jsonl", "--draw", tmp_path / "drawn")
+    assert read(tmp_path / "faces.jsonl")[0]["image"] == f"{photos}/caf\\xe9.jpg"
+    _, out, _ = analyze(photos, "--out", tmp_path / "faces.jsonl", "--draw", tmp_path / "drawn", "--json")
+    assert json.loads(out)["done_before"] == 6
+
+
 # Going on
 
 
