@@ -16,6 +16,7 @@ from facemllm.evaluation.groups import GROUP_LABELS
 from facemllm.evaluation.task_protocols import AgeQuestion, DrawnAttribute, TaskProtocol, protocols
 
 ZERO_SHOT_ATTRIBUTES, SYNTHETIC, FACEXBENCH = "zero_shot_attributes", "synthetic", "facexbench"
+LOOKED_AT = 200
 DISFA_UNITS = (1, 2, 4, 6, 9, 12, 25, 26)
 """The eight of DISFA's twelve units that published figures are about."""
 
@@ -209,6 +210,7 @@ def _open_dataset(name: str, wanted: Wanted, dataset: DatasetProtocol) -> Benchm
     if not len(faces):
         raise UserError(f"{wanted.root}: the split {split} of {reader.TITLE} has no row; name another with --split")
     asked = protocols(names, conventions_of_reader(faces), dataset.units or (0,), wanted.ask_age)
+    _check_labels(faces, [task for task in asked if task.spec.name in (wanted.tasks or ())])
     return Benchmark(
         name=name,
         title=reader.TITLE,
@@ -223,6 +225,16 @@ def _open_dataset(name: str, wanted: Wanted, dataset: DatasetProtocol) -> Benchm
         person=dataset.person,
         groups=GROUP_LABELS if race else GROUP_LABELS[:2],
     )
+
+
+def _check_labels(faces: FaceReader, named: Sequence[TaskProtocol]) -> None:
+    """Refuse a task by its name that the first rows have no label of, before a model is loaded."""
+    rows = faces.faces(0, LOOKED_AT) if named else ()
+    known = [face.labels for face in rows if isinstance(face, LabelledFace)]
+    for task in named:
+        if known and all(task.expected(labels) is None for labels in known):
+            told = f"{faces.TITLE} has {', '.join(faces.TASKS)}"
+            raise UserError(f"--tasks {task.spec.name}: no label of it in the first {len(known)} faces; {told}")
 
 
 def _majority(faces: FaceReader, asked: Sequence[TaskProtocol]) -> dict[str, Any]:
@@ -249,7 +261,7 @@ def _open_zero_shot(wanted: Wanted) -> Benchmark:
             f"Attributes that the config zero_shot does not train on (datasets_scripts/zero_shot.py). {dataset.note}"
         )
         try:
-            opened = _open_dataset(name, replace(wanted, tasks=names), replace(dataset, note=note))
+            opened = _open_dataset(name, replace(wanted, tasks=None), replace(dataset, tasks=names, note=note))
         except CorpusError as error:
             refused.append(str(error))
             continue

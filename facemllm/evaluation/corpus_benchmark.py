@@ -7,6 +7,7 @@ import hashlib
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from datasets_scripts.task import Conventions, Task
 from datasets_scripts.tasks import ACTION_UNITS, TASK_GROUPS
 from facemllm.cli import UserError
 from facemllm.evaluation.baselines import BASELINE_ROWS, constant_answers
-from facemllm.evaluation.benchmarks import Benchmark, Wanted
+from facemllm.evaluation.benchmarks import NAMES, Benchmark, Wanted
 from facemllm.evaluation.groups import GROUP_LABELS
 from facemllm.evaluation.task_protocols import TaskProtocol, protocols
 
@@ -93,7 +94,7 @@ def open_corpus(corpus: str, config: str, wanted: Wanted) -> Benchmark:
     """
     for option, given in (("root", wanted.root), ("set", wanted.options)):
         if given:
-            raise UserError(f"--{option} belongs to a benchmark of a dataset; {corpus} is read as a corpus")
+            raise UserError(f"--{option} belongs to a benchmark of a dataset; {_near(corpus)}{corpus} is a corpus")
     split = wanted.split or "validation"
     rows = _load(corpus, config, split)
     rows = rows.select(range(min(wanted.limit or len(rows), len(rows))))
@@ -170,13 +171,19 @@ def _majority(corpus: str, config: str, split: str, asked: Sequence[TaskProtocol
     return constant_answers(asked, (labels for _, labels in _ids_and_labels(spread)))
 
 
+def _near(name: str) -> str:
+    near = get_close_matches(name.lower(), NAMES, n=1)
+    return f"did you mean {near[0]}? " if near else ""
+
+
 def _load(corpus: str, config: str, split: str) -> Any:
     from datasets import Image, load_dataset
 
     from facemllm.hub_names import could_be_hub_id
 
     if not Path(corpus).is_dir() and not could_be_hub_id(corpus):
-        raise UserError(f"{corpus}: there is no such corpus folder; a Hub id has the form owner/name")
+        told = f"there is no such corpus folder and no benchmark of that name; {_near(corpus)}"
+        raise UserError(f"{corpus}: {told}a Hub id has the form owner/name")
     if not Path(corpus).is_dir():
         print(f"{corpus} is no folder here: looking for it on the Hugging Face Hub", file=sys.stderr)
     try:

@@ -166,7 +166,7 @@ def test_the_tasks_of_a_corpus_are_those_whose_labels_the_table_knows():
         (["--tasks", "hat"], "task 'hat' is unknown; the corpus has gender, age"),
         (["--tasks", "expression"], "task 'expression' has no label here; the corpus has gender, age"),
         (["--race"], "has no race labels; facemllm data writes them only with --race"),
-        (["--root", "x"], "--root belongs to a benchmark of a dataset"),
+        (["--root", "x"], "--root belongs to a benchmark of a dataset; "),
         (["--limit", "0"], "--limit 0: give 1 or more"),
         (["--backend", "tpu"], "--backend tpu: there are torch"),
         (["--rescore"], "--rescore needs --out DIR"),
@@ -208,6 +208,12 @@ def test_a_mistyped_name_is_not_looked_for_on_the_hub(name, corpus, tmp_path, mo
     told = "a Hub id has the form owner/name"
     assert f"{name}: there is no such model folder; {told}" in last_line(name, corpus, capsys=capsys)
     assert "there is no such corpus folder" in last_line("hub/no-model-is-loaded", name, capsys=capsys)
+
+
+def test_a_mistyped_benchmark_is_told_the_name_that_was_meant(capsys):
+    assert "did you mean fairface?" in last_line("hub/no-model-is-loaded", "fairfce", capsys=capsys)
+    words = ("hub/no-model-is-loaded", "CelebA", "--root", "x")
+    assert "did you mean celeba?" in last_line(*words, capsys=capsys)
 
 
 def test_a_corpus_that_is_nowhere_is_said_to_be_no_folder_either(capsys):

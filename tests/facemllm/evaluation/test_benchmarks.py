@@ -200,6 +200,7 @@ def test_drawn_faces_are_made_on_the_spot_the_same_each_time():
         ({"root": "nowhere"}, "no folder nowhere"),
         ({"split": "train2"}, "split='train2'"),
         ({"tasks": ("hat",)}, "task='hat' is unknown"),
+        ({"tasks": ("gender",)}, "--tasks gender: no label of it in the first 2 faces; RAF-DB has expression"),
         ({"tasks": ("valence_arousal",)}, "name valence and arousal"),
         ({"options": {"fold": "2"}}, "--set fold=2: RAF-DB has aligned"),
         ({"options": {"aligned": "maybe"}}, "give true or false"),
