@@ -259,7 +259,7 @@ def attribute_gaps(tasks: Mapping[str, Mapping[str, Any]], title: str) -> Figure
                 axes.barh(place, gap["if_equal"]["p95"], height=0.7, color=LIGHT)
             axes.plot(gap["value"], place, "o", color=BLUE, markersize=5)
         axes.set_yticks(range(len(names)), [task_title(name) for name in names])
-        axes.set(ylim=(len(names) - 0.5, -0.5), xlabel="gap in accuracy\ngrey: below it, chance alone (95 %)")
+        axes.set(ylim=(len(names) - 0.5, -0.5), xlabel="gap in accuracy\ngrey: what chance alone reaches (95 %)")
         axes.set_xlim(left=0)
         _finish(axes, f"by {label_of(label)}", grid="x")
     figure.suptitle(title, fontsize=11, color=INK, x=0.01, ha="left")
