@@ -73,7 +73,11 @@ def _open(source, timeout: float) -> Image.Image:
     if isinstance(source, Image.Image):
         return source
     if isinstance(source, dict):
-        source = source["bytes"] if source.get("bytes") is not None else source.get("path")
+        found = source["bytes"] if source.get("bytes") is not None else source.get("path")
+        if found is None:
+            keys = ", ".join(map(str, source))
+            raise TypeError(f"a mapping of {keys} is no image: pass the picture in it, or one with bytes or path")
+        source = found
     if isinstance(source, (bytes, bytearray)):
         return Image.open(io.BytesIO(source))
     if isinstance(source, os.PathLike):

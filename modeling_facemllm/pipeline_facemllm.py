@@ -48,9 +48,9 @@ class FaceAnalysisPipeline(Pipeline):
         analyze("photo.jpg", tasks=["age", "gender"], questions=["What does this person wear?"])
 
     Every parameter can be given here and, for one call, to the call. Facial expressions are what a face shows, not
-    what a person feels; inferring emotions at work or in schools is prohibited in the European Union (AI Act, Art. 5),
-    and so is sorting people by race. Race is answered only where `tasks` names it, never as part of `"all"`. The
-    pipeline describes faces; it does not recognise people.
+    what a person feels. The European Union prohibits inferring emotions at work or in schools, and categorising people
+    by race from their faces (AI Act, Art. 5). Race is answered only where `tasks` names it, never as part of `"all"`.
+    The pipeline describes faces; it does not recognise people.
 
     Args:
         tasks (`list[str | dict]`, *optional*):

@@ -197,3 +197,8 @@ def test_nested_lists_and_batches_of_arrays_are_flattened_in_order(photo, other_
     loaded = load_images([[photo], [], [other_photo, batch]])
     assert [image.size for image in loaded] == [photo.size, other_photo.size, (5, 4), (5, 4)]
     assert loaded[3].getpixel((0, 0)) == (9, 9, 9)
+
+
+def test_a_row_of_a_data_set_is_told_from_the_picture_in_it(photo):
+    with pytest.raises(TypeError, match="a mapping of id, image is no image: pass the picture in it"):
+        load_image({"id": "1", "image": photo})
