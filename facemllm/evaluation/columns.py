@@ -196,7 +196,15 @@ def _once(value: Any, seen: dict[Any, Any]) -> Any:
 def columns_of_arrays(
     spec: TaskSpec, predictions: Sequence[Any], references: Sequence[Any], ids: Sequence[Hashable] | None = None
 ) -> Columns:
-    """Columns of plain lists, as the ``evaluate`` modules are given them; None is an unread answer."""
+    """Columns of plain lists, as the ``evaluate`` modules are given them; None is an unread answer.
+
+    Raises:
+        ValueError: when a reference is none of the options.
+    """
+    if options := options_of(spec):
+        unknown = next((reference for reference in references if reference not in options), None)
+        if unknown is not None or None in references:
+            raise ValueError(f"references: {unknown!r} is none of the classes {', '.join(map(str, options))}")
     return Columns(spec, face_codes(ids, len(references)), list(references), list(predictions))
 
 

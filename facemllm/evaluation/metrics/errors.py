@@ -29,7 +29,11 @@ def age_estimation(
         references: years, float64 of shape ``(rows,)``.
         predictions: years, NaN where an answer was unread.
         bins: name to the half-open ages ``[low, high)``, ascending and without gaps.
+
+    Raises:
+        ValueError: for a true age that is no number, or bins that are not as described.
     """
+    _require_known(references)
     read = np.isfinite(predictions)
     error = np.where(read, predictions, references) - references
     # The hair is for sums of floats: an expectation of 30.000000000004 is five years from 25.
@@ -78,7 +82,11 @@ def head_pose(references: np.ndarray, predictions: np.ndarray) -> Summed:
 
     Args:
         references, predictions: degrees, float64 of shape ``(rows, 3)``, in the order of ``ANGLES``.
+
+    Raises:
+        ValueError: for a true angle that is no number.
     """
+    _require_known(references)
     read = np.isfinite(predictions).all(-1)
     error = np.abs(wrapped(np.where(read[:, None], predictions, references) - references))
 
@@ -94,6 +102,12 @@ def head_pose(references: np.ndarray, predictions: np.ndarray) -> Summed:
             lambda sums, place=place: means(sums)[..., place], count, higher_is_better=False
         )
     return Summed(_sparse([*error.T, read]), statistics)
+
+
+def _require_known(references: np.ndarray) -> None:
+    unknown = np.argwhere(~np.isfinite(references))
+    if len(unknown):
+        raise ValueError(f"references: row {unknown[0][0]} is no number; leave rows without a label out")
 
 
 def _share(part: slice, whole: int) -> Statistic:

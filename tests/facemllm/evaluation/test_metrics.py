@@ -93,8 +93,8 @@ def test_a_neighbour_of_an_ordered_class_is_within_one(compute):
     assert value(found, "accuracy_within_one") == pytest.approx(2 / 3)
 
 
-@pytest.mark.parametrize("name", ["attributes", "action_units"])
-def test_presence_agrees_with_scikit_learn(compute, name):
+@pytest.mark.parametrize(("name", "parts"), [("attributes", "attributes"), ("action_units", "units")])
+def test_presence_agrees_with_scikit_learn(compute, name, parts):
     rng = np.random.default_rng(0)
     references, predictions = rng.integers(2, size=(200, 4)), rng.integers(2, size=(200, 4))
     found = compute(name, predictions=predictions, references=references, names=["1", "2", "4", "12"])
@@ -105,7 +105,7 @@ def test_presence_agrees_with_scikit_learn(compute, name):
     }
     for metric, reference in per_label.items():
         each = [reference(references[:, place], predictions[:, place]) for place in range(4)]
-        assert [unit[metric]["value"] for unit in found["units"].values()] == pytest.approx(each)
+        assert [unit[metric]["value"] for unit in found[parts].values()] == pytest.approx(each)
         assert value(found, metric) == pytest.approx(np.mean(each))
 
 
@@ -214,3 +214,28 @@ def test_rows_of_one_face_share_an_id(compute):
     assert found["faces"] == 50
     # Each face is right in one row of two, so whichever faces are drawn, half is right: as if there were no doubt.
     assert found["metrics"]["accuracy"]["value"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("name", "inputs", "told"),
+    [
+        (
+            "classification",
+            {"predictions": ["a"], "references": ["c"], "classes": ["a", "b"]},
+            "'c' is none of the classes a, b",
+        ),
+        ("classification", {"predictions": ["a", "a"], "references": ["a", None]}, "None is none of the classes a"),
+        ("age_estimation", {"predictions": [3, 4], "references": [3, None]}, "row 1 is no number"),
+        ("head_pose", {"predictions": [[0, 0, 0]], "references": [[0, None, 0]]}, "row 0 is no number"),
+    ],
+)
+def test_a_row_without_a_right_answer_is_refused(compute, name, inputs, told):
+    with pytest.raises(ValueError, match=told):
+        compute(name, **inputs)
+
+
+def test_rows_may_come_in_batches():
+    metric = metrics.load("classification", keep_in_memory=True)
+    metric.add_batch(predictions=["a", "b"], references=["a", "a"])
+    metric.add(prediction="a", reference="a")
+    assert value(metric.compute(resamples=20), "accuracy") == pytest.approx(2 / 3)

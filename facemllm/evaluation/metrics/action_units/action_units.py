@@ -3,7 +3,6 @@
 import datasets
 import evaluate
 
-from facemllm.evaluation.bootstrap import CONFIDENCE, RESAMPLES
 from facemllm.evaluation.columns import columns_of_labels
 from facemllm.evaluation.figures import metric_figures
 
@@ -57,8 +56,6 @@ class ActionUnits(evaluate.Metric):
             reference_urls=["https://doi.org/10.1109/T-AFFC.2013.4"],
         )
 
-    def _compute(
-        self, predictions, references, names=None, ids=None, resamples=RESAMPLES, seed=0, confidence=CONFIDENCE
-    ):
+    def _compute(self, predictions, references, names=None, ids=None, **drawing):
         columns = columns_of_labels(predictions, references, names, ids)
-        return metric_figures(columns, resamples=resamples, seed=seed, confidence=confidence)
+        return metric_figures(columns, **drawing)

@@ -3,7 +3,6 @@
 import datasets
 import evaluate
 
-from facemllm.evaluation.bootstrap import CONFIDENCE, RESAMPLES
 from facemllm.evaluation.columns import columns_of_arrays
 from facemllm.evaluation.figures import metric_figures
 from facemllm.evaluation.predictions import TaskSpec
@@ -54,8 +53,6 @@ class AgeEstimation(evaluate.Metric):
             reference_urls=["https://doi.org/10.1109/TPAMI.2007.70733"],
         )
 
-    def _compute(
-        self, predictions, references, bins=None, ids=None, resamples=RESAMPLES, seed=0, confidence=CONFIDENCE
-    ):
+    def _compute(self, predictions, references, bins=None, ids=None, **drawing):
         columns = columns_of_arrays(TaskSpec("age", "number", bins=bins), predictions, references, ids)
-        return metric_figures(columns, resamples=resamples, seed=seed, confidence=confidence)
+        return metric_figures(columns, **drawing)

@@ -3,7 +3,6 @@
 import datasets
 import evaluate
 
-from facemllm.evaluation.bootstrap import CONFIDENCE, RESAMPLES
 from facemllm.evaluation.columns import columns_of_labels
 from facemllm.evaluation.figures import metric_figures
 
@@ -21,7 +20,7 @@ Args:
     resamples, seed, confidence: of the percentile bootstrap (1000, 0, 0.95).
 Returns:
     n, faces, unparsed (count, rate), metrics: the means of accuracy, balanced_accuracy and f1 over the attributes for
-    which they are defined; units: the same for each attribute. Each has value, interval and n; undefined is None.
+    which they are defined; attributes: the same for each attribute. Each has value, interval and n; undefined is None.
 Examples:
     >>> metric = evaluate.load("facemllm/evaluation/metrics/attributes")
     >>> found = metric.compute(predictions=[[1, 0], [1, 1]], references=[[1, 0], [0, 1]], names=["smiling", "hat"])
@@ -56,8 +55,7 @@ class Attributes(evaluate.Metric):
             reference_urls=["https://doi.org/10.1109/ICCV.2015.425"],
         )
 
-    def _compute(
-        self, predictions, references, names=None, ids=None, resamples=RESAMPLES, seed=0, confidence=CONFIDENCE
-    ):
+    def _compute(self, predictions, references, names=None, ids=None, **drawing):
         columns = columns_of_labels(predictions, references, names, ids)
-        return metric_figures(columns, resamples=resamples, seed=seed, confidence=confidence)
+        found = metric_figures(columns, **drawing)
+        return {"attributes" if name == "units" else name: part for name, part in found.items()}

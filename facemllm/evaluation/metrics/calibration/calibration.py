@@ -4,7 +4,7 @@ import datasets
 import evaluate
 import numpy as np
 
-from facemllm.evaluation.bootstrap import CONFIDENCE, RESAMPLES, face_codes
+from facemllm.evaluation.bootstrap import face_codes
 from facemllm.evaluation.figures import calibration_figures
 
 _DESCRIPTION = """\
@@ -58,10 +58,8 @@ class Calibration(evaluate.Metric):
             reference_urls=["https://proceedings.mlr.press/v70/guo17a.html"],
         )
 
-    def _compute(self, predictions, references, ids=None, resamples=RESAMPLES, seed=0, confidence=CONFIDENCE):
+    def _compute(self, predictions, references, ids=None, **drawing):
         probabilities = np.array(predictions or np.empty((0, 0)), np.float64)
         faces = face_codes(ids, len(references))
         references = np.array(references, np.int64)
-        return calibration_figures(
-            references, probabilities, faces, resamples=resamples, seed=seed, confidence=confidence
-        )
+        return calibration_figures(references, probabilities, faces, **drawing)

@@ -3,7 +3,6 @@
 import datasets
 import evaluate
 
-from facemllm.evaluation.bootstrap import CONFIDENCE, RESAMPLES
 from facemllm.evaluation.columns import columns_of_arrays
 from facemllm.evaluation.figures import metric_figures
 from facemllm.evaluation.predictions import TaskSpec
@@ -62,17 +61,7 @@ class Classification(evaluate.Metric):
             return self._compute([], [], **settings)
         return super().compute(predictions=predictions, references=references, **settings)
 
-    def _compute(
-        self,
-        predictions,
-        references,
-        classes=None,
-        ordered=False,
-        ids=None,
-        resamples=RESAMPLES,
-        seed=0,
-        confidence=CONFIDENCE,
-    ):
-        spec = TaskSpec("classification", "options", tuple(classes or sorted(set(references))), ordered)
+    def _compute(self, predictions, references, classes=None, ordered=False, ids=None, **drawing):
+        spec = TaskSpec("classification", "options", tuple(classes or sorted(set(references) - {None})), ordered)
         columns = columns_of_arrays(spec, predictions, references, ids)
-        return metric_figures(columns, resamples=resamples, seed=seed, confidence=confidence)
+        return metric_figures(columns, **drawing)

@@ -3,7 +3,6 @@
 import datasets
 import evaluate
 
-from facemllm.evaluation.bootstrap import CONFIDENCE, RESAMPLES
 from facemllm.evaluation.columns import columns_of_arrays
 from facemllm.evaluation.figures import metric_figures
 from facemllm.evaluation.metrics.errors import ANGLES
@@ -57,8 +56,8 @@ class HeadPose(evaluate.Metric):
             reference_urls=["https://doi.org/10.1109/CVPR.2019.00118"],
         )
 
-    def _compute(self, predictions, references, ids=None, resamples=RESAMPLES, seed=0, confidence=CONFIDENCE):
+    def _compute(self, predictions, references, ids=None, **drawing):
         predictions = [row and dict(zip(ANGLES, row, strict=True)) for row in predictions]
         references = [dict(zip(ANGLES, row, strict=True)) for row in references]
         columns = columns_of_arrays(TaskSpec("head_pose", "angles"), predictions, references, ids)
-        return metric_figures(columns, resamples=resamples, seed=seed, confidence=confidence)
+        return metric_figures(columns, **drawing)
