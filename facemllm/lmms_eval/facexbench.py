@@ -12,8 +12,7 @@ from typing import Any
 from facemllm.evaluation.facexbench_answers import safe, strict
 from facemllm.evaluation.facexbench_reader import read_facexbench
 
-FOLDER = Path(os.environ.get("FACEMLLM_FACEXBENCH", "corpora/facexbench_questions"))
-DATA_FILES = {"data_files": {"test": str(FOLDER / "test.jsonl")}}
+QUESTIONS = "test.jsonl"
 
 Doc = dict[str, Any]
 
@@ -29,7 +28,7 @@ def write_questions(root: Path, out: Path) -> dict[str, Any]:
     """
     bench = read_facexbench(root)
     out.mkdir(parents=True, exist_ok=True)
-    unfinished = out / "test.jsonl.tmp"
+    unfinished = out / f"{QUESTIONS}.tmp"
     with unfinished.open("w", encoding="utf-8") as rows:
         for question in bench.questions:
             row = {
@@ -43,7 +42,7 @@ def write_questions(root: Path, out: Path) -> dict[str, Any]:
                 "expected": question.expected,
             }
             rows.write(json.dumps(row, ensure_ascii=False) + "\n")
-    os.replace(unfinished, out / "test.jsonl")
+    os.replace(unfinished, out / QUESTIONS)
     return bench.counts()
 
 
@@ -61,3 +60,23 @@ def figures(doc: Doc, results: list[str]) -> dict[str, float]:
         **{f"accuracy_{name}": float(letter == doc["expected"]) for name, letter in found.items()},
         **{f"unparsed_{name}": float(letter is None) for name, letter in found.items()},
     }
+
+
+def data_files() -> dict[str, Any]:
+    """What ``load_dataset("json", ...)`` reads.
+
+    Raises:
+        SystemExit: where there is no such file. lmms-eval would try an error five times, and end with "RetryError".
+    """
+    path = Path(os.environ.get("FACEMLLM_FACEXBENCH", "corpora/facexbench_questions")) / QUESTIONS
+    if not path.is_file():
+        way_out = "python -m facemllm.lmms_eval facexbench --root DIR --out DIR writes it"
+        raise SystemExit(f"FACEMLLM_FACEXBENCH={path.parent}: holds no {QUESTIONS}; {way_out}")
+    return {"data_files": {"test": str(path)}}
+
+
+def __getattr__(name: str) -> Any:
+    """``DATA_FILES``: a YAML file can only name what a module holds, and the folder may change."""
+    if name == "DATA_FILES":
+        return data_files()
+    raise AttributeError(f"module {__name__} has no attribute {name}")

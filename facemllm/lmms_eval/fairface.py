@@ -10,9 +10,6 @@ from typing import Any
 from datasets_scripts.questions import canonical_question, expected_answer
 from facemllm.evaluation.answer_parsing import parse_option
 
-FOLDER = Path(os.environ.get("FACEMLLM_FAIRFACE", "corpora/fairface"))
-DATA_FILES = {"data_files": {"validation": str(FOLDER / "face_tasks" / "validation-*.parquet")}}
-
 Doc = dict[str, Any]
 
 
@@ -41,13 +38,15 @@ class Asked:
         return expected_answer(self.task, doc["labels"])
 
     def labelled(self, rows: Any) -> Any:
-        """The rows of a ``datasets.Dataset`` whose label is known. Raises ``ValueError`` where that is none."""
+        """The rows of a ``datasets.Dataset`` whose label is known. ``SystemExit`` where that is none."""
         known = [
             place for place, labels in enumerate(rows["labels"]) if expected_answer(self.task, labels) is not None
         ]
         if not known:
-            way_out = "build it with --race, for auditing" if self.task == "race" else "FACEMLLM_FAIRFACE names it"
-            raise ValueError(f"{FOLDER}: none of its {len(rows)} faces has a label for {self.task}; {way_out}")
+            way_out = "; build it with --race, for auditing" if self.task == "race" else ""
+            raise SystemExit(
+                f"FACEMLLM_FAIRFACE: none of the corpus's {len(rows)} faces has a label for {self.task}{way_out}"
+            )
         return rows.select(known)
 
     def figures(self, doc: Doc, results: list[str]) -> dict[str, float]:
@@ -59,8 +58,24 @@ class Asked:
         }
 
 
+def data_files() -> dict[str, Any]:
+    """What ``load_dataset("parquet", ...)`` reads: the validation split alone.
+
+    Raises:
+        SystemExit: where there is none. lmms-eval would try an error five times, and end with "RetryError".
+    """
+    folder = Path(os.environ.get("FACEMLLM_FAIRFACE", "corpora/fairface"))
+    if not any(folder.glob("face_tasks/validation-*.parquet")):
+        raise SystemExit(
+            f"FACEMLLM_FAIRFACE={folder}: holds no face_tasks/validation; give one of facemllm data fairface"
+        )
+    return {"data_files": {"validation": str(folder / "face_tasks" / "validation-*.parquet")}}
+
+
 def __getattr__(name: str) -> Any:
-    """``gender_question``, ``age_figures``, ``race_labelled``: a YAML file can only name what a module holds."""
+    """``DATA_FILES``, ``gender_question``, ``age_figures``: a YAML file can only name what a module holds."""
+    if name == "DATA_FILES":
+        return data_files()
     task, _, hook = name.partition("_")
     if task in ("gender", "age", "race") and hook in ("question", "choices", "target", "labelled", "figures"):
         return getattr(Asked(task), hook)

@@ -4,6 +4,7 @@ The environment variable FACEMLLM_LMMS_EVAL_PYTHON names a Python with lmms-eval
 one. Without it the real run is skipped.
 """
 
+import importlib
 import json
 import os
 import re
@@ -155,14 +156,26 @@ def test_race_is_asked_only_by_a_task_of_that_name():
     assert about_race == {"fairface_race_audit"} and "tag" not in tasks["fairface_race_audit"]
 
 
-def test_every_hook_that_the_task_files_name_is_there():
-    import importlib
+def hook(name):
+    """What lmms-eval gets for a `!function` of a task file."""
+    module, _, name = name.rpartition(".")
+    return getattr(importlib.import_module(module), name)
 
-    hooks = {hook for path in TASKS.glob("*.yaml") for hook in re.findall(r"!function (\S+)", path.read_text())}
+
+def test_every_hook_that_the_task_files_name_is_there(fairface, facexbench, monkeypatch):
+    monkeypatch.setenv("FACEMLLM_FAIRFACE", str(fairface))
+    monkeypatch.setenv("FACEMLLM_FACEXBENCH", str(facexbench[1]))
+    hooks = {name for path in TASKS.glob("*.yaml") for name in re.findall(r"!function (\S+)", path.read_text())}
     assert len(hooks) > 10
-    for hook in hooks:
-        module, _, name = hook.rpartition(".")
-        assert hasattr(importlib.import_module(module), name), hook
+    assert all(hook(name) for name in hooks)
+
+
+@pytest.mark.parametrize("data", ["fairface", "facexbench"])
+def test_a_folder_without_the_data_ends_in_one_line(data, tmp_path, monkeypatch):
+    variable = f"FACEMLLM_{data.upper()}"
+    monkeypatch.setenv(variable, str(tmp_path))
+    with pytest.raises(SystemExit, match=f"{variable}={tmp_path}: holds no"):
+        hook(f"facemllm.lmms_eval.{data}.DATA_FILES")
 
 
 def test_questions_without_their_pictures_stay_out_of_the_data_set(facexbench, capsys):
