@@ -163,8 +163,8 @@ class PredictionLog:
         self.close()
 
 
-def _key(id: str, task: str, way: str) -> str:
-    return f"{way}\0{task}\0{id}"
+def _key(id: str, task: str, way: str) -> bytes:
+    return f"{way}\0{task}\0{id}".encode("utf-8", "surrogatepass")
 
 
 def _lists(bins: Mapping[str, tuple[float, float]] | None) -> dict[str, list[float]] | None:
