@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
 from facemllm.evaluation.metrics.errors import ANGLES, wrapped
@@ -182,7 +184,9 @@ def age_errors(pairs: Sequence[tuple[float, float]], figures: Mapping[str, Any],
     figure = _figure(10.4, 4.6)
     left, right = figure.subplots(1, 2)
     top = max(truth.max(), estimate.max()) + 2
-    cells = left.hist2d(truth, estimate, bins=np.arange(-0.5, top + 1, 2), cmap="Blues", norm="log", cmin=1)
+    # Without the palest blues: a single face is to be seen on white.
+    blues = ListedColormap(colormaps["Blues"](np.linspace(0.25, 1, 256)))
+    cells = left.hist2d(truth, estimate, bins=np.arange(-0.5, top + 1, 2), cmap=blues, norm="log", cmin=1)
     left.plot([0, top], [0, top], color=ORANGE, linestyle="--", linewidth=1, label="right to the year")
     left.set(xlabel="true age, years", ylabel="estimated age, years", xlim=(-1, top), ylim=(-1, top), aspect="equal")
     left.legend(loc="upper left", fontsize=9, frameon=False)

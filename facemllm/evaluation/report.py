@@ -101,7 +101,11 @@ def _described(run: Mapping[str, Any], drawing: Mapping[str, Any], tasks: Iterab
         "protocol": run.get("protocol"),
         "complete": run.get("status") == "complete",
         "counts": run.get("counts") or {},
-        "intervals": {"method": "percentile bootstrap over faces", "confidence": CONFIDENCE, **drawing},
+        "intervals": {
+            "method": "percentile bootstrap over faces, over people where predictions name them",
+            "confidence": CONFIDENCE,
+            **drawing,
+        },
         "versions": _versions(),
         "notices": _notices(tasks, run.get("groups") or (), drawn=run.get("benchmark") == SYNTHETIC),
         "run": run,

@@ -284,17 +284,25 @@ def _protocol(report: Mapping[str, Any]) -> Iterator[str]:
         yield from (str(report["protocol"]), "")
     used = {way for ways in report["tasks"].values() for way in ways}
     if "scoring" in used:
-        yield "- *Options scored*: the likeliest of the stated options by the model's own probabilities; nothing is parsed."
+        yield (
+            "- *Options scored*: the likeliest of the stated options by the model's own probabilities, and for ages and "
+            "angles the mean under them; nothing is parsed."
+        )
     if "generation" in used:
         yield (
             "- *Generated*: the model writes and its text is read. An answer that cannot be read counts as wrong in "
             "shares, and is left out of errors in years and degrees; its rate stands beside them."
         )
+    every = [figures for ways in report["tasks"].values() for figures in ways.values()]
+    people = max((figures.get("people") or 0 for figures in every), default=0)
+    drawn = "faces (all answers about a face together)"
+    if people:
+        drawn = f"the {people:,} people (all pictures of a person together)"
     yield (
         f"- Intervals: {100 * drawing['confidence']:.0f} %, percentile bootstrap, {drawing['resamples']:,} resamples "
-        f"of faces (all answers about a face together), seed {drawing['seed']}."
+        f"of {drawn}, seed {drawing['seed']}."
     )
-    baselines = [figures.get("baseline") for ways in report["tasks"].values() for figures in ways.values()]
+    baselines = [figures.get("baseline") for figures in every]
     if sources := sorted({baseline["source"] for baseline in baselines if baseline and "source" in baseline}):
         yield f"- *Without looking*: the best constant answer, taken from the labels of the {' or '.join(sources)}."
     if any((entry.get("groups") or {}).get("by") for ways in report["tasks"].values() for entry in ways.values()):
