@@ -285,8 +285,8 @@ def _protocol(report: Mapping[str, Any]) -> Iterator[str]:
     used = {way for ways in report["tasks"].values() for way in ways}
     if "scoring" in used:
         yield (
-            "- *Options scored*: the likeliest of the stated options by the model's own probabilities, and for ages and "
-            "angles the mean under them; nothing is parsed."
+            "- *Options scored*: the likeliest of the stated options by the model's own probabilities, and for ages "
+            "and angles the mean under them; nothing is parsed."
         )
     if "generation" in used:
         yield (
