@@ -6,6 +6,7 @@ Exit codes: 0 for success, 1 when the work was done but something in it failed, 
 import argparse
 import importlib
 import os
+import shlex
 import sys
 
 COMMANDS = {
@@ -80,6 +81,7 @@ def _run(command: str | None, argv: list[str]) -> int:
         args.overrides += rest
     elif rest:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    args.command_line = shlex.join(["facemllm", *argv])
     return args.run(args)
 
 
