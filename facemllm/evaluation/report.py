@@ -49,7 +49,7 @@ def write_report(
 
     Returns:
         What ``report.json`` holds: ``dataset``, ``model``, ``protocol``, ``counts``, ``intervals``, ``versions``,
-        ``notices``, ``run`` (``run.json``), ``tasks``: task to way to ``task_figures`` with ``groups``
+        ``git_revision``, ``notices``, ``run`` (``run.json``), ``tasks``: task to way to ``task_figures`` with ``groups``
         (``group_figures``); ``means``: way to ``mean_figures`` of the attributes; ``plots``: file to what it shows;
         for FaceXBench ``facexbench``: its tables (``facexbench_section``).
 
@@ -95,6 +95,8 @@ def write_report(
 
 def _described(run: Mapping[str, Any], drawing: Mapping[str, Any], tasks: Iterable[str]) -> dict[str, Any]:
     """What a report says of the run beside its figures."""
+    from recipes.run_folder import git_revision
+
     return {
         "model": (run.get("settings") or {}).get("model"),
         "dataset": _dataset(run),
@@ -107,6 +109,7 @@ def _described(run: Mapping[str, Any], drawing: Mapping[str, Any], tasks: Iterab
             **drawing,
         },
         "versions": _versions(),
+        "git_revision": git_revision(),
         "notices": _notices(tasks, run.get("groups") or (), drawn=run.get("benchmark") == SYNTHETIC),
         "run": run,
     }

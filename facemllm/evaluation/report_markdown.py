@@ -313,7 +313,8 @@ def _protocol(report: Mapping[str, Any]) -> Iterator[str]:
             "a gap heeds that the pair was picked, that of a worst group does not."
         )
     versions = ", ".join(f"{name} {number}" for name, number in report["versions"].items())
-    yield f"- Versions: {versions}."
+    revision = f", facemllm at commit {report['git_revision']}" if report["git_revision"] else ""
+    yield f"- Versions: {versions}{revision}."
 
 
 def _unit(kind: str) -> str:
