@@ -6,7 +6,8 @@ Where only a judgement decides, the annotators' judgement is asked for.
 
 USUAL_TASKS = ("gender", "age", "expression")
 
-# An option's share of years or degrees. The open ones are counted to 90 years, 90° of yaw, 60° of pitch and roll.
+# An option's share of years or degrees. The open ones are counted to 90 years, 90° of yaw, 40° of pitch and roll:
+# beyond lie few faces, and an option stands for its middle.
 RANGED = {
     "age": (
         "age",
@@ -34,11 +35,11 @@ RANGED = {
             "far to the left": (55, 90),
         },
     ),
-    "pitch": ("angle", "Does the face look up or down?", {"down": (-60, -12), "level": (-12, 12), "up": (12, 60)}),
+    "pitch": ("angle", "Does the face look up or down?", {"down": (-40, -12), "level": (-12, 12), "up": (12, 40)}),
     "roll": (
         "angle",
         "Which way does the head lean?",
-        {"left": (-60, -12), "upright": (-12, 12), "right": (12, 60)},
+        {"left": (-40, -12), "upright": (-12, 12), "right": (12, 40)},
     ),
 }
 

@@ -21,8 +21,9 @@ HELP = (
     "synthetic (drawn faces, made on the spot), or a corpus: a folder or Hub id that load_dataset reads.\n\n"
     "With --out, predictions are written as they come: the same command goes on after a kill, and --rescore writes\n"
     "the report again from them, without a model. Scoring compares the likelihood of the stated options; generation\n"
-    "reads what the model writes. They are reported apart. Race is read only with --race, for group tables, and\n"
-    "asked only with --tasks race: it is a label for auditing data and models."
+    "reads what the model writes. They are reported apart. Race labels, where the\n"
+    "dataset has them, make group tables, for auditing (--no-race leaves them unread); race is asked only with\n"
+    "--tasks race."
 )
 EXAMPLE = "facemllm evaluate runs/fairface/stage3_face_tasks fairface --root FairFace --out reports/fairface"
 MOST_WITH_GROUPS = 4
@@ -37,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tasks", nargs="+", metavar="TASK", help="such as gender, age, race, smiling (default: the benchmark's)"
     )
-    parser.add_argument("--race", action="store_true", help="read race labels, and make group tables by race")
+    parser.add_argument("--no-race", action="store_true", help="read no race labels: no group tables by race")
     parser.add_argument(
         "--ways",
         nargs="+",
@@ -151,6 +152,7 @@ def _ask(args: argparse.Namespace, out: Path) -> dict[str, Any]:
         protocol=benchmark.protocol,
         tasks=[task.spec.as_json() for task in benchmark.tasks],
         groups=list(benchmark.groups),
+        command=args.command_line,
     )
     _tell_left_out(run["counts"])
     return run["counts"]
@@ -162,7 +164,7 @@ def _ask_facexbench(args: argparse.Namespace, out: Path) -> dict[str, Any]:
 
     if args.root is None:
         raise UserError("facexbench needs --root DIR: a clone of its repository")
-    for word, given in (("--split", args.split), ("--race", args.race), ("--set", args.set)):
+    for word, given in (("--split", args.split), ("--no-race", args.no_race), ("--set", args.set)):
         if given:
             raise UserError(f"{word}: facexbench has one split and no settings of this kind; choose with --tasks")
     run = run_facexbench(
@@ -189,7 +191,7 @@ def _open(args: argparse.Namespace) -> "Benchmark":
         root=args.root,
         split=args.split,
         tasks=None if args.tasks is None else tuple(args.tasks),
-        race=args.race,
+        race=not args.no_race,
         limit=args.limit,
         ask_age=args.age or taught_age(args.model),
         options=_options(args.set),

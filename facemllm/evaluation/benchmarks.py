@@ -170,13 +170,13 @@ NAMES = (*DATASETS, ZERO_SHOT_ATTRIBUTES, SYNTHETIC, FACEXBENCH)
 class Wanted:
     """What a user asked of a benchmark beyond its name; None is the benchmark's own choice.
 
-    ``race`` reads race labels and makes group tables of them; they are a task only where ``tasks`` names it.
+    ``race`` makes group tables of race labels, where the data have them; it is a task only where ``tasks`` names it.
     """
 
     root: str | None = None
     split: str | None = None
     tasks: tuple[str, ...] | None = None
-    race: bool = False
+    race: bool = True
     limit: int | None = None
     ask_age: AgeQuestion = "years"
     options: Mapping[str, str] = field(default_factory=dict)
@@ -201,9 +201,9 @@ def open_benchmark(name: str, wanted: Wanted) -> Benchmark:
 def _open_dataset(name: str, wanted: Wanted, dataset: DatasetProtocol) -> Benchmark:
     reader = reader_of(name)
     names = expand_tasks(dataset.tasks if wanted.tasks is None else wanted.tasks)
-    race = wanted.race or "race" in names
-    if race and not reader.ASKS_RACE:
-        raise UserError(f"--race: {reader.TITLE} has no race labels")
+    if "race" in names and not reader.ASKS_RACE:
+        raise UserError(f"--tasks race: {reader.TITLE} has no race labels")
+    race = reader.ASKS_RACE and (wanted.race or "race" in names)
     options = {**_options(reader, wanted.options), **({"race": True} if race else {})}
     split = wanted.split or dataset.split
     faces = reader(wanted.root, split, limit=wanted.limit, **options)
@@ -284,8 +284,6 @@ def open_synthetic(wanted: Wanted) -> Benchmark:
     split, count = wanted.split or "test", wanted.limit or 500
     if split not in SPLITS:
         raise UserError(f"--split {split}: drawn faces have {', '.join(SPLITS)}")
-    if wanted.race:
-        raise UserError("--race: drawn faces have no race")
     known = [attribute.name for attribute in ATTRIBUTES]
     for name in wanted.tasks or ():
         if name not in known:

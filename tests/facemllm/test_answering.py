@@ -5,8 +5,8 @@ from PIL import Image
 
 from datasets_scripts.synthetic_faces import draw_face, sample_labels
 from facemllm.answering import answer, answer_each, encode_faces, load_model, pick_device
-from facemllm.evaluation.answer_parsing import normalize
 from facemllm.cli import UserError
+from facemllm.evaluation.answer_parsing import normalize
 
 QUESTION = "What is the expression?"
 

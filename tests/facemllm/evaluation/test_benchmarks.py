@@ -94,7 +94,7 @@ def test_the_baseline_is_the_training_splits_best_constant_answer(tmp_path):
     assert open_benchmark("aflw2000", Wanted(root=miniature("aflw2000", tmp_path / "aflw"))).majority() == {}
 
 
-def test_race_is_read_and_asked_only_when_it_is_named(tmp_path):
+def test_race_makes_groups_where_it_is_labelled_and_is_asked_only_when_it_is_named(tmp_path):
     root = miniature("fairface", tmp_path / "fairface")
 
     def races(**wanted):
@@ -103,11 +103,11 @@ def test_race_is_read_and_asked_only_when_it_is_named(tmp_path):
         shown = any("race" in benchmark.groups_of(face.labels) for face in faces)
         return shown, "race" in [task.spec.name for task in benchmark.tasks]
 
-    assert races() == (False, False)
-    assert races(race=True) == (True, False)
+    assert races() == (True, False)
+    assert races(race=False) == (False, False)
     assert races(tasks=("race",)) == (True, True)
     with pytest.raises(UserError, match="RAF-DB has no race labels"):
-        open_benchmark("raf_db", Wanted(root=miniature("raf_db", tmp_path / "raf"), race=True))
+        open_benchmark("raf_db", Wanted(root=miniature("raf_db", tmp_path / "raf"), tasks=("race",)))
 
 
 @pytest.mark.parametrize("name", ["celeba", "maad_face", "lfwa"])

@@ -208,7 +208,7 @@ def test_the_command_ends_with_1_where_a_file_is_broken(tiny_model, tmp_path, ca
 @pytest.mark.parametrize(
     ("benchmark", "words", "message"),
     [
-        ("facexbench", ["--race"], "--race: facexbench has one split"),
+        ("facexbench", ["--no-race"], "--no-race: facexbench has one split"),
         ("facexbench", ["--set", "fold=2"], "--set: facexbench has one split"),
         ("synthetic", ["--exclude", "fairface"], "--exclude is for facexbench, not for synthetic"),
         ("synthetic", ["--setting", "in-context"], "--setting is for facexbench, not for synthetic"),
