@@ -135,6 +135,7 @@ class FaceAnalysisPipeline(Pipeline):
         inputs = _with_boxes(images, detector, single) if is_boxes(detector) else ((i, None) for i in _each(images))
         preprocess["detect"] = None if is_boxes(detector) else self._detect_with(detector, preprocess.get("min_score"))
         batch_size = batch_size or self._batch_size or BATCH_SIZE
+        forward["batch_size"] = batch_size
         num_workers = self._num_workers or 0 if num_workers is None else num_workers
         if single:
             return next(self._stream(inputs, batch_size, 0, preprocess, forward, numbered=False))
@@ -245,12 +246,13 @@ class FaceAnalysisPipeline(Pipeline):
         chosen: Sequence[FaceTask],
         questions: Sequence[str] = (),
         max_new_tokens: int = 64,
+        batch_size: int = BATCH_SIZE,
     ) -> list[dict[str, Any]]:
         probabilities: list[list[list[float]]] = [[] for _ in faces]
         if chosen:
             closed = [ClosedQuestion(task.question, task.options) for task in chosen]
             probabilities = score_options(self.model, self.processor, faces, closed, batch_size=len(faces))
-        answers = [{} for _ in faces] if not questions else self._answer(faces, questions, max_new_tokens)
+        answers = [{} for _ in faces] if not questions else self._answer(faces, questions, max_new_tokens, batch_size)
         return [
             {
                 "tasks": {task.name: _told(task, p) for task, p in zip(chosen, of_face, strict=True)},
@@ -259,8 +261,13 @@ class FaceAnalysisPipeline(Pipeline):
             for of_face, said in zip(probabilities, answers, strict=True)
         ]
 
-    def _answer(self, faces: list[Image.Image], questions: Sequence[str], max_new_tokens: int) -> list[dict[str, str]]:
-        """Greedy answers to every question about every face; a face is encoded once for all questions."""
+    def _answer(
+        self, faces: list[Image.Image], questions: Sequence[str], max_new_tokens: int, batch_size: int
+    ) -> list[dict[str, str]]:
+        """Greedy answers to every question about every face; a face is encoded once for all questions.
+
+        Questions about one face and the same about others share passes, `batch_size` of them at once.
+        """
         model, processor = self.model, self.processor
         pixels = torch.as_tensor(processor.image_processor(images=faces, return_tensors="pt")["pixel_values"])
         features = model.get_image_features(pixels.to(model.device, model.dtype)).pooler_output
@@ -280,8 +287,8 @@ class FaceAnalysisPipeline(Pipeline):
         places = (prompts["input_ids"] == model.config.image_token_id).unsqueeze(-1)
         answers: list[dict[str, str]] = [{} for _ in faces]
         pairs = [(face, asked) for face in range(len(faces)) for asked in range(len(questions))]
-        for start in range(0, len(pairs), len(faces)):
-            shown, asked = map(list, zip(*pairs[start : start + len(faces)], strict=True))
+        for start in range(0, len(pairs), batch_size):
+            shown, asked = map(list, zip(*pairs[start : start + batch_size], strict=True))
             tokens = model.generate(
                 inputs_embeds=words[asked].masked_scatter(places[asked], features[shown].to(words.dtype)),
                 attention_mask=prompts["attention_mask"][asked],
