@@ -22,7 +22,7 @@ from PIL import Image
 from modeling_facemllm.image_loading_facemllm import load_image
 
 STDIN = "-"
-_MPEG_SUFFIXES = frozenset((".3gp", ".m2ts", ".m4v", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ts", ".vob"))
+_MPEG_SUFFIXES = frozenset((".3gp", ".m2ts", ".m4v", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".vob"))
 VIDEO_SUFFIXES = _MPEG_SUFFIXES | {".asf", ".avi", ".flv", ".mkv", ".ogv", ".webm", ".wmv"}
 HEIF_SUFFIXES = frozenset((".heic", ".heif"))
 # Formats that Pillow names but cannot decode by itself: EPS would start Ghostscript, WMF needs Windows.
