@@ -20,7 +20,7 @@ def task_words(name: str, found: Mapping[str, Any]) -> str:
     if number is None:
         return f"{name} {found['label']} {found['score']:.2f}"
     low, high = found["interval"]
-    return f"{name} {number:.0f} ({low:.0f} to {high:.0f})"
+    return f"{name} {round(number)} ({round(low)} to {round(high)})"
 
 
 def row_name(row: Mapping[str, Any]) -> str:
