@@ -1,10 +1,11 @@
 """Forty closed questions about a face: one packed pass against what one would do without it.
 
-    python -m facemllm.benchmark_scoring [--rounds 3] [--questions 40] [--batch 1] [--json FILE]
+    python -m facemllm.benchmark_scoring [--bare] [--questions 40] [--faces 1] [--rounds 3] [--json]
 
-The model has random weights and the size of a small real one: about 150 M parameters (a SigLIP tower of 50 M and 256
-image tokens, a Qwen3 of 100 M), float32, one thread. The questions are the project's own on yes/no attributes, the
-words of the tokenizer whole as in the tokenizers of real models. The ways, in interleaved rounds:
+The model has random weights and the size of a small real one: 156 M parameters (SigLIP base at 256 pixels with 256
+image tokens, a Qwen3 of 63 M), float32, one thread. Its tokenizer has the questions' words whole, as those of real
+models do. The questions are the project's own on yes/no attributes as evaluation asks them, options stated ("Does this
+person have bangs? Options: yes, no."), or ``--bare``. The ways, in interleaved rounds:
 
 - ``generate``: one call for each question, greedy, of as many tokens as the longest option has with its end
 - ``batch``: one forward pass over the prompts of all questions, each with its image; only the last position's logits.
@@ -71,11 +72,12 @@ def build_model(texts: list[str]) -> tuple[Any, Any]:
     return FaceMLLMForConditionalGeneration.from_towers(vision, text, tokenizer=processor.tokenizer), processor
 
 
-def face_questions(count: int) -> list[tuple[str, tuple[str, ...]]]:
-    """``count`` of the project's yes/no questions, as evaluation asks them."""
+def face_questions(count: int, bare: bool = False) -> list[tuple[str, tuple[str, ...]]]:
+    """``count`` of the project's yes/no questions, as evaluation asks them or without the words on their options."""
     from datasets_scripts.questions import canonical_question, expand_tasks
 
-    return [canonical_question(task) for task in expand_tasks(["attributes"])][:count]
+    asked = [canonical_question(task) for task in expand_tasks(["attributes"])[:count]]
+    return [(text.partition(" Options:")[0], options) for text, options in asked] if bare else asked
 
 
 def make_ways(model: Any, processor: Any, questions: list, faces: int) -> dict[str, Callable[[], Any]]:
@@ -128,7 +130,7 @@ def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
     import torch
 
     torch.set_num_threads(1)
-    questions = face_questions(args.questions)
+    questions = face_questions(args.questions, args.bare)
     model, processor = build_model([f"{text} {' '.join(options)}" for text, options in questions])
     ways = make_ways(model, processor, questions, args.faces)
     if args.only:
@@ -159,7 +161,7 @@ def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
 def peak_memory(way: str, args: argparse.Namespace) -> float:
     """Peak resident memory in MB of a process that builds the model and goes one way once."""
     command = [sys.executable, "-m", "facemllm.benchmark_scoring", "--only", way, "--json"]
-    command += ["--questions", str(args.questions), "--faces", str(args.faces)]
+    command += ["--questions", str(args.questions), "--faces", str(args.faces), *(["--bare"] if args.bare else [])]
     ran = subprocess.run(command, capture_output=True, text=True, check=True)
     return json.loads(ran.stdout)[0]["peak_mb"]
 
@@ -167,8 +169,9 @@ def peak_memory(way: str, args: argparse.Namespace) -> float:
 def main(argv: list[str] | None = None) -> int:
     """Measure and print a table, or JSON."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--questions", type=int, default=40)
-    parser.add_argument("--faces", type=int, default=1)
+    parser.add_argument("--questions", type=int, default=40, help="questions about each face (default 40)")
+    parser.add_argument("--bare", action="store_true", help="leave out what the questions say of their options")
+    parser.add_argument("--faces", type=int, default=1, help="drawn faces (default 1)")
     parser.add_argument("--rounds", type=int, default=3, help="interleaved rounds; the median is reported")
     parser.add_argument("--only", choices=WAYS, help="go this way once and report its peak memory")
     parser.add_argument("--json", action="store_true", help="write the figures as JSON")

@@ -329,3 +329,22 @@ def test_a_closed_question_has_two_or_more_distinct_texts(options):
 def test_nothing_asked_is_nothing_answered(model, processor, photo):
     assert score_options(model, processor, [], [SMILE]) == []
     assert score_options(model, processor, [photo], []) == [[]]
+
+
+def test_adapters_of_peft_are_seen(model, processor, photo):
+    peft = pytest.importorskip("peft")
+    plain = option_log_likelihoods(model, processor, [photo], [SMILE])[0][0]
+    tuned = peft.get_peft_model(model, peft.LoraConfig(target_modules=["q_proj", "v_proj"], init_lora_weights=False))
+    value = option_log_likelihoods(tuned, processor, [photo], [SMILE])[0][0]
+    assert_close(value, likelihoods_by_definition(tuned, processor, [photo], SMILE))
+    assert abs(value[0] - plain[0]) > 1e-3
+    assert tuned.score_options(processor, [photo], [SMILE]) == score_options(tuned, processor, [photo], [SMILE])
+
+
+def test_learned_prompts_of_peft_are_refused(model, processor, photo):
+    peft = pytest.importorskip("peft")
+    config = peft.PromptTuningConfig(
+        task_type="CAUSAL_LM", num_virtual_tokens=2, token_dim=32, num_layers=2, num_attention_heads=4
+    )
+    with pytest.raises(ValueError, match="PROMPT_TUNING puts learned tokens before each prompt"):
+        score_options(peft.get_peft_model(model, config), processor, [photo], [SMILE])
