@@ -49,9 +49,9 @@ def write_report(
 
     Returns:
         What ``report.json`` holds: ``dataset``, ``model``, ``protocol``, ``counts``, ``intervals``, ``versions``,
-        ``git_revision``, ``notices``, ``run`` (``run.json``), ``tasks``: task to way to ``task_figures`` with ``groups``
-        (``group_figures``); ``means``: way to ``mean_figures`` of the attributes; ``plots``: file to what it shows;
-        for FaceXBench ``facexbench``: its tables (``facexbench_section``).
+        ``git_revision``, ``notices``, ``run`` (``run.json``), ``tasks``: task to way to ``task_figures``, with
+        ``groups`` (``group_figures``); ``means``: way to ``mean_figures`` of the attributes; ``plots``: file to
+        what it shows; for FaceXBench ``facexbench``: its tables (``facexbench_section``).
 
     Raises:
         UserError: when ``out`` holds no predictions, or they do not fit its ``run.json``.
