@@ -25,6 +25,7 @@ class FaceMLLM(lmms):
 
     Args:
         pretrained: a model folder or a Hub id.
+        adapter: a PEFT adapter's folder or Hub id to put on it.
         batch_size: prompts that go through the model at once.
         device: auto, cpu, cuda, cuda:1, mps; with several processes each takes its own.
         trust_remote_code: whether to run Python code that comes with the model.
@@ -44,6 +45,7 @@ class FaceMLLM(lmms):
         device: str = "auto",
         trust_remote_code: bool = False,
         system_prompt: str = "",
+        adapter: str | None = None,
         max_batch_size: int | None = None,
     ) -> None:
         super().__init__()
@@ -53,7 +55,7 @@ class FaceMLLM(lmms):
         self.system_prompt = self._resolve_system_prompt(system_prompt)
         self._join_processes()
         device = str(self.accelerator.device) if self.world_size > 1 else device
-        self.model, self.processor = load_model(pretrained, device, trust_remote_code)
+        self.model, self.processor = load_model(pretrained, device, trust_remote_code, adapter=adapter)
         self.device = self.model.device  # still asked for when lmms-eval has dropped the model
         if self.processor.tokenizer.pad_token is None:
             self.processor.tokenizer.pad_token = self.processor.tokenizer.eos_token
