@@ -1,6 +1,6 @@
 """Questions per second: TRL's one question per row against this project's conversations, side by side.
 
-    python recipes/benchmark_throughput.py [--pictures 64] [--questions 8] [--batch 16] [--rounds 3] [--bf16]
+    python recipes/benchmark_throughput.py [--pictures 64] [--questions 8 40] [--batch 16] [--rounds 3] [--bf16]
 
 The same model, drawn faces, questions and answers in all ways, in interleaved rounds, so that a busy machine disturbs
 all alike; CPU seconds of optimizer steps with their collation, through ``Trainer.train``:
@@ -9,7 +9,8 @@ all alike; CPU seconds of optimizer steps with their collation, through ``Traine
   (``assistant_only_loss``), TRL's own default of gradient checkpointing
 - ``messages``: the same without gradient checkpointing
 - ``prompt/completion``: the same on prompt-completion rows, TRL's quickest way
-- ``conversations``: what ``recipes/sft.py`` does: tokenised once, all questions of a face in one conversation
+- ``conversations of N``: what ``recipes/sft.py`` does: tokenised once, N questions about a face in one conversation;
+  for each N of ``--questions``
 """
 
 import argparse
@@ -27,7 +28,8 @@ from typing import Any
 if __name__ == "__main__" and __package__ is None:
     sys.path.append(str(Path(__file__).resolve().parent.parent))
 
-WAYS = ("messages, as shipped", "messages", "prompt/completion", "conversations")
+STOCK_WAYS = ("messages, as shipped", "messages", "prompt/completion")
+ASKED = ("What is the {}?", "Tell me the {}.", "Which {} does the picture show?", "And the {}?")
 
 
 def build_model(vision: str | None, text: str | None) -> tuple[Any, Any]:
@@ -44,7 +46,7 @@ def build_model(vision: str | None, text: str | None) -> tuple[Any, Any]:
 
 
 def draw_rows(count: int, questions: int) -> list[dict]:
-    """``count`` drawn faces of 64 px with ``questions`` questions and answers each, PNG-encoded."""
+    """``count`` drawn faces of 64 px with ``questions`` questions and answers each (at most), PNG-encoded."""
     from datasets_scripts.synthetic_faces import draw_face, sample_labels
 
     rows = []
@@ -56,7 +58,7 @@ def draw_rows(count: int, questions: int) -> list[dict]:
         rows.append(
             {
                 "image": {"bytes": picture.getvalue(), "path": None},
-                "pairs": [(f"What is the {name}?", value) for name, value in known[:questions]],
+                "pairs": [(words.format(name), value) for words in ASKED for name, value in known][:questions],
             }
         )
     return rows
@@ -127,7 +129,7 @@ def make_trainer(way: str, rows: list[dict], batch: int, bf16: bool, folder: str
         dataloader_drop_last=True,
     )
     shared = {"model": model, "args": settings, "processing_class": processor}
-    if way != "conversations":
+    if way in STOCK_WAYS:
         return SFTTrainer(train_dataset=stock_rows(rows, way), **shared)
     tokenized, collator = conversation_rows(rows, processor)
     return FaceSFTTrainer(train_dataset=tokenized, data_collator=collator, **shared)
@@ -146,7 +148,9 @@ def main(argv: list[str] | None = None) -> int:
     """Measure and print one JSON line per way, then the ratios."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--pictures", type=int, default=64, help="drawn faces in the corpus")
-    parser.add_argument("--questions", type=int, default=8, help="questions per face")
+    parser.add_argument(
+        "--questions", type=int, nargs="+", default=[8, 40], help="turns of the conversations (default: 8 and 40)"
+    )
     parser.add_argument("--batch", type=int, default=16, help="rows per step, of either kind")
     parser.add_argument("--steps", type=int, default=4, help="steps of conversations per round")
     parser.add_argument("--rounds", type=int, default=3, help="interleaved rounds; the median is reported")
@@ -157,22 +161,29 @@ def main(argv: list[str] | None = None) -> int:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
-    rows = draw_rows(args.pictures, args.questions)
+    # One question per row costs the same whichever it is, so the stock ways take the shortest lists.
+    lengths = dict.fromkeys(STOCK_WAYS, min(args.questions))
+    lengths |= {f"conversations of {count}": count for count in args.questions}
     with tempfile.TemporaryDirectory() as folder:
-        trainers = {w: make_trainer(w, rows, args.batch, args.bf16, folder, (args.vision, args.text)) for w in WAYS}
-        rates = {way: [] for way in WAYS}
+        trainers, per_row = {}, {}
+        for way, count in lengths.items():
+            rows = draw_rows(args.pictures, count)
+            per_row[way] = 1 if way in STOCK_WAYS else sum(len(row["pairs"]) for row in rows) / len(rows)
+            trainers[way] = make_trainer(way, rows, args.batch, args.bf16, folder, (args.vision, args.text))
+        rates = {way: [] for way in trainers}
         for trainer in trainers.values():
             cpu_seconds_of(trainer, 1)
         for _ in range(args.rounds):
             for way, trainer in trainers.items():
-                per_row = args.questions if way == "conversations" else 1
-                rates[way].append(args.steps * args.batch * per_row / cpu_seconds_of(trainer, args.steps))
+                questions = args.steps * args.batch * per_row[way]
+                rates[way].append(questions / cpu_seconds_of(trainer, args.steps))
     medians = {way: statistics.median(values) for way, values in rates.items()}
-    for way in WAYS:
+    for way in rates:
         figures = {"way": way, "questions_per_cpu_second": round(medians[way], 1), "rounds": len(rates[way])}
         sys.stdout.write(json.dumps(figures | {"all": [round(rate, 1) for rate in rates[way]]}) + "\n")
-    for way in WAYS[:-1]:
-        sys.stdout.write(f"conversations against {way}: {medians['conversations'] / medians[way]:.1f}x\n")
+    for way in list(rates)[len(STOCK_WAYS) :]:
+        for stock in STOCK_WAYS:
+            sys.stdout.write(f"{way} against {stock}: {medians[way] / medians[stock]:.1f}x\n")
     return 0
 
 
