@@ -64,7 +64,7 @@ class QuestionTokenizer:
     def __init__(self, processor: Any, system: str | None, end_of_turn: bool, end_tokens: Sequence[int] = ()):
         self.processor, self.system, self.end_of_turn = processor, system, end_of_turn
         self.ends = frozenset(end_tokens) | ({processor.tokenizer.eos_token_id} - {None})
-        template = processor.chat_template or processor.tokenizer.chat_template
+        template = getattr(processor, "chat_template", None) or processor.tokenizer.chat_template
         self.settings = (system, end_of_turn, self.ends, str(template), len(processor.tokenizer))
 
     def __call__(self, question: ClosedQuestion, num_images: int) -> AskedQuestion:

@@ -10,7 +10,7 @@ would have if its question were asked alone:
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -130,6 +130,8 @@ class PrefixCache(DynamicCache):
 _agreed: WeakKeyDictionary = WeakKeyDictionary()
 """For each model: with which attention, number type and lengths (in powers of two) a packed row gave what a plain
 prompt gives."""
+_refused: WeakKeyDictionary = WeakKeyDictionary()
+"""For each model: with which attention it did not, and why."""
 
 
 class PackedScorer:
@@ -164,10 +166,18 @@ class PackedScorer:
         weight = model.get_input_embeddings().weight
         self.device, self.dtype = weight.device, weight.dtype
 
+    def _refuse(self, reason: str, cause: Exception | None = None) -> NoReturn:
+        """Remember that this model cannot be packed, and say so."""
+        _refused.setdefault(self.model, {})[self.text_config._attn_implementation] = reason
+        raise CannotPack(f"{self.text_config.model_type} {reason}") from cause
+
     def score(
         self, faces: Sequence[tuple], questions: Sequence[tuple[ClosedQuestion, ...]]
     ) -> list[list[list[float]]]:
         """The log-likelihood of each option of each question about each face, `faces` being their images."""
+        known = _refused.get(self.model, {}).get(self.text_config._attn_implementation)
+        if known is not None:
+            self._refuse(known)
         results: list[list[list[float]]] = [[] for _ in faces]
         for batch in _batches(faces, questions, self.batch_size):
             alike = all(questions[face] == questions[batch[0]] for face in batch)
@@ -243,7 +253,7 @@ class PackedScorer:
         except Exception as error:
             # Some language models know no such mask, cache or positions. If it is something else, asking each
             # question by itself will raise it again.
-            raise CannotPack(f"{self.text_config.model_type} reads no packed row: {error}") from error
+            self._refuse(f"reads no packed row: {error}", error)
 
     def _read(self, tokens: Sequence[int], num_faces: int, features: Any, cache: PrefixCache | None) -> torch.Tensor:
         """Hidden states of plain prompts of equal tokens, `(faces, tokens, hidden_size)`."""
@@ -259,7 +269,7 @@ class PackedScorer:
         if len(layers) != self.text_config.num_hidden_layers or any(
             type(layer) is not DynamicLayer or layer.get_seq_length() != length for layer in layers
         ):
-            raise CannotPack(f"{self.text_config.model_type} does not keep keys and values of every token")
+            self._refuse("does not keep keys and values of every token")
         cache.closed = True
 
     def _read_row(self, row: list[TokenTree], num_faces: int, length: int, cache: PrefixCache) -> torch.Tensor:
@@ -312,7 +322,7 @@ class PackedScorer:
         plain = self._read([*prefix, *tree.path(len(tree) - 1)], 1, features, None)[0, -1].double()
         difference = (hidden[len(tree)].double() - plain).norm() / plain.norm()
         if not difference < AGREEMENT.get(self.dtype, HALF_PRECISION_AGREEMENT):
-            raise CannotPack(f"{self.text_config.model_type} does not keep to the masks or positions of a packed row")
+            self._refuse("does not keep to the masks or positions of a packed row")
         agreed.add(circumstances)
 
     def _add_log_probabilities(self, tree: TokenTree, hidden: torch.Tensor, sums: torch.Tensor) -> None:

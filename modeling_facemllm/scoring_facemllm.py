@@ -104,13 +104,14 @@ def option_log_likelihoods(
     """
     faces, asked = _faces_and_questions(images, questions, batch_size, normalize, calibrate)
     network = _unwrapped(model)
-    with torch.no_grad(), _evaluating(network), _masked_attention(network):
+    with torch.no_grad(), _evaluating(network):
 
         def score(faces: list[tuple], questions: list[tuple[ClosedQuestion, ...]]) -> Scores:
             tokens = _question_tokenizer(processor, network, system, end_of_turn)
             try:
                 scorer = PackedScorer(network, processor, tokens, batch_size, pack_tokens)
-                sums = scorer.score(faces, questions)
+                with _masked_attention(network):
+                    sums = scorer.score(faces, questions)
             except CannotPack as reason:
                 logger.warning_once(f"questions are scored one by one: {reason}")
                 sums = _score_alone(network, processor, faces, questions, system, tokens, batch_size)
@@ -160,9 +161,14 @@ def _faces_and_questions(images, questions, batch_size: int, normalize: str, cal
             f"images={type(images).__name__}: give a list with one entry (image, images or None) per face"
         )
     faces = [tuple(one) if isinstance(one, (list, tuple)) else () if one is None else (one,) for one in images]
-    questions = list(questions)
+    if not isinstance(questions, (list, tuple)):
+        raise ValueError(f"questions={type(questions).__name__}: give a list of ClosedQuestion, or one for each face")
     if all(hasattr(one, "options") for one in questions):
-        questions = [tuple(questions)] * len(faces)
+        questions = [questions] * len(faces)
+    elif any(
+        not isinstance(one, (list, tuple)) or not all(hasattr(each, "options") for each in one) for one in questions
+    ):
+        raise ValueError("questions holds something other than ClosedQuestion: give each its text and its options")
     elif len(questions) != len(faces):
         raise ValueError(
             f"questions holds {len(questions)} lists for {len(faces)} faces: give one list of questions for all, or "

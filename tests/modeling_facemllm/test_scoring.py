@@ -311,6 +311,8 @@ def test_an_answer_that_melts_into_the_prompt_is_tokenised_by_itself(processor):
         ({"normalize": "bytes"}, "normalize='bytes'"),
         ({"images": "photo.png"}, "images=str"),
         ({"questions": [[SMILE], [SMILE]]}, "2 lists for 1 faces"),
+        ({"questions": SMILE}, "questions=ClosedQuestion"),
+        ({"questions": ["Smile?"]}, "something other than ClosedQuestion"),
         ({"questions": [ClosedQuestion("<image> Smile?", ("yes", "no"))]}, "Image features and image tokens"),
     ],
 )
