@@ -63,15 +63,18 @@ def read_run(out: Path) -> dict[str, Any] | None:
     """What ``run.json`` of a folder of predictions says; None where there is none.
 
     Raises:
-        UserError: where it cannot be read.
+        UserError: where it cannot be read, or is that of a training.
     """
     path = out / RUN
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        run = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
     except ValueError as error:
         raise UserError(f"{path} cannot be read ({error}); take another --out") from error
+    if not {"settings", "status", "tasks"} <= run.keys():
+        raise UserError(f"{path} is not of an evaluation; take another --out")
+    return run
 
 
 def claim(out: Path, settings: Mapping[str, Any], ways: Sequence[Way], **described: Any) -> dict[str, Any]:

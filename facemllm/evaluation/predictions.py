@@ -14,7 +14,6 @@ from facemllm.face_journal import HashedNames
 Kind = Literal["options", "binary", "number", "angles", "units"]
 Way = Literal["scoring", "generation"]
 
-KINDS: tuple[Kind, ...] = ("options", "binary", "number", "angles", "units")
 WAYS: tuple[Way, ...] = ("scoring", "generation")
 
 

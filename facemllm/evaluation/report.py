@@ -16,11 +16,12 @@ from facemllm.evaluation.bootstrap import CONFIDENCE, RESAMPLES
 from facemllm.evaluation.columns import options_of
 from facemllm.evaluation.facexbench_tables import facexbench_section, task_figures_of
 from facemllm.evaluation.figures import group_figures, mean_figures, task_figures
+from facemllm.evaluation.predict import PREDICTIONS, RUN, read_run
 from facemllm.evaluation.prediction_index import PredictionIndex
 from facemllm.evaluation.predictions import WAYS, TaskSpec, read_predictions
 from facemllm.hub_names import could_be_hub_id
 
-PREDICTIONS, RUN, REPORT, TEXT, PLOTS = "predictions.jsonl", "run.json", "report.json", "report.md", "plots"
+REPORT, TEXT, PLOTS = "report.json", "report.md", "plots"
 PACKAGES = ("facemllm", "torch", "transformers", "datasets", "evaluate", "numpy", "scipy")
 ATTRIBUTES = "attributes."
 FACEXBENCH, SYNTHETIC = "facexbench", "synthetic"
@@ -131,17 +132,9 @@ def is_attribute(name: str, spec: TaskSpec, benchmark: str | None) -> bool:
 
 
 def _read_run(out: Path) -> dict[str, Any]:
-    import json
-
-    path = out / RUN
-    try:
-        run = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{out}: has no {RUN}; give a folder that facemllm evaluate --out has written") from error
-    except ValueError as error:
-        raise UserError(f"{path}: is no JSON ({error}); run facemllm evaluate again") from error
-    if "tasks" not in run:
-        raise UserError(f"{path}: is not of an evaluation; give a folder that facemllm evaluate --out has written")
+    run = read_run(out)
+    if run is None:
+        raise UserError(f"{out}: has no {RUN}; give a folder that facemllm evaluate --out has written")
     return run
 
 

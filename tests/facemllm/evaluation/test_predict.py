@@ -159,6 +159,12 @@ def test_predictions_of_other_settings_are_refused_with_the_way_out(tmp_path):
         run(tmp_path, Counting())
 
 
+def test_the_folder_of_a_training_is_not_written_into(tmp_path):
+    (tmp_path / "run.json").write_text('{"recipe": {}, "steps": 3}')
+    with pytest.raises(UserError, match=r"run\.json is not of an evaluation; take another --out"):
+        run(tmp_path, Counting())
+
+
 def test_an_interrupted_run_says_so_until_it_is_complete(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, Counting(stop_after=1))
