@@ -65,7 +65,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="facexbench: report also without the questions of these source datasets (fairface, rafdb), or that show "
         "a picture of these corpora or folders",
     )
-    parser.add_argument("--limit", type=int, metavar="N", help="only the first N faces")
+    parser.add_argument(
+        "--limit", type=int, metavar="N", help="only the first N faces, or N questions from all of facexbench"
+    )
     parser.add_argument("--adapter", metavar="DIR", help="a PEFT adapter to put on MODEL")
     parser.add_argument("--backend", default="torch", help="what runs the model (default: torch)")
     parser.add_argument("--batch-size", type=int, metavar="N", help="faces per batch (default: 64, other models 8)")

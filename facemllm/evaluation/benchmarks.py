@@ -89,10 +89,11 @@ def _photographed_person(id: str) -> str:
 
 _OUR_SPLIT = "There is no official split; test is the tenth of {who} that a hash puts there, not another paper's."
 _ALIGNED = "The pictures are shown whole, as distributed."
+_NAMELESS = "Who a picture shows is not read: intervals are over pictures, too narrow where people have many."
 
 DATASETS: dict[str, DatasetProtocol] = {
     "celeba": DatasetProtocol(
-        "test", ("gender", "attributes"), f"Official test partition. {_ALIGNED} Male is the task gender."
+        "test", ("gender", "attributes"), f"Official test partition. {_ALIGNED} {_NAMELESS} Male is the task gender."
     ),
     "maad_face": DatasetProtocol(
         "test",
@@ -101,7 +102,9 @@ DATASETS: dict[str, DatasetProtocol] = {
         "were transferred by classifiers, not given by people.",
         person=_folder,
     ),
-    "lfwa": DatasetProtocol("test", ("gender", "attributes"), f"Official test list, by person. {_ALIGNED}"),
+    "lfwa": DatasetProtocol(
+        "test", ("gender", "attributes"), f"Official test list, by person. {_ALIGNED} {_NAMELESS}"
+    ),
     "raf_db": DatasetProtocol(
         "test",
         ("expression",),
@@ -118,10 +121,12 @@ DATASETS: dict[str, DatasetProtocol] = {
         "test", ("age_years", "age", "gender"), f"{_OUR_SPLIT.format(who='the names')} {_ALIGNED}"
     ),
     "fairface": DatasetProtocol(
-        "validation", ("age", "gender"), f"Official val; say which of both paddings (0.25, 1.25) was read. {_ALIGNED}"
+        "validation",
+        ("age", "gender"),
+        f"Official val, in the padding of the copy that was read: 0.25 and 1.25 have the same names. {_ALIGNED}",
     ),
     "agedb": DatasetProtocol(
-        "test", ("age_years", "age", "gender"), f"{_OUR_SPLIT.format(who='the people')} {_ALIGNED}"
+        "test", ("age_years", "age", "gender"), f"{_OUR_SPLIT.format(who='the people')} {_ALIGNED} {_NAMELESS}"
     ),
     "morph": DatasetProtocol(
         "test",
@@ -139,24 +144,24 @@ DATASETS: dict[str, DatasetProtocol] = {
     "biwi": DatasetProtocol(
         "test",
         ("head_pose",),
-        "Six people that train does not hold, or all 24 recordings with --set protocol=all_test (Hopenet's protocol). "
-        "Cut to a square of 24 cm around the head's centre; frames without rgb.cal are shown whole.",
+        "Six people that train does not hold; Hopenet's protocol, all 24 recordings, is protocol=all_test. Cut to a "
+        "square of 24 cm around the head's centre; frames without rgb.cal are shown whole.",
         crop=Crop(margin=0.0),
         person=_recorded_person,
     ),
     "disfa": DatasetProtocol(
         "test",
         ("action_units",),
-        f"Fold 1 of 3 unless --set fold=N: the published figure is the mean of the three. Intensity 2 and more is "
-        f"present. Frames of the left camera. {_ALIGNED}",
+        f"Fold 1 of 3; the published figure is the mean of the three. Intensity 2 and more is present. Frames of the "
+        f"left camera. {_ALIGNED}",
         units=DISFA_UNITS,
         person=_folder,
     ),
     "bp4d": DatasetProtocol(
         "test",
         ("action_units",),
-        f"Fold 1 of 3 unless --set fold=N: the published figure is the mean of the three. Occurrence codes; unknown "
-        f"ones (9) are not asked. {_ALIGNED}",
+        f"Fold 1 of 3; the published figure is the mean of the three. Occurrence codes; unknown ones (9) are not "
+        f"asked. {_ALIGNED}",
         units=(1, 2, 4, 6, 7, 10, 12, 14, 15, 17, 23, 24),
         person=_folder,
     ),
@@ -215,7 +220,7 @@ def _open_dataset(name: str, wanted: Wanted, dataset: DatasetProtocol) -> Benchm
         name=name,
         title=reader.TITLE,
         split=split,
-        protocol=dataset.note,
+        protocol=_in_words(dataset, split, wanted.options),
         tasks=asked,
         faces=faces.faces,
         count=len(faces),
@@ -225,6 +230,13 @@ def _open_dataset(name: str, wanted: Wanted, dataset: DatasetProtocol) -> Benchm
         person=dataset.person,
         groups=GROUP_LABELS if race else GROUP_LABELS[:2],
     )
+
+
+def _in_words(dataset: DatasetProtocol, split: str, options: Mapping[str, str]) -> str:
+    """The protocol as a report tells it, with what the user chose instead."""
+    chosen = [] if split == dataset.split else [f"split {split}"]
+    chosen += [f"{name}={value}" for name, value in options.items()]
+    return f"{dataset.note} Here instead: {', '.join(chosen)}." if chosen else dataset.note
 
 
 def _check_labels(faces: FaceReader, named: Sequence[TaskProtocol]) -> None:

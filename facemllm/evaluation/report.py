@@ -154,7 +154,7 @@ def _dataset(run: Mapping[str, Any]) -> dict[str, Any]:
     limit, benchmark = settings.get("limit"), str(run.get("benchmark"))
     name = run.get("title") or benchmark
     return {
-        "name": f"{name}, first {limit}" if limit else name,
+        "name": f"{name}, {f'{limit} questions' if benchmark == FACEXBENCH else f'first {limit}'}" if limit else name,
         # A corpus's Hub id says where it is; on which disk it lay is nobody's business.
         "type": benchmark if could_be_hub_id(benchmark) else Path(benchmark).name,
         "config": settings.get("config"),

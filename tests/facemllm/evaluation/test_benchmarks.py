@@ -124,6 +124,9 @@ def test_action_units_are_those_that_published_figures_are_about(tmp_path):
     disfa = open_benchmark("disfa", Wanted(root=miniature("disfa", tmp_path / "disfa")))
     assert disfa.tasks[0].spec.options == ("1", "2", "4", "6", "9", "12", "25", "26")
     face = next(face for face in disfa.faces() if isinstance(face, LabelledFace))
+    assert disfa.protocol.startswith("Fold 1 of 3") and "instead" not in disfa.protocol
+    second = open_benchmark("disfa", Wanted(root=str(tmp_path / "disfa"), split="train", options={"fold": "2"}))
+    assert second.protocol.endswith("Here instead: split train, fold=2.")
     intensities = {str(unit): level for unit, level in face.labels["action_units"].items()}
     expected = disfa.tasks[0].expected(face.labels)
     assert expected == {unit: intensities[unit] >= 2 for unit in expected}

@@ -183,7 +183,7 @@ def test_the_command_writes_tables_with_and_without_overlap(root, tiny_model, tm
     assert report["tasks"]["without_overlap"]["scoring"]["n"] == 6 - report["facexbench"]["overlap"]["removed"]
     text = (tmp_path / "out" / "report.md").read_text()
     assert (
-        text.startswith("# FaceXBench, zero-shot, first 6, test")
+        text.startswith("# FaceXBench, zero-shot, 6 questions, test")
         and "### Without overlap with training data (fairface:" in text
     )
 

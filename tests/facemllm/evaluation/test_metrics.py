@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from facemllm.evaluation import metrics
+from facemllm.evaluation.bootstrap import wilson_interval
 
 sklearn_metrics = pytest.importorskip("sklearn.metrics", reason="needs scikit-learn: pip install facemllm[test]")
 
@@ -213,7 +214,7 @@ def test_rows_of_one_face_share_an_id(compute):
     found = compute("classification", ids=np.repeat(range(50), 2).tolist(), **said)
     assert found["faces"] == 50
     # Each face is right in one row of two, so whichever faces are drawn, half is right: as if there were no doubt.
-    assert found["metrics"]["accuracy"]["value"] == 0.5
+    assert found["metrics"]["accuracy"] == {"value": 0.5, "interval": wilson_interval(0.5, 50), "n": 100}
 
 
 @pytest.mark.parametrize(
