@@ -5,7 +5,7 @@ import fcntl
 import json
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -109,26 +109,23 @@ class FaceJournal:
         """Whether the photo or frame of this ``row_key`` has been looked at without failure."""
         return key in self._done
 
-    def append(self, rows: Iterable[dict[str, Any]]) -> None:
-        """Write rows; when the disk is full, none of them is there. Raises ``OSError``."""
-        lines, superseding, end = [], {}, self._end
-        for row in rows:
-            line, key = row_line(row), row_key(row["image"], row["frame"])
-            if key in self._failed:
-                if line in self._failed_rows:
-                    continue
-                superseding[_hash(key)] = end
-            lines.append(line)
-            end += len(line)
+    def append(self, row: dict[str, Any]) -> None:
+        """Write a row; when the disk is full, nothing of it is there. Raises ``OSError``."""
+        line, key = row_line(row), row_key(row["image"], row["frame"])
+        failed_before = key in self._failed
+        if failed_before and line in self._failed_rows:
+            return
+        end = self._end + len(line)
         try:
-            _write_all(self._file, b"".join(lines))
+            _write_all(self._file, line)
             if end // SYNC_BYTES > self._end // SYNC_BYTES:
                 os.fsync(self._file.fileno())
         except OSError as error:
             self._file.truncate(self._end)
             raise _told(error, self.path) from error
+        if failed_before:
+            self._superseding[_hash(key)] = self._end
         self._end = end
-        self._superseding |= superseding
 
     def settle(self, key: str) -> None:
         """Drop the row of a failure that is overcome, and in whose place there will be none."""
@@ -238,7 +235,7 @@ def _open_alone(path: Path) -> Any:
     if path.exists() and not stat.S_ISREG(path.stat().st_mode):
         raise UserError(f"--out {path}: is no regular file; give a file name, or no --out to have the rows printed")
     while True:
-        file = open(path, "ab+", buffering=0)  # noqa: SIM115 - it stays open between batches
+        file = open(path, "ab+", buffering=0)  # noqa: SIM115 - it stays open between rows
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.path.samestat(os.fstat(file.fileno()), os.stat(path)):

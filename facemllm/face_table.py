@@ -58,8 +58,8 @@ def check_table(path: str | os.PathLike) -> None:
         raise UserError(f"--csv {path}: the file is there and is no table of faces; give another --csv, or delete it")
 
 
-def write_table(rows: str | os.PathLike, path: str | os.PathLike) -> int:
-    """The file of rows as CSV, a line per face; returns how many. The old table gives way when the new one is whole.
+def write_table(rows: str | os.PathLike, path: str | os.PathLike) -> None:
+    """The file of rows as CSV, a line per face. The old table gives way when the new one is whole.
 
     Of each task there are its label, ``TASK.score``, and ``TASK.number`` where it is a number; of each question its
     answer. Photos without a face, or that failed, have no line.
@@ -67,7 +67,7 @@ def write_table(rows: str | os.PathLike, path: str | os.PathLike) -> int:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
-    written, columns = 0, None
+    columns = None
     try:
         with open(rows, encoding="utf-8") as lines, open(partial, "w", encoding="utf-8", newline="") as file:
             table = csv.writer(file)
@@ -79,13 +79,11 @@ def write_table(rows: str | os.PathLike, path: str | os.PathLike) -> int:
                         columns = list(cells)
                         table.writerow(columns)
                     table.writerow([cells.get(column) for column in columns])
-                    written += 1
             if columns is None:
                 table.writerow(PLACE)
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
-    return written
 
 
 def _cells(row: Mapping[str, Any], at: int, face: Mapping[str, Any]) -> dict[str, Any]:

@@ -124,7 +124,7 @@ def run(args: argparse.Namespace) -> int:
             counts.add(row)
             _tell_failure(row, counts.failed, args, bar)
             if journal is not None:
-                journal.append([row])
+                journal.append(row)
             else:
                 _print_row(row, args)
             bar.update()
@@ -248,12 +248,12 @@ def _settings(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _which_model(name: str) -> str:
-    """Name and state of a model: the commit of a Hub's, a hash of a part of the weights of a folder's."""
+    """Name and state of a model: the commit of a Hub's, a hash of a part of a folder's weights, an adapter's too."""
     folder = Path(name).expanduser()
     if not folder.is_dir():
         return f"{name}@{_commit(name)}"
     mark = blake2b(digest_size=6)
-    for path in sorted([folder / "config.json", *folder.glob("*.safetensors"), *folder.glob("*.bin")]):
+    for path in sorted([*folder.glob("*config.json"), *folder.glob("*.safetensors"), *folder.glob("*.bin")]):
         size = path.stat().st_size
         mark.update(f"{path.name} {size}".encode())
         with open(path, "rb") as file:

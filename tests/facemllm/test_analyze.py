@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from datasets import Dataset
 from PIL import Image
 
@@ -45,8 +46,8 @@ def photos(tmp_path, faces):
 def analyze(tiny_model, capsys):
     """The command, with every photo taken for one face unless a detector is given: exit code, output, errors."""
 
-    def run(*words, detector="none"):
-        rc = main(["analyze", str(tiny_model), *map(str, words), "--detector", str(detector), "--device", "cpu"])
+    def run(*words, detector="none", model=tiny_model):
+        rc = main(["analyze", str(model), *map(str, words), "--detector", str(detector), "--device", "cpu"])
         return rc, *capsys.readouterr()
 
     return run
@@ -238,6 +239,27 @@ def test_other_settings_are_refused(analyze, photos, tmp_path):
     assert out.read_bytes() == before
 
 
+def test_rows_of_an_adapter_go_on_with_that_adapter_only(analyze, photos, tiny_model, tmp_path):
+    peft = pytest.importorskip("peft")
+    from modeling_facemllm import FaceMLLMForConditionalGeneration
+
+    def train(seed):
+        model = FaceMLLMForConditionalGeneration.from_pretrained(tiny_model)
+        torch.manual_seed(seed)
+        config = peft.LoraConfig(r=2, target_modules=r".*language_model.*q_proj", init_lora_weights=False)
+        peft.get_peft_model(model, config).save_pretrained(tmp_path / "adapter")
+
+    def rows():
+        words = (photos / "face1.jpg", "--out", tmp_path / "faces.jsonl", "--tasks", "gender", "--json")
+        return analyze(*words, model=tmp_path / "adapter")
+
+    train(seed=0)
+    assert rows()[0] == 0
+    assert json.loads(rows()[1])["done_before"] == 1
+    train(seed=1)
+    assert "other settings (model:" in rows()[2]
+
+
 def test_another_process_on_the_same_file_is_refused(analyze, photos, tmp_path):
     with open(tmp_path / "faces.jsonl", "w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
@@ -348,7 +370,7 @@ def test_yunet_that_cannot_be_fetched_is_one_line_with_the_ways_out(analyze, pho
 
 def test_a_journal_that_somebody_wrote_into_is_refused(tmp_path):
     with FaceJournal(tmp_path / "faces.jsonl", {"tasks": None}) as journal:
-        journal.append([{"image": "a.jpg", "frame": 0, "faces": [], "error": ""}])
+        journal.append({"image": "a.jpg", "frame": 0, "faces": [], "error": ""})
     shutil.copy(tmp_path / "faces.jsonl", tmp_path / "kept")
     with open(tmp_path / "faces.jsonl", "a") as file:
         file.write("a note\n")
