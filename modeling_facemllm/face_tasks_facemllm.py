@@ -100,6 +100,8 @@ def choose_tasks(
             own = _described(str(name.get("name", "")), {key: value for key, value in name.items() if key != "name"})
             chosen[own.name] = own
             continue
+        if not isinstance(name, str):
+            raise ValueError(f"tasks={names!r}: {_not_known(name, table)}")
         if name in table:
             chosen[name] = table[name]
             continue
@@ -145,16 +147,18 @@ def _described(name: str, task: Mapping[str, Any]) -> FaceTask:
     ranges = task.get("ranges")
     if ranges is None and kind == "age" and all(option.isdecimal() for option in options):
         ranges = [(int(option) - 0.5, int(option) + 0.5) for option in options]
-    if ranges is not None and (len(ranges) != len(options) or any(not low < high for low, high in ranges)):
-        raise ValueError(f"{where}: ranges={ranges!r}: give [low, high] for each of the {len(options)} options")
-    return FaceTask(
-        name,
-        question,
-        tuple(options),
-        kind,
-        None if ranges is None else tuple((float(low), float(high)) for low, high in ranges),
-        bool(task.get("on_request")) or name == "race",
-    )
+    if ranges is not None:
+        if kind not in ("age", "angle"):
+            raise ValueError(f"{where}: ranges are years or degrees, and kind={kind!r} has none: take age or angle")
+        try:
+            ranges = tuple((float(low), float(high)) for low, high in ranges)
+        except (TypeError, ValueError):
+            ranges = ()
+        if len(ranges) != len(options) or not all(low < high for low, high in ranges):
+            raise ValueError(
+                f"{where}: ranges={task['ranges']!r}: give [low, high] for each of the {len(options)} options"
+            )
+    return FaceTask(name, question, tuple(options), kind, ranges, bool(task.get("on_request")) or name == "race")
 
 
 def _own_table() -> Iterable[tuple[str, FaceTask]]:

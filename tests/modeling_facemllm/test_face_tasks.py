@@ -68,6 +68,7 @@ def test_a_closed_question_of_one_s_own_may_stand_among_the_names():
         (["eyeglases"], "did you mean eyeglasses"),
         (["identity"], "gender, expression, .*, attributes, pose, all"),
         ([3], "there is no task 3"),
+        ([["age"]], r"there is no task \['age'\]"),
         (3, "tasks=3"),
     ],
 )
@@ -123,7 +124,9 @@ def test_a_model_says_in_its_configuration_what_it_is_asked():
         {"a": {"question": "?", "options": ["b", "b"]}},
         {"a": {"question": "?", "options": [1, 2]}},
         {"a": {"question": "?", "options": ["b", "c"], "kind": "colour"}},
-        {"a": {"question": "?", "options": ["b", "c"], "ranges": [[0, 1]]}},
+        {"a": {"question": "?", "options": ["b", "c"], "kind": "age", "ranges": [[0, 1]]}},
+        {"a": {"question": "?", "options": ["b", "c"], "kind": "age", "ranges": [0, 1]}},
+        {"a": {"question": "?", "options": ["b", "c"], "kind": "attribute", "ranges": [[0, 1], [1, 2]]}},
         {"a": {"question": "?", "options": ["b", "c"], "range": [[0, 1], [1, 2]]}},
     ],
 )
