@@ -140,6 +140,7 @@ def read_faces(given: Any, size: tuple[int, int]) -> list[Face]:
     """
     if given is None:
         return []
+    given = _listed(given)
     if isinstance(given, Mapping) or hasattr(given, "box") or _are_numbers(given):
         given = [given]
     if not isinstance(given, Iterable) or isinstance(given, (str, bytes)):
@@ -155,6 +156,7 @@ def _read_face(given: Any, size: tuple[int, int]) -> Face:
         box, landmarks, score = given.box, getattr(given, "landmarks", None), getattr(given, "score", None)
     else:
         box, landmarks, score = given, None, None
+    box = _listed(box)
     if not _are_numbers(box):
         raise ValueError(f"box={box!r}: give four finite numbers, [x0, y0, x1, y1]")
     x0, y0, x1, y1, *last = (float(number) for number in box)
@@ -164,14 +166,19 @@ def _read_face(given: Any, size: tuple[int, int]) -> Face:
         sides = ", ".join(f"{side:g}" for side in (x0, y0, x1, y1))
         raise ValueError(f"box=[{sides}]: it is empty, or outside the picture of {size[0]}×{size[1]} pixels")
     if landmarks is not None:
-        landmarks = np.asarray(landmarks, dtype=np.float32)
+        landmarks = np.asarray(_listed(landmarks), dtype=np.float32)
         if landmarks.shape != (5, 2) or not np.isfinite(landmarks).all():
             raise ValueError(f"landmarks of shape {landmarks.shape}: give 5 finite points, [[x, y], ...], or None")
     return Face(inside, landmarks, None if score is None else float(score))
 
 
+def _listed(given: Any) -> Any:
+    """Arrays and tensors, wherever they lie, as lists; all else as it is."""
+    return given.tolist() if hasattr(given, "tolist") else given
+
+
 def _are_numbers(given: Any) -> bool:
-    if not isinstance(given, (Sequence, np.ndarray)) or isinstance(given, (str, bytes)) or len(given) not in (4, 5):
+    if not isinstance(given, Sequence) or isinstance(given, (str, bytes)) or len(given) not in (4, 5):
         return False
     return all(np.ndim(number) == 0 and _is_finite(number) for number in given)
 

@@ -193,6 +193,7 @@ def test_nothing_is_asked_where_only_faces_are_wanted(analyze, photo, shown):
         [BOX],
         BOX,
         np.array([BOX]),
+        [torch.tensor(BOX)],
         [(*BOX, 0.9)],
         [{"box": BOX, "landmarks": POINTS, "score": 0.9}],
         lambda image: [BOX],
