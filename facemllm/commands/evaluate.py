@@ -215,11 +215,13 @@ def _options(pairs: Sequence[str]) -> dict[str, str]:
 
 def _settings(args: argparse.Namespace) -> dict[str, Any]:
     """Whose answers, to what: all that must be the same for a run to be gone on with."""
-    from facemllm.evaluation.model_identity import identify
+    from facemllm.evaluation.model_identity import hub_commit, identify
 
     return {
         "model": _plain(args.model),
+        "commit": hub_commit(args.model),
         "adapter": args.adapter and _plain(args.adapter),
+        "adapter_commit": args.adapter and hub_commit(args.adapter),
         "weights": identify(args.model, args.adapter),
         "backend": args.backend,
         "benchmark": _plain(args.benchmark),

@@ -33,13 +33,37 @@ def identify(model: str | Path, adapter: str | Path | None = None) -> str | None
     return digest.hexdigest()[:16]
 
 
-def taught_age(model: str | Path) -> "AgeQuestion":
-    """``groups`` for a folder whose ``config.face_tasks`` has the age groups and no age in years, else ``years``."""
+def hub_commit(model: str) -> str | None:
+    """The commit that a Hub id stands for now; None for a folder, and for what neither the Hub nor its cache has."""
+    if Path(model).expanduser().is_dir():
+        return None
+    # Adapters have their own; one of these is all that is fetched.
+    config = _from_hub(model, "config.json") or _from_hub(model, "adapter_config.json")
+    return None if config is None else config.parent.name
+
+
+def taught_age(model: str) -> "AgeQuestion":
+    """``groups`` for a model whose ``config.face_tasks`` has the age groups and no age in years, else ``years``."""
     from datasets_scripts.questions import canonical_question
 
+    folder = Path(model).expanduser()
+    config = folder / "config.json" if folder.is_dir() else _from_hub(model, "config.json")
+    if config is None:
+        return "years"
     try:
-        told = json.loads((Path(model).expanduser() / "config.json").read_text(encoding="utf-8")).get("face_tasks")
+        told = json.loads(config.read_text(encoding="utf-8")).get("face_tasks")
     except (OSError, ValueError):
         return "years"
     age = (told or {}).get("age", {}).get("options", ())
     return "groups" if set(age) == set(canonical_question("age")[1]) and "age_years" not in told else "years"
+
+
+def _from_hub(repo_id: str, name: str) -> Path | None:
+    """A file of a model on the Hub as it lies in the local cache, ``…/snapshots/COMMIT/name``."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        return Path(hf_hub_download(repo_id, name))
+    except (HfHubHTTPError, OSError, ValueError):  # loading the model says what is wrong
+        return None

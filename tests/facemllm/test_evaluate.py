@@ -8,7 +8,7 @@ import pytest
 
 from facemllm.cli import main
 from facemllm.evaluation.corpus_benchmark import label_values
-from facemllm.evaluation.model_identity import taught_age
+from facemllm.evaluation.model_identity import hub_commit, taught_age
 from tests.datasets_scripts.miniatures import WRITERS
 
 AGES = ("20-29", "30-39", "more than 70")
@@ -146,6 +146,24 @@ def test_an_age_is_asked_for_as_the_models_configuration_says_that_it_was_taught
         (tmp_path / name / "config.json").write_text(json.dumps(config))
     assert [taught_age(tmp_path / name) for name in told] == ["years", "groups", "years"]
     assert taught_age("owner/name") == "years"
+
+
+def test_a_model_on_the_hub_is_told_apart_by_its_commit_and_asked_for_its_age_as_it_was_taught(tmp_path, monkeypatch):
+    from datasets_scripts.questions import canonical_question
+
+    cache = tmp_path / "models--owner--name"
+    (cache / "refs").mkdir(parents=True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    for commit, asked in (("1" * 40, "age"), ("2" * 40, "age_years")):
+        config = {"face_tasks": {asked: {"question": "?", "options": list(canonical_question("age")[1])}}}
+        (cache / "snapshots" / commit).mkdir(parents=True)
+        (cache / "snapshots" / commit / "config.json").write_text(json.dumps(config))
+    found = []
+    for commit in ("1" * 40, "2" * 40):
+        (cache / "refs" / "main").write_text(commit)
+        found.append((hub_commit("owner/name"), taught_age("owner/name")))
+    assert found == [("1" * 40, "groups"), ("2" * 40, "years")]
+    assert hub_commit(str(tmp_path)) is None and hub_commit("owner/no-such-model") is None
 
 
 def test_the_tasks_of_a_corpus_are_those_whose_labels_the_table_knows():
