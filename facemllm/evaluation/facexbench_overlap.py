@@ -57,7 +57,7 @@ def _excluded_by(exclude: str, bench: FaceXBench) -> list[str]:
     if path.is_file():
         return _listed_in(path, bench)
     if path.is_dir() and next(path.rglob("*.parquet"), None) is None:
-        return _showing(_pictures_under(path), exclude, bench)
+        return _showing(_files_under(path), exclude, bench)
     from facemllm.hub_names import could_be_hub_id
 
     if not path.is_dir() and not could_be_hub_id(exclude):
@@ -65,7 +65,7 @@ def _excluded_by(exclude: str, bench: FaceXBench) -> list[str]:
             f"--exclude {exclude}: is no corpus, folder or file here and no dataset of the benchmark; it has "
             f"{', '.join(sorted(bench.datasets))}"
         )
-    return _showing(_pictures_of_corpus(str(path) if path.is_dir() else exclude), exclude, bench)
+    return _showing(_rows_of_corpus(str(path) if path.is_dir() else exclude), exclude, bench)
 
 
 def _plain(name: str) -> str:
@@ -87,8 +87,8 @@ def _listed_in(path: Path, bench: FaceXBench) -> list[str]:
     return found
 
 
-def _showing(pictures: Iterable[Image.Image], exclude: str, bench: FaceXBench) -> list[str]:
-    """The questions that show one of ``pictures``."""
+def _showing(sources: Iterable[Any], exclude: str, bench: FaceXBench) -> list[str]:
+    """The questions that show a picture of ``sources``, each what ``load_image`` reads."""
     from tqdm import tqdm
 
     asked = [question for question in bench.questions if question.file.images != "zero"]
@@ -99,7 +99,7 @@ def _showing(pictures: Iterable[Image.Image], exclude: str, bench: FaceXBench) -
             owners.append(question.id)
     prints, shown, count = np.array(known, np.uint64).reshape(-1, 4), set(), 0
     batch: list[np.ndarray] = []
-    for picture in tqdm(pictures, desc=f"comparing {exclude}", unit="picture"):
+    for picture in tqdm(_readable(sources, exclude), desc=f"comparing {exclude}", unit="picture"):
         count += 1
         batch.append(fingerprint(picture))
         if len(batch) == COMPARED_AT_ONCE:
@@ -132,34 +132,33 @@ def _near(batch: np.ndarray, known: np.ndarray) -> set[int]:
     return set(np.flatnonzero((different <= MOST_DIFFERENT_BITS).any(0)).tolist())
 
 
-def _pictures_under(folder: Path) -> Iterator[Image.Image]:
+def _readable(sources: Iterable[Any], exclude: str) -> Iterator[Image.Image]:
     from modeling_facemllm.image_loading_facemllm import load_image
 
     broken = 0
-    for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() in PICTURES:
-            try:
-                yield load_image(path)
-            except ValueError:
-                broken += 1
+    for source in sources:
+        try:
+            yield load_image(source)
+        except ValueError:
+            broken += 1
     if broken:
-        print(f"--exclude {folder}: {broken} pictures cannot be read and are not compared", file=sys.stderr)
+        print(f"--exclude {exclude}: {broken} pictures cannot be read and are not compared", file=sys.stderr)
 
 
-def _pictures_of_corpus(corpus: str) -> Iterator[Image.Image]:
-    """The pictures of every training split, read shard by shard."""
+def _files_under(folder: Path) -> Iterator[Path]:
+    return (path for path in sorted(folder.rglob("*")) if path.suffix.lower() in PICTURES)
+
+
+def _rows_of_corpus(corpus: str) -> Iterator[dict[str, Any]]:
+    """The pictures of every training split as they are stored, read shard by shard."""
     from pyarrow.parquet import ParquetFile
-
-    from modeling_facemllm.image_loading_facemllm import load_image
 
     for shard in sorted(_folder_of(corpus).rglob("*train*.parquet")):
         with ParquetFile(shard) as file:
             if "image" not in file.schema_arrow.names:
                 continue
             for batch in file.iter_batches(batch_size=COMPARED_AT_ONCE, columns=["image"]):
-                for picture in batch.column("image"):
-                    if picture.is_valid:
-                        yield load_image(picture.as_py())
+                yield from (picture.as_py() for picture in batch.column("image") if picture.is_valid)
 
 
 def _folder_of(corpus: str) -> Path:

@@ -56,7 +56,7 @@ def test_a_folder_of_pictures_takes_out_the_questions_that_show_one_of_them(benc
     assert sorted(find_overlap(bench, [str(tmp_path)])[str(tmp_path)]) == ASKED_OF_THEM
 
 
-def test_a_corpus_takes_out_what_its_training_split_shows(bench, tmp_path):
+def test_a_corpus_takes_out_what_its_training_split_shows(bench, tmp_path, capsys):
     from datasets import Dataset
 
     from datasets_scripts.schema import FEATURES, assistant_turn, make_record, user_turn
@@ -67,13 +67,15 @@ def test_a_corpus_takes_out_what_its_training_split_shows(bench, tmp_path):
         image = None if data is None else {"bytes": data, "path": None}
         return [make_record(id=name, image=image, url=None if data else "u", **common)]
 
-    trained = [*shard("train", reencoded(bench, TRAINED_ON[0])), *shard("train", None)]
+    pictures = (reencoded(bench, TRAINED_ON[0]), None, b"no picture")
+    trained = [record for data in pictures for record in shard("train", data)]
     held_out = shard("validation", reencoded(bench, TRAINED_ON[1]))
     for name, records in (("train", trained), ("validation", held_out)):
         (tmp_path / "vqa").mkdir(exist_ok=True)
         path = tmp_path / "vqa" / f"{name}-00000-of-00001.parquet"
         Dataset.from_list(records, features=FEATURES).to_parquet(str(path))
     assert find_overlap(bench, [str(tmp_path)])[str(tmp_path)] == ASKED_OF_THEM[:1]
+    assert "1 pictures cannot be read and are not compared" in capsys.readouterr().err
 
 
 def test_a_list_names_questions_or_pictures(bench, tmp_path):
