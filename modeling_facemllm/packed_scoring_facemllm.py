@@ -166,10 +166,10 @@ class PackedScorer:
         weight = model.get_input_embeddings().weight
         self.device, self.dtype = weight.device, weight.dtype
 
-    def _refuse(self, reason: str, cause: Exception | None = None) -> NoReturn:
+    def _refuse(self, reason: str) -> NoReturn:
         """Remember that this model cannot be packed, and say so."""
         _refused.setdefault(self.model, {})[self.text_config._attn_implementation] = reason
-        raise CannotPack(f"{self.text_config.model_type} {reason}") from cause
+        raise CannotPack(f"{self.text_config.model_type} {reason}")
 
     def score(
         self, faces: Sequence[tuple], questions: Sequence[tuple[ClosedQuestion, ...]]
@@ -252,8 +252,8 @@ class PackedScorer:
             raise
         except Exception as error:
             # Some language models know no such mask, cache or positions. If it is something else, asking each
-            # question by itself will raise it again.
-            self._refuse(f"reads no packed row: {error}", error)
+            # question by itself will raise it again; since it may lie in the prompts, it is not remembered.
+            raise CannotPack(f"{self.text_config.model_type} reads no packed row: {error}") from error
 
     def _read(self, tokens: Sequence[int], num_faces: int, features: Any, cache: PrefixCache | None) -> torch.Tensor:
         """Hidden states of plain prompts of equal tokens, `(faces, tokens, hidden_size)`."""

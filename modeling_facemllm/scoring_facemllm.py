@@ -7,6 +7,7 @@ model reads one prompt for each.
 import contextlib
 import copy
 import inspect
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
@@ -45,6 +46,9 @@ def score_options(
 
     Returns:
         `list[list[list[float]]]`: for each face and each of its questions, the options' probabilities; they sum to 1.
+
+    Raises:
+        ValueError: also when the model gives NaN.
     """
     return _shares(
         option_log_likelihoods(
@@ -325,6 +329,10 @@ def _calibrated(score, faces: list[tuple], questions: list[tuple[ClosedQuestion,
 
 
 def _shares(scores: Scores) -> Scores:
+    if any(math.isnan(value) for face in scores for values in face for value in values):
+        raise ValueError(
+            "model: its log-likelihoods are NaN; in float16 many overflow: load it in bfloat16 or float32"
+        )
     return [[torch.tensor(values, dtype=torch.float64).softmax(-1).tolist() for values in face] for face in scores]
 
 

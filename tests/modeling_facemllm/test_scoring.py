@@ -328,6 +328,23 @@ def test_a_closed_question_has_two_or_more_distinct_texts(options):
         ClosedQuestion("Smile?", options)
 
 
+def test_nan_is_no_probability(model, processor, photo):
+    with torch.no_grad():
+        model.lm_head.weight[3] = float("nan")
+    with pytest.raises(ValueError, match="log-likelihoods are NaN"):
+        score_options(model, processor, [photo], [SMILE])
+
+
+def test_a_prompt_that_is_too_long_does_not_make_the_others_slow(vision_config, processor, photo):
+    model = compose(LANGUAGE_MODELS["gpt2-absolute-positions"], vision_config, processor)
+    with pytest.raises(IndexError):
+        score_options(model, processor, [photo], [ClosedQuestion("Smile? " * 100, ("yes", "no"))])
+    encoded = []
+    model.model.vision_tower.register_forward_hook(lambda *_: encoded.append(1))
+    score_options(model, processor, [photo], [SMILE, AGE])
+    assert len(encoded) == 1
+
+
 def test_nothing_asked_is_nothing_answered(model, processor, photo):
     assert score_options(model, processor, [], [SMILE]) == []
     assert score_options(model, processor, [photo], []) == [[]]
