@@ -126,7 +126,7 @@ def make_ways(model: Any, processor: Any, questions: list, faces: int) -> dict[s
 
 
 def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
-    """Seconds of each way, wall and CPU, medians of interleaved rounds after one that is not counted."""
+    """Seconds of each way, wall and CPU, medians of interleaved rounds; the packed way runs once before them."""
     import torch
 
     torch.set_num_threads(1)
@@ -140,7 +140,7 @@ def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
     cpu: dict[str, list[float]] = {way: [] for way in WAYS}
     for turn in range(args.rounds + 1):
         for way, run in ways.items():
-            if turn == 0 and way != "packed":  # the others have nothing to warm up that counts
+            if turn == 0 and way != "packed":  # which compares itself with a plain prompt once for each model
                 continue
             start = time.perf_counter(), time.process_time()
             run()
@@ -148,7 +148,7 @@ def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
                 wall[way].append(time.perf_counter() - start[0])
                 cpu[way].append(time.process_time() - start[1])
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    sys.stdout.write(
+    sys.stderr.write(
         f"{parameters / 1e6:.0f} M parameters, {processor.num_image_tokens} image tokens, {len(questions)} questions, "
         f"faces: {args.faces}\n"
     )
