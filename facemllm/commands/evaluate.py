@@ -271,7 +271,7 @@ def _table(report: Mapping[str, Any]) -> str:
     for task, ways in report["tasks"].items():
         for way, figures in ways.items():
             metric, baseline = figures["primary"], figures.get("baseline") or {}
-            unparsed = _share(figures["unparsed"]["rate"]) if way != "scoring" else ""
+            unparsed = _unparsed(figures, way)
             name = task if len(ways) == 1 else f"{task}, {way}"
             lines.append(_line(name, metric, figures["metrics"][metric], baseline.get("value"), unparsed))
             if len(report["tasks"]) <= MOST_WITH_GROUPS:
@@ -279,7 +279,8 @@ def _table(report: Mapping[str, Any]) -> str:
                     lines += [_line(f"  {group}: {value}", metric, entry) for value, entry in values.items()]
     for way, figures in report["means"].items():
         for metric, entry in figures["metrics"].items():
-            lines.append(_line(f"mean of {len(figures['tasks'])} tasks, {way}", metric, entry))
+            name = f"mean of {len(figures['tasks'])} tasks, {way}"
+            lines.append(_line(name, metric, entry, unparsed=_unparsed(figures, way)))
     return "\n".join(lines)
 
 
@@ -295,5 +296,6 @@ def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.3f}"
 
 
-def _share(value: float | None) -> str:
-    return "" if value is None else f"{value:.1%}"
+def _unparsed(figures: Mapping[str, Any], way: str) -> str:
+    rate = figures["unparsed"]["rate"]
+    return "" if way == "scoring" or rate is None else f"{rate:.1%}"

@@ -63,13 +63,12 @@ def metric_figures(columns: Columns, **drawing: Any) -> dict[str, Any]:
     """
     summed, places = columns.summed()
     found = estimates(summed, columns.drawn[places], **drawing)
-    unread = int((~columns.read).sum())
     rows = len(columns.references)
     return {
         "n": rows,
         "faces": columns.face_count,
         "people": columns.person_count,
-        "unparsed": {"count": unread, "rate": unread / rows if rows else None},
+        "unparsed": _share_unread(int((~columns.read).sum()), rows),
         "metrics": {name: entry for name, entry in found.items() if isinstance(name, str)},
         **_parts(columns, summed, found, drawing),
     }
@@ -87,19 +86,20 @@ def mean_figures(
     Faces are drawn with all their attributes, so the interval heeds that a face's answers go together.
 
     Returns:
-        ``tasks`` (their names), ``n`` rows, ``faces``, and ``metrics``: the means of ``accuracy``,
-        ``balanced_accuracy`` and ``macro_f1``, each with ``value``, ``interval`` and ``n``.
+        ``tasks`` (their names), ``n`` rows, ``faces``, ``unparsed`` with ``count`` and ``rate``, and ``metrics``: the
+        means of ``accuracy``, ``balanced_accuracy`` and ``macro_f1``, each with ``value``, ``interval`` and ``n``.
 
     Raises:
         ValueError: for a task without closed options, and as ``task_figures``.
     """
-    summed, ids, drawn = {}, [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+    summed, ids, drawn, unread = {}, [np.empty(0, np.int64)], [np.empty(0, np.int64)], 0
     for name, (spec, predictions) in tasks.items():
         if not options_of(spec):
             raise ValueError(
                 f"task {name!r} is of kind {spec.kind!r}; only tasks of closed options have a common mean"
             )
         columns = columns_of(spec, predictions)
+        unread += int((~columns.read).sum())
         ids.append(columns.ids)
         drawn.append(columns.ids if columns.people is None else columns.people)
         summed[name] = classification(*columns.codes(), len(columns.options))
@@ -107,7 +107,13 @@ def mean_figures(
     means = {metric: statistic for metric, statistic in joined.statistics.items() if isinstance(metric, str)}
     faces, units = np.concatenate(ids), np.concatenate(drawn)
     found = estimates(Summed(joined.rows, means), units, resamples=resamples, seed=seed, confidence=confidence)
-    return {"tasks": list(tasks), "n": len(faces), "faces": len(np.unique(faces)), "metrics": found}
+    return {
+        "tasks": list(tasks),
+        "n": len(faces),
+        "faces": len(np.unique(faces)),
+        "unparsed": _share_unread(unread, len(faces)),
+        "metrics": found,
+    }
 
 
 def _parts(
@@ -127,6 +133,10 @@ def _parts(
             "counts": counts.astype(int).tolist(),
         },
     }
+
+
+def _share_unread(count: int, rows: int) -> dict[str, Any]:
+    return {"count": count, "rate": count / rows if rows else None}
 
 
 def _nested(found: Mapping[Any, dict[str, Any]]) -> dict[str, dict[str, Any]]:

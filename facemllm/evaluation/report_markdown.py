@@ -78,7 +78,7 @@ def _results(report: Mapping[str, Any], attributes: Sequence[str]) -> Iterator[s
             entry = means["metrics"][name]
             told = [f"{len(means['tasks'])} attributes, mean", WAYS[way], label_of(name), with_interval(name, entry)]
             baseline = _mean_baseline(report, way, "value" if name == "accuracy" else "chance")
-            rows.append([*told, f"{entry['n']:,}", baseline, "–"])
+            rows.append([*told, f"{entry['n']:,}", baseline, _unread(means) if way == "generation" else "–"])
     yield from ("", "## Results", "")
     header = ["task", "answers", "metric", "value [95 %]", "n", "without looking", "unread answers"]
     yield from _table(header, rows, left=3)

@@ -152,6 +152,11 @@ def test_the_mean_of_attributes_draws_faces_with_all_their_answers():
     )
 
 
+def test_what_could_not_be_read_stands_beside_the_mean_of_attributes():
+    asked = {"smiling": (SMILING, said(SMILING, [("yes", None), ("no", "no")], way="generation"))}
+    assert mean_figures(asked)["unparsed"] == {"count": 1, "rate": 0.5}
+
+
 def test_ages_have_no_mean_with_attributes():
     with pytest.raises(ValueError, match="task 'age' is of kind 'number'"):
         mean_figures({"age": (AGE, [])})
