@@ -62,7 +62,8 @@ def score_options(
             calibrate=calibrate,
             end_of_turn=end_of_turn,
             pack_tokens=pack_tokens,
-        )
+        ),
+        model,
     )
 
 
@@ -151,7 +152,7 @@ def score_each_alone(
             sums = _score_alone(network, processor, faces, questions, system, tokens, batch_size)
             return _normalized(sums, faces, questions, tokens) if normalize == "length" else sums
 
-        return _shares(_calibrated(score, faces, asked) if calibrate else score(faces, asked))
+        return _shares(_calibrated(score, faces, asked) if calibrate else score(faces, asked), network)
 
 
 def _faces_and_questions(images, questions, batch_size: int, normalize: str, calibrate: bool):
@@ -328,10 +329,11 @@ def _calibrated(score, faces: list[tuple], questions: list[tuple[ClosedQuestion,
     ]
 
 
-def _shares(scores: Scores) -> Scores:
+def _shares(scores: Scores, model: PreTrainedModel) -> Scores:
     if any(math.isnan(value) for face in scores for values in face for value in values):
+        kind = str(model.dtype).removeprefix("torch.")
         raise ValueError(
-            "model: its log-likelihoods are NaN; in float16 many overflow: load it in bfloat16 or float32"
+            f"the model's probabilities are no numbers: in {kind} it overflows, or its weights are broken"
         )
     return [[torch.tensor(values, dtype=torch.float64).softmax(-1).tolist() for values in face] for face in scores]
 

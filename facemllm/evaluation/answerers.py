@@ -4,7 +4,6 @@ Two ways to answer, never mixed. ``scoring``: the model's log-likelihood of ever
 parse. ``generation``: the model writes greedily, and ``answer_parsing`` reads what it wrote.
 """
 
-import math
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -159,9 +158,6 @@ def _score(
         scores = score(answerer.model, answerer.processor, images, questions, **batch)
     except ValueError as error:
         raise UserError(f"{error}; or have it write its answers with --ways generation") from error
-    if any(math.isnan(share) for of_face in scores for of_question in of_face for share in of_question):
-        kind = str(answerer.model.dtype).removeprefix("torch.")
-        raise UserError(f"the model's probabilities are no numbers: in {kind} it overflows, or its weights are broken")
     return [
         [
             Answer(probabilities=dict(zip(asked.options, probabilities, strict=True)))
