@@ -2,10 +2,12 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate
 from typing import Any
 
 from datasets_scripts.schema import LabelledFace
 from datasets_scripts.sources.reading import FaceReader
+from facemllm.evaluation.figures import most_frequent
 from facemllm.evaluation.task_protocols import TaskProtocol
 
 BASELINE_ROWS = 20_000
@@ -51,10 +53,7 @@ def _counted(value: Any) -> Any:
 
 def _best(count: Counter) -> Any:
     if not isinstance(next(iter(count)), float):
-        return min(count, key=lambda value: (-count[value], value))
-    middle, passed = sum(count.values()) / 2, 0
-    for value in sorted(count):
-        passed += count[value]
-        if passed >= middle:
-            return value
-    return None
+        return most_frequent(count)
+    values = sorted(count)
+    passed = accumulate(count[value] for value in values)
+    return next(value for value, rows in zip(values, passed, strict=True) if 2 * rows >= count.total())

@@ -19,6 +19,7 @@ from datasets_scripts.synthetic_text import canonical_question
 from facemllm.answering import answer_each, encode_faces
 from facemllm.evaluation.answer_parsing import normalize
 from facemllm.evaluation.bootstrap import wilson_interval
+from facemllm.evaluation.figures import most_frequent
 
 Labels = Mapping[str, str]
 """Attribute name to value; an attribute that does not apply (the hair colour of a bald head) is missing."""
@@ -63,8 +64,7 @@ def majority_values(labels: Iterable[Labels]) -> dict[str, str]:
     for known in labels:
         for name, value in known.items():
             counts.setdefault(name, Counter())[value] += 1
-    # Ties go to the first in the alphabet, so that the baseline does not depend on the order of rows.
-    return {name: min(count, key=lambda value, count=count: (-count[value], value)) for name, count in counts.items()}
+    return {name: most_frequent(count) for name, count in counts.items()}
 
 
 def evaluate(

@@ -1,5 +1,6 @@
 """The figures of one task: every metric with its interval and n, confusion, calibration, baseline."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -194,7 +195,7 @@ def _baseline(columns: Columns, majority: Any) -> dict[str, Any] | None:
     source = "this split" if majority is None else "training split"
     match columns.spec.kind:
         case "options" | "binary":
-            best = _most_frequent(columns.references) if majority is None else majority
+            best = most_frequent(Counter(columns.references)) if majority is None else majority
             value = columns.references.count(best) / len(columns.references)
             return {"answer": best, "value": value, "chance": 1 / len(columns.options), "source": source}
         case "number":
@@ -210,11 +211,8 @@ def _baseline(columns: Columns, majority: Any) -> dict[str, Any] | None:
             return _always_active(columns)
 
 
-def _most_frequent(references: Sequence[str]) -> str:
-    from collections import Counter
-
-    counts = Counter(references)
-    # Ties go to the first in the alphabet, so that the baseline does not depend on the order of rows.
+def most_frequent(counts: Mapping[Any, int]) -> Any:
+    """The value that is counted most often; of several the first in the alphabet, whatever the order of rows."""
     return min(counts, key=lambda value: (-counts[value], value))
 
 
