@@ -11,7 +11,6 @@ import threading
 import time
 import warnings
 from collections.abc import Callable
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,6 @@ from facemllm.cli import UserError
 ON_NO_FACE = ("skip", "whole", "raise")
 MOST_TOLD = 10  # failures, on the terminal
 SEARCHING_THREADS = 1
-SAMPLE_BYTES = 4096
 HELP = """\
 Find the faces in photos and videos, and have a Face-MLLM say of each what the tasks ask: one JSON line per photo or
 frame, {"image", "frame", "time", "size", "faces", "error"}. Where one cannot be read, its error says why, and the
@@ -248,28 +246,11 @@ def _settings(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _which_model(name: str) -> str:
-    """Name and state of a model: the commit of a Hub's, a hash of a part of a folder's weights, an adapter's too."""
+    """Name and state of a model: the commit of a Hub's, a digest of a folder's weights and settings."""
+    from facemllm.evaluation.model_identity import hub_commit, identify
+
     folder = Path(name).expanduser()
-    if not folder.is_dir():
-        return f"{name}@{_commit(name)}"
-    mark = blake2b(digest_size=6)
-    for path in sorted([*folder.glob("*config.json"), *folder.glob("*.safetensors"), *folder.glob("*.bin")]):
-        size = path.stat().st_size
-        mark.update(f"{path.name} {size}".encode())
-        with open(path, "rb") as file:
-            for start in range(0, size, max(SAMPLE_BYTES, size // 64)):
-                file.seek(start)
-                mark.update(file.read(SAMPLE_BYTES))
-    return f"{folder.resolve().name}@{mark.hexdigest()}"
-
-
-def _commit(repository: str) -> str | None:
-    from huggingface_hub import hf_hub_download
-
-    try:
-        return Path(hf_hub_download(repository, "config.json")).parent.name
-    except OSError:  # loading the model tells why
-        return None
+    return f"{folder.resolve().name}@{identify(folder)}" if folder.is_dir() else f"{name}@{hub_commit(name)}"
 
 
 def _bar(args: argparse.Namespace) -> Any:

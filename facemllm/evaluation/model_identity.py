@@ -8,28 +8,28 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from facemllm.evaluation.task_protocols import AgeQuestion
 
-EDGE_BYTES = 1 << 20
-WEIGHTS = ("*.safetensors", "*.bin")
+IDENTIFYING = ("*config.json", "*.safetensors", "*.bin")
+SAMPLES, SAMPLE_BYTES = 4096, 64
 
 
 def identify(model: str | Path, adapter: str | Path | None = None) -> str | None:
-    """A digest of the weights in a model's folder, its adapter's included; None for what is not a folder here.
+    """A digest of weights and settings in a model's folder, its adapter's included; None for what is no folder here.
 
-    Predictions of two models are so never mixed in one folder. Of each file the size and its first and last megabyte
-    are read: two models that differ somewhere else alone are not told apart.
+    Predictions of two models are so never mixed in one folder. Of each file the size and 4,096 places in it are read,
+    so that stages that trained the projector alone, somewhere in the middle of the weights, are told apart too.
     """
     folders = [Path(name).expanduser() for name in (model, adapter) if name is not None]
     if not folders[0].is_dir():
         return None
     digest = hashlib.sha256()
     for folder in folders:
-        for path in sorted(path for pattern in WEIGHTS for path in folder.glob(pattern)):
+        for path in sorted(path for pattern in IDENTIFYING for path in folder.glob(pattern)):
             size = path.stat().st_size
             digest.update(f"{path.name}\0{size}\0".encode())
             with open(path, "rb") as file:
-                digest.update(file.read(EDGE_BYTES))
-                file.seek(max(0, size - EDGE_BYTES))
-                digest.update(file.read())
+                for start in range(0, size, max(SAMPLE_BYTES, size // SAMPLES)):
+                    file.seek(start)
+                    digest.update(file.read(SAMPLE_BYTES))
     return digest.hexdigest()[:16]
 
 
