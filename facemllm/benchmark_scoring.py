@@ -1,11 +1,12 @@
 """Forty closed questions about a face: one packed pass against what one would do without it.
 
-    python -m facemllm.benchmark_scoring [--bare] [--questions 40] [--faces 1] [--rounds 3] [--json]
+    python -m facemllm.benchmark_scoring [--bare] [--image-size 384] [--questions 40] [--rounds 3] [--json]
 
-The model has random weights and the size of a small real one: 156 M parameters (SigLIP base at 256 pixels with 256
-image tokens, a Qwen3 of 63 M), float32, one thread. Its tokenizer has the questions' words whole, as those of real
-models do. The questions are the project's own on yes/no attributes as evaluation asks them, options stated ("Does this
-person have bangs? Options: yes, no."), or ``--bare``. The ways, in interleaved rounds:
+The model has random weights and the size of a small real one: 156 M parameters (SigLIP base with patches of 16
+pixels: 576 image tokens at 384 pixels, as many as LLaVA-1.5's, and 256 at 256; a Qwen3 of 63 M), float32, one thread.
+Its tokenizer has the questions' words whole, as those of real models do. The questions are the project's own on yes/no
+attributes as evaluation asks them, options stated ("Does this person have bangs? Options: yes, no."), or ``--bare``.
+The ways, in interleaved rounds:
 
 - ``generate``: one call for each question, greedy, of as many tokens as the longest option has with its end
 - ``batch``: one forward pass over the prompts of all questions, each with its image; only the last position's logits.
@@ -28,10 +29,9 @@ from collections.abc import Callable
 from typing import Any
 
 WAYS = ("generate", "batch", "batch, image encoded once", "packed")
-IMAGE_SIZE, PATCH_SIZE = 256, 16
 
 
-def build_model(texts: list[str]) -> tuple[Any, Any]:
+def build_model(texts: list[str], image_size: int) -> tuple[Any, Any]:
     """The model, and a processor whose tokenizer knows the words of ``texts``."""
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -49,8 +49,8 @@ def build_model(texts: list[str]) -> tuple[Any, Any]:
         trainers.BpeTrainer(vocab_size=4000, initial_alphabet=alphabet, show_progress=False),
     )
     vision = SiglipVisionConfig(
-        image_size=IMAGE_SIZE,
-        patch_size=PATCH_SIZE,
+        image_size=image_size,
+        patch_size=16,
         hidden_size=768,
         intermediate_size=3072,
         num_hidden_layers=12,
@@ -80,7 +80,7 @@ def face_questions(count: int, bare: bool = False) -> list[tuple[str, tuple[str,
     return [(text.partition(" Options:")[0], options) for text, options in asked] if bare else asked
 
 
-def make_ways(model: Any, processor: Any, questions: list, faces: int) -> dict[str, Callable[[], Any]]:
+def make_ways(model: Any, processor: Any, questions: list, image_size: int) -> dict[str, Callable[[], Any]]:
     """For each way, a function that puts all questions about drawn faces to the model."""
     import torch
 
@@ -88,13 +88,13 @@ def make_ways(model: Any, processor: Any, questions: list, faces: int) -> dict[s
     from facemllm.answering import answer, user_message
     from modeling_facemllm.scoring_facemllm import ClosedQuestion
 
-    pictures = [draw_face(sample_labels(seed, 0, "train"), seed, 0, "train", IMAGE_SIZE) for seed in range(faces)]
+    face = draw_face(sample_labels(0, 0, "train"), 0, 0, "train", image_size)
     closed = [ClosedQuestion(text, options) for text, options in questions]
     longest = [
         1 + max(len(processor.tokenizer(option)["input_ids"]) for option in options) for _, options in questions
     ]
 
-    def prompts(face: Any) -> Any:
+    def prompts() -> Any:
         return processor.apply_chat_template(
             [[user_message(text, [face])] for text, _ in questions],
             add_generation_prompt=True,
@@ -105,22 +105,20 @@ def make_ways(model: Any, processor: Any, questions: list, faces: int) -> dict[s
         )
 
     def generate() -> None:
-        for face in pictures:
-            for (text, _), tokens in zip(questions, longest, strict=True):
-                answer(model, processor, [face], text, max_new_tokens=tokens)
+        for (text, _), tokens in zip(questions, longest, strict=True):
+            answer(model, processor, [face], text, max_new_tokens=tokens)
 
     def batch(encoded_once: bool = False) -> None:
-        for face in pictures:
-            inputs = prompts(face)
+        inputs = prompts()
+        with torch.inference_mode():
             if encoded_once:
                 features = model.get_image_features(inputs.pop("pixel_values")[:1])
                 features.pooler_output = features.pooler_output.expand(len(questions), -1, -1)
                 inputs["mm_encoder_outputs"] = {"image": features}
-            with torch.inference_mode():
-                model(**inputs, use_cache=False, logits_to_keep=1).logits.log_softmax(-1)
+            model(**inputs, use_cache=False, logits_to_keep=1).logits.log_softmax(-1)
 
     def packed() -> None:
-        model.score_options(processor, pictures, closed)
+        model.score_options(processor, [face], closed)
 
     return dict(zip(WAYS, (generate, batch, lambda: batch(encoded_once=True), packed), strict=True))
 
@@ -131,8 +129,8 @@ def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
 
     torch.set_num_threads(1)
     questions = face_questions(args.questions, args.bare)
-    model, processor = build_model([f"{text} {' '.join(options)}" for text, options in questions])
-    ways = make_ways(model, processor, questions, args.faces)
+    model, processor = build_model([f"{text} {' '.join(options)}" for text, options in questions], args.image_size)
+    ways = make_ways(model, processor, questions, args.image_size)
     if args.only:
         ways[args.only]()
         return [{"way": args.only, "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}]
@@ -149,8 +147,7 @@ def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
                 cpu[way].append(time.process_time() - start[1])
     parameters = sum(parameter.numel() for parameter in model.parameters())
     sys.stderr.write(
-        f"{parameters / 1e6:.0f} M parameters, {processor.num_image_tokens} image tokens, {len(questions)} questions, "
-        f"faces: {args.faces}\n"
+        f"{parameters / 1e6:.0f} M parameters, {processor.num_image_tokens} image tokens, {len(questions)} questions\n"
     )
     return [
         {"way": way, "wall_s": statistics.median(wall[way]), "cpu_s": statistics.median(cpu[way]), "all": cpu[way]}
@@ -161,7 +158,13 @@ def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
 def peak_memory(way: str, args: argparse.Namespace) -> float:
     """Peak resident memory in MB of a process that builds the model and goes one way once."""
     command = [sys.executable, "-m", "facemllm.benchmark_scoring", "--only", way, "--json"]
-    command += ["--questions", str(args.questions), "--faces", str(args.faces), *(["--bare"] if args.bare else [])]
+    command += [
+        "--questions",
+        str(args.questions),
+        "--image-size",
+        str(args.image_size),
+        *(["--bare"] if args.bare else []),
+    ]
     ran = subprocess.run(command, capture_output=True, text=True, check=True)
     return json.loads(ran.stdout)[0]["peak_mb"]
 
@@ -171,7 +174,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--questions", type=int, default=40, help="questions about each face (default 40)")
     parser.add_argument("--bare", action="store_true", help="leave out what the questions say of their options")
-    parser.add_argument("--faces", type=int, default=1, help="drawn faces (default 1)")
+    parser.add_argument("--image-size", type=int, default=384, help="side of the image in pixels (default 384)")
     parser.add_argument("--rounds", type=int, default=3, help="interleaved rounds; the median is reported")
     parser.add_argument("--only", choices=WAYS, help="go this way once and report its peak memory")
     parser.add_argument("--json", action="store_true", help="write the figures as JSON")
