@@ -42,8 +42,8 @@ def group_figures(
     Returns:
         ``metric``, ``higher_is_better``, ``minimum``; ``by``: group label to group to ``value``, ``interval``, ``n``,
         ``faces`` (people, where those are drawn) and ``small``; ``intersections``: the same figures, each with its
-        ``groups``, the finest last; ``worst``: the worst group of all single labels, ``worst_intersection``: that of
-        the finest intersection; ``gap``: by label, and for intersections by labels joined as in "gender × race",
+        ``groups``, the finest last; ``worst``: the worst group of all single labels, ``worst_intersection``: that
+        of all intersections; ``gap``: by label, and for intersections by labels joined as in "gender × race",
         ``value``, ``interval``, how many ``groups``, and ``if_equal`` with the ``mean`` and ``p95`` of what chance
         alone makes.
 
@@ -72,7 +72,7 @@ def group_figures(
         "minimum": minimum,
         "by": {label: {group.values[0]: group.figures(minimum) for group in tables[label,]} for label in labels_known},
         "worst": worst(group for label in labels_known for group in tables[label,]),
-        "worst_intersection": worst(tables[tuple(labels_known)]) if len(labels_known) > 1 else None,
+        "worst_intersection": worst(group for labels, table in tables.items() if len(labels) > 1 for group in table),
         "gap": {
             " × ".join(labels): _gap(table, statistic, minimum, confidence, seed) for labels, table in tables.items()
         },

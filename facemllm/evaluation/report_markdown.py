@@ -193,17 +193,24 @@ def _groups(task: str, ways: Mapping[str, Any]) -> Iterator[str]:
     )
     for way, table in tables.items():
         yield from ("", f"**{WAYS[way].capitalize()}.** {_worst(table)}")
-        finest = max((len(entry["groups"]) for entry in table["intersections"]), default=0)
-        every = [entry for entry in table["intersections"] if len(entry["groups"]) == finest]
-        crossed = [entry for entry in every if entry["value"] is not None and not entry["small"]]
-        crossed.sort(key=lambda entry: entry["value"], reverse=not table["higher_is_better"])
-        if crossed:
-            yield from ("", f"The worst of {len(crossed)} intersections with {minimum} faces or more:", "")
-            labels = list(crossed[0]["groups"])
-            rows = [[*entry["groups"].values(), _group_cell(metric, entry)] for entry in crossed[:WORST_SHOWN]]
-            yield from _table([*map(label_of, labels), label_of(metric)], rows, left=len(labels))
-        if small := sum(entry["small"] for entry in every):
-            yield from ("", f"{small} more intersections have fewer than {minimum} faces: they stand in report.json.")
+        yield from _crossed(table)
+
+
+def _crossed(table: Mapping[str, Any]) -> Iterator[str]:
+    """The worst of the intersections of two labels and of all, which are too small where few faces have labels."""
+    metric, minimum = table["metric"], table["minimum"]
+    able = [entry for entry in table["intersections"] if entry["value"] is not None and not entry["small"]]
+    able.sort(key=lambda entry: entry["value"], reverse=not table["higher_is_better"])
+    if able:
+        labels = list(table["by"])
+        yield from ("", f"The worst of {len(able)} intersections with {minimum} faces or more:", "")
+        rows = [
+            [*(entry["groups"].get(label, "–") for label in labels), _group_cell(metric, entry)]
+            for entry in able[:WORST_SHOWN]
+        ]
+        yield from _table([*map(label_of, labels), label_of(metric)], rows, left=len(labels))
+    if small := sum(entry["small"] for entry in table["intersections"]):
+        yield from ("", f"{small} more intersections have fewer than {minimum} faces: they stand in report.json.")
 
 
 def _worst(table: Mapping[str, Any]) -> str:

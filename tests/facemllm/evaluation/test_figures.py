@@ -225,6 +225,19 @@ def test_intersections_are_of_every_two_labels_and_of_all():
     assert (by_two["20-29", "female"], by_two["female", "black"]) == (120, 40)
 
 
+def test_the_worst_intersection_is_one_of_two_labels_where_those_of_three_are_small():
+    predictions = [
+        row
+        for race in ("asian", "black", "white")
+        for gender, wrong in (("female", "no"), ("male", "yes"))
+        for row in half_right(SMILING, "yes", wrong, 20, race + gender, race=race, gender=gender, age_group="3-9")
+    ]
+    found = group_figures(SMILING, predictions)
+    assert all(entry["small"] == (len(entry["groups"]) == 3 or entry["n"] == 20) for entry in found["intersections"])
+    assert found["worst_intersection"]["groups"] == {"age_group": "3-9", "gender": "female"}
+    assert found["worst_intersection"]["n"] == 60
+
+
 def test_one_group_alone_has_no_gap():
     found = group_figures(SMILING, half_right(SMILING, "yes", "no", 40, gender="female"))
     assert found["gap"] == {"gender": None}

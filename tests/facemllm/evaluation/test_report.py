@@ -1,6 +1,7 @@
 """The report of an evaluation: what is in it, from predictions whose figures are known."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -90,6 +91,17 @@ def test_groups_are_told_with_the_worst_of_them_their_gap_and_what_chance_would_
     assert "| gender | **40.0 % [" in text and "(2 groups; chance: mean " in text
     assert "4 more intersections have fewer than 30 faces" in text
     assert "groups-gender-scoring.png" in plots
+
+
+def test_the_worst_intersections_are_told_whatever_number_of_labels_makes_them(report):
+    asked = [gender(face) for face in range(100)]
+    asked = [
+        replace(entry, groups=entry.groups | {"race": ("black", "white")[face % 3 > 0]})
+        for face, entry in enumerate(asked)
+    ]
+    _, text, _ = report([GENDER], asked, groups=["age_group", "gender", "race"])
+    assert "Worst intersection: gender male, race white, " in text
+    assert "| – | male | white | " in text and "| 20-29 | – | white | " in text
 
 
 def test_every_kind_of_task_has_its_figures_and_plots(report):
