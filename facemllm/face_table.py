@@ -78,12 +78,17 @@ def write_table(rows: str | os.PathLike, path: str | os.PathLike) -> None:
                     if columns is None:
                         columns = list(cells)
                         table.writerow(columns)
-                    table.writerow([cells.get(column) for column in columns])
+                    table.writerow([_as_text(cells.get(column)) for column in columns])
             if columns is None:
                 table.writerow(PLACE)
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _as_text(cell: Any) -> Any:
+    """What a spreadsheet would run as a formula (a name or an answer that begins like one) made text."""
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
 
 
 def _cells(row: Mapping[str, Any], at: int, face: Mapping[str, Any]) -> dict[str, Any]:

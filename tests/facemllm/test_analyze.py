@@ -1,5 +1,6 @@
 """`facemllm analyze`: a row for every photo, whatever is wrong with it; nothing is lost, and nothing done twice."""
 
+import csv
 import fcntl
 import json
 import os
@@ -21,6 +22,7 @@ from PIL import Image
 from datasets_scripts.synthetic_faces import draw_face, sample_labels
 from facemllm.cli import main
 from facemllm.face_journal import FaceJournal, HashedNames
+from facemllm.face_table import write_table
 from tests.datasets_scripts.img2dataset_folder import YUNET, encode, needs_faces, plain
 from tests.datasets_scripts.picture_server import PictureServer
 
@@ -155,6 +157,15 @@ def test_a_table_with_a_line_per_face(analyze, photos, tmp_path):
     assert header.endswith("detection_score,gender,gender.score,age,age.score,age.number")
     assert len(lines) == 6
     assert lines[0].startswith(f"{photos / 'face1.jpg'},0,0.0,0,0.0,0.0,")
+
+
+def test_a_spreadsheet_runs_no_cell_of_the_table(tmp_path):
+    face = {"box": [0, 0, 9, 9], "detection_score": None, "tasks": {}, "answers": {"Hat?": "@none"}}
+    row = {"image": "=cmd.jpg", "frame": 0, "time": 0.0, "faces": [face]}
+    (tmp_path / "faces.jsonl").write_text(json.dumps(row))
+    write_table(tmp_path / "faces.jsonl", tmp_path / "faces.csv")
+    (cells,) = csv.DictReader((tmp_path / "faces.csv").open())
+    assert (cells["image"], cells["Hat?"]) == ("'=cmd.jpg", "'@none")
 
 
 def test_the_rows_load_as_a_data_set(analyze, photos, tmp_path):
