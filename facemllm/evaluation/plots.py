@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from facemllm.evaluation.metrics.errors import ANGLES, wrapped
 from facemllm.evaluation.prediction_index import PredictionIndex
 from facemllm.evaluation.predictions import TaskSpec
-from facemllm.evaluation.wording import WAYS, data_title, is_share, label_of, own_label, task_title
+from facemllm.evaluation.wording import WAYS, data_title, group_of, is_share, label_of, own_label, task_title
 
 BLUE, ORANGE, GREEN, INK, SOFT, LIGHT = "#0072B2", "#D55E00", "#009E73", "#1d2433", "#667085", "#d0d5dd"
 MOST_CLASSES = 20  # beyond which the cells of a confusion matrix carry no numbers
@@ -141,12 +141,12 @@ def groups(figures: Mapping[str, Any], title: str, own: str | None = None) -> Fi
     rows: list[tuple[str, Mapping[str, Any] | None]] = []
     for label, entries in (table or {"by": {}})["by"].items():
         rows.append((label_of(label) + (" (what was asked: recall)" if label == own else ""), None))
-        rows += list(entries.items())
+        rows += [(group_of(label, value), entry) for value, entry in entries.items()]
     finest = max((len(entry["groups"]) for entry in (table or {}).get("intersections", ())), default=0)
     crossed = [entry for entry in (table or {}).get("intersections", ()) if len(entry["groups"]) == finest]
     if crossed and len(rows) + len(crossed) < MOST_GROUPS:
         rows.append((" × ".join(label_of(label) for label in crossed[0]["groups"]), None))
-        rows += [(", ".join(entry["groups"].values()), entry) for entry in crossed]
+        rows += [(", ".join(group_of(*pair) for pair in entry["groups"].items()), entry) for entry in crossed]
     shown = [entry for _, entry in rows if entry is not None and entry["value"] is not None]
     if not shown:
         return None

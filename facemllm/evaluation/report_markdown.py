@@ -5,8 +5,10 @@ from typing import Any
 
 from facemllm.evaluation.facexbench_tables import facexbench_markdown
 from facemllm.evaluation.wording import (
+    POINTS,
     WAYS,
     data_title,
+    group_of,
     is_share,
     label_of,
     number,
@@ -165,13 +167,16 @@ def _calibration(told: Mapping[str, Any]) -> str:
 def _groups(task: str, ways: Mapping[str, Any]) -> Iterator[str]:
     tables = {way: figures["groups"] for way, figures in ways.items() if figures.get("groups")}
     first = next(iter(tables.values()))
-    metric, minimum = first["metric"], first["minimum"]
+    metric = first["metric"]
     for label in first["by"]:
         yield ""
         yield from _table(
             [label_of(label), *(f"{label_of(metric)}, {WAYS[way]}" for way in tables)],
             [
-                [group, *(_group_cell(metric, table["by"].get(label, {}).get(group)) for table in tables.values())]
+                [
+                    group_of(label, group),
+                    *(_group_cell(metric, table["by"].get(label, {}).get(group)) for table in tables.values()),
+                ]
                 for group in first["by"][label]
             ],
         )
@@ -205,7 +210,7 @@ def _crossed(table: Mapping[str, Any]) -> Iterator[str]:
         labels = list(table["by"])
         yield from ("", f"The worst of {len(able)} intersections with {minimum} faces or more:", "")
         rows = [
-            [*(entry["groups"].get(label, "–") for label in labels), _group_cell(metric, entry)]
+            [*(group_of(label, entry["groups"].get(label, "–")) for label in labels), _group_cell(metric, entry)]
             for entry in able[:WORST_SHOWN]
         ]
         yield from _table([*map(label_of, labels), label_of(metric)], rows, left=len(labels))
@@ -217,7 +222,9 @@ def _worst(table: Mapping[str, Any]) -> str:
     told = []
     for name, key in (("Worst group", "worst"), ("Worst intersection", "worst_intersection")):
         if found := table.get(key):
-            groups = ", ".join(f"{label_of(label)} {value}" for label, value in found["groups"].items())
+            groups = ", ".join(
+                f"{label_of(label)} {group_of(label, value)}" for label, value in found["groups"].items()
+            )
             told.append(f"{name}: {groups}, {_group_cell(table['metric'], found)}.")
     return " ".join(told) or "No two groups are large enough to be compared."
 
@@ -227,8 +234,9 @@ def _gap(metric: str, gap: Mapping[str, Any] | None) -> str:
         return "–"
     told = f"{gap['groups']} groups"
     if equal := gap["if_equal"]:
-        told += f"; chance: mean {number(metric, equal['mean'])}, 95 % below {number(metric, equal['p95'])}"
-    return f"{_bold(with_interval(metric, gap), gap)} ({told})"
+        mean, most = (number(metric, equal[name], POINTS) for name in ("mean", "p95"))
+        told += f"; chance: mean {mean}, 95 % below {most}"
+    return f"{_bold(with_interval(metric, gap, POINTS), gap)} ({told})"
 
 
 def _bold(text: str, gap: Mapping[str, Any]) -> str:
@@ -240,9 +248,8 @@ def _attributes(report: Mapping[str, Any], attributes: Sequence[str]) -> Iterato
     for way, means in report["means"].items():
         tasks = {name: report["tasks"][name][way] for name in attributes if name in means["tasks"]}
         yield from ("", f"## Attributes, {WAYS[way]}", "")
-        labels = list(
-            dict.fromkeys(label for entry in tasks.values() for label in (entry.get("groups") or {}).get("by", ()))
-        )
+        by_group = list(_with_groups(tasks.values()))
+        labels = list(dict.fromkeys(label for table in by_group for label in table["by"]))
         scored = any(entry.get("calibration") for entry in tasks.values())
         rows = [
             [
@@ -263,12 +270,18 @@ def _attributes(report: Mapping[str, Any], attributes: Sequence[str]) -> Iterato
         if labels:
             yield from (
                 "",
-                "A gap is that in accuracy between the best and the worst group of 30 faces or more; in brackets, "
-                "what chance exceeds in 5 % of cases. Bold gaps are larger than that.",
+                "A gap is that in accuracy between the best and the worst group of "
+                f"{by_group[0]['minimum']} faces or more; in brackets, what chance exceeds in 5 % of cases. Bold gaps "
+                "are larger than that.",
             )
         for file, shown in report["plots"].items():
             if file.split("/")[-1] in (f"attributes-{way}.png", f"attribute_gaps-{way}.png"):
                 yield from ("", f"![{shown}]({file})")
+
+
+def _with_groups(tasks: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    """The figures by group of those tasks that have any."""
+    return (entry["groups"] for entry in tasks if (entry.get("groups") or {}).get("by"))
 
 
 def _short_ece(entry: Mapping[str, Any]) -> str:
@@ -280,8 +293,8 @@ def _short_gap(entry: Mapping[str, Any], label: str) -> str:
     gap = (entry.get("groups") or {"gap": {}})["gap"].get(label)
     if gap is None:
         return "–"
-    equal = f" ({number('accuracy', gap['if_equal']['p95'])})" if gap["if_equal"] else ""
-    return _bold(number("accuracy", gap["value"]), gap) + equal
+    equal = f" ({number('accuracy', gap['if_equal']['p95'], POINTS)})" if gap["if_equal"] else ""
+    return _bold(number("accuracy", gap["value"], POINTS), gap) + equal
 
 
 def _protocol(report: Mapping[str, Any]) -> Iterator[str]:
@@ -312,12 +325,12 @@ def _protocol(report: Mapping[str, Any]) -> Iterator[str]:
     baselines = [figures.get("baseline") for figures in every]
     if sources := sorted({baseline["source"] for baseline in baselines if baseline and "source" in baseline}):
         yield f"- *Without looking*: the best constant answer, taken from the labels of the {' or '.join(sources)}."
-    if any((entry.get("groups") or {}).get("by") for ways in report["tasks"].values() for entry in ways.values()):
+    if table := next(_with_groups(every), None):
         yield (
-            "- Groups: those with fewer than 30 faces are marked as small and take part in neither worst group nor "
-            "gap. The largest of many differences is large by chance alone: *chance* is the gap to expect, and the "
-            "one exceeded in 5 % of cases, if all groups were equal; bold gaps are larger than that. The interval of "
-            "a gap heeds that the pair was picked, that of a worst group does not."
+            f"- Groups: those with fewer than {table['minimum']} faces are marked as small and take part in neither "
+            "worst group nor gap. The largest of many differences is large by chance alone: *chance* is the gap to "
+            "expect, and the one exceeded in 5 % of cases, if all groups were equal; bold gaps are larger than that. "
+            "The interval of a gap heeds that the pair was picked, that of a worst group does not."
         )
     versions = ", ".join(f"{name} {number}" for name, number in report["versions"].items())
     revision = f", facemllm at commit {report['git_revision']}" if report["git_revision"] else ""

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from datasets_scripts.tasks import PEOPLE
+
 WAYS = {"scoring": "options scored", "generation": "generated"}
 
 _LABELS = {
@@ -24,6 +26,8 @@ _LABELS = {
     "nll": "NLL, nats",
 }
 _TITLES = {"age": "Age group", "age_years": "Age in years", "action_units": "Action units", "head_pose": "Head pose"}
+_OPTIONS = {task.label: task.answers for task in PEOPLE.values()}
+POINTS = "points"
 _NO_SHARES = {"ece", "adaptive_ece", "brier", "nll"}
 
 
@@ -53,23 +57,28 @@ def label_of(name: str) -> str:
     return _LABELS.get(name, name.replace("cs@", "CS@").replace("_", " "))
 
 
+def group_of(label: str, value: str) -> str:
+    """A group in the words of the options: "70 or older" is what the label "more than 70" is asked as."""
+    return _OPTIONS.get(label, {}).get(value, value)
+
+
 def is_share(metric: str) -> bool:
     """Whether a metric is a share of 1, and not an error in years or degrees or a score of probabilities."""
     return metric not in _NO_SHARES and not metric.endswith(("mae", "mean_error"))
 
 
-def number(metric: str, value: float | None) -> str:
-    """A value of a metric: shares as percentages."""
+def number(metric: str, value: float | None, unit: str = "%") -> str:
+    """A value of a metric: shares as percentages; a difference between shares has the unit ``POINTS``."""
     if value is None:
         return "–"
     if metric in _NO_SHARES:
         return f"{value:.3f}"
-    return f"{100 * value:.1f} %" if is_share(metric) else f"{value:.2f}"
+    return f"{100 * value:.1f} {unit}" if is_share(metric) else f"{value:.2f}"
 
 
-def with_interval(metric: str, entry: Mapping[str, Any]) -> str:
+def with_interval(metric: str, entry: Mapping[str, Any], unit: str = "%") -> str:
     """A value with its 95 % interval in brackets."""
     if not entry.get("interval"):
-        return number(metric, entry["value"])
-    low, high = (number(metric, end).removesuffix(" %") for end in entry["interval"])
-    return f"{number(metric, entry['value'])} [{low}, {high}]"
+        return number(metric, entry["value"], unit)
+    low, high = (number(metric, end, unit).removesuffix(f" {unit}") for end in entry["interval"])
+    return f"{number(metric, entry['value'], unit)} [{low}, {high}]"

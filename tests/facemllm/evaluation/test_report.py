@@ -88,7 +88,8 @@ def test_groups_are_told_with_the_worst_of_them_their_gap_and_what_chance_would_
     assert groups["by"]["gender"]["male"]["value"] == pytest.approx(0.6) and groups["by"]["gender"]["male"]["n"] == 50
     assert groups["worst"]["groups"] == {"gender": "male"} and groups["gap"]["gender"]["value"] == pytest.approx(0.4)
     assert "| male | 60.0 % [" in text and "Worst group: gender male, 60.0 %" in text
-    assert "| gender | **40.0 % [" in text and "(2 groups; chance: mean " in text
+    assert "| gender | **40.0 points [" in text and "(2 groups; chance: mean " in text
+    assert "those with fewer than 30 faces are marked as small" in text
     assert "4 more intersections have fewer than 30 faces" in text
     assert "groups-gender-scoring.png" in plots
 
@@ -102,6 +103,18 @@ def test_the_worst_intersections_are_told_whatever_number_of_labels_makes_them(r
     _, text, _ = report([GENDER], asked, groups=["age_group", "gender", "race"])
     assert "Worst intersection: gender male, race white, " in text
     assert "| – | male | white | " in text and "| 20-29 | – | white | " in text
+
+
+def test_groups_have_the_words_of_the_options_and_keep_their_labels_in_json(report):
+    asked = [
+        replace(gender(face), groups={"race": "Latino_Hispanic", "age_group": "more than 70"}) for face in range(40)
+    ]
+    figures, text, _ = report([GENDER], asked, groups=["age_group", "race"])
+    assert set(figures["tasks"]["gender"]["scoring"]["groups"]["by"]["race"]) == {"Latino_Hispanic"}
+    assert (
+        "| Latino or Hispanic | " in text and "Worst intersection: age group 70 or older, race Latino or Hisp" in text
+    )
+    assert "Latino_Hispanic" not in text and "more than 70" not in text
 
 
 def test_every_kind_of_task_has_its_figures_and_plots(report):
