@@ -276,7 +276,7 @@ def _table(report: Mapping[str, Any]) -> str:
             lines.append(_line(name, metric, figures["metrics"][metric], baseline.get("value"), unparsed))
             if len(report["tasks"]) <= MOST_WITH_GROUPS:
                 for group, values in ((figures.get("groups") or {}).get("by") or {}).items():
-                    lines += [_line(f"  {group}: {value}", metric, entry) for value, entry in values.items()]
+                    lines += [_group_line(metric, group, value, entry) for value, entry in values.items()]
     for way, figures in report["means"].items():
         for metric, entry in figures["metrics"].items():
             name = f"mean of {len(figures['tasks'])} tasks, {way}"
@@ -290,6 +290,12 @@ def _line(name: str, metric: str, entry: Mapping[str, Any], baseline: float | No
         f"{name:<40}{metric.replace('_', ' '):<19}{_number(entry['value']):>9}  {low_high:<17}{_number(baseline):>9}"
         f"{unparsed:>10}{entry['n']:>8,}"
     )
+
+
+def _group_line(metric: str, label: str, group: str, entry: Mapping[str, Any]) -> str:
+    from facemllm.evaluation.wording import group_of
+
+    return _line(f"  {label}: {group_of(label, group)}", metric, entry) + (" (small)" if entry["small"] else "")
 
 
 def _number(value: float | None) -> str:

@@ -109,6 +109,7 @@ def test_a_dataset_is_evaluated_from_its_own_folder_in_both_ways_and_a_face_miss
     assert "1 pictures could not be asked about (missing image: 1)" in error
     assert all(line in out for line in ("gender, scoring", "gender, generation", "gender: female", "race: "))
     assert "race, scoring" not in out
+    assert all(line.endswith(" (small)") for line in out.splitlines() if line.startswith("  gender: "))
 
 
 def test_unseen_attributes_are_evaluated_on_the_side_that_training_did_not_ask_about(tiny_model, tmp_path, capsys):
