@@ -88,22 +88,27 @@ def choose_tasks(
             for those of `usual` that the table has.
 
     Raises:
-        ValueError: for a name that the table does not have, and a task that is described wrongly.
+        ValueError: for a name that the table does not have, a task that is described wrongly, and two different tasks
+            of one name.
     """
     if names is None:
         return [table[name] for name in usual if name in table]
     chosen: dict[str, FaceTask] = {}
+
+    def choose(task: FaceTask) -> None:
+        if chosen.setdefault(task.name, task) != task:
+            raise ValueError(f"tasks: two different tasks are called {task.name!r}: give one of them another name")
+
     if not isinstance(names, (str, Iterable)):
         raise ValueError(f"tasks={names!r}: give a list of names")
     for name in [names] if isinstance(names, (str, Mapping)) else names:
         if isinstance(name, Mapping):
-            own = _described(str(name.get("name", "")), {key: value for key, value in name.items() if key != "name"})
-            chosen[own.name] = own
+            choose(_described(str(name.get("name", "")), {key: value for key, value in name.items() if key != "name"}))
             continue
         if not isinstance(name, str):
             raise ValueError(f"tasks={names!r}: {_not_known(name, table)}")
         if name in table:
-            chosen[name] = table[name]
+            choose(table[name])
             continue
         several = [
             task
@@ -112,7 +117,8 @@ def choose_tasks(
         ]
         if not several:
             raise ValueError(f"tasks={names!r}: {_not_known(name, table)}")
-        chosen.update((task.name, task) for task in several)
+        for task in several:
+            choose(task)
     return list(chosen.values())
 
 

@@ -62,6 +62,14 @@ def test_a_closed_question_of_one_s_own_may_stand_among_the_names():
         choose_tasks([scarf | {"options": ["yes"]}], TABLE, USUAL)
 
 
+def test_two_different_tasks_of_one_name_are_refused():
+    own = {"name": "gender", "question": "Man or woman?", "options": ["man", "woman"]}
+    assert [task.question for task in choose_tasks([own, own], TABLE, USUAL)] == ["Man or woman?"]
+    for names in (["gender", own], [own, "gender"], [own, "all"], [own, own | {"options": ["woman", "man"]}]):
+        with pytest.raises(ValueError, match="two different tasks are called 'gender'"):
+            choose_tasks(names, TABLE, USUAL)
+
+
 @pytest.mark.parametrize(
     ("asked", "told"),
     [
