@@ -48,7 +48,7 @@ def question_messages(text: str, images: Sequence[Any], system: str | None) -> l
 
 
 class QuestionTokenizer:
-    """Tokenises each question once, for as long as the processor lives.
+    """Tokenises each question once, for as long as the processor and its tokenizer live.
 
     An answer is what the template adds for the assistant's turn, up to and with (`end_of_turn`) the token that ends
     it. Where the tokens of prompt and answer together do not begin with those of the prompt, the answer is tokenised
@@ -68,7 +68,8 @@ class QuestionTokenizer:
         self.settings = (system, end_of_turn, self.ends, str(template), len(processor.tokenizer))
 
     def __call__(self, question: ClosedQuestion, num_images: int) -> AskedQuestion:
-        known = self._known.setdefault(self.processor, {})
+        of_processor = self._known.setdefault(self.processor, WeakKeyDictionary())
+        known = of_processor.setdefault(self.processor.tokenizer, {})
         key = question, num_images, self.settings
         if key not in known:
             if len(known) >= self._most:

@@ -233,7 +233,7 @@ class PackedScorer:
         for number in range(max(map(len, trees))):
             row = [theirs[number] if number < len(theirs) else TokenTree() for theirs in trees]
             hidden = torch.cat([last, self._read_row(row, num_faces, length, cache)], dim=1)
-            self._compare(row[0], hidden[0], prefix, features, num_faces)
+            self._compare(row, hidden, prefix, features)
             for face in range(num_faces):
                 self._add_log_probabilities(row[face % len(row)], hidden[face], sums[face])
         return [values.tolist() for values in sums]
@@ -300,14 +300,14 @@ class PackedScorer:
         values = torch.zeros(seen.shape, dtype=self.dtype).masked_fill_(~seen, torch.finfo(self.dtype).min)
         return values.to(self.device)
 
-    def _compare(
-        self, tree: TokenTree, hidden: torch.Tensor, prefix: Sequence[int], features: Any, num_faces: int
-    ) -> None:
-        """See that the row's last node is what a plain prompt gives, once for each order of length.
+    def _compare(self, row: list[TokenTree], hidden: torch.Tensor, prefix: Sequence[int], features: Any) -> None:
+        """See that the last node of the longest tree is what a plain prompt gives, once for each order of length.
 
         Raises:
             CannotPack: when it is not.
         """
+        face = max(range(len(row)), key=lambda number: len(row[number]))
+        tree = row[face]
         agreed = _agreed.setdefault(self.model, set())
         circumstances = (
             self.text_config._attn_implementation,
@@ -318,9 +318,11 @@ class PackedScorer:
             return
         if features is not None:
             encoded = features["image"].pooler_output
-            features = {"image": type(features["image"])(pooler_output=encoded[: len(encoded) // num_faces])}
+            per_face = len(encoded) // len(hidden)
+            of_face = encoded[face * per_face : (face + 1) * per_face]
+            features = {"image": type(features["image"])(pooler_output=of_face)}
         plain = self._read([*prefix, *tree.path(len(tree) - 1)], 1, features, None)[0, -1].double()
-        difference = (hidden[len(tree)].double() - plain).norm() / plain.norm()
+        difference = (hidden[face, len(tree)].double() - plain).norm() / plain.norm()
         if not difference < AGREEMENT.get(self.dtype, HALF_PRECISION_AGREEMENT):
             self._refuse("does not keep to the masks or positions of a packed row")
         agreed.add(circumstances)

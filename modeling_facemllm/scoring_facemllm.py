@@ -108,6 +108,8 @@ def option_log_likelihoods(
         ValueError: when the arguments do not fit together; the message says which.
     """
     faces, asked = _faces_and_questions(images, questions, batch_size, normalize, calibrate)
+    if pack_tokens < 1:
+        raise ValueError(f"pack_tokens={pack_tokens}: give 1 or more")
     network = _unwrapped(model)
     with torch.no_grad(), _evaluating(network):
 

@@ -274,6 +274,15 @@ def test_what_cannot_be_packed_is_scored_one_by_one_and_said_so(
             assert_close(value, likelihoods_by_definition(model, processor, [image], question))
 
 
+def test_a_row_is_compared_at_a_face_that_has_tokens_in_it(vision_config, processor, photo, other_photo):
+    model = compose(SLOW_WAY["a window of its own"], vision_config, processor)
+    asked = [ClosedQuestion("Age?", ("1", "2")), ClosedQuestion("Age?", ("one", "two", "ten"))]
+    settings = {"end_of_turn": False}  # so that nothing is read of the first face's answers
+    values = option_log_likelihoods(model, processor, [photo, other_photo], [[one] for one in asked], **settings)
+    for image, question, (value,) in zip([photo, other_photo], asked, values, strict=True):
+        assert_close(value, likelihoods_by_definition(model, processor, [image], question, **settings))
+
+
 def test_each_question_alone_gives_the_same(model, processor, photo, other_photo):
     images, questions = [photo, [photo, other_photo], None], [SMILE, AGE, GLASSES]
     settings = {"system": "Look.", "normalize": "length"}
@@ -304,10 +313,22 @@ def test_an_answer_that_melts_into_the_prompt_is_tokenised_by_itself(processor):
     ]
 
 
+def test_another_tokenizer_in_the_same_processor_gives_its_own_tokens(processor):
+    before = QuestionTokenizer(processor, None, True)(SMILE, 0)
+    backend = json.loads(processor.tokenizer.backend_tokenizer.to_str())
+    tokens = backend["model"]["vocab"]
+    tokens["y"], tokens["n"] = tokens["n"], tokens["y"]
+    settings = {"tokenizer_object": Tokenizer.from_str(json.dumps(backend)), "eos_token": "<|im_end|>"}
+    processor.tokenizer = type(processor.tokenizer)(**settings)
+    after = QuestionTokenizer(processor, None, True)(SMILE, 0)
+    assert [answer[0] for answer in after.answers] == [answer[0] for answer in before.answers][::-1]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ({"batch_size": 0}, "batch_size=0"),
+        ({"pack_tokens": 0}, "pack_tokens=0"),
         ({"normalize": "bytes"}, "normalize='bytes'"),
         ({"images": "photo.png"}, "images=str"),
         ({"questions": [[SMILE], [SMILE]]}, "2 lists for 1 faces"),
