@@ -82,7 +82,7 @@ class Columns:
     def units(self) -> list[str]:
         """The action units of the task and any other that a row is labelled with, ascending."""
         labelled = {unit for reference in self.references for unit in reference}
-        return sorted(labelled.union(self.spec.options), key=natural_order)
+        return sorted(labelled.union(self.spec.options), key=numbers_first)
 
     def codes(self) -> tuple[np.ndarray, np.ndarray]:
         """References and predictions as places among the options, ``UNREAD`` for what is none of them."""
@@ -118,7 +118,7 @@ class Columns:
         return (across(tasks) if tasks else presence(nothing, nothing)), np.concatenate(places)
 
 
-def natural_order(name: str) -> tuple[float, str]:
+def numbers_first(name: str) -> tuple[float, str]:
     """A key that sorts "3-9" before "10-19", and words after numbers."""
     first = re.search(r"\d+", name)
     return (float(first.group()) if first else math.inf, name)

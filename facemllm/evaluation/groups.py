@@ -16,7 +16,7 @@ from facemllm.evaluation.bootstrap import (
     resampled_sums,
     sum_by,
 )
-from facemllm.evaluation.columns import PRIMARY, columns_of, natural_order
+from facemllm.evaluation.columns import PRIMARY, columns_of, numbers_first
 from facemllm.evaluation.predictions import Prediction, TaskSpec
 
 GROUP_LABELS = ("age_group", "gender", "race")
@@ -134,7 +134,7 @@ class _Cells:
             group = tuple(values[position] for position in positions)
             if None not in group:
                 found.setdefault(group, []).append(cell)
-        return dict(sorted(found.items(), key=lambda item: [*map(natural_order, item[0])]))
+        return dict(sorted(found.items(), key=lambda item: [*map(numbers_first, item[0])]))
 
 
 def _tables(
