@@ -6,60 +6,17 @@ import json
 import os
 import stat
 from collections.abc import Iterator
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from datasets_scripts.settings_differences import differences
 from facemllm.cli import UserError
+from facemllm.hashed_names import HashedNames, hash_name
 from facemllm.photo_sources import readable
 from recipes.run_folder import write_json
 
 NOWHERE = -1
 SYNC_BYTES = 2**20  # a power cut loses no more than this; a kill loses nothing that was written
-
-
-class HashedNames:
-    """A set of names in eight bytes each.
-
-    Two of ten million names are taken for one with a probability of three in a million.
-    """
-
-    def __init__(self) -> None:
-        self._sorted = np.empty(0, np.uint64)
-        self._new: set[int] = set()
-
-    def __len__(self) -> int:
-        return len(self._sorted) + len(self._new)
-
-    def __contains__(self, name: str | bytes) -> bool:
-        return self._holds(_hash(name))
-
-    def add(self, name: str | bytes) -> bool:
-        """Put a name in; whether it was not there."""
-        value = _hash(name)
-        if self._holds(value):
-            return False
-        self._new.add(value)
-        if len(self._new) > max(100_000, len(self._sorted) // 16):
-            new = np.fromiter(self._new, np.uint64, len(self._new))
-            self._sorted = np.concatenate([self._sorted, new])
-            self._sorted.sort()
-            self._new = set()
-        return True
-
-    def _holds(self, value: int) -> bool:
-        if value in self._new:
-            return True
-        at = np.searchsorted(self._sorted, np.uint64(value))
-        return bool(at < len(self._sorted) and self._sorted[at] == value)
-
-
-def _hash(name: str | bytes) -> int:
-    data = name.encode() if isinstance(name, str) else name
-    return int.from_bytes(blake2b(data, digest_size=8).digest(), "little")
 
 
 def row_key(name: str, frame: int | None) -> str:
@@ -124,13 +81,13 @@ class FaceJournal:
             self._file.truncate(self._end)
             raise _told(error, self.path) from error
         if failed_before:
-            self._superseding[_hash(key)] = self._end
+            self._superseding[hash_name(key)] = self._end
         self._end = end
 
     def settle(self, key: str) -> None:
         """Drop the row of a failure that is overcome, and in whose place there will be none."""
         if key in self._failed:
-            self._superseding[_hash(key)] = NOWHERE
+            self._superseding[hash_name(key)] = NOWHERE
 
     def finish(self, counts: dict[str, Any]) -> None:
         """Drop the rows of failures that were overcome, and note the counts. Raises ``OSError``."""
@@ -191,7 +148,7 @@ class FaceJournal:
                         "another --out"
                     ) from error
                 if key in self._failed:
-                    self._superseding[_hash(key)] = end
+                    self._superseding[hash_name(key)] = end
                 if failed:
                     self._failed.add(key)
                     self._failed_rows.add(line)
@@ -227,7 +184,7 @@ class FaceJournal:
 
 def _hash_of_row(line: bytes) -> int:
     row = json.loads(line)
-    return _hash(row_key(row["image"], row["frame"]))
+    return hash_name(row_key(row["image"], row["frame"]))
 
 
 def _open_alone(path: Path) -> Any:

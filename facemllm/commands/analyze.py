@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import hashlib
 import json
 import math
 import os
@@ -93,8 +94,9 @@ def run(args: argparse.Namespace) -> int:
 
     from facemllm.analysis import Counts, analyze
     from facemllm.face_drawing import FaceDrawings
-    from facemllm.face_journal import FaceJournal, HashedNames, row_key
+    from facemllm.face_journal import FaceJournal, row_key
     from facemllm.face_table import write_table
+    from facemllm.hashed_names import HashedNames
     from facemllm.photo_sources import Ignored, find_photos
 
     logging.disable_progress_bar()
@@ -104,6 +106,12 @@ def run(args: argparse.Namespace) -> int:
         # First, because a large model takes minutes to load.
         journal = open_files.enter_context(FaceJournal(args.out, _settings(args))) if args.out else None
         pipeline = _pipeline(args)
+        if args.tasks is None and getattr(pipeline.model.config, "face_tasks", None) is None:
+            print(
+                f"facemllm analyze: {args.model} does not say what it was trained to be asked, and may be asked what "
+                "it never learned: name --tasks",
+                file=sys.stderr,
+            )
         drawings = FaceDrawings(args.draw) if args.draw else None
         bar = open_files.enter_context(_bar(args))
 
@@ -240,7 +248,7 @@ def _settings(args: argparse.Namespace) -> dict[str, Any]:
     return {
         "model": _which_model(args.model),
         **{name: getattr(args, name) for name in names},
-        "detector": os.path.basename(args.detector),
+        "detector": _which_detector(args.detector),
         "drawn": args.draw is not None,
     }
 
@@ -251,6 +259,18 @@ def _which_model(name: str) -> str:
 
     folder = Path(name).expanduser()
     return f"{folder.resolve().name}@{identify(folder)}" if folder.is_dir() else f"{name}@{hub_commit(name)}"
+
+
+def _which_detector(name: str) -> str:
+    """Name and content of a detector's file here; the name alone of any other."""
+    from modeling_facemllm.face_detection_facemllm import YUNET_FILE
+    from modeling_facemllm.face_finding_facemllm import NO_DETECTOR
+
+    path = Path(name).expanduser()
+    file = path / YUNET_FILE if path.is_dir() else path
+    if name in ("yunet", NO_DETECTOR) or not file.is_file():
+        return name
+    return f"{path.name}@{hashlib.sha256(file.read_bytes()).hexdigest()[:16]}"
 
 
 def _bar(args: argparse.Namespace) -> Any:

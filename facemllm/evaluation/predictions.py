@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from facemllm.cli import UserError
-from facemllm.face_journal import HashedNames
+from facemllm.hashed_names import HashedNames
 
 Kind = Literal["options", "binary", "number", "angles", "units"]
 Way = Literal["scoring", "generation"]

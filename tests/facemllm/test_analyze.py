@@ -21,8 +21,9 @@ from PIL import Image
 
 from datasets_scripts.synthetic_faces import draw_face, sample_labels
 from facemllm.cli import main
-from facemllm.face_journal import FaceJournal, HashedNames
+from facemllm.face_journal import FaceJournal
 from facemllm.face_table import write_table
+from facemllm.hashed_names import HashedNames
 from tests.datasets_scripts.img2dataset_folder import YUNET, encode, needs_faces, plain
 from tests.datasets_scripts.picture_server import PictureServer
 
@@ -248,6 +249,26 @@ def test_other_settings_are_refused(analyze, photos, tmp_path):
     assert rc == 2
     assert "tasks: ['gender'] there, ['age'] now" in err
     assert out.read_bytes() == before
+
+
+def test_another_detector_of_the_same_name_is_another_setting(analyze, photos, tmp_path):
+    def rows(detector):
+        return analyze(photos / "face1.jpg", "--out", tmp_path / "faces.jsonl", "--tasks", detector=detector)
+
+    pytest.importorskip("cv2")
+    if not YUNET.is_file():
+        pytest.skip("needs the weights of YuNet")
+    for folder, change in (("one", b""), ("two", b""), ("other", b"\x0a\x00")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / YUNET.name).write_bytes(YUNET.read_bytes() + change)
+    assert [rows(tmp_path / folder / YUNET.name)[0] for folder in ("one", "two")] == [0, 0]
+    assert "other settings (detector:" in rows(tmp_path / "other" / YUNET.name)[2]
+
+
+def test_a_model_that_names_no_tasks_is_said_to_be_asked_what_it_may_not_know(analyze, photos):
+    told = "may be asked what it never learned: name --tasks"
+    assert analyze(photos)[2].count(told) == 1
+    assert told not in analyze(photos, "--tasks", "gender")[2]
 
 
 def test_rows_of_an_adapter_go_on_with_that_adapter_only(analyze, photos, tiny_model, tmp_path):
