@@ -120,11 +120,9 @@ def _evaluate(args: argparse.Namespace, out: Path) -> int:
         way_out = "the same command goes on with a smaller --batch-size"
         raise UserError(f"--device {args.device}: out of memory; {way_out}") from error
     code = _tell(args, out)
-    unreadable = sum(counts["unreadable"].values())
-    if unreadable:
-        told = ", ".join(f"{reason}: {count:,}" for reason, count in counts["unreadable"].items())
-        print(f"facemllm evaluate: {unreadable:,} pictures could not be asked about ({told})", file=sys.stderr)
-    return 1 if unreadable else code
+    for reason, count in counts["unreadable"].items():
+        print(f"facemllm evaluate: could not be asked about: {reason}: {count:,}", file=sys.stderr)
+    return 1 if counts["unreadable"] else code
 
 
 def _ask(args: argparse.Namespace, out: Path) -> dict[str, Any]:

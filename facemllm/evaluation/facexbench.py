@@ -76,8 +76,13 @@ def run_facexbench(
 
 def _counts(bench: FaceXBench, unreadable: Mapping[str, str]) -> dict[str, Any]:
     """As ``predict.Counts``. What the public copy lacks is left out; what is broken in it could not be read."""
-    wrong = {"malformed JSON or question": len(bench.malformed), "unreadable image": len(unreadable)}
-    left_out = {"missing image": len(bench.missing)}
+    questions = sum("/" in place for place in bench.malformed)
+    wrong = {
+        "malformed JSON file": len(bench.malformed) - questions,
+        "malformed question": questions,
+        "question with an unreadable picture": len(unreadable),
+    }
+    left_out = {"question with a missing picture": len(bench.missing)}
     return {
         "faces": len(bench.questions) - len(unreadable),
         "unlabelled": 0,

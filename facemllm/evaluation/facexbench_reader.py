@@ -131,7 +131,7 @@ def read_facexbench(
         _read_file(path, bench, sub_categories)
     if not bench.questions:
         wrong = next(iter(bench.malformed.items()), None)
-        reason = f"{wrong[0]}: {wrong[1]}" if wrong else f"{len(bench.missing)} lack pictures"
+        reason = f"{wrong[0]}: {wrong[1]}" if wrong else f"lacking pictures: {len(bench.missing)}"
         raise UserError(f"--root {root}: none of its {bench.listed} questions can be asked ({reason})")
     if limit is not None and limit < len(bench.questions):
         bench.questions = [bench.questions[place * len(bench.questions) // limit] for place in range(limit)]

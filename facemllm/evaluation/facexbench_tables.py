@@ -181,8 +181,8 @@ def _left_out(counts: Mapping[str, Any]) -> Iterator[str]:
     if not counts:
         return
     line = (
-        f"{counts['questions_asked']} of {counts['questions_listed']} questions can be asked; "
-        f"{counts['left_out_for_missing_images']} lack {counts['missing_images']} pictures"
+        f"{counts['questions_asked']} of {counts['questions_listed']} questions can be asked; pictures missing: "
+        f"{counts['missing_images']}; questions left out for it: {counts['left_out_for_missing_images']}"
     )
     if counts["missing_by_file"]:
         line += f" ({', '.join(f'{name}: {count}' for name, count in counts['missing_by_file'].items())})"
@@ -190,7 +190,7 @@ def _left_out(counts: Mapping[str, Any]) -> Iterator[str]:
         if counts.get(what):
             line += f"; {what}: {', '.join(counts[what])}"
     if counts["asked_without_black_placeholder"]:
-        line += f"; {counts['asked_without_black_placeholder']} about no picture lack the black one and go without"
+        line += f"; about no picture, asked without the black one: {counts['asked_without_black_placeholder']}"
     yield from (f"{line}.", "")
 
 

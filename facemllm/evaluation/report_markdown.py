@@ -55,7 +55,7 @@ def _head(report: Mapping[str, Any]) -> Iterator[str]:
         yield f"- {'Questions' if 'facexbench' in report else 'Faces'}: {counts['faces']:,}"
     for key, what in (("unreadable", "Could not be read"), ("left_out", "Left out by the protocol")):
         if reasons := counts.get(key):
-            told = "; ".join(f"{count:,} {reason}" for reason, count in sorted(reasons.items(), key=lambda r: -r[1]))
+            told = "; ".join(f"{reason}: {count:,}" for reason, count in sorted(reasons.items(), key=lambda r: -r[1]))
             yield f"- {what}, in no figure: {told}"
     if counts.get("unlabelled"):
         yield f"- Without a label for any task: {counts['unlabelled']:,}"

@@ -176,7 +176,7 @@ def test_the_command_writes_tables_with_and_without_overlap(root, tiny_model, tm
     words = [tiny_model, "facexbench", "--root", root, "--device", "cpu", "--limit", 6, "--exclude", "fairface"]
     assert evaluate(*words, "--ways", "scoring", "generation", "--out", tmp_path / "out") == 0
     said = capsys.readouterr()
-    assert "left out: missing image: 2" in said.err and "overall, generation" in said.out
+    assert "left out: question with a missing picture: 2" in said.err and "overall, generation" in said.out
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert set(report["tasks"]["overall"]) == {"scoring", "generation", "strict reading"}
     assert report["tasks"]["overall"]["scoring"]["n"] == 6
@@ -202,7 +202,7 @@ def test_the_command_ends_with_1_where_a_file_is_broken(tiny_model, tmp_path, ca
     words = [tiny_model, "facexbench", "--root", root, "--device", "cpu", "--tasks", "age", "--ways", "scoring"]
     assert evaluate(*words, "--out", tmp_path / "out") == 1
     assert "malformed: lapa_single_mcq.json" in (tmp_path / "out" / "report.md").read_text()
-    assert "malformed JSON or question: 1" in capsys.readouterr().err
+    assert "could not be asked about: malformed JSON file: 1" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

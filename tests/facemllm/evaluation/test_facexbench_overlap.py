@@ -128,4 +128,7 @@ def test_the_report_gives_the_score_with_and_without_the_overlap(bench):
     }
     assert report["overlap"] == {"removed": 6, "by": {"fairface": 4, "rafdb": 2}}
     assert "### Without overlap with training data (fairface: 4, rafdb: 2; 6 removed)" in text
-    assert "26 of 28 questions can be asked; 2 lack 2 pictures (imdb_single_mcq: 1, lfw_multiple_mcq: 1)" in text
+    assert (
+        "26 of 28 questions can be asked; pictures missing: 2; questions left out for it: 2 (imdb_single_mcq: 1, "
+        "lfw_multiple_mcq: 1)"
+    ) in text

@@ -79,7 +79,7 @@ def test_the_figures_of_both_ways_stand_apart_with_interval_n_and_baseline(repor
     assert generated["unparsed"] == {"count": 2, "rate": 0.02}
     assert "| Gender | options scored | accuracy | 80.0 % [" in text and "| 100 | 50.0 % (always “male”) | – |" in text
     assert "| Gender | generated | accuracy | 79.0 % [" in text and "| 2.0 % (2) |" in text
-    assert "3 unreadable image" in text and "Every face, whole." in text
+    assert "unreadable image: 3" in text and "Every face, whole." in text
 
 
 def test_groups_are_told_with_the_worst_of_them_their_gap_and_what_chance_would_make(report):
