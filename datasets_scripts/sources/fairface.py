@@ -55,7 +55,10 @@ class FairFace(FaceReader):
 
     def _check_layout(self) -> None:
         if not self.label_file.is_file():
-            way_out = "give the folder of FairFace, or another label file with labels= (--labels SPLIT=CSV)"
+            way_out = (
+                "give the folder of FairFace, or labels=CSV (facemllm data: --labels SPLIT=CSV; facemllm evaluate: "
+                "--set labels=CSV)"
+            )
             raise CorpusError(f"there is no label file {self.label_file}: {way_out}")
 
     def _label_files(self) -> list[Path]:
