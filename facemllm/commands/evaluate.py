@@ -70,7 +70,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--adapter", metavar="DIR", help="a PEFT adapter to put on MODEL")
     parser.add_argument("--backend", default="torch", help="what runs the model (default: torch)")
-    parser.add_argument("--batch-size", type=int, metavar="N", help="faces per batch (default: 64, other models 8)")
+    parser.add_argument(
+        "--batch-size", type=int, metavar="N", help="faces per batch (default: 64, on a CPU and for other models 8)"
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
     parser.add_argument("--trust-remote-code", action="store_true", help="run Python code that comes with the model")
     parser.add_argument("--out", type=Path, metavar="DIR", help="write predictions, report and plots to DIR")
