@@ -27,6 +27,7 @@ HELP = (
 )
 EXAMPLE = "facemllm evaluate runs/fairface/stage3_face_tasks fairface --root FairFace --out reports/fairface"
 MOST_WITH_GROUPS = 4
+RESCORING = ("out", "rescore", "json")  # all that has an effect without a model
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -99,9 +100,21 @@ def _check(args: argparse.Namespace) -> None:
         raise UserError(f"--out {args.out}: is a file; give a folder")
     if args.rescore and args.out is None:
         raise UserError("--rescore needs --out DIR: the folder of an earlier evaluation")
+    if args.rescore:
+        _refuse_what_has_no_effect(args)
     args.ways = args.ways and list(dict.fromkeys(args.ways))
     if not args.rescore and args.benchmark is None:
         raise UserError("give MODEL and BENCHMARK; facemllm evaluate --help has the benchmarks")
+
+
+def _refuse_what_has_no_effect(args: argparse.Namespace) -> None:
+    """Raise for an argument that would choose what is asked, where nothing is."""
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    for name, default in vars(parser.parse_args([])).items():
+        if name not in RESCORING and getattr(args, name) != default:
+            word = name.upper() if name in ("model", "benchmark") else f"--{name.replace('_', '-')}"
+            raise UserError(f"{word} has no effect with --rescore, which reads what is in --out alone: leave it out")
 
 
 def _evaluate(args: argparse.Namespace, out: Path) -> int:

@@ -94,6 +94,15 @@ def test_the_report_is_written_again_from_the_predictions_alone(evaluated, tmp_p
     assert json.loads(capsys.readouterr().out) == json.loads((out / "report.json").read_text())
 
 
+@pytest.mark.parametrize(
+    "words",
+    [["--ways", "generation"], ["--tasks", "age"], ["--limit", "3"], ["--no-race"], ["--set", "fold=2"], ["MODEL"]],
+)
+def test_what_would_choose_what_is_asked_is_refused_where_nothing_is(words, tmp_path, capsys):
+    told = last_line("--rescore", "--out", tmp_path, *words, capsys=capsys)
+    assert f"{words[0]} has no effect with --rescore" in told
+
+
 def test_other_settings_for_the_same_folder_are_one_line_and_exit_code_2(corpus, tiny_model, evaluated, capsys):
     told = last_line(tiny_model, corpus, *CPU, "--tasks", "age", "--out", evaluated, capsys=capsys)
     assert "predictions of other settings (tasks: ['gender', 'age'] there, ['age'] now)" in told
