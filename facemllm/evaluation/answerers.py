@@ -20,6 +20,8 @@ OPTION_TOKENS = 32
 """Tokens a model may write where options are stated: room for a short sentence around the option."""
 OPEN_TOKENS = 128
 """Tokens it may write where the answer is a list or several numbers."""
+FACES_ON_CPU = 8
+"""Faces in a batch on a CPU, where more are no faster, and all that a kill loses."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,7 @@ class GenericAnswerer:
 class FaceMLLMAnswerer(GenericAnswerer):
     """A Face-MLLM: all questions about a face scored in one pass, and each face encoded once however many there are.
 
-    ``batch_size`` faces go through the model at once.
+    ``batch_size`` faces go through the model at once, and are answered together.
     """
 
     batch_size: int = 64
@@ -128,6 +130,11 @@ class FaceMLLMAnswerer(GenericAnswerer):
         if way == "scoring" or any(len(face.images) != 1 for face in faces) or not _share_questions(faces):
             yield from super().answer(faces, way)
             return
+        for start in range(0, len(faces), self.batch_size):
+            yield from self._write_together(faces[start : start + self.batch_size])
+
+    def _write_together(self, faces: Sequence[AskedFace]) -> Iterator[list[Answer]]:
+        """What is written about a batch of faces with a picture each: question by question, each of all faces."""
         from facemllm.answering import answer_each, encode_faces
 
         features = encode_faces(self.model, self.processor, [face.images[0] for face in faces])
@@ -235,10 +242,16 @@ def load_torch_answerer(
     batch_size: int | None = None,
     trust_remote_code: bool = False,
 ) -> Answerer:
-    """The answerer of a model folder or Hub id on PyTorch. Raises ``UserError`` as ``answering.load_model`` does."""
+    """The answerer of a model folder or Hub id on PyTorch.
+
+    ``batch_size`` is the answerer's own by default, ``FACES_ON_CPU`` on a CPU. Raises ``UserError`` as
+    ``answering.load_model`` does.
+    """
     from facemllm.answering import load_model
 
     network, processor = load_model(model, device, trust_remote_code, adapter=adapter)
+    if network.device.type == "cpu":
+        batch_size = batch_size or FACES_ON_CPU
     size = {} if batch_size is None else {"batch_size": batch_size}
     kind = FaceMLLMAnswerer if network.config.model_type == "facemllm" else GenericAnswerer
     return kind(network, processor, **size)

@@ -66,6 +66,15 @@ def test_what_is_written_is_what_the_model_writes_when_asked_alone(kind, face_ml
             assert given.text == answer(model, processor, face.images, question.text, max_new_tokens=4)
 
 
+def test_faces_are_answered_batch_by_batch_so_that_a_kill_loses_one(face_mllm, faces, monkeypatch):
+    encoded = []
+    encode = face_mllm.model.get_image_features
+    monkeypatch.setattr(face_mllm.model, "get_image_features", lambda *given: encoded.append(1) or encode(*given))
+    asked = [AskedFace(face.id, face.images, (HAT, POSE)) for face in faces]
+    for number, _ in enumerate(face_mllm.answer(asked, "generation")):
+        assert len(encoded) == 1 + number // face_mllm.batch_size
+
+
 def test_questions_about_no_picture_or_several_are_answered_too(face_mllm, faces):
     several = AskedFace("two", (*faces[0].images, *faces[1].images), (HAT,))
     none = AskedFace("none", (), (HAT, GENDER))
