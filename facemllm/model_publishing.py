@@ -172,7 +172,12 @@ def _check_place(repository: HubRepository, present: dict[str, Any], model: Mode
         kinds = {ADAPTER_CONFIG: "an adapter", "config.json": "a whole model"}
         raise UserError(f"{repository.repo_id} holds {kinds[there[0]]}, and this is {kinds[name]}: {way_out}")
     key = "peft_type" if name == ADAPTER_CONFIG else "model_type"
-    theirs = json.loads(repository.read_text(name)).get(key)
+    try:
+        theirs = json.loads(repository.read_text(name)).get(key)
+    except (ValueError, AttributeError) as error:
+        raise UserError(
+            f"{repository.repo_id}: its {name} is no model's configuration ({error}): {way_out}"
+        ) from error
     ours = json.loads((model.folder / name).read_text(encoding="utf-8")).get(key)
     if theirs != ours:
         raise UserError(f"{repository.repo_id} holds another kind of model, {theirs!r} and not {ours!r}: {way_out}")

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from facemllm.cli import main
+from facemllm.model_card import trained_model_card
 from facemllm.model_index import eval_results, with_results
 from facemllm.model_publishing import publish_model
 from tests.facemllm.hub_process import ClientProcess, HubProcess
@@ -151,6 +152,12 @@ def test_another_kind_of_model_is_not_replaced_unasked(publish, model, client):
     """)
     told = publish(model, "faces/other")
     assert "holds another kind of model, 'llava' and not 'facemllm'" in told and "--overwrite" in told
+    client.run("""
+        from huggingface_hub import HfApi
+        HfApi().upload_file(path_or_fileobj=b"{", path_in_repo="config.json", repo_id="faces/other")
+    """)
+    told = publish(model, "faces/other")
+    assert "faces/other: its config.json is no model's configuration (" in told and "--overwrite" in told
 
 
 # -- what is looked at before anything is sent, in this process
@@ -215,6 +222,24 @@ def test_a_path_of_the_publishers_machine_is_pointed_out(model, capsys):
     (model / "run.json").write_text(json.dumps({"data": [{"path": "/home/anna/faces/fairface"}]}))
     assert main(["publish", "model", str(model), "faces/unsent", "--dry-run"]) == 0
     assert "run.json names a path of this machine, /home/anna/faces/fairface" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("face_tasks", "question"),
+    [
+        (None, "Describe this face."),
+        (
+            {
+                "race": {"question": "Race?", "options": ["a", "b"], "on_request": True},
+                "hat": {"question": 'A "hat"?'},
+            },
+            'A \\"hat\\"?',
+        ),
+    ],
+)
+def test_the_card_shows_a_question_that_the_model_was_taught(face_tasks, question, tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"face_tasks": face_tasks}))
+    assert f'{{"type": "text", "text": "{question}"}}' in trained_model_card(tmp_path, "us/model")
 
 
 def test_results_join_a_card_and_leave_the_rest_of_it():
