@@ -17,12 +17,14 @@ SLICES = 20
 def constant_answers(protocols: Sequence[TaskProtocol], labels: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """For each task with a label the constant answer with the best figure, in the shape of ``Prediction.expected``.
 
-    The most frequent option (the first in the alphabet of several), the median of numbers and of each angle, the more
-    frequent state of each unit. Labels are counted as they come, never held.
+    The most frequent option (the first in the alphabet of several), the median of numbers and of each angle. Action
+    units have none: every unit active is best for F1 whatever the training split holds. Labels are counted as they
+    come, never held, and not read at all where nothing is counted.
     """
+    counted = [protocol for protocol in protocols if protocol.spec.kind != "units"]
     counts: dict[tuple[str, str], Counter] = defaultdict(Counter)
-    for face in labels:
-        for protocol in protocols:
+    for face in labels if counted else ():
+        for protocol in counted:
             expected = protocol.expected(face)
             if isinstance(expected, Mapping):
                 for part, value in expected.items():

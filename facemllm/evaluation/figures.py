@@ -197,7 +197,9 @@ def _baseline(columns: Columns, majority: Any) -> dict[str, Any] | None:
         case "options" | "binary":
             best = most_frequent(Counter(columns.references)) if majority is None else majority
             value = columns.references.count(best) / len(columns.references)
-            return {"answer": best, "value": value, "chance": 1 / len(columns.options), "source": source}
+            # The balanced accuracy of one answer to all, whose classes are those that have rows.
+            chance = 1 / len(set(columns.references))
+            return {"answer": best, "value": value, "chance": chance, "source": source}
         case "number":
             best = float(np.median(columns.references)) if majority is None else float(majority)
             value = float(np.abs(np.array(columns.references) - best).mean())

@@ -101,7 +101,7 @@ def confusion(figures: Mapping[str, Any], title: str) -> Figure | None:
 
 
 def calibration(figures: Mapping[str, Any], title: str) -> Figure | None:
-    """How often the likeliest option was right, by how probable it was said to be; below, how many faces that are."""
+    """How often the likeliest option was right, by how probable it was said to be; below, how many those are."""
     if not figures.get("calibration"):
         return None
     told, bins = figures["calibration"], [entry for entry in figures["calibration"]["bins"] if entry["n"]]
@@ -126,7 +126,8 @@ def calibration(figures: Mapping[str, Any], title: str) -> Figure | None:
         if count:
             middle = low + 0.47 / len(edges)
             below.text(middle, count, f" {count:,}", ha="center", va="bottom", fontsize=7, color=INK, rotation=90)
-    below.set(xlabel="probability of the likeliest option", ylabel="faces", ylim=(0, max(counts) * 1.65))
+    what = "answers" if figures["kind"] == "units" else "faces"
+    below.set(xlabel="probability of the likeliest option", ylabel=what, ylim=(0, max(counts) * 1.65))
     _finish(below, "", grid="y")
     return figure
 

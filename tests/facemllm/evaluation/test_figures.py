@@ -115,8 +115,14 @@ def test_the_baseline_is_the_best_answer_without_looking(spec, pairs, answer, va
 
 
 def test_the_baseline_of_the_training_split_is_taken_where_it_is_known():
-    baseline = task_figures(EXPRESSION, said(EXPRESSION, [("sad", "sad")]), majority="happy")["baseline"]
-    assert baseline == {"answer": "happy", "value": 0.0, "chance": 1 / 3, "source": "training split"}
+    pairs = [("sad", "sad"), ("sad", "happy"), ("happy", "happy")]
+    baseline = task_figures(EXPRESSION, said(EXPRESSION, pairs), majority="happy")["baseline"]
+    assert baseline == {"answer": "happy", "value": 1 / 3, "chance": 0.5, "source": "training split"}
+
+
+def test_chance_is_the_balanced_accuracy_of_one_answer_to_all():
+    found = task_figures(EXPRESSION, said(EXPRESSION, [("sad", "sad"), ("sad", "sad"), ("happy", "sad")]))
+    assert found["metrics"]["balanced_accuracy"]["value"] == found["baseline"]["chance"] == 0.5
 
 
 def test_only_scored_answers_have_a_calibration():
