@@ -63,7 +63,10 @@ class Benchmark:
 
 @dataclass(frozen=True)
 class DatasetProtocol:
-    """What a dataset is evaluated on: its split, its tasks unless others are named, and what is particular to it."""
+    """What a dataset is evaluated on: its split, its tasks unless others are named, and what is particular to it.
+
+    ``official_rows`` are those of the split as its authors gave it out, where that is one number.
+    """
 
     split: str
     tasks: tuple[str, ...]
@@ -71,6 +74,7 @@ class DatasetProtocol:
     crop: Crop | None = None
     units: tuple[int, ...] = ()
     person: Callable[[str], str] | None = None
+    official_rows: int | None = None
 
 
 def _folder(id: str) -> str:
@@ -94,7 +98,10 @@ _NAMELESS = "Who a picture shows is not read: intervals are over pictures, too n
 
 DATASETS: dict[str, DatasetProtocol] = {
     "celeba": DatasetProtocol(
-        "test", ("gender", "attributes"), f"Official test partition. {_ALIGNED} {_NAMELESS} Male is the task gender."
+        "test",
+        ("gender", "attributes"),
+        f"Official test partition. {_ALIGNED} {_NAMELESS} Male is the task gender.",
+        official_rows=19_962,
     ),
     "maad_face": DatasetProtocol(
         "test",
@@ -110,6 +117,7 @@ DATASETS: dict[str, DatasetProtocol] = {
         "test",
         ("expression",),
         "Official test pictures, aligned, seven basic expressions; compound ones are not read.",
+        official_rows=3_068,
     ),
     "affectnet": DatasetProtocol(
         "validation",
@@ -125,6 +133,7 @@ DATASETS: dict[str, DatasetProtocol] = {
         "validation",
         ("age", "gender"),
         f"Official val, in the padding of the copy that was read: 0.25 and 1.25 have the same names. {_ALIGNED}",
+        official_rows=10_954,
     ),
     "agedb": DatasetProtocol(
         "test", ("age_years", "age", "gender"), f"{_OUR_SPLIT.format(who='the people')} {_ALIGNED} {_NAMELESS}"
@@ -140,7 +149,10 @@ DATASETS: dict[str, DatasetProtocol] = {
         "train", ("head_pose",), f"Training data: figures here are of how well a model fits. {_ALIGNED}"
     ),
     "aflw2000": DatasetProtocol(
-        "test", ("head_pose",), f"All pictures but those with an angle beyond ±99°, as published. {_ALIGNED}"
+        "test",
+        ("head_pose",),
+        f"All pictures but those with an angle beyond ±99°, as published. {_ALIGNED}",
+        official_rows=2_000,
     ),
     "biwi": DatasetProtocol(
         "test",
@@ -221,7 +233,7 @@ def _open_dataset(name: str, wanted: Wanted, dataset: DatasetProtocol) -> Benchm
         name=name,
         title=reader.TITLE,
         split=split,
-        protocol=_in_words(dataset, split, wanted.options),
+        protocol=_in_words(dataset, faces, wanted.options),
         tasks=asked,
         faces=faces.faces,
         count=len(faces),
@@ -233,11 +245,20 @@ def _open_dataset(name: str, wanted: Wanted, dataset: DatasetProtocol) -> Benchm
     )
 
 
-def _in_words(dataset: DatasetProtocol, split: str, options: Mapping[str, str]) -> str:
-    """The protocol as a report tells it, with what the user chose instead."""
-    chosen = [] if split == dataset.split else [f"split {split}"]
+def _in_words(dataset: DatasetProtocol, faces: FaceReader, options: Mapping[str, str]) -> str:
+    """The protocol as a report tells it, with what the user chose instead, and how much of the split there was."""
+    chosen = [] if faces.split == dataset.split else [f"split {faces.split}"]
     chosen += [f"{name}={value}" for name, value in options.items()]
-    return f"{dataset.note} Here instead: {', '.join(chosen)}." if chosen else dataset.note
+    told = f"{dataset.note} Here instead: {', '.join(chosen)}." if chosen else dataset.note
+    if faces.split != dataset.split or dataset.official_rows is None:
+        return told
+    try:
+        rows = len(faces if faces.limit is None else replace(faces, limit=None))
+    except CorpusError:  # a file that is cut off may be read up to a limit
+        return told
+    return (
+        f"{told} The folder's labels have {rows:,} rows of this split, the official split {dataset.official_rows:,}."
+    )
 
 
 def _check_labels(faces: FaceReader, named: Sequence[TaskProtocol]) -> None:

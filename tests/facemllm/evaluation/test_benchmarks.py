@@ -84,6 +84,14 @@ def test_every_dataset_with_a_reader_has_a_protocol_in_words():
     assert all(dataset.split in READERS[name].SPLITS and dataset.note for name, dataset in DATASETS.items())
 
 
+def test_a_folder_that_holds_a_part_of_the_official_split_says_how_much(tmp_path):
+    root = miniature("fairface", tmp_path / "fairface")
+    rows = len(READERS["fairface"](root, "validation"))
+    told = f"The folder's labels have {rows} rows of this split, the official split 10,954."
+    assert told in open_benchmark("fairface", Wanted(root=root, limit=1)).protocol
+    assert "the official split" not in open_benchmark("fairface", Wanted(root=root, split="train")).protocol
+
+
 def test_the_baseline_is_the_training_splits_best_constant_answer(tmp_path):
     benchmark = open_benchmark("utkface", Wanted(root=miniature("utkface", tmp_path / "utkface")))
     train = [face.labels for face in READERS["utkface"](str(tmp_path / "utkface"), "train").faces()]
@@ -91,7 +99,8 @@ def test_the_baseline_is_the_training_splits_best_constant_answer(tmp_path):
     majority = benchmark.majority()
     assert majority["age_years"] in (ages[len(ages) // 2], ages[(len(ages) - 1) // 2])
     assert majority["gender"] == max(sorted({"female", "male"}), key=Counter(face["gender"] for face in train).get)
-    assert open_benchmark("aflw2000", Wanted(root=miniature("aflw2000", tmp_path / "aflw"))).majority() == {}
+    for name in ("aflw2000", "bp4d"):  # no training split, and a baseline that needs none: every unit active
+        assert open_benchmark(name, Wanted(root=miniature(name, tmp_path / name))).majority() == {}
 
 
 def test_race_makes_groups_where_it_is_labelled_and_is_asked_only_when_it_is_named(tmp_path):
