@@ -2,6 +2,10 @@
 
 An answer counts only if the normalised generated text equals the expected value: "yes", "sunglasses", "middle-aged".
 Prose around it, a synonym or a longer sentence counts as wrong.
+
+This is the quickstart's measure after each of its stages: faces of the very corpus it trained on, and answers that
+are right only as they were taught. The benchmark ``synthetic`` asks any model about faces that it draws itself, scores
+options too, and finds an option within a sentence; its predictions and its report are written to a folder.
 """
 
 import io
