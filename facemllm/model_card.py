@@ -15,7 +15,7 @@ model = AutoModelForImageTextToText.from_pretrained(folder, trust_remote_code=Tr
 processor = AutoProcessor.from_pretrained(folder, trust_remote_code=True)
 messages = [{{"role": "user", "content": [
     {{"type": "image", "path": "face.png"}},
-    {{"type": "text", "text": "What is the expression?"}},
+    {{"type": "text", "text": {question}}},
 ]}}]
 inputs = processor.apply_chat_template(
     messages, add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt"
@@ -25,6 +25,8 @@ with torch.inference_mode():
 print(processor.decode(tokens[0, inputs["input_ids"].shape[1]:], skip_special_tokens=True))
 ```
 """
+
+_DRAWN_QUESTION = '"What is the expression?"'
 
 _LAW = """
 ## Law
@@ -104,7 +106,7 @@ def write_card(report: Mapping[str, Any], folder: Path) -> None:
     )
     rows = [_row(name, entry) for name, entry in report["per_attribute"].items()]
     rows += [_row(f"{name} (zero-shot)", entry) for name, entry in report["zero_shot"].items()]
-    loading = _LOADING.format(folder=".", comment="  # this folder, or its Hub id")
+    loading = _LOADING.format(folder=".", comment="  # this folder, or its Hub id", question=_DRAWN_QUESTION)
     body = _DRAWN.format(seed=report["seed"], asked=asked, rows="\n".join(rows), loading=loading, law=_LAW)
     (folder / "README.md").write_text(f"---\n{data.to_yaml()}\n---\n{body}", encoding="utf-8")
 
@@ -127,7 +129,7 @@ def trained_model_card(folder: Path, repo_id: str, base_model: str | None = None
     if base_model is None:
         what, loading = (
             "A multimodal language model for pictures of faces",
-            _LOADING.format(folder=repo_id, comment=""),
+            _LOADING.format(folder=repo_id, comment="", question=_sample_question(folder / "config.json")),
         )
     else:
         what = f"LoRA adapters for [{base_model}](https://huggingface.co/{base_model}) on pictures of faces"
@@ -135,6 +137,13 @@ def trained_model_card(folder: Path, repo_id: str, base_model: str | None = None
     name, training = repo_id.split("/")[1], _training(folder / "run.json")
     body = _TRAINED.format(name=name, what=what, loading=loading, training=training, law=_LAW)
     return f"---\n{data.to_yaml()}\n---\n{body}"
+
+
+def _sample_question(config: Path) -> str:
+    """A question that the model was taught, in quotes; one that leaves all open where its configuration names none."""
+    told = json.loads(config.read_text(encoding="utf-8")).get("face_tasks") if config.is_file() else None
+    usual = [task["question"] for task in (told or {}).values() if not task.get("on_request")]
+    return json.dumps(usual[0] if usual else "Describe this face.", ensure_ascii=False)
 
 
 def _training(path: Path) -> str:
