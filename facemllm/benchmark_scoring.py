@@ -72,11 +72,17 @@ def build_model(texts: list[str], image_size: int) -> tuple[Any, Any]:
     return FaceMLLMForConditionalGeneration.from_towers(vision, text, tokenizer=processor.tokenizer), processor
 
 
-def face_questions(count: int, bare: bool = False) -> list[tuple[str, tuple[str, ...]]]:
-    """``count`` of the project's yes/no questions, as evaluation asks them or without the words on their options."""
+def yes_or_no_questions() -> list[tuple[str, tuple[str, ...]]]:
+    """The project's yes/no questions and their options, as evaluation asks them."""
     from datasets_scripts.questions import canonical_question, expand_tasks
 
-    asked = [canonical_question(task) for task in expand_tasks(["attributes"])[:count]]
+    asked = map(canonical_question, expand_tasks(["attributes"]))
+    return [(text, options) for text, options in asked if options == ("yes", "no")]
+
+
+def face_questions(count: int, bare: bool = False) -> list[tuple[str, tuple[str, ...]]]:
+    """``count`` of the project's yes/no questions, as evaluation asks them or without the words on their options."""
+    asked = yes_or_no_questions()[:count]
     return [(text.partition(" Options:")[0], options) for text, options in asked] if bare else asked
 
 
@@ -172,19 +178,23 @@ def peak_memory(way: str, args: argparse.Namespace) -> float:
 def main(argv: list[str] | None = None) -> int:
     """Measure and print a table, or JSON."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--questions", type=int, default=40, help="questions about each face (default 40)")
+    parser.add_argument("--questions", type=int, default=40, help="yes/no questions about each face (default 40)")
     parser.add_argument("--bare", action="store_true", help="leave out what the questions say of their options")
     parser.add_argument("--image-size", type=int, default=384, help="side of the image in pixels (default 384)")
     parser.add_argument("--rounds", type=int, default=3, help="interleaved rounds; the median is reported")
     parser.add_argument("--only", choices=WAYS, help="go this way once and report its peak memory")
     parser.add_argument("--json", action="store_true", help="write the figures as JSON")
     args = parser.parse_args(argv)
+    if args.rounds < 1:
+        parser.error(f"--rounds {args.rounds}: give 1 or more")
+    possible = len(yes_or_no_questions())
+    if not 1 <= args.questions <= possible:
+        parser.error(f"--questions {args.questions}: there are {possible}; give 1 or more of them")
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    figures = measure(args)
-    if not args.only:
-        for row in figures:
-            row["peak_mb"] = peak_memory(row["way"], args)
+    # First: a new process inherits, as its own peak, what this one holds when it starts it.
+    peaks = {} if args.only else {way: peak_memory(way, args) for way in WAYS}
+    figures = [{**row, **({"peak_mb": peaks[row["way"]]} if peaks else {})} for row in measure(args)]
     if args.json:
         sys.stdout.write(json.dumps(figures) + "\n")
         return 0
