@@ -2,8 +2,7 @@
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from functools import cached_property
@@ -20,6 +19,7 @@ from .face_finding_facemllm import DETECTORS, FaceChoice, FoundFace, is_boxes, l
 from .face_task_table_facemllm import USUAL_TASKS
 from .face_tasks_facemllm import FaceTask, choose_tasks, face_tasks
 from .image_loading_facemllm import load_image
+from .picture_stream_facemllm import each_image, holds_several, is_array, read_ahead, with_boxes
 from .scoring_facemllm import score_options
 
 if TYPE_CHECKING:  # not needed here: transformers 4.57 copies from a folder only what the pipeline's own file names
@@ -131,8 +131,10 @@ class FaceAnalysisPipeline(Pipeline):
         preprocess, forward = self._preprocess_params | preprocess, self._forward_params | forward
         forward.setdefault("chosen", choose_tasks(None, *self.known_tasks))
         detector = preprocess.pop("detector", "yunet")
-        single = not _holds_several(images)
-        inputs = _with_boxes(images, detector, single) if is_boxes(detector) else ((i, None) for i in _each(images))
+        single = not holds_several(images)
+        inputs = (
+            with_boxes(images, detector, single) if is_boxes(detector) else ((i, None) for i in each_image(images))
+        )
         preprocess["detect"] = None if is_boxes(detector) else self._detect_with(detector, preprocess.get("min_score"))
         batch_size = batch_size or self._batch_size or BATCH_SIZE
         forward["batch_size"] = batch_size
@@ -140,7 +142,7 @@ class FaceAnalysisPipeline(Pipeline):
         if single:
             return next(self._stream(inputs, batch_size, 0, preprocess, forward, numbered=False))
         results = self._stream(inputs, batch_size, num_workers, preprocess, forward)
-        return list(results) if isinstance(images, (list, tuple)) or _is_array(images) else results
+        return list(results) if isinstance(images, (list, tuple)) or is_array(images) else results
 
     def save_pretrained(self, save_directory: str | os.PathLike, **kwargs: Any):
         """Save model and processor: a folder that this pipeline loads from again."""
@@ -214,7 +216,7 @@ class FaceAnalysisPipeline(Pipeline):
                     raise ValueError(words) from error
                 raise
 
-        for photo in _ahead(prepare, enumerate(inputs), num_workers):
+        for photo in read_ahead(prepare, enumerate(inputs), num_workers):
             photos.append(photo)
             faces.extend((photo, face) for face in photo.faces)
             while len(faces) >= batch_size or (faces and len(photos) >= WAITING_PHOTOS):
@@ -327,62 +329,6 @@ def _told(task: FaceTask, probabilities: Sequence[float]) -> dict[str, Any]:
         number, low, high = (round(float(figure), 1) for figure in estimate)
         told |= {"age" if task.kind == "age" else "degrees": number, "interval": [low, high]}
     return told
-
-
-def _holds_several(images: Any) -> bool:
-    if isinstance(images, (str, bytes, bytearray, os.PathLike, Mapping, Image.Image)):
-        return False
-    if _is_array(images):
-        return images.ndim == 4
-    return isinstance(images, Iterable) or (hasattr(images, "__getitem__") and hasattr(images, "__len__"))
-
-
-def _each(images: Any) -> Iterator[Any]:
-    if not _holds_several(images):
-        return iter([images])
-    # torch's data sets have no `__iter__`, and need not say where they end.
-    return iter(images) if isinstance(images, Iterable) else (images[number] for number in range(len(images)))
-
-
-def _with_boxes(images: Any, boxes: Any, single: bool) -> Iterator[tuple[Any, Any]]:
-    """Each image with the boxes of its faces."""
-    if single:
-        yield images, boxes
-        return
-    given = iter(boxes)
-    nothing = object()
-    count = 0
-    for image in _each(images):
-        of_it = next(given, nothing)
-        if of_it is nothing:
-            raise ValueError(f"detector: boxes of {count} pictures for more: give one entry for each, [] for no face")
-        count += 1
-        yield image, [] if of_it is None else of_it
-    if next(given, nothing) is not nothing:
-        raise ValueError(f"detector: boxes of more pictures than the {count} given: give one entry for each")
-
-
-def _ahead(prepare, inputs: Iterable[Any], threads: int) -> Iterator[_Photo]:
-    """`map`, by several threads a few steps ahead of who takes the results."""
-    if not threads:
-        yield from map(prepare, inputs)
-        return
-    with ThreadPoolExecutor(threads) as pool:
-        begun: deque = deque()
-        try:
-            for one in inputs:
-                begun.append(pool.submit(prepare, one))
-                if len(begun) > 2 * threads:
-                    yield begun.popleft().result()
-            while begun:
-                yield begun.popleft().result()
-        finally:
-            for future in begun:
-                future.cancel()
-
-
-def _is_array(value: Any) -> bool:
-    return isinstance(value, (np.ndarray, torch.Tensor))
 
 
 def _checked_questions(questions: Any) -> list[str]:
