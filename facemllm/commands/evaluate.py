@@ -21,9 +21,8 @@ HELP = (
     "synthetic (drawn faces, made on the spot), or a corpus: a folder or Hub id that load_dataset reads.\n\n"
     "With --out, predictions are written as they come: the same command goes on after a kill, and --rescore writes\n"
     "the report again from them, without a model. Scoring compares the likelihood of the stated options; generation\n"
-    "reads what the model writes. They are reported apart. Race labels, where the\n"
-    "dataset has them, make group tables, for auditing (--no-race leaves them unread); race is asked only with\n"
-    "--tasks race."
+    "reads what the model writes. They are reported apart. Race labels, where the dataset has them, make group\n"
+    "tables, for auditing (--no-race leaves them unread); race is asked only with --tasks race."
 )
 EXAMPLE = "facemllm evaluate runs/fairface/stage3_face_tasks fairface --root FairFace --out reports/fairface"
 MOST_WITH_GROUPS = 4

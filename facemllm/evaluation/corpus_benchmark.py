@@ -189,7 +189,8 @@ def _load(corpus: str, config: str, split: str) -> Any:
     except (ValueError, FileNotFoundError, ConnectionError) as error:
         if not Path(corpus).is_dir():
             raise UserError(f"{corpus}: there is no such folder here; {str(error).splitlines()[0]}") from error
-        raise UserError(f"{corpus}, config {config}, split {split}: {str(error).splitlines()[0]}") from error
+        way_out = "choose with --config and --split"
+        raise UserError(f"{corpus}, config {config}, split {split}: {str(error).splitlines()[0]} {way_out}") from error
     missing = [name for name in ("id", "image", "labels") if name not in rows.column_names]
     if missing:
         raise UserError(
