@@ -386,9 +386,10 @@ def test_a_mistake_is_one_line_that_names_it(analyze, photos, tmp_path, words, t
     assert {path: path.read_bytes() for path in photos.rglob("*") if path.is_file()} == before
 
 
-def test_without_opencv_the_way_out_is_a_command(analyze, photos, monkeypatch):
+def test_without_opencv_the_way_out_is_a_command(analyze, photos, monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "cv2", None)
-    rc, _, err = analyze(photos, detector=YUNET)
+    (tmp_path / "yunet.onnx").write_bytes(b"never read")
+    rc, _, err = analyze(photos, detector=tmp_path / "yunet.onnx")
     assert (rc, "pip install opencv-python-headless" in err, err.count("\n")) == (2, True, 1)
 
 
