@@ -1,24 +1,22 @@
 """Face-MLLM: a vision tower and a causal language model joined by an MLP projector (arXiv 2410.20717)."""
 
-import copy
 import inspect
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
-from transformers import AutoModel, AutoTokenizer, PretrainedConfig, PreTrainedModel
-from transformers.activations import ACT2FN
+from transformers import AutoModel, PretrainedConfig, PreTrainedModel
 from transformers.cache_utils import Cache
 from transformers.generation import GenerationMixin
 from transformers.modeling_outputs import BaseModelOutputWithPast, BaseModelOutputWithPooling, ModelOutput
 from transformers.utils import can_return_tuple
 
 from .closed_questions_facemllm import ClosedQuestion
-from .composition_facemllm import load_language_model, load_vision_tower
+from .composition_facemllm import compose
 from .configuration_facemllm import FaceMLLMConfig, FaceMLLMVisionConfig
 from .packed_scoring_facemllm import PackedScorer  # noqa: F401  transformers 4.57 ships only what is imported here
-from .prompt_facemllm import IMAGE_TOKEN, prepare_tokenizer
+from .projector_facemllm import FaceMLLMProjector
 from .scoring_facemllm import score_options
 from .vision_facemllm import FaceMLLMVisionModel
 
@@ -30,6 +28,7 @@ if TYPE_CHECKING:  # not needed here: `save_pretrained` copies to a model's fold
     from .image_loading_facemllm import load_image  # noqa: F401
     from .picture_stream_facemllm import each_image  # noqa: F401
     from .pipeline_facemllm import FaceAnalysisPipeline  # noqa: F401
+    from .prompt_facemllm import IMAGE_TOKEN  # noqa: F401
 
 try:
     from transformers.utils import torch_compilable_check
@@ -57,42 +56,6 @@ class FaceMLLMCausalLMOutputWithPast(ModelOutput):
     hidden_states: tuple[torch.FloatTensor, ...] | None = None
     attentions: tuple[torch.FloatTensor, ...] | None = None
     image_hidden_states: torch.FloatTensor | None = None
-
-
-class FaceMLLMProjector(nn.Module):
-    """Two-layer MLP from vision features to the language model's width; merges neighbouring patches first."""
-
-    def __init__(self, config: FaceMLLMConfig):
-        super().__init__()
-        layers = config.vision_feature_layer
-        num_layers = len(layers) if isinstance(layers, (list, tuple)) else 1
-        self.pixel_shuffle_factor = config.pixel_shuffle_factor
-        in_features = config.vision_config.hidden_size * num_layers * self.pixel_shuffle_factor**2
-        self.linear_1 = nn.Linear(in_features, config.text_config.hidden_size)
-        self.act = ACT2FN[config.projector_hidden_act]
-        self.linear_2 = nn.Linear(config.text_config.hidden_size, config.text_config.hidden_size)
-
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """`(images, tokens, vision width)` to `(images, tokens / factor², text width)`."""
-        if self.pixel_shuffle_factor > 1:
-            features = pixel_shuffle(features, self.pixel_shuffle_factor)
-        return self.linear_2(self.act(self.linear_1(features)))
-
-
-def pixel_shuffle(features: torch.Tensor, factor: int) -> torch.Tensor:
-    """Merge each `factor × factor` square of a row-major grid into one token (space to depth).
-
-    Args:
-        features (`torch.Tensor` of shape `(images, side * side, channels)`): patches of a square grid.
-        factor (`int`): side of the squares; it divides the grid's side.
-
-    Returns:
-        `torch.Tensor` of shape `(images, (side / factor)², channels * factor²)`.
-    """
-    images, patches, channels = features.shape
-    side = round(patches**0.5)
-    grid = features.view(images, side // factor, factor, side // factor, factor, channels)
-    return grid.permute(0, 1, 3, 2, 4, 5).reshape(images, (side // factor) ** 2, channels * factor * factor)
 
 
 class FaceMLLMPreTrainedModel(PreTrainedModel):
@@ -321,48 +284,7 @@ class FaceMLLMForConditionalGeneration(FaceMLLMPreTrainedModel, GenerationMixin)
         Raises:
             ValueError: when the language model is not a plain causal one, or the parts do not fit together.
         """
-        if tokenizer is None and image_token_id is None and isinstance(text, str):
-            tokenizer = AutoTokenizer.from_pretrained(text)
-            prepare_tokenizer(tokenizer)
-        vision_tower = load_vision_tower(vision, dtype)
-        text_model = load_language_model(text, dtype)
-
-        vocab_size = text_model.config.vocab_size
-        if tokenizer is not None:
-            image_token_id = tokenizer.convert_tokens_to_ids(IMAGE_TOKEN)
-            if image_token_id is None or image_token_id == tokenizer.unk_token_id:
-                raise ValueError(
-                    f"the tokenizer has no {IMAGE_TOKEN!r} token: take the one of FaceMLLMProcessor.from_towers"
-                )
-            needed = len(tokenizer)
-        else:
-            image_token_id = vocab_size if image_token_id is None else image_token_id
-            needed = image_token_id + 1
-        if needed > vocab_size:
-            text_model.resize_token_embeddings(needed)
-
-        config = cls.config_class(
-            vision_config=vision_tower.config,
-            text_config=text_model.config,
-            image_token_id=image_token_id,
-            **config_kwargs,
-        )
-        with torch.device("meta"):  # a 7B model is not initialised twice
-            model = cls(config)
-        model.model.vision_tower = vision_tower
-        # What AutoModel makes of the configuration. On 4.57 Gemma 3 has no other base than itself, GPT-2 no decoder.
-        base = text_model.base_model
-        model.model.language_model = base if base is not text_model else text_model.get_decoder()
-        model.lm_head = text_model.get_output_embeddings()
-        projector = FaceMLLMProjector(config)
-        projector.apply(model._init_weights)
-        model.model.projector = projector.to(text_model.dtype)
-        model.tie_weights()
-        model.generation_config = copy.deepcopy(text_model.generation_config)
-        if tokenizer is not None:
-            model.generation_config.pad_token_id = tokenizer.pad_token_id
-            model.generation_config.eos_token_id = tokenizer.eos_token_id
-        return model.eval()
+        return compose(cls, vision, text, tokenizer, image_token_id, dtype, **config_kwargs)
 
     def get_input_embeddings(self) -> nn.Module:
         return self.model.get_input_embeddings()

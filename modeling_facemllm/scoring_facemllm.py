@@ -31,18 +31,14 @@ def score_options(
     processor: Any,
     images: Sequence[Any],
     questions: Sequence[ClosedQuestion] | Sequence[Sequence[ClosedQuestion]],
-    *,
-    system: str | None = None,
-    batch_size: int = 8,
-    normalize: Literal["none", "length"] = "none",
-    calibrate: bool = False,
-    end_of_turn: bool = True,
-    pack_tokens: int = 2048,
+    **options,
 ) -> Scores:
     """How probable each option of each question is, in one pass for all questions about a face.
 
-    The probabilities are the softmax, over the options of a question, of [`option_log_likelihoods`], which has the
-    arguments.
+    The probabilities are the softmax, over the options of a question, of [`option_log_likelihoods`].
+
+    Args:
+        model, processor, images, questions, options: as of [`option_log_likelihoods`].
 
     Returns:
         `list[list[list[float]]]`: for each face and each of its questions, the options' probabilities; they sum to 1.
@@ -50,21 +46,7 @@ def score_options(
     Raises:
         ValueError: also when the model gives NaN.
     """
-    return _shares(
-        option_log_likelihoods(
-            model,
-            processor,
-            images,
-            questions,
-            system=system,
-            batch_size=batch_size,
-            normalize=normalize,
-            calibrate=calibrate,
-            end_of_turn=end_of_turn,
-            pack_tokens=pack_tokens,
-        ),
-        model,
-    )
+    return _shares(option_log_likelihoods(model, processor, images, questions, **options), model)
 
 
 def option_log_likelihoods(

@@ -8,7 +8,7 @@ import torch
 from transformers import AutoModelForImageTextToText
 
 from modeling_facemllm import FaceMLLMConfig, FaceMLLMForConditionalGeneration, FaceMLLMModel, FaceMLLMVisionModel
-from modeling_facemllm.modeling_facemllm import pixel_shuffle
+from modeling_facemllm.projector_facemllm import pixel_shuffle
 
 
 def tensors(processor, messages, **kwargs):
