@@ -13,7 +13,9 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
+import cv2
 import numpy as np
+import peft
 import pytest
 import torch
 from datasets import Dataset
@@ -26,6 +28,10 @@ from facemllm.face_table import write_table
 from facemllm.hashed_names import HashedNames
 from tests.datasets_scripts.img2dataset_folder import YUNET, encode, needs_faces, plain
 from tests.datasets_scripts.picture_server import PictureServer
+
+needs_yunet = pytest.mark.skipif(
+    not YUNET.is_file(), reason=f"the detector's weights are no part of the repository, and not at {YUNET}"
+)
 
 
 @pytest.fixture(scope="module")
@@ -111,10 +117,8 @@ def test_broken_photos_are_reported_and_counted_and_the_others_go_on(analyze, ph
     assert all(f"{name}: {reason}" in err for name, reason in failed.items())
 
 
+@needs_yunet
 def test_a_photo_without_a_face_fails_only_where_one_must_be_there(analyze, tmp_path):
-    pytest.importorskip("cv2")
-    if not YUNET.is_file():
-        pytest.skip(f"YuNet is not at {YUNET}")
     Image.new("RGB", (200, 200), "gray").save(tmp_path / "wall.png")
     rc, out, _ = analyze(tmp_path / "wall.png", detector=YUNET)
     assert (rc, json.loads(out)["faces"]) == (0, [])
@@ -212,7 +216,6 @@ def test_a_photo_that_failed_is_tried_again(analyze, photos, tmp_path, faces):
 
 
 def test_a_video_that_was_mended_has_its_frames_and_no_error(analyze, tmp_path):
-    cv2 = pytest.importorskip("cv2")
     writer = cv2.VideoWriter(str(tmp_path / "clip.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 10, (64, 64))
     for level in range(25):
         writer.write(np.full((64, 64, 3), 10 * level, np.uint8))
@@ -251,13 +254,11 @@ def test_other_settings_are_refused(analyze, photos, tmp_path):
     assert out.read_bytes() == before
 
 
+@needs_yunet
 def test_another_detector_of_the_same_name_is_another_setting(analyze, photos, tmp_path):
     def rows(detector):
         return analyze(photos / "face1.jpg", "--out", tmp_path / "faces.jsonl", "--tasks", detector=detector)
 
-    pytest.importorskip("cv2")
-    if not YUNET.is_file():
-        pytest.skip("needs the weights of YuNet")
     for folder, change in (("one", b""), ("two", b""), ("other", b"\x0a\x00")):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / YUNET.name).write_bytes(YUNET.read_bytes() + change)
@@ -272,7 +273,6 @@ def test_a_model_that_names_no_tasks_is_said_to_be_asked_what_it_may_not_know(an
 
 
 def test_rows_of_an_adapter_go_on_with_that_adapter_only(analyze, photos, tiny_model, tmp_path):
-    peft = pytest.importorskip("peft")
     from modeling_facemllm import FaceMLLMForConditionalGeneration
 
     def train(seed):

@@ -362,7 +362,9 @@ def test_the_configuration_says_where_the_pipeline_is_after_classes_took_the_pla
     assert json.loads((tmp_path / "config.json").read_text())["custom_pipelines"] == expected
 
 
-@pytest.mark.skipif(find_spec("peft") is None, reason="peft is not installed")
+@pytest.mark.skipif(
+    find_spec("peft") is None, reason="PEFT is optional, and the floor environment has only what a model needs"
+)
 def test_merging_an_adapter_keeps_pipeline_and_tasks(model, tmp_path):
     from peft import LoraConfig, get_peft_model
 

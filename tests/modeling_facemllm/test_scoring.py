@@ -10,6 +10,7 @@ import transformers
 from PIL import Image
 from tokenizers import Tokenizer
 from transformers import (
+    MODEL_MAPPING,
     Gemma2Config,
     Gemma3TextConfig,
     GPT2Config,
@@ -42,6 +43,7 @@ TEXT = {
     "eos_token_id": 2,
     "pad_token_id": 1,
 }
+WITHOUT_PEFT = "PEFT is optional, and the floor environment has only what a model needs"
 WINDOW = 12  # shorter than any prompt
 LANGUAGE_MODELS = {
     "qwen2": Qwen2Config(**TEXT),
@@ -109,14 +111,19 @@ def random_question(rng: random.Random) -> ClosedQuestion:
     return ClosedQuestion(text, tuple(rng.sample(pool, rng.randint(2, 4))))
 
 
-@pytest.mark.parametrize("attention", ["sdpa", "eager"])
-@pytest.mark.parametrize("text", LANGUAGE_MODELS.values(), ids=LANGUAGE_MODELS)
+@pytest.mark.parametrize(
+    "text,attention",
+    [
+        pytest.param(text, attention, id=f"{name}-{attention}")
+        for name, text in LANGUAGE_MODELS.items()
+        for attention in ("sdpa", "eager")
+        if attention == "eager" or MODEL_MAPPING[type(text)]._supports_sdpa
+    ],
+)
 def test_a_packed_pass_is_the_definition(text, attention, vision_config, processor, photo, other_photo, caplog):
     """Faces with questions of their own, without and with several images, in one pass and cut into many."""
     rng = random.Random(f"{text.model_type} {attention}")
     model = compose(text, vision_config, processor)
-    if attention == "sdpa" and not model.get_decoder()._supports_sdpa:
-        pytest.skip(f"{text.model_type} has eager attention only in this transformers")
     model.set_attn_implementation(attention)
     images = [photo, None, other_photo, [photo, other_photo], photo]
     questions = [[random_question(rng) for _ in range(rng.randint(1, 3))] for _ in images[:-1]] + [[]]
@@ -372,7 +379,7 @@ def test_nothing_asked_is_nothing_answered(model, processor, photo):
 
 
 def test_adapters_of_peft_are_seen(model, processor, photo):
-    peft = pytest.importorskip("peft")
+    peft = pytest.importorskip("peft", reason=WITHOUT_PEFT)
     plain = option_log_likelihoods(model, processor, [photo], [SMILE])[0][0]
     tuned = peft.get_peft_model(model, peft.LoraConfig(target_modules=["q_proj", "v_proj"], init_lora_weights=False))
     value = option_log_likelihoods(tuned, processor, [photo], [SMILE])[0][0]
@@ -382,7 +389,7 @@ def test_adapters_of_peft_are_seen(model, processor, photo):
 
 
 def test_learned_prompts_of_peft_are_refused(model, processor, photo):
-    peft = pytest.importorskip("peft")
+    peft = pytest.importorskip("peft", reason=WITHOUT_PEFT)
     config = peft.PromptTuningConfig(
         task_type="CAUSAL_LM", num_virtual_tokens=2, token_dim=32, num_layers=2, num_attention_heads=4
     )

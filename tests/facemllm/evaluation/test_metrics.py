@@ -4,11 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn import metrics as sklearn_metrics
 
 from facemllm.evaluation import metrics
 from facemllm.evaluation.bootstrap import wilson_interval
-
-sklearn_metrics = pytest.importorskip("sklearn.metrics", reason="needs scikit-learn: pip install facemllm[test]")
 
 
 @pytest.fixture(scope="module")
