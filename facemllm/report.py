@@ -1,14 +1,13 @@
 """What a quickstart found: ``report.json``, a table for the terminal, and one page with charts and example answers."""
 
 import io
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from facemllm.evaluation.drawn_faces import above_baselines, mean
 from facemllm.report_page import page
-from recipes.run_folder import write_json
+from recipes.run_folder import write_bytes, write_json
 
 StageResults = Mapping[str, tuple[Mapping[str, Any], Mapping[str, Mapping[str, Any]]]]
 """Stage name to what its ``run.json`` and its ``evaluation.json`` hold, first stage first."""
@@ -118,9 +117,9 @@ def write(report: Mapping[str, Any], examples: Sequence[Mapping[str, Any]], out:
     }
     pictures = {name: _png(figure) for name, figure in charts.items()}
     sentences = (verdict(report), zero_shot_verdict(report))
-    _write(out / "report.html", page(report, sentences, pictures, examples, out / "faces").encode())
+    write_bytes(out / "report.html", page(report, sentences, pictures, examples, out / "faces").encode())
     overview = report_charts.overview(report, examples, out / "faces", verdict(report))
-    _write(out / "report.png", _png(overview, dpi=130))
+    write_bytes(out / "report.png", _png(overview, dpi=130))
     write_json(out / "report.json", report)
 
 
@@ -128,9 +127,3 @@ def _png(figure: Any, dpi: int = 200) -> bytes:
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=dpi, facecolor="white")
     return file.getvalue()
-
-
-def _write(path: Path, data: bytes) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_bytes(data)
-    os.replace(partial, path)

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import subprocess
+from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -36,17 +37,23 @@ _FREE_TRAINER_KEYS = {
     "run_name",
 }
 _FREE_KEYS = {"output_dir", "num_proc"}
+TRAINING_PACKAGES = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "deepspeed")
 
 
-def write_json(path: Path, data: Any) -> None:
+def write_bytes(path: Path, data: bytes) -> None:
     """Write ``data`` so that ``path`` holds either all of it or what it held before."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
     try:
-        partial.write_text(json.dumps(data, indent=2, ensure_ascii=False, default=str) + "\n", encoding="utf-8")
+        partial.write_bytes(data)
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Write ``data`` as JSON, as ``write_bytes`` does."""
+    write_bytes(path, (json.dumps(data, indent=2, ensure_ascii=False, default=str) + "\n").encode())
 
 
 def read_finished(folder: Path) -> dict | None:
@@ -141,10 +148,10 @@ def git_revision() -> str | None:
     return f"{commit}+changes" if changed else commit
 
 
-def package_versions() -> dict[str, str]:
-    """Installed versions of what decides a training result."""
+def package_versions(names: Iterable[str] = TRAINING_PACKAGES) -> dict[str, str]:
+    """The versions of those of ``names`` that are installed; by default of what decides a training result."""
     versions = {}
-    for name in ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "deepspeed"):
+    for name in names:
         try:
             versions[name] = version(name)
         except PackageNotFoundError:

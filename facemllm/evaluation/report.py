@@ -7,7 +7,6 @@ import os
 import shutil
 from collections.abc import Iterable, Mapping
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +60,7 @@ def write_report(
 
     from facemllm.evaluation.plots import draw_plots
     from facemllm.evaluation.report_markdown import markdown
-    from recipes.run_folder import write_json
+    from recipes.run_folder import write_bytes, write_json
 
     out = Path(out)
     run = _read_run(out)
@@ -70,7 +69,7 @@ def write_report(
         report = _described(run, drawing, [entry["name"] for entry in run["tasks"]])
         report |= _facexbench(out, run, drawing) | {"plots": _replace_plots(out, lambda folder: {})}
         write_json(out / REPORT, report)
-        _write_text(out / TEXT, markdown(report))
+        write_bytes(out / TEXT, markdown(report).encode())
         return report
     specs = {entry["name"]: TaskSpec.from_json(entry) for entry in run["tasks"]}
     index = PredictionIndex(out / PREDICTIONS)
@@ -90,13 +89,13 @@ def write_report(
     draw = partial(draw_plots, report, specs, index) if plots else lambda folder: {}
     report["plots"] = _replace_plots(out, draw)
     write_json(out / REPORT, report)
-    _write_text(out / TEXT, markdown(report))
+    write_bytes(out / TEXT, markdown(report).encode())
     return report
 
 
 def _described(run: Mapping[str, Any], drawing: Mapping[str, Any], tasks: Iterable[str]) -> dict[str, Any]:
     """What a report says of the run beside its figures."""
-    from recipes.run_folder import git_revision
+    from recipes.run_folder import git_revision, package_versions
 
     return {
         "model": (run.get("settings") or {}).get("model"),
@@ -109,7 +108,7 @@ def _described(run: Mapping[str, Any], drawing: Mapping[str, Any], tasks: Iterab
             "confidence": CONFIDENCE,
             **drawing,
         },
-        "versions": _versions(),
+        "versions": package_versions(PACKAGES),
         "git_revision": git_revision(),
         "notices": _notices(tasks, run.get("groups") or (), drawn=run.get("benchmark") == SYNTHETIC),
         "run": run,
@@ -163,16 +162,6 @@ def _dataset(run: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _versions() -> dict[str, str]:
-    found = {}
-    for name in PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
 def _notices(tasks: Iterable[str], groups: Iterable[str], drawn: bool) -> list[str]:
     if drawn:
         return ["Drawn faces only: this says nothing of how the model answers about photographs."]
@@ -210,9 +199,3 @@ def _replace_plots(out: Path, draw: Any) -> dict[str, str]:
     shutil.rmtree(out / PLOTS, ignore_errors=True)
     os.replace(partial, out / PLOTS)
     return {f"{PLOTS}/{name}": shown for name, shown in drawn.items()}
-
-
-def _write_text(path: Path, text: str) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
