@@ -101,4 +101,32 @@ class QuestionTokenizer:
         return AskedQuestion(tuple(prompt), tuple(answers))
 
 
-__all__ = ["AskedQuestion", "ClosedQuestion", "QuestionTokenizer", "question_messages"]
+def ask_with_images(
+    tokenize: QuestionTokenizer,
+    questions: Sequence[ClosedQuestion],
+    num_images: int,
+    image_token: int,
+    num_image_tokens: int,
+) -> list[AskedQuestion]:
+    """The questions' tokens, with as many image tokens as an image takes.
+
+    Raises:
+        ValueError: "Image features and image tokens do not match …", when a question's text holds image tokens.
+    """
+    asked = []
+    for question in questions:
+        tokens = tokenize(question, num_images)
+        found = tokens.prompt.count(image_token)
+        if found != num_images:
+            raise ValueError(
+                f"Image features and image tokens do not match: the prompt of {question.text!r} has {found} image "
+                f"tokens for {num_images} images"
+            )
+        prompt = [
+            copy for token in tokens.prompt for copy in [token] * (num_image_tokens if token == image_token else 1)
+        ]
+        asked.append(AskedQuestion(tuple(prompt), tokens.answers))
+    return asked
+
+
+__all__ = ["AskedQuestion", "ClosedQuestion", "QuestionTokenizer", "ask_with_images", "question_messages"]

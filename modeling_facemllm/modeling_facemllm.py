@@ -26,9 +26,11 @@ if TYPE_CHECKING:  # not needed here: `save_pretrained` copies to a model's fold
     from .face_task_table_facemllm import USUAL_TASKS  # noqa: F401
     from .face_tasks_facemllm import FaceTask  # noqa: F401
     from .image_loading_facemllm import load_image  # noqa: F401
+    from .option_scores_facemllm import Scores  # noqa: F401
     from .picture_stream_facemllm import each_image  # noqa: F401
     from .pipeline_facemllm import FaceAnalysisPipeline  # noqa: F401
     from .prompt_facemllm import IMAGE_TOKEN  # noqa: F401
+    from .token_tree_facemllm import TokenTree  # noqa: F401
 
 try:
     from transformers.utils import torch_compilable_check

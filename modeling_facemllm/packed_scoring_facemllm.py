@@ -1,15 +1,9 @@
-"""All questions about a face as one row of tokens: the tree they form, its attention mask, and the pass over it.
+"""All questions about a face in one pass: the prefix is run once, then one row with the rest of all prompts.
 
-The image and what all prompts begin with, the prefix, are run once. The rest of every question and of its answers
-follows in one row, in which a token sees the prefix and what stands before it on its own branch, at the position it
-would have if its question were asked alone:
-
-    prefix            | row: Smile ? yes | no | Glasses ? …          (answers' last tokens are only predicted)
-    positions 0 … p-1 |      p  p+1  p+2 p+2    p      p+1
+`token_tree_facemllm` says how the row is laid out and what each of its tokens sees.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import Any, NoReturn
 from weakref import WeakKeyDictionary
 
@@ -18,7 +12,9 @@ import torch
 from transformers import DynamicCache, PretrainedConfig, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
-from .closed_questions_facemllm import AskedQuestion, ClosedQuestion, QuestionTokenizer
+from .closed_questions_facemllm import AskedQuestion, ClosedQuestion, QuestionTokenizer, ask_with_images
+from .option_scores_facemllm import batches
+from .token_tree_facemllm import CannotPack, TokenTree, pack_prompts
 
 HEAD_NUMBERS = 2**24
 """Logits that are held at a time, in numbers: 64 MiB."""
@@ -26,93 +22,6 @@ HEAD_NUMBERS = 2**24
 AGREEMENT = {torch.float32: 5e-3, torch.float64: 5e-3}
 """How far, relative to its length, a packed hidden state may be from the plain one; rounding explains less."""
 HALF_PRECISION_AGREEMENT = 0.1
-
-
-class CannotPack(Exception):
-    """This model, or these prompts, have to be scored one question at a time."""
-
-
-@dataclass
-class TokenTree:
-    """Token sequences that continue one prefix, with their common beginnings held once.
-
-    A node is a token that the model has to read; `parents` and `depths` say which node stands before it (-1: the
-    prefix) and how many. The last token of a sequence is only predicted, so it is no node.
-    """
-
-    tokens: list[int] = field(default_factory=list)
-    parents: list[int] = field(default_factory=list)
-    depths: list[int] = field(default_factory=list)
-    predicted: list[tuple[int, int, int]] = field(default_factory=list)
-    """For every token of an answer: the node that predicts it (-1: the prefix), its id, the answer's number."""
-    _children: dict[tuple[int, int], int] = field(default_factory=dict)
-
-    def __len__(self) -> int:
-        return len(self.tokens)
-
-    def growth(self, sequence: Sequence[int]) -> int:
-        """How many nodes `sequence` would add."""
-        node, known = -1, 0
-        for token in sequence[:-1]:
-            node = self._children.get((node, token))
-            if node is None:
-                break
-            known += 1
-        return len(sequence) - 1 - known
-
-    def add(self, sequence: Sequence[int], answer: int, answer_length: int) -> None:
-        """Add the sequence whose last `answer_length` tokens are the answer number `answer`."""
-        node = -1
-        for depth, token in enumerate(sequence):
-            if depth >= len(sequence) - answer_length:
-                self.predicted.append((node, token, answer))
-            if depth == len(sequence) - 1:
-                return
-            child = self._children.setdefault((node, token), len(self.tokens))
-            if child == len(self.tokens):
-                self.tokens.append(token)
-                self.parents.append(node)
-                self.depths.append(depth)
-            node = child
-
-    def path(self, node: int) -> list[int]:
-        """The tokens from the prefix to `node`, which is the last."""
-        tokens = []
-        while node >= 0:
-            tokens.append(self.tokens[node])
-            node = self.parents[node]
-        return tokens[::-1]
-
-    def visible(self, size: int, prefix: int, window: int | None) -> np.ndarray:
-        """What each node sees of the prefix and of the row: bool `(size, prefix + size)`, unused nodes at the end.
-
-        Args:
-            window (`int`): how many tokens, itself included, a layer with a sliding window sees.
-        """
-        seen = np.ones((size, prefix + size), dtype=bool)
-        seen[:, prefix:] = np.eye(size, dtype=bool)
-        for node, parent in enumerate(self.parents):
-            if parent >= 0:
-                seen[node, prefix : prefix + node] |= seen[parent, prefix : prefix + node]
-        if window is not None:
-            positions = np.array([*range(prefix), *(prefix + depth for depth in self.depths)])
-            positions = np.concatenate([positions, np.full(size - len(self), prefix)])
-            seen &= positions[prefix:, None] - positions[None, :] < window
-        return seen
-
-
-def grow_trees(sequences: Sequence[tuple[Sequence[int], int]], max_tokens: int) -> list[TokenTree]:
-    """Trees of at most `max_tokens` nodes (more where one sequence alone is longer) that hold all sequences in order.
-
-    Args:
-        sequences: for each answer, the tokens after the prefix and how many of them, at the end, are the answer.
-    """
-    trees = [TokenTree()]
-    for number, (sequence, answer_length) in enumerate(sequences):
-        if trees[-1].tokens and len(trees[-1]) + trees[-1].growth(sequence) > max_tokens:
-            trees.append(TokenTree())
-        trees[-1].add(sequence, number, answer_length)
-    return trees
 
 
 class PrefixCache(DynamicCache):
@@ -179,7 +88,7 @@ class PackedScorer:
         if known is not None:
             self._refuse(known)
         results: list[list[list[float]]] = [[] for _ in faces]
-        for batch in _batches(faces, questions, self.batch_size):
+        for batch in batches(faces, questions, self.batch_size):
             alike = all(questions[face] == questions[batch[0]] for face in batch)
             asked = [self._asked(questions[face], len(faces[face])) for face in (batch[:1] if alike else batch)]
             images = [image for face in batch for image in faces[face]]
@@ -190,40 +99,12 @@ class PackedScorer:
         return results
 
     def _asked(self, questions: tuple[ClosedQuestion, ...], num_images: int) -> list[AskedQuestion]:
-        """The questions' tokens, with as many image tokens as an image takes."""
-        asked = []
-        for question in questions:
-            tokens = self.tokenize(question, num_images)
-            found = tokens.prompt.count(self.image_token)
-            if found != num_images:
-                raise ValueError(
-                    f"Image features and image tokens do not match: the prompt of {question.text!r} has {found} image "
-                    f"tokens for {num_images} images"
-                )
-            prompt = [
-                copy
-                for token in tokens.prompt
-                for copy in [token] * (self.num_image_tokens if token == self.image_token else 1)
-            ]
-            asked.append(AskedQuestion(tuple(prompt), tokens.answers))
-        return asked
+        return ask_with_images(self.tokenize, questions, num_images, self.image_token, self.num_image_tokens)
 
     def _score_batch(self, images: list, num_faces: int, asked: list[list[AskedQuestion]]) -> list[list[float]]:
         """The log-likelihoods of each face's answers; `asked` holds one list for all faces, or one for each."""
-        prompts = [one.prompt for theirs in asked for one in theirs]
-        length = _common_length(prompts)
-        prefix = prompts[0][:length]
-        if not prefix:
-            raise CannotPack("the prompts have not even their first token in common")
-        if any(self.image_token in prompt[length:] for prompt in prompts):
-            raise CannotPack("the chat template puts the question before the image")
-        trees = [
-            grow_trees(
-                [(one.prompt[length:] + answer, len(answer)) for one in theirs for answer in one.answers],
-                self.pack_tokens,
-            )
-            for theirs in asked
-        ]
+        prefix, trees = pack_prompts(asked, self.image_token, self.pack_tokens)
+        length = len(prefix)
         features = self._encode(images)
         cache = PrefixCache()
         last = self._read(prefix, num_faces, features, cache)[:, -1:]
@@ -364,26 +245,4 @@ def _windows(config: PretrainedConfig) -> dict[str, int | None]:
     return {kind: window if kind == "sliding_attention" else None for kind in kinds}
 
 
-def _batches(faces: Sequence[tuple], questions: Sequence[tuple], batch_size: int) -> Iterator[list[int]]:
-    """Indices of faces that are run together: of as many images, and of the same questions where possible."""
-    kinds: dict[tuple, int] = {}
-    keys = [(len(images), kinds.setdefault(asked, len(kinds))) for images, asked in zip(faces, questions, strict=True)]
-    batch: list[int] = []
-    for index in sorted((index for index in range(len(faces)) if questions[index]), key=keys.__getitem__):
-        if batch and (len(batch) == batch_size or keys[index][0] != keys[batch[0]][0]):
-            yield batch
-            batch = []
-        batch.append(index)
-    if batch:
-        yield batch
-
-
-def _common_length(sequences: Sequence[tuple[int, ...]]) -> int:
-    """How many tokens all sequences begin with."""
-    # What the first and the last in order begin with, all in between begin with.
-    first, last = min(sequences), max(sequences)
-    pairs = zip(first, last, strict=False)
-    return next((index for index, (one, other) in enumerate(pairs) if one != other), min(len(first), len(last)))
-
-
-__all__ = ["CannotPack", "PackedScorer", "PrefixCache", "TokenTree", "grow_trees"]
+__all__ = ["PackedScorer", "PrefixCache"]

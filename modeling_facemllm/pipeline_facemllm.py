@@ -23,7 +23,9 @@ from .picture_stream_facemllm import each_image, holds_several, is_array, read_a
 from .scoring_facemllm import score_options
 
 if TYPE_CHECKING:  # not needed here: transformers 4.57 copies from a folder only what the pipeline's own file names
+    from .option_scores_facemllm import Scores  # noqa: F401
     from .packed_scoring_facemllm import PackedScorer  # noqa: F401
+    from .token_tree_facemllm import TokenTree  # noqa: F401
 
 BATCH_SIZE = 8
 WAITING_PHOTOS = 64

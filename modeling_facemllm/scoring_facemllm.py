@@ -7,23 +7,20 @@ model reads one prompt for each.
 import contextlib
 import copy
 import inspect
-import math
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 import torch
-from PIL import Image
 from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 from transformers.utils import logging
 
 from .closed_questions_facemllm import ClosedQuestion, QuestionTokenizer, question_messages
-from .packed_scoring_facemllm import CannotPack, PackedScorer
+from .option_scores_facemllm import Scores, probabilities, score_faces
+from .packed_scoring_facemllm import PackedScorer
+from .token_tree_facemllm import CannotPack
 
 logger = logging.get_logger(__name__)
-
-Scores = list[list[list[float]]]
-"""A number for each option of each question about each face."""
 
 
 def score_options(
@@ -46,7 +43,7 @@ def score_options(
     Raises:
         ValueError: also when the model gives NaN.
     """
-    return _shares(option_log_likelihoods(model, processor, images, questions, **options), model)
+    return probabilities(option_log_likelihoods(model, processor, images, questions, **options), _number_type(model))
 
 
 def option_log_likelihoods(
@@ -89,24 +86,23 @@ def option_log_likelihoods(
     Raises:
         ValueError: when the arguments do not fit together; the message says which.
     """
-    faces, asked = _faces_and_questions(images, questions, batch_size, normalize, calibrate)
     if pack_tokens < 1:
         raise ValueError(f"pack_tokens={pack_tokens}: give 1 or more")
     network = _unwrapped(model)
+    tokens = _question_tokenizer(processor, network, system, end_of_turn)
+
+    def score(faces: Sequence[tuple], asked: Sequence[tuple[ClosedQuestion, ...]]) -> Scores:
+        try:
+            scorer = PackedScorer(network, processor, tokens, batch_size, pack_tokens)
+            with _masked_attention(network):
+                return scorer.score(faces, asked)
+        except CannotPack as reason:
+            logger.warning_once(f"questions are scored one by one: {reason}")
+            return _score_alone(network, processor, faces, asked, system, tokens, batch_size)
+
+    settings = {"batch_size": batch_size, "normalize": normalize, "calibrate": calibrate}
     with torch.no_grad(), _evaluating(network):
-
-        def score(faces: list[tuple], questions: list[tuple[ClosedQuestion, ...]]) -> Scores:
-            tokens = _question_tokenizer(processor, network, system, end_of_turn)
-            try:
-                scorer = PackedScorer(network, processor, tokens, batch_size, pack_tokens)
-                with _masked_attention(network):
-                    sums = scorer.score(faces, questions)
-            except CannotPack as reason:
-                logger.warning_once(f"questions are scored one by one: {reason}")
-                sums = _score_alone(network, processor, faces, questions, system, tokens, batch_size)
-            return _normalized(sums, faces, questions, tokens) if normalize == "length" else sums
-
-        return _calibrated(score, faces, asked) if calibrate else score(faces, asked)
+        return score_faces(score, tokens, images, questions, **settings)
 
 
 def score_each_alone(
@@ -127,45 +123,19 @@ def score_each_alone(
         batch_size (`int`): options of a question that are run together. The others are as in
             [`option_log_likelihoods`].
     """
-    faces, asked = _faces_and_questions(images, questions, batch_size, normalize, calibrate)
     network = _unwrapped(model)
     tokens = _question_tokenizer(processor, network, system, end_of_turn)
+
+    def score(faces: Sequence[tuple], asked: Sequence[tuple[ClosedQuestion, ...]]) -> Scores:
+        return _score_alone(network, processor, faces, asked, system, tokens, batch_size)
+
+    settings = {"batch_size": batch_size, "normalize": normalize, "calibrate": calibrate}
     with torch.no_grad(), _evaluating(network):
-
-        def score(faces: list[tuple], questions: list[tuple[ClosedQuestion, ...]]) -> Scores:
-            sums = _score_alone(network, processor, faces, questions, system, tokens, batch_size)
-            return _normalized(sums, faces, questions, tokens) if normalize == "length" else sums
-
-        return _shares(_calibrated(score, faces, asked) if calibrate else score(faces, asked), network)
+        return probabilities(score_faces(score, tokens, images, questions, **settings), _number_type(network))
 
 
-def _faces_and_questions(images, questions, batch_size: int, normalize: str, calibrate: bool):
-    """`(images of each face, questions of each face)`, both as tuples."""
-    if batch_size < 1:
-        raise ValueError(f"batch_size={batch_size}: give 1 or more")
-    if normalize not in ("none", "length"):
-        raise ValueError(f"normalize={normalize!r}: give 'none' or 'length'")
-    if not isinstance(images, (list, tuple)):
-        raise ValueError(
-            f"images={type(images).__name__}: give a list with one entry (image, images or None) per face"
-        )
-    faces = [tuple(one) if isinstance(one, (list, tuple)) else () if one is None else (one,) for one in images]
-    if not isinstance(questions, (list, tuple)):
-        raise ValueError(f"questions={type(questions).__name__}: give a list of ClosedQuestion, or one for each face")
-    if all(hasattr(one, "options") for one in questions):
-        questions = [questions] * len(faces)
-    elif any(
-        not isinstance(one, (list, tuple)) or not all(hasattr(each, "options") for each in one) for one in questions
-    ):
-        raise ValueError("questions holds something other than ClosedQuestion: give each its text and its options")
-    elif len(questions) != len(faces):
-        raise ValueError(
-            f"questions holds {len(questions)} lists for {len(faces)} faces: give one list of questions for all, or "
-            "one for each"
-        )
-    if calibrate and not all(faces):
-        raise ValueError("calibrate=True puts grey pictures in place of the face's: every face needs an image")
-    return faces, [tuple(one) for one in questions]
+def _number_type(model: PreTrainedModel) -> str:
+    return str(model.dtype).removeprefix("torch.")
 
 
 def _unwrapped(model: PreTrainedModel) -> PreTrainedModel:
@@ -218,8 +188,8 @@ def _question_tokenizer(processor: Any, model: PreTrainedModel, system: str | No
 def _score_alone(
     model: PreTrainedModel,
     processor: Any,
-    faces: list[tuple],
-    questions: list[tuple[ClosedQuestion, ...]],
+    faces: Sequence[tuple],
+    questions: Sequence[tuple[ClosedQuestion, ...]],
     system: str | None,
     tokens: QuestionTokenizer,
     batch_size: int,
@@ -279,47 +249,6 @@ def _whole(model, inputs, ids: torch.Tensor) -> torch.Tensor:
         elif torch.is_tensor(value) and value.shape == inputs["input_ids"].shape:
             longer[name] = torch.cat([value, torch.full_like(ids, int(name == "attention_mask"))], dim=1)
     return model(**longer, use_cache=False, return_dict=True).logits[:, length:]
-
-
-def _normalized(sums: Scores, faces: list[tuple], questions, tokens: QuestionTokenizer) -> Scores:
-    return [
-        [
-            [value / len(answer) for value, answer in zip(values, tokens(question, len(images)).answers, strict=True)]
-            for values, question in zip(theirs, asked, strict=True)
-        ]
-        for theirs, images, asked in zip(sums, faces, questions, strict=True)
-    ]
-
-
-def _calibrated(score, faces: list[tuple], questions: list[tuple[ClosedQuestion, ...]]) -> Scores:
-    """Less what grey pictures get. Each question is asked of them once, whatever the number of faces."""
-    grey = Image.new("RGB", (224, 224), (128, 128, 128))
-    needed: dict[int, dict[ClosedQuestion, None]] = {}
-    for images, asked in zip(faces, questions, strict=True):
-        needed.setdefault(len(images), {}).update(dict.fromkeys(asked))
-    counts = list(needed)
-    prior_scores = score([(grey,) * count for count in counts], [tuple(needed[count]) for count in counts])
-    priors = {
-        (count, question): values
-        for count, theirs in zip(counts, prior_scores, strict=True)
-        for question, values in zip(needed[count], theirs, strict=True)
-    }
-    return [
-        [
-            [value - prior for value, prior in zip(values, priors[len(images), question], strict=True)]
-            for values, question in zip(theirs, asked, strict=True)
-        ]
-        for theirs, images, asked in zip(score(faces, questions), faces, questions, strict=True)
-    ]
-
-
-def _shares(scores: Scores, model: PreTrainedModel) -> Scores:
-    if any(math.isnan(value) for face in scores for values in face for value in values):
-        kind = str(model.dtype).removeprefix("torch.")
-        raise ValueError(
-            f"the model's probabilities are no numbers: in {kind} it overflows, or its weights are broken"
-        )
-    return [[torch.tensor(values, dtype=torch.float64).softmax(-1).tolist() for values in face] for face in scores]
 
 
 __all__ = ["ClosedQuestion", "option_log_likelihoods", "score_each_alone", "score_options"]
