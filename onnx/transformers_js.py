@@ -7,6 +7,7 @@ processor and tokenizer look for in files of fixed names. Python's classes load 
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -41,7 +42,16 @@ def write_transformers_js_files(
         patch_size=config.image_size + 1,
         num_additional_image_tokens=config.num_image_tokens,
     )
-    _extend(folder / "tokenizer_config.json", chat_template=processor.chat_template)
+    _extend(folder / "tokenizer_config.json", chat_template=without_generation_marks(processor.chat_template))
+
+
+def without_generation_marks(chat_template: str) -> str:
+    """The template without `{% generation %}`, which marks what is trained on and which not every Jinja knows."""
+    return re.sub(
+        r"(\s*)\{%(-?)\s*(?:end)?generation\s*(-?)%\}(\s*)",
+        lambda mark: ("" if mark[2] else mark[1]) + ("" if mark[3] else mark[4]),
+        chat_template,
+    )
 
 
 def llava_config(config, external_data: Mapping[str, bool]) -> dict:
