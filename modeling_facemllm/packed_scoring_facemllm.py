@@ -71,7 +71,7 @@ class PackedScorer:
         self.batch_size, self.pack_tokens = batch_size, pack_tokens
         self.image_token, self.num_image_tokens = model.config.image_token_id, model.config.num_image_tokens
         self.text_config = model.get_decoder().config
-        self.windows = _windows(self.text_config)
+        self.windows = attention_windows(self.text_config)
         weight = model.get_input_embeddings().weight
         self.device, self.dtype = weight.device, weight.dtype
 
@@ -227,7 +227,7 @@ class PackedScorer:
             sums.index_add_(0, answers[here], values.double().cpu())
 
 
-def _windows(config: PretrainedConfig) -> dict[str, int | None]:
+def attention_windows(config: PretrainedConfig) -> dict[str, int | None]:
     """The kinds of attention layers and how many tokens each sees (`None`: all).
 
     Raises:
@@ -245,4 +245,4 @@ def _windows(config: PretrainedConfig) -> dict[str, int | None]:
     return {kind: window if kind == "sliding_attention" else None for kind in kinds}
 
 
-__all__ = ["PackedScorer", "PrefixCache"]
+__all__ = ["PackedScorer", "PrefixCache", "attention_windows"]

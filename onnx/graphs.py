@@ -6,6 +6,11 @@ configuration, the processor and the tokenizer.
 
 from dataclasses import dataclass
 
+VARYING = frozenset(
+    {"images", "batch", "length", "past_length", "total_length", "predictions", "answers", "answer_length"}
+)
+"""The axes that have no size of their own; a decoder that is fused for one row fixes `batch` at 1."""
+
 
 @dataclass(frozen=True)
 class Graph:
@@ -50,3 +55,24 @@ def graphs(num_hidden_layers: int) -> tuple[Graph, Graph, Graph]:
             outputs={"logits": ("batch", "last", "vocab"), **{f"present.{slot}": grown for slot in slots}},
         ),
     )
+
+
+SCORING = Graph(
+    "scoring",
+    inputs={
+        "pixel_values": ("images", "channels", "height", "width"),
+        "input_ids": ("batch", "length"),
+        "position_ids": ("batch", "length"),
+        "visible": ("batch", "length", "length"),
+        "predicting": ("predictions",),
+        "answer_rows": ("answers", "answer_length"),
+        "answer_ids": ("answers", "answer_length"),
+    },
+    outputs={"log_likelihoods": ("answers",)},
+)
+"""Closed questions in one run: pictures, one row of tokens for each face, and what the answers are.
+
+`visible` says which tokens of its row each token sees (`modeling_facemllm.token_tree_facemllm`). `predicting` are the
+places, counted through all rows, that predict a token of an answer. Of each answer's tokens, `answer_ids` are the ids
+(-1 behind a shorter answer's end) and `answer_rows` which of `predicting` predict them.
+"""
