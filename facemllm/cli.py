@@ -18,6 +18,7 @@ COMMANDS = {
     "evaluate": "compare a model's answers with the labels of a benchmark or corpus, per task and group",
     "analyze": "say of each face in photos and videos what a model sees, as JSON lines",
     "ask": "ask a model a question about a picture",
+    "export": "write a model as ONNX graphs, checked against it",
     "publish": "put a corpus or a model on the Hugging Face Hub",
     "info": "show versions, devices and what a model folder contains",
 }

@@ -1,0 +1,70 @@
+"""``facemllm export``: a Face-MLLM as an ONNX folder that is known to answer as the model does."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from facemllm.cli import UserError
+
+HELP = (
+    "Write a Face-MLLM as ONNX graphs, with its configuration, processor and tokenizer beside them, for onnxruntime\n"
+    "and transformers.js. The graphs' answers are compared with the model's before OUT appears.\n\n"
+    "The decoder is fused for one prompt at a time, which is fastest; with --batch it takes several at once. LoRA\n"
+    "adapters are merged first: MODEL may be an adapter's folder, or --adapter names one."
+)
+EXAMPLE = "facemllm export quickstart/model quickstart-onnx --precision int4"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="MODEL", help="a model folder or a Hub id")
+    parser.add_argument("out", metavar="OUT", help="folder to write; an earlier export there is replaced")
+    parser.add_argument(
+        "--backend",
+        default="auto",
+        help="transformers (its own exporter, from version 5), optimum, or auto, the one that is installed",
+    )
+    parser.add_argument("--precision", default="fp32", help="fp32, fp16, bf16, int8 or int4 (default: fp32)")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda: what the graphs are fused for (default: cpu)")
+    parser.add_argument("--batch", action="store_true", help="a decoder that takes several prompts at once, unfused")
+    parser.add_argument("--adapter", metavar="DIR", help="a PEFT adapter of MODEL, merged into it first")
+    parser.add_argument("--trust-remote-code", action="store_true", help="run Python code that comes with the model")
+    parser.add_argument("--json", action="store_true", help="print the record (OUT/export.json) as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    from facemllm.answering import check_model_name, load_model
+    from facemllm.evaluation.model_identity import identify
+
+    check_model_name(args.model)
+    from transformers.utils import logging
+
+    from facemllm_onnx.export import check_request, export_model
+    from facemllm_onnx.export_folder import ExportError
+
+    logging.disable_progress_bar()
+    try:
+        check_request(args.out, args.backend, args.precision, args.device)
+        model, processor = load_model(args.model, "cpu", args.trust_remote_code, args.adapter)
+        record = export_model(
+            model,
+            args.out,
+            processor=processor,
+            backend=args.backend,
+            precision=args.precision,
+            device=args.device,
+            batch=args.batch,
+            source={"name": args.model, "digest": identify(args.model, args.adapter), "adapter": args.adapter},
+        )
+    except ExportError as error:
+        raise UserError(str(error)) from error
+    print(json.dumps(record, indent=2) if args.json else _summary(Path(args.out), record))
+    return 0
+
+
+def _summary(out: Path, record: dict[str, Any]) -> str:
+    rows = "one prompt at a time" if record["batch"] == "one" else "several prompts at once"
+    lines = [f"{out}: {record['precision']} for {record['device']}, {rows}, {record['backend']} backend"]
+    for graph in record["graphs"].values():
+        lines.append(f"  {graph['file']:<32}{graph['bytes'] / 1e6:10.1f} MB")
+    return "\n".join(lines)

@@ -1,0 +1,232 @@
+"""A Face-MLLM as ONNX graphs that are known to answer as it does: written, checked, recorded, then put in place.
+
+    python -m facemllm export MODEL OUT
+
+`write_graphs` is the exporter on transformers' own (`transformers.exporters`, from version 5); `optimum.py` has the
+one for transformers 4.57.
+"""
+
+import importlib.metadata
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from transformers import AutoModelForImageTextToText, AutoProcessor, PreTrainedModel, ProcessorMixin
+
+import modeling_facemllm
+
+from .export_folder import (
+    EXTERNAL_DATA_ABOVE,
+    GRAPHS,
+    ExportError,
+    check_replaceable,
+    describe_graphs,
+    save_graph,
+    whole_folder,
+    write_record,
+    write_side_files,
+)
+from .graphs import VARYING, graphs
+from .shared_cache import share_cache
+from .tracing import trace
+from .wrappers import (
+    BATCH,
+    Decoder,
+    TokenEmbeddings,
+    VisionEncoder,
+    cache_shape,
+    decoder_inputs,
+    embedding_inputs,
+    vision_inputs,
+)
+
+BACKENDS = ("auto", "optimum", "transformers")
+PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+QUANTIZED = ("int8", "int4")
+DEVICES = ("cpu", "cuda")
+
+
+def export_model(
+    model: str | Path | PreTrainedModel,
+    out: str | Path,
+    *,
+    processor: ProcessorMixin | None = None,
+    backend: str = "auto",
+    precision: str = "fp32",
+    device: str = "cpu",
+    batch: bool = False,
+    source: dict[str, Any] | None = None,
+    external_data_above: int = EXTERNAL_DATA_ABOVE,
+) -> dict[str, Any]:
+    """Export a Face-MLLM to the folder `out` and return the record that stands there as `export.json`.
+
+    Args:
+        model: a folder, a Hub id, or a loaded model, whose weights are cast to the precision in place.
+        processor: of a loaded model.
+        backend: `transformers` where that is version 5 or newer, else `optimum`; or one of the two by name.
+        precision: `fp32`, `fp16`, `bf16`, `int8` or `int4`.
+        device: what the decoder is fused for.
+        batch: whether rows can be answered together; else the decoder is fused for one row, which is faster.
+        source: what the record says the weights come from.
+        external_data_above: bytes of weights from which on a graph has them in a file of their own.
+
+    Raises:
+        ExportError: when the model or the combination cannot be exported, when `out` is something else's folder, or
+            when the graphs do not answer as the model does.
+    """
+    backend = check_request(out, backend, precision, device)
+    if isinstance(model, (str, Path)):
+        modeling_facemllm.register()
+        source = source or {"name": str(model)}
+        processor = AutoProcessor.from_pretrained(str(model))
+        model = AutoModelForImageTextToText.from_pretrained(str(model), dtype=PRECISIONS.get(precision, torch.float32))
+    check_exportable(model)
+    model = model.to(PRECISIONS.get(precision, torch.float32)).eval().requires_grad_(False)
+    out = Path(out).expanduser()
+    with whole_folder(out) as folder:
+        (folder / GRAPHS).mkdir()
+        fused = not batch and backend == "transformers"
+        shared = write_graphs(
+            model, folder / GRAPHS, device=device, fused=fused, external_data_above=external_data_above
+        )
+        write_side_files(model, processor, folder)
+        layers, heads, head_size = cache_shape(model.config.text_config)
+        record = {
+            "format": 1,
+            "backend": backend,
+            "precision": precision,
+            "device": device,
+            "batch": "one" if fused else "any",
+            "opset": opset(folder),
+            "versions": versions(),
+            "source": source,
+            "graphs": describe_graphs(folder),
+            "cache": {
+                "layers": layers,
+                "kv_heads": heads,
+                "head_dim": head_size,
+                "dtype": str(model.dtype).removeprefix("torch."),
+                "shared_buffer": shared,
+            },
+            "model": describe_model(model, processor),
+        }
+        write_record(record, folder)
+    return record
+
+
+def check_request(out: str | Path, backend: str, precision: str, device: str) -> str:
+    """Find out before a model is loaded whether an export can be tried: the backend, `optimum` or `transformers`.
+
+    Raises:
+        ExportError: when `out` is something else's folder, an argument is unknown, or the backend is not installed.
+    """
+    _check_choice("backend", backend, BACKENDS)
+    _check_choice("precision", precision, (*PRECISIONS, *QUANTIZED))
+    _check_choice("device", device, DEVICES)
+    check_replaceable(Path(out).expanduser())
+    return _choose_backend(backend)
+
+
+def _choose_backend(backend: str) -> str:
+    native = int(transformers.__version__.split(".")[0]) >= 5
+    if backend == "auto":
+        backend = "transformers" if native else "optimum"
+    if backend == "transformers" and not native:
+        raise ExportError(
+            f"backend transformers: transformers {transformers.__version__} has no exporter, version 5 has; upgrade "
+            "it, or take optimum"
+        )
+    if backend == "optimum" and importlib.util.find_spec("optimum") is None:
+        raise ExportError('backend optimum: optimum is not installed; pip install "facemllm[optimum]"')
+    return backend
+
+
+def _check_choice(argument: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ExportError(f"{argument} {value!r} is unknown: take one of {', '.join(choices)}")
+
+
+def check_exportable(model: PreTrainedModel) -> None:
+    """Refuse what is no Face-MLLM or whose language model keeps something else than keys and values of all it read.
+
+    Raises:
+        ExportError: with the reason.
+    """
+    config = model.config
+    if config.model_type != "facemllm":
+        raise ExportError(f"a {config.model_type} model is no Face-MLLM: only those are exported")
+
+
+def describe_model(model: PreTrainedModel, processor: ProcessorMixin) -> dict[str, Any]:
+    """The sizes and ids that a runtime needs and would otherwise have to ask transformers for."""
+    config, settings = model.config, model.generation_config
+    return {
+        "image_token_id": config.image_token_id,
+        "num_image_tokens": config.num_image_tokens,
+        "image_size": config.image_size,
+        "hidden_size": config.text_config.hidden_size,
+        "vocab_size": config.text_config.vocab_size,
+        "bos_token_id": settings.bos_token_id,
+        "eos_token_id": settings.eos_token_id,
+        "pad_token_id": settings.pad_token_id,
+        "max_position_embeddings": getattr(config.text_config, "max_position_embeddings", None),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Of the packages that a graph's form depends on, those that are installed."""
+    found = {}
+    for package in (
+        "facemllm",
+        "torch",
+        "transformers",
+        "optimum",
+        "optimum-onnx",
+        "onnx",
+        "onnxscript",
+        "onnxruntime",
+    ):
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def opset(folder: Path) -> int:
+    """The version of ONNX's operators that the decoder uses."""
+    import onnx
+
+    model = onnx.load(folder / GRAPHS / "decoder_model_merged.onnx", load_external_data=False)
+    return next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
+
+
+def write_graphs(
+    model: PreTrainedModel,
+    folder: Path,
+    *,
+    device: str = "cpu",
+    fused: bool = True,
+    external_data_above: int = EXTERNAL_DATA_ABOVE,
+) -> bool:
+    """Write the three graphs with transformers' exporter; whether the decoder's cache may be one buffer.
+
+    Args:
+        device: what is fused for.
+        fused: whether the decoder takes one row only, with attention, rotation and norms in one operator each. A fused
+            decoder of a batch would answer wrongly for rows that are padded.
+    """
+    vision, embeddings, decoder = graphs(model.config.text_config.num_hidden_layers)
+    fusions = device if fused else None
+    rows, varying = (1, VARYING - {"batch"}) if fused else (BATCH, VARYING)
+    for graph, module, inputs, varying_axes in (
+        (vision, VisionEncoder(model), vision_inputs(model), VARYING),
+        (embeddings, TokenEmbeddings(model), embedding_inputs(model), VARYING),
+        (decoder, Decoder(model), decoder_inputs(model, rows), varying),
+    ):
+        program = trace(graph, module, inputs, varying_axes, fusions)
+        shared = graph is decoder and fused and share_cache(program)
+        save_graph(program, folder / graph.file_name, external_data_above)
+    return shared

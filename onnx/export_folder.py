@@ -1,0 +1,96 @@
+"""An exported folder on disk: graphs with their weights inside or beside them, put in place whole or not at all."""
+
+import json
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import onnx_ir
+
+from .transformers_js import write_transformers_js_files
+
+RECORD = "export.json"
+GRAPHS = "onnx"
+EXTERNAL_DATA_ABOVE = 1_900_000_000
+"""Bytes of weights that still go into the ONNX file itself: a protobuf message ends at 2 GiB."""
+
+
+class ExportError(ValueError):
+    """What was asked cannot be exported; the message says why and what can."""
+
+
+def save_graph(model: onnx_ir.Model, path: Path, external_data_above: int = EXTERNAL_DATA_ABOVE) -> None:
+    """Write a graph, its weights beside it in `NAME.onnx_data` where they are larger than `external_data_above`."""
+    graphs = [model.graph, *model.graph.subgraphs()]
+    weights = sum(value.const_value.nbytes for graph in graphs for value in graph.initializers.values())
+    beside = f"{path.name}_data" if weights > external_data_above else None
+    onnx_ir.save(model, str(path), external_data=beside)
+
+
+def graph_files(path: Path) -> list[Path]:
+    """The ONNX file and, where it has one, the file of its weights."""
+    return [file for file in (path, path.with_name(f"{path.name}_data")) if file.is_file()]
+
+
+def check_replaceable(out: Path) -> None:
+    """Raises `ExportError` when `out` exists and is neither empty nor an earlier export."""
+    if out.exists() and not (out.is_dir() and ((out / RECORD).is_file() or not any(out.iterdir()))):
+        raise ExportError(f"{out}: exists and is no exported model; give a new folder, or remove it first")
+
+
+@contextmanager
+def whole_folder(out: Path) -> Iterator[Path]:
+    """A new folder beside `out` to write into, put in the place of `out` when the block ends without an error."""
+    check_replaceable(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    new = out.with_name(f"{out.name}.partial-{uuid.uuid4().hex[:8]}")
+    old = out.with_name(f"{new.name}-replaced")
+    new.mkdir()
+    try:
+        yield new
+        if out.exists():
+            os.replace(out, old)
+        os.replace(new, out)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def write_side_files(model: Any, processor: Any, folder: Path) -> None:
+    """Configuration, generation settings, processor and tokenizer, for Python and for transformers.js; no code."""
+    model.config.save_pretrained(folder)
+    model.generation_config.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    for code in folder.glob("*.py"):
+        code.unlink()
+    external = {path.stem: len(graph_files(path)) > 1 for path in (folder / GRAPHS).glob("*.onnx")}
+    write_transformers_js_files(folder, model.config, processor, external)
+
+
+def describe_graphs(folder: Path) -> dict[str, dict[str, Any]]:
+    """Of each graph in `folder/onnx`: its file, its bytes with external data, the axes of its inputs and outputs."""
+    described = {}
+    for path in sorted((folder / GRAPHS).glob("*.onnx")):
+        graph = onnx_ir.load(path).graph
+        described[path.stem] = {
+            "file": f"{GRAPHS}/{path.name}",
+            "bytes": sum(file.stat().st_size for file in graph_files(path)),
+            "inputs": {value.name: _axes(value) for value in graph.inputs},
+            "outputs": {value.name: _axes(value) for value in graph.outputs},
+        }
+    return described
+
+
+def _axes(value: onnx_ir.Value) -> list[int | str | None]:
+    return [dim if isinstance(dim, int) else dim.value for dim in value.shape or ()]
+
+
+def write_record(record: dict[str, Any], folder: Path) -> None:
+    """Write `export.json`, each list in one line."""
+    text = re.sub(r"\[[^\[\]{}]*\]", lambda found: " ".join(found[0].split()), json.dumps(record, indent=2))
+    (folder / RECORD).write_text(text.replace("[ ", "[").replace(" ]", "]") + "\n", encoding="utf-8")

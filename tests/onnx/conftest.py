@@ -1,0 +1,100 @@
+"""One tiny trained-like model and its exports, made once for all of pytest's processes."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from filelock import FileLock
+from PIL import Image
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast, Qwen3Config
+
+from facemllm_onnx.export import export_model
+from modeling_facemllm import FaceMLLMForConditionalGeneration, FaceMLLMProcessor, FaceMLLMVisionConfig
+
+
+@pytest.fixture(scope="session")
+def made_once(tmp_path_factory, worker_id) -> Callable[[str, Callable[[Path], None]], Path]:
+    """`made_once(name, make)`: the folder that `make` wrote, in whichever process asked first."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base if worker_id == "master" else base.parent
+
+    def once(name: str, make: Callable[[Path], None]) -> Path:
+        folder, made = shared / f"onnx-{name}", shared / f"onnx-{name}.made"
+        with FileLock(shared / f"onnx-{name}.lock"):
+            if not made.is_file():
+                make(folder)
+                made.write_text(json.dumps(name))
+        return folder
+
+    return once
+
+
+@pytest.fixture(scope="session")
+def model_folder(made_once) -> Path:
+    """A Face-MLLM as training leaves it: 32-pixel images of four tokens, one token per byte, two layers of 32."""
+    return made_once("model", _save_tiny_model)
+
+
+@pytest.fixture(scope="session")
+def model(model_folder) -> FaceMLLMForConditionalGeneration:
+    """The PyTorch model of all exports here."""
+    return FaceMLLMForConditionalGeneration.from_pretrained(model_folder, dtype=torch.float32).eval()
+
+
+@pytest.fixture(scope="session")
+def processor(model_folder) -> FaceMLLMProcessor:
+    return FaceMLLMProcessor.from_pretrained(model_folder)
+
+
+@pytest.fixture(scope="session")
+def onnx_folder(made_once, model_folder) -> Path:
+    """The export as it is by default: fused, for one row."""
+    return made_once("one", lambda out: export_model(model_folder, out))
+
+
+@pytest.fixture(scope="session")
+def onnx_batch_folder(made_once, model_folder) -> Path:
+    """The export whose decoder takes several rows."""
+    return made_once("any", lambda out: export_model(model_folder, out, batch=True))
+
+
+@pytest.fixture(scope="session")
+def pictures() -> list[Image.Image]:
+    """Three small pictures that a model can tell apart, of sizes that are not its own."""
+    colours = np.random.default_rng(0)
+    sizes = ((40, 48), (64, 30), (32, 32))
+    return [Image.fromarray(colours.integers(0, 256, (*size, 3), dtype=np.uint8)) for size in sizes]
+
+
+def _save_tiny_model(folder: Path) -> None:
+    torch.manual_seed(0)
+    vocab = {symbol: index for index, symbol in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
+    backend = Tokenizer(models.BPE(vocab=vocab, merges=[]))
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="<|endoftext|>")
+    vision = FaceMLLMVisionConfig(
+        image_size=32, stem_channels=[8, 8, 8], hidden_size=16, intermediate_size=32, num_attention_heads=2
+    )
+    text = Qwen3Config(
+        vocab_size=256,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=8,
+        max_position_embeddings=512,
+        tie_word_embeddings=True,
+        initializer_range=0.2,  # large enough that answers vary and depend on the image
+    )
+    processor = FaceMLLMProcessor.from_towers(vision, tokenizer, pixel_shuffle_factor=2)
+    model = FaceMLLMForConditionalGeneration.from_towers(
+        vision, text, tokenizer=processor.tokenizer, pixel_shuffle_factor=2
+    )
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
