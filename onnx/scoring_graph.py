@@ -18,7 +18,8 @@ from .tracing import trace
 
 
 class Scoring(nn.Module):
-    """The inputs of `graphs.SCORING` to its `log_likelihoods`, float32 `(answers,)` whatever the model's numbers are.
+    """The inputs of `graphs.SCORING` to its `log_likelihoods`; pictures in and likelihoods out are float32 in every
+    precision.
 
     Raises:
         CannotPack: when the language model has layers that are no attention.
@@ -77,7 +78,7 @@ def scoring_inputs(model: PreTrainedModel) -> dict[str, torch.Tensor]:
     config = model.config
     batch, length = 2, config.num_image_tokens + 5
     side, device = config.image_size, model.device
-    pixel_values = torch.randn(batch, config.vision_config.num_channels, side, side, dtype=model.dtype, device=device)
+    pixel_values = torch.randn(batch, config.vision_config.num_channels, side, side, device=device)
     ids = torch.ones(batch, length, dtype=torch.long, device=device)
     ids[:, 1 : config.num_image_tokens + 1] = config.image_token_id
     return {
