@@ -220,7 +220,7 @@ def write_graphs(
     """
     vision, embeddings, decoder = graphs(model.config.text_config.num_hidden_layers)
     fusions = device if fused else None
-    rows, varying = (1, VARYING - {"batch"}) if fused else (BATCH, VARYING)
+    rows, varying = (1, VARYING - {"batch_size"}) if fused else (BATCH, VARYING)
     for graph, module, inputs, varying_axes in (
         (vision, VisionEncoder(model), vision_inputs(model), VARYING),
         (embeddings, TokenEmbeddings(model), embedding_inputs(model), VARYING),

@@ -7,9 +7,11 @@ configuration, the processor and the tokenizer.
 from dataclasses import dataclass
 
 VARYING = frozenset(
-    {"images", "batch", "length", "past_length", "total_length", "predictions", "answers", "answer_length"}
+    {"images", "batch_size", "length", "past_length", "total_length", "predictions", "answers", "answer_length"}
 )
-"""The axes that have no size of their own; a decoder that is fused for one row fixes `batch` at 1."""
+"""The axes that have no size of their own; a decoder that is fused for one row fixes `batch_size` at 1.
+
+transformers.js makes the empty cache from the shapes in the graph, and knows only `batch_size` by name."""
 
 
 @dataclass(frozen=True)
@@ -30,8 +32,8 @@ def graphs(num_hidden_layers: int) -> tuple[Graph, Graph, Graph]:
 
     The decoder returns the logits of the last position only, of shape `(batch, 1, vocab_size)`.
     """
-    cache = ("batch", "kv_heads", "past_length", "head_dim")
-    grown = ("batch", "kv_heads", "total_length", "head_dim")
+    cache = ("batch_size", "kv_heads", "past_length", "head_dim")
+    grown = ("batch_size", "kv_heads", "total_length", "head_dim")
     slots = [f"{layer}.{part}" for layer in range(num_hidden_layers) for part in ("key", "value")]
     return (
         Graph(
@@ -41,18 +43,18 @@ def graphs(num_hidden_layers: int) -> tuple[Graph, Graph, Graph]:
         ),
         Graph(
             "embed_tokens",
-            inputs={"input_ids": ("batch", "length")},
-            outputs={"inputs_embeds": ("batch", "length", "hidden")},
+            inputs={"input_ids": ("batch_size", "length")},
+            outputs={"inputs_embeds": ("batch_size", "length", "hidden")},
         ),
         Graph(
             "decoder_model_merged",
             inputs={
-                "inputs_embeds": ("batch", "length", "hidden"),
-                "attention_mask": ("batch", "total_length"),
-                "position_ids": ("batch", "length"),
+                "inputs_embeds": ("batch_size", "length", "hidden"),
+                "attention_mask": ("batch_size", "total_length"),
+                "position_ids": ("batch_size", "length"),
                 **{f"past_key_values.{slot}": cache for slot in slots},
             },
-            outputs={"logits": ("batch", "last", "vocab"), **{f"present.{slot}": grown for slot in slots}},
+            outputs={"logits": ("batch_size", "last", "vocab"), **{f"present.{slot}": grown for slot in slots}},
         ),
     )
 
@@ -61,9 +63,9 @@ SCORING = Graph(
     "scoring",
     inputs={
         "pixel_values": ("images", "channels", "height", "width"),
-        "input_ids": ("batch", "length"),
-        "position_ids": ("batch", "length"),
-        "visible": ("batch", "length", "length"),
+        "input_ids": ("batch_size", "length"),
+        "position_ids": ("batch_size", "length"),
+        "visible": ("batch_size", "length", "length"),
         "predicting": ("predictions",),
         "answer_rows": ("answers", "answer_length"),
         "answer_ids": ("answers", "answer_length"),
