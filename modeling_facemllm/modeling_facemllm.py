@@ -21,6 +21,7 @@ from .scoring_facemllm import score_options
 from .vision_facemllm import FaceMLLMVisionModel
 
 if TYPE_CHECKING:  # not needed here: `save_pretrained` copies to a model's folder the files that are named
+    from .chat_messages_facemllm import fill_images  # noqa: F401
     from .face_detection_facemllm import FaceDetector  # noqa: F401
     from .face_finding_facemllm import FaceChoice  # noqa: F401
     from .face_task_table_facemllm import USUAL_TASKS  # noqa: F401

@@ -11,13 +11,13 @@ from transformers.feature_extraction_utils import BatchFeature
 from transformers.image_utils import ImageInput
 from transformers.processing_utils import MultiModalData, ProcessingKwargs, Unpack
 
+from .chat_messages_facemllm import check_images_per_prompt, fill_images, image_mismatch, plain_conversations
 from .configuration_facemllm import FaceMLLMConfig, FaceMLLMVisionConfig
 from .image_loading_facemllm import load_images
 from .processing_compat_facemllm import ProcessorBase, default_image_processor, make_tokenizer_portable
 from .prompt_facemllm import CHAT_TEMPLATE, IMAGE_TOKEN, prepare_tokenizer
 
 AUTO_MAP = {"AutoProcessor": "processing_facemllm.FaceMLLMProcessor"}
-IMAGE_SOURCES = ("image", "url", "path", "base64")
 
 
 class FaceMLLMProcessor(ProcessorBase):
@@ -145,7 +145,7 @@ class FaceMLLMProcessor(ProcessorBase):
             raise ValueError(f"{type(self).__name__} takes images and text, no videos and no audio")
         if images is not None:
             if text is not None and not kwargs.get("sanitize_control_tokens"):
-                self._check_images_per_prompt(images, text)
+                check_images_per_prompt(images, text, self.image_token)
             options = {**kwargs, **kwargs.get("images_kwargs", {})}
             prepared = options.get("do_rescale") is False or options.get("input_data_format") is not None
             images = load_images(images, keep_arrays=prepared) or None
@@ -156,26 +156,8 @@ class FaceMLLMProcessor(ProcessorBase):
         if text is not None and all(isinstance(sample, str) for sample in text):
             tokens, given = sum(sample.count(self.image_token) for sample in text), len(images or [])
             if tokens != given:
-                raise ValueError(self._mismatch(tokens, given))
+                raise ValueError(image_mismatch(self.image_token, tokens, given))
         super().validate_inputs(images=images, text=text, videos=videos, audio=audio, **kwargs)
-
-    def _check_images_per_prompt(self, images, text):
-        if isinstance(text, str) or not isinstance(images, (list, tuple)):
-            return
-        if not any(isinstance(group, (list, tuple)) for group in images) or len(images) != len(text):
-            return
-        for index, (group, sample) in enumerate(zip(images, text, strict=True)):
-            tokens, given = sample.count(self.image_token), len(group) if isinstance(group, (list, tuple)) else 1
-            if tokens != given:
-                raise ValueError(self._mismatch(tokens, given, f" (prompt {index} of the batch)"))
-
-    def _mismatch(self, tokens: int, images: int, where: str = "") -> str:
-        # The first words are those of transformers' models, the others those of its processors: tools look for both.
-        return (
-            f"Image features and image tokens do not match: the total number of {self.image_token} tokens in the "
-            "prompts should be the same as the number of images passed. "
-            f"Found {tokens} tokens and {images} images{where}."
-        )
 
     def replace_image_token(self, image_inputs: dict, image_idx: int, **kwargs) -> str:
         if self.num_image_tokens is None:
@@ -214,18 +196,12 @@ class FaceMLLMProcessor(ProcessorBase):
         Raises:
             ValueError: when `images` and the parts that need one differ in number.
         """
-        if not conversation:
-            raise ValueError("the conversation is empty: pass at least one message")
-        batched = not isinstance(conversation[0], dict) and not hasattr(conversation[0], "content")
-        conversations = [
-            [_plain_message(message) for message in messages]
-            for messages in (conversation if batched else [conversation])
-        ]
+        conversations, batched = plain_conversations(conversation)
         if kwargs.get("processor_kwargs") and "images" in kwargs["processor_kwargs"]:
             kwargs["processor_kwargs"] = dict(kwargs["processor_kwargs"])
             images = kwargs["processor_kwargs"].pop("images")
         if images is not None:
-            _fill_images(conversations, images)
+            fill_images(conversations, images)
         return super().apply_chat_template(
             conversations if batched else conversations[0], chat_template=chat_template, **kwargs
         )
@@ -275,57 +251,6 @@ def _resized(image_processor, side: int):
     else:
         settings["size"] = square
     return type(image_processor).from_dict(settings)
-
-
-def _plain_message(message) -> dict:
-    """Content as a list of parts without empty keys, every image under `image`."""
-    message = dict(message) if isinstance(message, dict) else {"role": message.role, "content": message.content}
-    content = message.get("content")
-    if isinstance(content, str):
-        content = [{"type": "text", "text": content}]
-    message["content"] = [_plain_part(part) for part in content or []]
-    return {key: value for key, value in message.items() if value is not None}
-
-
-def _plain_part(part: dict) -> dict:
-    part = {key: value for key, value in part.items() if value is not None}
-    if part.get("type") == "image_url":  # OpenAI's form
-        url = part.pop("image_url", None)
-        part = {"type": "image", "url": url.get("url") if isinstance(url, dict) else url}
-    if part.get("type") == "image":
-        sources = [part.pop(key) for key in IMAGE_SOURCES if key in part]
-        if sources:
-            part["image"] = sources[0]
-    return part
-
-
-def _fill_images(conversations: list[list[dict]], images) -> None:
-    """Give each image part without an image the next one; per conversation where `images` is nested."""
-    if not isinstance(images, (list, tuple)):
-        images = [images]
-    nested = bool(images) and all(isinstance(group, (list, tuple)) or group is None for group in images)
-    if nested and len(images) != len(conversations):
-        raise ValueError(
-            f"images holds {len(images)} lists for {len(conversations)} conversations: pass one list for each"
-        )
-    groups = zip([[one] for one in conversations], images, strict=True) if nested else [(conversations, images)]
-    for index, (those, theirs) in enumerate(groups):
-        empty = [
-            part
-            for messages in those
-            for message in messages
-            for part in message["content"]
-            if part.get("type") == "image" and "image" not in part
-        ]
-        theirs = theirs or []
-        if len(empty) != len(theirs):
-            where = f" in conversation {index}" if nested else ""
-            raise ValueError(
-                f"Image features and image tokens do not match{where}: {len(empty)} image parts without an image, but "
-                f"{len(theirs)} images in images="
-            )
-        for part, image in zip(empty, theirs, strict=True):
-            part["image"] = image
 
 
 __all__ = ["FaceMLLMProcessor"]

@@ -1,0 +1,323 @@
+"""A Face-MLLM's ONNX folder, run with onnxruntime alone: no torch, no transformers."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from facemllm_onnx.decoding import STORAGE, Decoder, DecoderRun, run_on_host, to_float32, to_storage
+from facemllm_onnx.exported_folder import RECORD, exported_folder
+from facemllm_onnx.prompting import ONNXProcessor, read_json
+from facemllm_onnx.sampling import Sampling, TokenChooser
+from facemllm_onnx.sessions import open_sessions
+from facemllm_onnx.stopping import EndOfAnswers, split_stop
+from facemllm_onnx.text_stream import TextStream
+from modeling_facemllm.chat_messages_facemllm import image_mismatch
+
+GRAPHS = ("vision_encoder", "embed_tokens", "decoder_model_merged")
+
+
+class FaceMLLMForONNX:
+    """Answers questions about the faces in photos.
+
+        model = FaceMLLMForONNX.from_pretrained("exported")
+        model.ask("face.jpg", "How old is the person?")
+
+    Calls may overlap, from several threads too.
+
+    Args:
+        folder: what `facemllm export` wrote; see [`from_pretrained`] for the rest.
+
+    Attributes:
+        provider: `"cpu"` or `"cuda"`, on which it runs.
+        record: `export.json`.
+        config, generation_config: the model's `config.json` and `generation_config.json`.
+        processor: turns messages and photos into inputs.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        provider: str = "auto",
+        *,
+        threads: int | None = None,
+        max_length: int | None = None,
+    ):
+        folder = Path(folder)
+        self.folder = folder
+        self.record = read_json(folder, RECORD)
+        self.config = read_json(folder, "config.json")
+        has_defaults = (folder / "generation_config.json").is_file()
+        self.generation_config = read_json(folder, "generation_config.json") if has_defaults else {}
+        self.processor = ONNXProcessor(folder)
+        text_config = self.config["text_config"]
+        self.position_limit: int = text_config["max_position_embeddings"]
+        if max_length is not None and not 1 <= max_length <= self.position_limit:
+            raise ValueError(f"max_length={max_length}: the model reads 1 to {self.position_limit} tokens")
+        self.max_length = max_length or self.position_limit
+        self.threads = threads
+        files = {name: folder / "onnx" / f"{name}.onnx" for name in GRAPHS}
+        self.sessions, self.provider = open_sessions(files, provider, threads)
+        self._decoder = Decoder(
+            self.sessions["embed_tokens"],
+            self.sessions["decoder_model_merged"],
+            self.record["cache"],
+            self.provider,
+            max_length,
+        )
+        self.image_token_id: int = self.config["image_token_id"]
+        self.num_image_tokens: int = self.processor.num_image_tokens
+        self.pad_token_id, self.end_token_ids = self._special_tokens()
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        folder_or_hub_id: str | Path,
+        provider: str = "auto",
+        *,
+        revision: str | None = None,
+        token: str | bool | None = None,
+        threads: int | None = None,
+        max_length: int | None = None,
+    ) -> "FaceMLLMForONNX":
+        """Load an exported model.
+
+        Args:
+            folder_or_hub_id: a folder that `facemllm export` wrote, or a repository of the Hub that holds one.
+            provider: `"cpu"`, `"cuda"`, or `"auto"`: CUDA where it works and else the CPU.
+            revision, token: of the Hub's repository: branch, tag or commit; and the access token.
+            threads: of the CPU; ONNX Runtime's choice, one for each core of the machine, where absent.
+            max_length: tokens, prompt included, that memory is set aside for at once and that no answer goes beyond;
+                by default it grows with need, up to what the model reads.
+
+        Raises:
+            ValueError: when there is no such folder or repository, or it holds no export; as `ProviderUnavailable`,
+                when CUDA was asked for and is not there.
+        """
+        folder = exported_folder(folder_or_hub_id, revision, token)
+        return cls(folder, provider, threads=threads, max_length=max_length)
+
+    def _special_tokens(self) -> tuple[int, tuple[int, ...]]:
+        ends = self.generation_config.get("eos_token_id", self.config["text_config"].get("eos_token_id"))
+        ends = () if ends is None else tuple(ends) if isinstance(ends, list) else (ends,)
+        pad = self.generation_config.get("pad_token_id", self.processor.tokenizer.pad_token_id)
+        return (pad if pad is not None else (ends or (0,))[0]), ends
+
+    def ask(self, images: Any, question: str, **generation: Any) -> str | Iterator[str]:
+        """The answer to one question about one image, several, or (`None`) none.
+
+        Args:
+            generation: as of [`generate`].
+        """
+        images = [] if images is None else list(images) if isinstance(images, (list, tuple)) else [images]
+        parts = [{"type": "image", "image": image} for image in images]
+        return self.generate([{"role": "user", "content": [*parts, {"type": "text", "text": question}]}], **generation)
+
+    def generate(
+        self, messages: Sequence, images: Any = None, *, stop: Any = None, stream: bool = False, **generation: Any
+    ) -> str | list[str] | Iterator[str]:
+        """Answer a conversation, or a batch of them.
+
+        Args:
+            messages: chat messages, or a list of conversations; image parts hold their image, or take the next one of
+                `images`.
+            images: the images of the parts that hold none; a list for each conversation of a batch.
+            stop: strings or token ids that end an answer, besides the model's own; the text ends before the string.
+            stream: give an iterator of pieces of text, as they come; for one conversation.
+            generation: as of [`generate_tokens`].
+
+        Returns:
+            The answer, or a list of them for a batch.
+
+        Raises:
+            ValueError: when images and image parts differ in number, or an argument is wrong.
+        """
+        batched = bool(messages) and not isinstance(messages[0], dict) and not hasattr(messages[0], "content")
+        if stream and batched and len(messages) > 1:
+            raise ValueError(f"stream=True takes one conversation, not {len(messages)}: call once for each")
+        inputs = self.processor.apply_chat_template(messages, images=images, tokenize=True, add_generation_prompt=True)
+        strings, _ = split_stop(stop)
+        if stream:
+            return self._pieces(self.generate_tokens(**inputs, stop=stop, stream=True, **generation), strings)
+        rows = self.generate_tokens(**inputs, stop=stop, **generation)
+        texts = []
+        for row in rows:
+            text = self._text(row)
+            texts.append(text[: min((at for at in map(text.find, strings) if at >= 0), default=len(text))])
+        return texts if batched else texts[0]
+
+    def _text(self, tokens: Sequence[int]) -> str:
+        return self.processor.decode(tokens, skip_special_tokens=True)
+
+    def _pieces(self, tokens: Iterator[np.ndarray], stop: Sequence[str]) -> Iterator[str]:
+        text = TextStream(self._text, stop)
+        for token in tokens:
+            if piece := text.add(int(token[0])):
+                yield piece
+        if piece := text.end():
+            yield piece
+
+    def generate_tokens(
+        self,
+        input_ids: np.ndarray | None = None,
+        attention_mask: np.ndarray | None = None,
+        pixel_values: np.ndarray | None = None,
+        *,
+        image_features: np.ndarray | None = None,
+        inputs_embeds: np.ndarray | None = None,
+        max_new_tokens: int = 256,
+        do_sample: bool | None = None,
+        temperature: float | None = None,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        repetition_penalty: float | None = None,
+        stop: Any = None,
+        seed: int | None = None,
+        stream: bool = False,
+    ) -> np.ndarray | Iterator[np.ndarray]:
+        """The tokens that follow each prompt; as transformers' `generate` chooses them.
+
+        What is not given comes from the model's `generation_config.json`. A folder for one prompt at a time
+        (`"batch": "one"`) reads the prompts of a batch one after the other.
+
+        Args:
+            input_ids: int64 `(batch, length)`, padded on the left.
+            attention_mask: int64 `(batch, length)`, 0 at the padding.
+            pixel_values: float32 `(images, 3, height, width)`, in the order of their image tokens.
+            image_features: what [`encode_images`] gave, instead of `pixel_values`.
+            inputs_embeds: float32 `(batch, length, hidden)`, instead of `input_ids`, images included.
+            max_new_tokens: 1 or more; an answer also ends where the model, or `max_length`, reads no further.
+            do_sample: draw tokens; otherwise the most probable one is taken.
+            temperature, top_k, top_p: of drawing.
+            repetition_penalty: above 1, tokens of prompt and answer become less probable.
+            stop: strings or token ids that end an answer, besides the model's own; one or a list.
+            seed: of drawing.
+            stream: give an iterator of int64 `(batch,)`, one for each step.
+
+        Returns:
+            int64 `(batch, new tokens)`, without the prompt; rows that ended are padded.
+
+        Raises:
+            ValueError: when the inputs do not fit together or a number is out of range.
+        """
+        sampling = Sampling.from_config(self.generation_config).changed(
+            do_sample=do_sample,
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            repetition_penalty=repetition_penalty,
+        )
+        embeds, mask, prompt = self._prompt(input_ids, attention_mask, pixel_values, image_features, inputs_embeds)
+        max_new_tokens = self._room(mask, max_new_tokens)
+        strings, ids = split_stop(stop)
+
+        def answer(embeds: np.ndarray, mask: np.ndarray, prompt: np.ndarray, seeds: Sequence) -> Iterator[np.ndarray]:
+            choose = TokenChooser(sampling, prompt, self._decoder.vocab_size, seeds)
+            ends = EndOfAnswers(
+                len(mask), self.processor.decode, strings, (*self.end_token_ids, *ids), self.pad_token_id
+            )
+            return self._steps(embeds, mask, choose, ends, max_new_tokens)
+
+        # One for each row, so that a batch draws what its rows would in a folder that takes one at a time.
+        seeds = np.random.SeedSequence(seed).spawn(len(mask))
+        if self.record["batch"] == "any":
+            steps = answer(embeds, mask, prompt, seeds)
+            return steps if stream else np.stack(list(steps), axis=1)
+        if stream and len(mask) > 1:
+            raise ValueError(f"{self.folder}: reads one prompt at a time; stream one, or export with --batch")
+        # Its attention takes no padding.
+        alone = (
+            answer(embeds[[row], start:], mask[[row], start:], prompt[[row], start:], [seeds[row]])
+            for row, start in enumerate(mask.argmax(axis=1))
+        )
+        if stream:
+            return next(alone)
+        return _stacked([np.concatenate(list(steps)) for steps in alone], self.pad_token_id)
+
+    def _steps(
+        self, embeds: np.ndarray, mask: np.ndarray, choose: TokenChooser, ends: EndOfAnswers, max_new_tokens: int
+    ) -> Iterator[np.ndarray]:
+        with DecoderRun(self._decoder, mask, max_new_tokens) as run:
+            logits = run.read(embeds)
+            for left in reversed(range(max_new_tokens)):
+                tokens = ends.add(choose(logits))
+                yield tokens
+                if ends.all or not left:
+                    return
+                logits = run.step(tokens)
+
+    def _prompt(
+        self,
+        input_ids: np.ndarray | None,
+        attention_mask: np.ndarray | None,
+        pixel_values: np.ndarray | None,
+        image_features: np.ndarray | None,
+        inputs_embeds: np.ndarray | None,
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Embeddings as stored, mask, and the tokens that count as said (-1 at padding)."""
+        if (input_ids is None) == (inputs_embeds is None):
+            raise ValueError("give either input_ids or inputs_embeds")
+        if pixel_values is not None and image_features is not None:
+            raise ValueError("give either pixel_values or image_features")
+        given = np.asarray(inputs_embeds if input_ids is None else input_ids)
+        if given.ndim != (3 if input_ids is None else 2) or 0 in given.shape:
+            wanted = "(batch, length, hidden)" if input_ids is None else "(batch, length)"
+            raise ValueError(f"the prompt has shape {given.shape}: give {wanted}, none of them 0")
+        mask = np.ones(given.shape[:2], dtype=np.int64) if attention_mask is None else np.asarray(attention_mask)
+        if mask.shape != given.shape[:2]:
+            raise ValueError(f"attention_mask has shape {mask.shape} for a prompt of {given.shape[:2]}")
+        if (np.diff(mask, axis=1) < 0).any() or not mask[:, -1].all():
+            raise ValueError("attention_mask: prompts have to be padded on the left")
+        if input_ids is None:
+            return to_storage(given, self._decoder.kind), mask, np.full((len(given), 0), -1)
+        token_ids = given.astype(np.int64, copy=False)
+        embeds = self._decoder.embed(token_ids)
+        if pixel_values is not None:
+            image_features = self._features(pixel_values)
+        places = token_ids == self.image_token_id
+        features = np.zeros((0, 1)) if image_features is None else np.asarray(image_features)
+        features = features.reshape(-1, features.shape[-1])
+        if places.sum() != len(features):
+            tokens, images = int(places.sum()), len(features) // self.num_image_tokens
+            per_image = f" ({self.num_image_tokens} tokens an image)"
+            raise ValueError(image_mismatch(self.processor.image_token, tokens, images, per_image))
+        if len(features):
+            embeds[places] = to_storage(to_float32(features), self._decoder.kind)
+        return embeds, mask, np.where(mask == 1, token_ids, -1)
+
+    def _room(self, mask: np.ndarray, max_new_tokens: int) -> int:
+        if max_new_tokens < 1:
+            raise ValueError(f"max_new_tokens={max_new_tokens}: give 1 or more")
+        # The last token of an answer is not read.
+        left = self.max_length - mask.shape[1] + 1
+        if left < 1:
+            raise ValueError(f"a prompt of {mask.shape[1]} tokens: the model reads {self.max_length} at most")
+        return min(max_new_tokens, left)
+
+    def encode_images(self, images: Any) -> np.ndarray:
+        """What the language model sees of images: float32 `(images, image tokens, hidden)`.
+
+        Args:
+            images: one image or several; see `load_image` for what may be an image.
+        """
+        return to_float32(self._features(self.processor.image_processor(images)["pixel_values"]))
+
+    def _features(self, pixel_values: np.ndarray) -> np.ndarray:
+        """Image features as stored, `(images, image tokens, hidden)`, of float32 `(images, 3, height, width)`."""
+        session = self.sessions["vision_encoder"]
+        pixels = to_storage(pixel_values, STORAGE[session.get_inputs()[0].type])
+        shape = len(pixels), self.num_image_tokens, self._decoder.hidden_size
+        return run_on_host(session, pixels, shape)
+
+    def embed(self, input_ids: np.ndarray) -> np.ndarray:
+        """Embeddings of tokens: float32 `(batch, length, hidden)` from int64 `(batch, length)`."""
+        return to_float32(self._decoder.embed(np.asarray(input_ids, dtype=np.int64)))
+
+
+def _stacked(rows: Sequence[np.ndarray], pad_token_id: int) -> np.ndarray:
+    """Answers of different lengths, padded at their ends."""
+    stacked = np.full((len(rows), max(map(len, rows))), pad_token_id, dtype=np.int64)
+    for index, row in enumerate(rows):
+        stacked[index, : len(row)] = row
+    return stacked

@@ -1,0 +1,116 @@
+"""From logits to the next tokens: transformers' logits processors, in its order, on NumPy."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How the next token is chosen. The defaults are those of transformers where no configuration says otherwise.
+
+    Args:
+        do_sample: draw from the distribution; otherwise take the most probable token.
+        temperature: above 0; divides the logits.
+        top_k: draw from that many of the most probable tokens; 0 for all.
+        top_p: draw from the most probable tokens that make up this share, from 0 to 1.
+        repetition_penalty: above 0; what has been said, prompt included, becomes that much less probable above 1.
+
+    Raises:
+        ValueError: when a number is out of its range.
+    """
+
+    do_sample: bool = False
+    temperature: float = 1.0
+    top_k: int = 50
+    top_p: float = 1.0
+    repetition_penalty: float = 1.0
+
+    def __post_init__(self):
+        ranges = {
+            "temperature": (self.temperature > 0, "a number above 0; for the most probable token do_sample=False"),
+            "top_k": (self.top_k >= 0 and int(self.top_k) == self.top_k, "a whole number, 0 for all tokens"),
+            "top_p": (0 <= self.top_p <= 1, "a number from 0 to 1"),
+            "repetition_penalty": (self.repetition_penalty > 0, "a number above 0, 1 for none"),
+        }
+        for name, (fits, wanted) in ranges.items():
+            if not fits:
+                raise ValueError(f"{name}={getattr(self, name)}: give {wanted}")
+
+    @classmethod
+    def from_config(cls, generation_config: Mapping[str, Any]) -> "Sampling":
+        """What a `generation_config.json` says; `None` counts as absent."""
+        return cls().changed(**{field.name: generation_config.get(field.name) for field in fields(cls)})
+
+    def changed(self, **values: Any) -> "Sampling":
+        """The same with other values; `None` leaves one as it is."""
+        return replace(self, **{name: value for name, value in values.items() if value is not None})
+
+
+class TokenChooser:
+    """Chooses the next token of each row.
+
+    Args:
+        prompt: int `(batch, length)`; padding and unknown tokens negative.
+        vocab_size: tokens there are.
+        seeds: of the random numbers of each row.
+    """
+
+    def __init__(
+        self, sampling: Sampling, prompt: np.ndarray, vocab_size: int, seeds: Sequence[np.random.SeedSequence]
+    ):
+        self.sampling = sampling
+        self._random = [np.random.default_rng(seed) for seed in seeds] if sampling.do_sample else []
+        self._said = None
+        if sampling.repetition_penalty != 1.0:
+            self._said = np.zeros((len(prompt), vocab_size), dtype=bool)
+            rows, columns = np.nonzero(prompt >= 0)
+            self._said[rows, prompt[rows, columns]] = True
+
+    def __call__(self, logits: np.ndarray) -> np.ndarray:
+        """int64 `(batch,)` from float32 `(batch, vocab_size)`. Raises ValueError where they are no numbers."""
+        if self._said is not None:
+            penalty = np.float32(self.sampling.repetition_penalty)
+            logits = np.where(self._said, np.where(logits < 0, logits * penalty, logits / penalty), logits)
+        if self.sampling.do_sample:
+            numbers = next_token_probabilities(logits, self.sampling)
+            tokens = np.array([_draw(row, random) for row, random in zip(numbers, self._random, strict=True)])
+        else:
+            numbers = logits
+            tokens = numbers.argmax(axis=-1)
+        # One NaN is NumPy's greatest number, and makes all probabilities NaN: the chosen one tells.
+        if np.isnan(numbers[np.arange(len(tokens)), tokens]).any():
+            raise ValueError("the model gives NaN instead of logits: its precision is too low for this prompt")
+        if self._said is not None:
+            self._said[np.arange(len(tokens)), tokens] = True
+        return tokens
+
+
+def _draw(probabilities: np.ndarray, random: np.random.Generator) -> int:
+    sums = probabilities.cumsum(dtype=np.float64)
+    # Rounding may lift the product to the whole sum, which lies behind the last token.
+    return min(int(np.searchsorted(sums, random.random() * sums[-1], side="right")), int(sums.argmax()))
+
+
+def next_token_probabilities(logits: np.ndarray, sampling: Sampling) -> np.ndarray:
+    """Temperature, top-k, top-p, softmax: float32 `(batch, vocab_size)` from logits of that shape."""
+    scores = logits / np.float32(sampling.temperature)
+    vocab_size = scores.shape[-1]
+    if 0 < sampling.top_k < vocab_size:
+        least = np.partition(scores, vocab_size - sampling.top_k, axis=-1)[:, vocab_size - sampling.top_k, None]
+        scores = np.where(scores < least, -np.inf, scores)
+    if sampling.top_p < 1.0:
+        order = scores.argsort(axis=-1, kind="stable")
+        dropped = _softmax(np.take_along_axis(scores, order, axis=-1)).cumsum(axis=-1) <= 1 - sampling.top_p
+        dropped[:, -1] = False
+        scores = scores.copy()
+        rows, columns = np.nonzero(dropped)
+        scores[rows, order[rows, columns]] = -np.inf
+    return _softmax(scores)
+
+
+def _softmax(scores: np.ndarray) -> np.ndarray:
+    exponentials = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    return exponentials / exponentials.sum(axis=-1, keepdims=True)

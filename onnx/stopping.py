@@ -1,0 +1,62 @@
+"""When an answer ends: at the model's own end of turn, at a given token, or behind a given string."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from facemllm_onnx.text_stream import TextStream
+
+
+def split_stop(stop: Any) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """Strings and token ids, of one or a list of either.
+
+    Raises:
+        ValueError: when something is neither, or an empty string.
+    """
+    if stop is None:
+        return (), ()
+    given = [stop] if isinstance(stop, (str, int, np.integer)) else list(stop)
+    for one in given:
+        if isinstance(one, bool) or not isinstance(one, (str, int, np.integer)) or one == "":
+            raise ValueError(f"stop={stop!r}: give strings and token ids, or a list of them")
+    strings = tuple(one for one in given if isinstance(one, str))
+    return strings, tuple(int(one) for one in given if not isinstance(one, str))
+
+
+class EndOfAnswers:
+    """Follows the rows of a batch until each has ended.
+
+    Args:
+        batch: how many rows there are.
+        decode: the text of a list of token ids.
+        strings, token_ids: what ends a row; it belongs to the row still.
+        pad_token_id: what a row that has ended goes on with.
+    """
+
+    def __init__(
+        self,
+        batch: int,
+        decode: Callable[[list[int]], str],
+        strings: Sequence[str],
+        token_ids: Sequence[int],
+        pad_token_id: int,
+    ):
+        self.ended = np.zeros(batch, dtype=bool)
+        self.pad_token_id = pad_token_id
+        self._token_ids = np.array(sorted(set(token_ids)), dtype=np.int64)
+        self._texts = [TextStream(decode, strings) for _ in range(batch)] if strings else []
+
+    @property
+    def all(self) -> bool:
+        return bool(self.ended.all())
+
+    def add(self, tokens: np.ndarray) -> np.ndarray:
+        """The next tokens, int64 `(batch,)`, with padding in the rows that had ended before."""
+        tokens = np.where(self.ended, self.pad_token_id, tokens)
+        for row, text in enumerate(self._texts):
+            if not self.ended[row]:
+                text.add(int(tokens[row]))
+                self.ended[row] = text.stopped
+        self.ended |= np.isin(tokens, self._token_ids)
+        return tokens
