@@ -129,7 +129,8 @@ class OptionScorer:
         if images:
             pixels = np.asarray(self.processor.image_processor(images=images, return_tensors="np")["pixel_values"])
         else:
-            pixels = np.zeros((0, *pixel_values.shape[1:]))
+            # No token shows it: a reshape in ONNX Runtime takes no empty batch.
+            pixels = np.zeros((1, *pixel_values.shape[1:]))
         inputs = {"pixel_values": pixels.astype(np.float32, copy=False), **stack(rows)}
         (values,) = self.session.run(["log_likelihoods"], inputs)
         return np.split(values, np.cumsum([len(row.answers) for row in rows[:-1]]))

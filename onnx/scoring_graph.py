@@ -1,7 +1,7 @@
 """Closed questions about faces as one ONNX graph: pictures and a row of tokens in, log-likelihoods of answers out.
 
 There is no cache and no decoding loop: the row holds the prompts' common beginning and the tree of all questions and
-answers behind it (`modeling_facemllm.token_tree_facemllm`), and the head runs only where an answer's token is predicted.
+answers behind it (`modeling_facemllm.token_tree_facemllm`). The head runs only where an answer's token is predicted.
 """
 
 from pathlib import Path
@@ -54,11 +54,9 @@ class Scoring(nn.Module):
         """Embeddings `(batch, length, hidden)`, with the images' features in order at the image tokens."""
         words = self.model.get_input_embeddings()(input_ids)
         features = self.model.get_image_features(pixel_values, return_dict=True).pooler_output.flatten(0, 1)
-        # A row more, so that there is something to gather from where there are no images.
-        features = torch.cat([features.to(words.dtype), words.new_zeros(1, words.shape[-1])])
         is_image = input_ids == self.config.image_token_id
         place = (is_image.flatten().long().cumsum(0) - 1).clamp(min=0)
-        return torch.where(is_image.unsqueeze(-1), features[place].view_as(words), words)
+        return torch.where(is_image.unsqueeze(-1), features[place].to(words.dtype).view_as(words), words)
 
     def _masks(self, visible: torch.Tensor, position_ids: torch.Tensor):
         """What attention adds, `(batch, 1, length, length)`: one for all layers, or one for each kind of them."""
