@@ -19,6 +19,7 @@ from transformers import (
 
 from facemllm.cli import UserError
 from facemllm.hub_names import could_be_hub_id
+from facemllm.onnx_model import is_onnx_export, load_onnx_model
 
 ADAPTER = "adapter_config.json"
 
@@ -43,7 +44,8 @@ def load_model(
 
     Face-MLLM folders run on the installed package's code. Code that comes with any other folder or id is run only with
     ``trust_remote_code``. A PEFT adapter is merged into the weights of ``model``; ``model`` may also be the folder of
-    an adapter, whose base is then the one that its ``adapter_config.json`` names.
+    an adapter, whose base is then the one that its ``adapter_config.json`` names. An ONNX export runs on ONNX Runtime,
+    behind the methods of the model that was exported.
 
     Raises:
         UserError: when there is no such model or adapter, it is of another kind, or it would run code that is not
@@ -55,6 +57,10 @@ def load_model(
     modeling_facemllm.register()
     model, adapter = _base_and_adapter(model, adapter)
     check_model_name(model)
+    if is_onnx_export(model):
+        if adapter is not None:
+            raise UserError(f"--adapter {adapter}: {model} is an ONNX export; export the adapter's folder instead")
+        return load_onnx_model(model, device)
     path = Path(model).expanduser()
     name = str(path) if path.is_dir() else str(model)
     options = {"trust_remote_code": trust_remote_code}

@@ -38,7 +38,7 @@ def hub_commit(model: str) -> str | None:
     if Path(model).expanduser().is_dir():
         return None
     # Adapters have their own; one of these is all that is fetched.
-    config = _from_hub(model, "config.json") or _from_hub(model, "adapter_config.json")
+    config = from_hub(model, "config.json") or from_hub(model, "adapter_config.json")
     return None if config is None else config.parent.name
 
 
@@ -47,7 +47,7 @@ def taught_age(model: str) -> "AgeQuestion":
     from datasets_scripts.questions import canonical_question
 
     folder = Path(model).expanduser()
-    config = folder / "config.json" if folder.is_dir() else _from_hub(model, "config.json")
+    config = folder / "config.json" if folder.is_dir() else from_hub(model, "config.json")
     if config is None:
         return "years"
     try:
@@ -58,7 +58,7 @@ def taught_age(model: str) -> "AgeQuestion":
     return "groups" if set(age) == set(canonical_question("age")[1]) and "age_years" not in told else "years"
 
 
-def _from_hub(repo_id: str, name: str) -> Path | None:
+def from_hub(repo_id: str, name: str) -> Path | None:
     """A file of a model on the Hub as it lies in the local cache, ``…/snapshots/COMMIT/name``."""
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError
