@@ -38,7 +38,7 @@ def pixel_shuffle(features: torch.Tensor, factor: int) -> torch.Tensor:
         `torch.Tensor` of shape `(images, (side / factor)², channels * factor²)`.
     """
     images, patches, channels = features.shape
-    side = round(patches**0.5)
+    side = round(int(patches) ** 0.5)  # int: torch.jit, which Optimum exports with, gives sizes as tensors
     grid = features.view(images, side // factor, factor, side // factor, factor, channels)
     return grid.permute(0, 1, 3, 2, 4, 5).reshape(images, (side // factor) ** 2, channels * factor * factor)
 

@@ -33,7 +33,7 @@ def trace(
     shapes: dict[str, Any] = {name: by_name[name] for name in inputs if name in by_name}
     if "past_key_values" in inputs:
         shapes["past_key_values"] = [axes for name, axes in by_name.items() if name.startswith("past_key_values.")]
-    with _quiet():
+    with quietly():
         config = OnnxConfig(dynamic_shapes=shapes, ort_fusions=fusions)
         model = OnnxExporter().export(module, inputs, config=config).program
     _name_tensors(model, graph)
@@ -41,7 +41,7 @@ def trace(
 
 
 @contextlib.contextmanager
-def _quiet():
+def quietly():
     """torch.onnx prints each of its steps on standard output, and warns of packages that nothing here needs."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "transformers")]
     levels = [logger.level for logger in loggers]

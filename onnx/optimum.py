@@ -1,0 +1,192 @@
+"""Face-MLLM for Optimum's ONNX exporter (optimum-onnx 0.1, transformers 4.57): its graphs as Optimum's configurations.
+
+Importing this file registers the model type; Optimum's own entry points then take a Face-MLLM's folder:
+
+    optimum-cli export onnx --model MODEL --trust-remote-code --task image-text-to-text OUT
+
+`write_graphs` and `write_scoring_graph` are what `facemllm export --backend optimum` calls.
+"""
+
+import shutil
+import tempfile
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import onnx_ir
+import torch
+from optimum.exporters.onnx.base import OnnxConfig, OnnxConfigWithPast
+from optimum.exporters.onnx.convert import export, validate_model_outputs
+from optimum.exporters.onnx.model_patcher import ModelPatcher
+from optimum.exporters.tasks import TasksManager
+from optimum.utils.normalized_config import NormalizedConfig
+from torch import nn
+from torch.utils._pytree import tree_map_only
+from transformers import DynamicCache, PretrainedConfig, PreTrainedModel
+
+from .export_folder import EXTERNAL_DATA_ABOVE, GRAPHS, save_graph
+from .graphs import SCORING, VARYING, Graph, graphs
+from .scoring_graph import Scoring, scoring_inputs
+from .tracing import quietly
+from .wrappers import (
+    BATCH,
+    Decoder,
+    TokenEmbeddings,
+    VisionEncoder,
+    cache_shape,
+    decoder_inputs,
+    embedding_inputs,
+    vision_inputs,
+)
+
+TASK = "image-text-to-text"
+DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+
+
+class GraphOnnxConfig(OnnxConfig):
+    """One of our graphs in Optimum's terms: its tensors, their axes, and inputs to trace it with."""
+
+    NORMALIZED_CONFIG_CLASS = NormalizedConfig
+    values_override = None  # Optimum would turn the model's cache off, and write that into its configuration
+
+    def __init__(self, config: PretrainedConfig, graph: Graph, sample_inputs: dict[str, Any], **kwargs):
+        super().__init__(config, task=TASK, **kwargs)
+        self.graph, self.sample_inputs = graph, sample_inputs
+
+    @property
+    def inputs(self) -> dict[str, dict[int, str]]:
+        return {name: _varying(axes) for name, axes in self.graph.inputs.items()}
+
+    @property
+    def outputs(self) -> dict[str, dict[int, str]]:
+        return {name: _varying(axes) for name, axes in self.graph.outputs.items()}
+
+    def generate_dummy_inputs(self, framework: str = "pt", **shapes: int) -> dict[str, Any]:
+        """The sample inputs, whatever `shapes` Optimum has in mind: an image has one size, a mask covers the cache."""
+        inputs = {name: _pairs(value) for name, value in self.sample_inputs.items()}
+        return inputs if framework == "pt" else tree_map_only(torch.Tensor, lambda tensor: tensor.numpy(), inputs)
+
+
+class DecoderOnnxConfig(GraphOnnxConfig, OnnxConfigWithPast):
+    """The decoder: one graph, which reads a prompt where the cache is empty and goes on where it is not."""
+
+    def __init__(self, config: PretrainedConfig, graph: Graph, sample_inputs: dict[str, Any], **kwargs):
+        super().__init__(config, graph, sample_inputs, use_past=True, use_past_in_inputs=True, **kwargs)
+
+
+class VisionEncoderPatcher(ModelPatcher):
+    """While the whole model is exported by Optimum, it is its vision encoder."""
+
+    def __init__(self, config: OnnxConfig, model: PreTrainedModel, model_kwargs: dict[str, Any] | None = None):
+        super().__init__(config, model, model_kwargs)
+        self.patched_forward = VisionEncoder(model).forward
+
+
+class FaceMLLMOnnxConfig(GraphOnnxConfig):
+    """A whole Face-MLLM, as Optimum's exporter finds it by the model's type.
+
+    Optimum writes one file for a model of this task. That one is the vision encoder; the post-processing puts it into
+    `onnx/` and writes the other graphs beside it.
+    """
+
+    _MODEL_PATCHER = VisionEncoderPatcher
+
+    def __init__(self, config: PretrainedConfig, task: str = TASK, float_dtype: str = "fp32", **kwargs):
+        model = SimpleNamespace(config=config, dtype=DTYPES[float_dtype], device=torch.device("cpu"))
+        vision = graphs(config.text_config.num_hidden_layers)[0]
+        super().__init__(config, vision, vision_inputs(model), float_dtype=float_dtype, **kwargs)
+
+    def post_process_exported_models(
+        self, path: Path, models_and_onnx_configs: dict[str, Any], onnx_files_subpaths: list[str]
+    ) -> tuple[dict[str, Any], list[str]]:
+        """Write what Optimum did not: `(models_and_onnx_configs, onnx_files_subpaths)` with the files' new place."""
+        (model, _), (written,) = models_and_onnx_configs["model"], onnx_files_subpaths
+        folder = path / GRAPHS
+        folder.mkdir(exist_ok=True)
+        vision = folder / self.graph.file_name
+        _save(onnx_ir.load(path / written), self.graph, model.config, vision)
+        for left in path.glob(f"{written}*"):
+            left.unlink()
+        write_graphs(model, folder)
+        return models_and_onnx_configs, [f"{GRAPHS}/{vision.name}"]
+
+
+def parts(model: PreTrainedModel) -> dict[str, tuple[nn.Module, OnnxConfig]]:
+    """Of a Face-MLLM the modules and configurations of its three graphs, as `optimum.exporters.onnx` exports them."""
+    config = model.config
+    vision, embeddings, decoder = graphs(config.text_config.num_hidden_layers)
+    return {
+        vision.name: (VisionEncoder(model), GraphOnnxConfig(config, vision, vision_inputs(model))),
+        embeddings.name: (TokenEmbeddings(model), GraphOnnxConfig(config, embeddings, embedding_inputs(model))),
+        decoder.name: (Decoder(model), DecoderOnnxConfig(config, decoder, decoder_inputs(model, BATCH))),
+    }
+
+
+def write_graphs(model: PreTrainedModel, folder: Path, *, external_data_above: int = EXTERNAL_DATA_ABOVE) -> None:
+    """Write the three graphs into `folder`; they take any number of rows and images.
+
+    Raises:
+        ExportError: when Optimum cannot trace the model.
+    """
+    for module, config in parts(model).values():
+        _write(module, config, folder, external_data_above)
+
+
+def write_scoring_graph(
+    model: PreTrainedModel, folder: Path, *, external_data_above: int = EXTERNAL_DATA_ABOVE
+) -> None:
+    """Write `scoring.onnx` into `folder`.
+
+    Raises:
+        CannotPack: when the language model can only be asked one question at a time; it says why.
+    """
+    config = GraphOnnxConfig(model.config, SCORING, scoring_inputs(model))
+    _write(Scoring(model), config, folder, external_data_above)
+
+
+def _write(module: nn.Module, config: GraphOnnxConfig, folder: Path, external_data_above: int) -> None:
+    configs = [part.config for part in module.modules() if hasattr(getattr(part, "config", None), "use_cache")]
+    cached = [part.use_cache for part in configs]
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".tracing-") as scratch, quietly():
+        traced = Path(scratch) / config.graph.file_name
+        try:
+            # The fix of axes would load the graph into ONNX Runtime to find out sizes that the model's config tells.
+            export(module, config, traced, device=str(next(module.parameters()).device), disable_dynamic_axes_fix=True)
+        finally:
+            for part, use_cache in zip(configs, cached, strict=True):
+                part.use_cache = use_cache
+        _save(onnx_ir.load(traced), config.graph, module.config, folder / traced.name, external_data_above)
+
+
+def _save(
+    model: onnx_ir.Model, graph: Graph, config: PretrainedConfig, path: Path, above: int = EXTERNAL_DATA_ABOVE
+) -> None:
+    """Save with the tensors in the order of `graph`, and each axis of an output with its name or its size."""
+    layers, heads, head_size = cache_shape(config.text_config)
+    sizes = {
+        "image_tokens": config.num_image_tokens,
+        "hidden": config.text_config.hidden_size,
+        "last": 1,
+        "vocab": config.text_config.vocab_size,
+        "kv_heads": heads,
+        "head_dim": head_size,
+    }
+    for values, wanted in ((model.graph.inputs, graph.inputs), (model.graph.outputs, graph.outputs)):
+        by_name = {value.name: value for value in values}
+        values[:] = [by_name[name] for name in wanted]
+    for value in model.graph.outputs:
+        value.shape = onnx_ir.Shape([sizes.get(axis, axis) for axis in graph.outputs[value.name]])
+    model.graph.name = graph.name
+    save_graph(model, path, above)
+
+
+def _varying(axes: tuple[str, ...]) -> dict[int, str]:
+    return {index: axis for index, axis in enumerate(axes) if axis in VARYING}
+
+
+def _pairs(value: Any) -> Any:
+    """A cache as Optimum passes it through torch's tracer: a pair of keys and values for each layer."""
+    return value.to_legacy_cache() if isinstance(value, DynamicCache) else value
+
+
+TasksManager.create_register("onnx")("facemllm", TASK)(FaceMLLMOnnxConfig)
