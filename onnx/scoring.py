@@ -3,7 +3,7 @@
 Needs neither torch nor transformers. The answers are those of `modeling_facemllm.scoring_facemllm`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -31,12 +31,18 @@ class OptionScorer:
         session: of the graph.
         processor: its `image_processor` gives `pixel_values` as NumPy arrays; its tokenizer and chat template are
             the model's.
-        record: what `export.json` says.
+        image_token_id, num_image_tokens, vocab_size: of the model.
+        end_token_ids: what ends a turn, besides the tokenizer's own.
+        number_type: what the graph computes in, as messages say it.
     """
 
     session: onnxruntime.InferenceSession
     processor: Any
-    record: Mapping[str, Any]
+    image_token_id: int
+    num_image_tokens: int
+    vocab_size: int
+    end_token_ids: Sequence[int] = ()
+    number_type: str = "fp32"
 
     def score_options(
         self,
@@ -54,7 +60,7 @@ class OptionScorer:
         Raises:
             ValueError: also when the model gives NaN.
         """
-        return probabilities(self.option_log_likelihoods(images, questions, **options), self.record["precision"])
+        return probabilities(self.option_log_likelihoods(images, questions, **options), self.number_type)
 
     def option_log_likelihoods(
         self,
@@ -81,9 +87,7 @@ class OptionScorer:
         """
         if pack_tokens < 1:
             raise ValueError(f"pack_tokens={pack_tokens}: give 1 or more")
-        ends = self.record["model"].get("eos_token_id")
-        ends = ends if isinstance(ends, list) else [] if ends is None else [ends]
-        tokens = QuestionTokenizer(self.processor, system, end_of_turn, ends)
+        tokens = QuestionTokenizer(self.processor, system, end_of_turn, self.end_token_ids)
 
         def score(faces: Sequence[tuple], asked: Sequence[tuple[ClosedQuestion, ...]]) -> Scores:
             results: Scores = [[] for _ in faces]
@@ -98,14 +102,13 @@ class OptionScorer:
         return score_faces(score, tokens, images, questions, **settings)
 
     def _tokenize(self, tokens: QuestionTokenizer, questions: tuple[ClosedQuestion, ...], images: tuple):
-        model = self.record["model"]
-        return ask_with_images(tokens, questions, len(images), model["image_token_id"], model["num_image_tokens"])
+        return ask_with_images(tokens, questions, len(images), self.image_token_id, self.num_image_tokens)
 
     def _score_batch(self, faces: Sequence[tuple], prompts: Sequence[list[AskedQuestion]], pack_tokens: int) -> Scores:
         """The log-likelihoods of each face's answers, `faces` being their images."""
         kinds = [theirs for number, theirs in enumerate(prompts) if theirs not in prompts[:number]]
         try:
-            prefix, trees = pack_prompts(kinds, self.record["model"]["image_token_id"], pack_tokens)
+            prefix, trees = pack_prompts(kinds, self.image_token_id, pack_tokens)
         except CannotPack as reason:
             raise ValueError(f"these questions share no row: {reason}; let the model write its answers") from reason
         rows_of = [[lay_out(prefix, tree) for tree in of_kind] for of_kind in trees]
@@ -114,7 +117,7 @@ class OptionScorer:
         for number in range(max(map(len, rows_of))):
             asked = [face for face, kind in enumerate(kind_of) if number < len(rows_of[kind])]
             most = max(len(rows_of[kind_of[face]][number].predicting) for face in asked)
-            step = max(1, HEAD_NUMBERS // (most * self.record["model"]["vocab_size"]))
+            step = max(1, HEAD_NUMBERS // (most * self.vocab_size))
             for start in range(0, len(asked), step):
                 part = asked[start : start + step]
                 rows = [rows_of[kind_of[face]][number] for face in part]
@@ -127,7 +130,7 @@ class OptionScorer:
         """The log-likelihoods of each row's answers, `images` being those of all rows."""
         pixel_values = next(one for one in self.session.get_inputs() if one.name == "pixel_values")
         if images:
-            pixels = np.asarray(self.processor.image_processor(images=images, return_tensors="np")["pixel_values"])
+            pixels = self.processor.image_processor(images, return_tensors="np")["pixel_values"]
         else:
             # No token shows it: a reshape in ONNX Runtime takes no empty batch.
             pixels = np.zeros((1, *pixel_values.shape[1:]))
