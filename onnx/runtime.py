@@ -1,6 +1,7 @@
 """A Face-MLLM's ONNX folder, run with onnxruntime alone: no torch, no transformers."""
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,15 @@ from facemllm_onnx.decoding import STORAGE, Decoder, DecoderRun, run_on_host, to
 from facemllm_onnx.exported_folder import RECORD, exported_folder
 from facemllm_onnx.prompting import ONNXProcessor, read_json
 from facemllm_onnx.sampling import Sampling, TokenChooser
+from facemllm_onnx.scoring import OptionScorer
 from facemllm_onnx.sessions import open_sessions
 from facemllm_onnx.stopping import EndOfAnswers, split_stop
 from facemllm_onnx.text_stream import TextStream
 from modeling_facemllm.chat_messages_facemllm import image_mismatch
+from modeling_facemllm.option_scores_facemllm import Scores
 
 GRAPHS = ("vision_encoder", "embed_tokens", "decoder_model_merged")
+SCORING = "scoring"
 
 
 class FaceMLLMForONNX:
@@ -59,6 +63,7 @@ class FaceMLLMForONNX:
         self.threads = threads
         files = {name: folder / "onnx" / f"{name}.onnx" for name in GRAPHS}
         self.sessions, self.provider = open_sessions(files, provider, threads)
+        self._scorer: OptionScorer | None = None
         self._decoder = Decoder(
             self.sessions["embed_tokens"],
             self.sessions["decoder_model_merged"],
@@ -87,7 +92,7 @@ class FaceMLLMForONNX:
             folder_or_hub_id: a folder that `facemllm export` wrote, or a repository of the Hub that holds one.
             provider: `"cpu"`, `"cuda"`, or `"auto"`: CUDA where it works and else the CPU.
             revision, token: of the Hub's repository: branch, tag or commit; and the access token.
-            threads: of the CPU; ONNX Runtime's choice, one for each core of the machine, where absent.
+            threads: of the CPU; one for each core that this process may use where absent.
             max_length: tokens, prompt included, that memory is set aside for at once and that no answer goes beyond;
                 by default it grows with need, up to what the model reads.
 
@@ -295,6 +300,46 @@ class FaceMLLMForONNX:
             raise ValueError(f"a prompt of {mask.shape[1]} tokens: the model reads {self.max_length} at most")
         return min(max_new_tokens, left)
 
+    def score(self, images: Sequence, questions: Sequence, **options: Any) -> list[list[list[float]]]:
+        """How probable each option of each closed question is, in one run for all questions about a face.
+
+            model.score(["face.jpg"], [ClosedQuestion("Does this person smile?", ("yes", "no"))])
+
+        Args:
+            images: for each face one image, `None` (text only) or a list of images.
+            questions: `modeling_facemllm.closed_questions_facemllm.ClosedQuestion`s, one list for all faces or a list
+                for each.
+            options: as of [`OptionScorer.option_log_likelihoods`].
+
+        Returns:
+            For each face and each of its questions, the options' probabilities; they sum to 1.
+
+        Raises:
+            ValueError: when the folder has no scoring graph, the arguments do not fit together or the model gives NaN.
+        """
+        return self.scorer.score_options(images, questions, **options)
+
+    @cached_property
+    def scorer(self) -> OptionScorer:
+        """The scoring graph, loaded when first needed: it holds all weights a second time.
+
+        Raises:
+            ValueError: when the folder has none.
+        """
+        path = self.folder / "onnx" / "scoring.onnx"
+        if not path.is_file():
+            raise ValueError(f"{self.folder}: has no graph to score with; let the model write its answers (generate)")
+        sessions, _ = open_sessions({"scoring": path}, self.provider, self.threads)
+        return OptionScorer(
+            sessions["scoring"],
+            self.processor,
+            self.image_token_id,
+            self.num_image_tokens,
+            self._decoder.vocab_size,
+            self.end_token_ids,
+            self.record["precision"],
+        )
+
     def encode_images(self, images: Any) -> np.ndarray:
         """What the language model sees of images: float32 `(images, image tokens, hidden)`.
 
@@ -313,6 +358,23 @@ class FaceMLLMForONNX:
     def embed(self, input_ids: np.ndarray) -> np.ndarray:
         """Embeddings of tokens: float32 `(batch, length, hidden)` from int64 `(batch, length)`."""
         return to_float32(self._decoder.embed(np.asarray(input_ids, dtype=np.int64)))
+
+    def score(self, images: Sequence[Any], questions: Sequence, **options: Any) -> Scores:
+        """How probable each option of each closed question about each face is, without writing an answer.
+
+        Args:
+            images: for each face one image, `None` (text only) or a list of images.
+            questions: [`ClosedQuestion`]s, one list for all faces or a list for each.
+            options: as of [`OptionScorer.option_log_likelihoods`].
+
+        Raises:
+            ValueError: when the folder was exported without its scoring graph, or the arguments do not fit together.
+        """
+        if self._scorer is None:  # one that never scores needs no memory for its graph
+            path = self.folder / "onnx" / f"{SCORING}.onnx"
+            sessions, _ = open_sessions({SCORING: path}, self.provider, self.threads)
+            self._scorer = OptionScorer(sessions[SCORING], self.processor, self.record)
+        return self._scorer.score_options(images, questions, **options)
 
 
 def _stacked(rows: Sequence[np.ndarray], pad_token_id: int) -> np.ndarray:

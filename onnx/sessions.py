@@ -1,6 +1,7 @@
 """ONNX Runtime sessions: on which provider they run, and why not where that cannot be."""
 
 import logging
+import os
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
@@ -25,8 +26,7 @@ def open_sessions(
     Args:
         files: the ONNX file of each graph, by name.
         provider: `"cpu"`, `"cuda"` or `"auto"`, which is CUDA where it works and else the CPU.
-        threads: threads of an operator on the CPU; ONNX Runtime's own choice, one for each core of the machine,
-            where absent.
+        threads: threads of an operator on the CPU; one for each core that this process may use where absent.
 
     Returns:
         The sessions by name, and `"cpu"` or `"cuda"`.
@@ -38,7 +38,8 @@ def open_sessions(
     if provider not in CHOICES:
         raise ValueError(f"provider={provider!r}: give one of {', '.join(CHOICES)}")
     if threads is not None and threads < 1:
-        raise ValueError(f"threads={threads}: give 1 or more, or None for ONNX Runtime's own choice")
+        raise ValueError(f"threads={threads}: give 1 or more")
+    threads = threads or usable_cores()
     if provider != "auto":
         return _open_all(files, provider, threads), provider
     if EXECUTION_PROVIDERS["cuda"] in onnxruntime.get_available_providers():
@@ -49,7 +50,18 @@ def open_sessions(
     return _open_all(files, "cpu", threads), "cpu"
 
 
-def _open_all(files: Mapping[str, Path], provider: str, threads: int | None):
+def usable_cores() -> int:
+    """Cores that this process may use: `OMP_NUM_THREADS` where it is set, else those it is bound to.
+
+    ONNX Runtime would take as many threads as the machine has cores.
+    """
+    told = os.environ.get("OMP_NUM_THREADS", "")
+    if told.isdecimal() and int(told):
+        return int(told)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _open_all(files: Mapping[str, Path], provider: str, threads: int) -> dict[str, onnxruntime.InferenceSession]:
     if EXECUTION_PROVIDERS[provider] not in onnxruntime.get_available_providers():
         raise ProviderUnavailable(_what_is_missing())
     if provider == "cuda":
@@ -58,11 +70,10 @@ def _open_all(files: Mapping[str, Path], provider: str, threads: int | None):
     return {name: _open(path, provider, threads) for name, path in files.items()}
 
 
-def _open(path: Path, provider: str, threads: int | None) -> onnxruntime.InferenceSession:
+def _open(path: Path, provider: str, threads: int) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # what a graph's nodes run on is no news to a user
-    if threads is not None:
-        options.intra_op_num_threads = threads
+    options.intra_op_num_threads = threads
     if not path.is_file():
         raise ValueError(f"{path.parent.parent}: {path.parent.name}/{path.name} is missing; export the model again")
     try:
