@@ -7,7 +7,6 @@ Importing this file registers the model type; Optimum's own entry points then ta
 `write_graphs` and `write_scoring_graph` are what `facemllm export --backend optimum` calls.
 """
 
-import shutil
 import tempfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,7 +15,7 @@ from typing import Any
 import onnx_ir
 import torch
 from optimum.exporters.onnx.base import OnnxConfig, OnnxConfigWithPast
-from optimum.exporters.onnx.convert import export, validate_model_outputs
+from optimum.exporters.onnx.convert import export
 from optimum.exporters.onnx.model_patcher import ModelPatcher
 from optimum.exporters.tasks import TasksManager
 from optimum.utils.normalized_config import NormalizedConfig
@@ -162,7 +161,7 @@ def _save(
     model: onnx_ir.Model, graph: Graph, config: PretrainedConfig, path: Path, above: int = EXTERNAL_DATA_ABOVE
 ) -> None:
     """Save with the tensors in the order of `graph`, and each axis of an output with its name or its size."""
-    layers, heads, head_size = cache_shape(config.text_config)
+    _, heads, head_size = cache_shape(config.text_config)
     sizes = {
         "image_tokens": config.num_image_tokens,
         "hidden": config.text_config.hidden_size,
