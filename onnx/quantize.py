@@ -7,15 +7,16 @@ own products, biases.
 """
 
 import os
+import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import onnx_ir as ir
+from onnx_ir.passes.common import RemoveUnusedNodesPass
 
-if TYPE_CHECKING:
-    import onnx_ir
+from .export_folder import EXTERNAL_DATA_ABOVE, ExportError, graph_files, save_graph
 
 MICROSOFT = "com.microsoft"
 INT8_ACTIVATIONS = 4
@@ -56,37 +57,37 @@ WEIGHT_PRECISIONS: dict[str, WeightPrecision] = {
 }
 
 
-def quantize_graphs(folder: str | Path, precision: str, *, external_above: int = 2**31 - 2**20) -> dict[str, Any]:
+def quantize_graphs(
+    folder: str | Path, precision: str, *, external_data_above: int = EXTERNAL_DATA_ABOVE
+) -> dict[str, dict[str, int]]:
     """Rewrite every `*.onnx` of `folder` in `precision`, each replaced when its successor is complete.
 
     Args:
         folder: where float32 graphs lie, with their `NAME.onnx_data` if they have such.
         precision: one of `WEIGHT_PRECISIONS`.
-        external_above: bytes of weights above which they go to `NAME.onnx_data` beside the graph.
+        external_data_above: bytes of weights above which they go to `NAME.onnx_data` beside the graph.
 
     Returns:
-        For each graph's name: how many `products` and `embeddings` became integers, and its `bytes` now.
+        For each graph's name: how many `products` and `embeddings` became integers.
 
     Raises:
-        ValueError: for an unknown precision, or a folder without graphs.
+        ExportError: for an unknown precision, or a folder without graphs.
     """
-    import onnx_ir
-
     if precision not in WEIGHT_PRECISIONS:
-        raise ValueError(f"precision {precision!r}: graphs are quantized to {', '.join(WEIGHT_PRECISIONS)}")
+        raise ExportError(f"precision {precision!r}: graphs are quantized to {', '.join(WEIGHT_PRECISIONS)}")
     paths = sorted(Path(folder).glob("*.onnx"))
     if not paths:
-        raise ValueError(f"{folder}: has no .onnx graph; give the onnx folder of an export")
-    done = {}
+        raise ExportError(f"{folder}: has no .onnx graph; give the onnx folder of an export")
+    counts = {}
     for path in paths:
-        model = onnx_ir.load(path)
-        counts = quantize_model(model, precision)
-        done[path.stem] = {**counts, "bytes": replace_graph(model, path, external_above)}
-    return done
+        model = ir.load(path)
+        counts[path.stem] = quantize_model(model, precision)
+        _replace_graph(model, path, external_data_above)
+    return counts
 
 
-def quantize_model(model: "onnx_ir.Model", precision: str) -> dict[str, int]:
-    """Rewrite a float32 graph in place; the new weights are computed when they are written, one at a time."""
+def quantize_model(model: ir.Model, precision: str) -> dict[str, int]:
+    """Rewrite a float32 graph in place; the counts that `quantize_graphs` returns of it."""
     settings = WEIGHT_PRECISIONS[precision]
     products = list(_products(model.graph))
     last = _last_products(products)
@@ -106,13 +107,13 @@ def quantize_model(model: "onnx_ir.Model", precision: str) -> dict[str, int]:
 class _Product:
     """A node that multiplies by a constant matrix; `transposed` says that it is stored (outputs, inputs)."""
 
-    node: "onnx_ir.Node"
-    weight: "onnx_ir.Value"
+    node: ir.Node
+    weight: ir.Value
     transposed: bool
-    bias: "onnx_ir.Value | None" = None
+    bias: ir.Value | None = None
 
 
-def _products(graph: "onnx_ir.Graph") -> Iterable[_Product]:
+def _products(graph: ir.Graph) -> Iterable[_Product]:
     for node in graph:
         if node.op_type == "MatMul" and node.domain == "":
             transposed, weight = False, node.inputs[1]
@@ -128,14 +129,12 @@ def _products(graph: "onnx_ir.Graph") -> Iterable[_Product]:
                 yield _Product(node, node.inputs[1], bool(node.attributes.get_int("transB", 0)), bias)
 
 
-def _is_matrix(value: "onnx_ir.Value | None") -> bool:
-    import onnx_ir
-
+def _is_matrix(value: ir.Value | None) -> bool:
     constant = None if value is None else value.const_value
-    return constant is not None and len(constant.shape) == 2 and constant.dtype == onnx_ir.DataType.FLOAT
+    return constant is not None and len(constant.shape) == 2 and constant.dtype == ir.DataType.FLOAT
 
 
-def _is_table_lookup(node: "onnx_ir.Node", block_size: int) -> bool:
+def _is_table_lookup(node: ir.Node, block_size: int) -> bool:
     if node.op_type != "Gather" or node.attributes.get_int("axis", 0) != 0 or not _is_matrix(node.inputs[0]):
         return False
     return node.inputs[0].const_value.shape[1] % block_size == 0
@@ -162,9 +161,7 @@ def _last_products(products: list[_Product]) -> set:
     return own - followed
 
 
-def _replace_product(model: "onnx_ir.Model", product: _Product, blocks: BlockWise, made: dict) -> None:
-    import onnx_ir
-
+def _replace_product(model: ir.Model, product: _Product, blocks: BlockWise, made: dict) -> None:
     key = (id(product.weight), product.transposed, blocks)
     if key not in made:
         made[key] = _quantized_weight(model, product.weight, product.transposed, blocks)
@@ -176,7 +173,7 @@ def _replace_product(model: "onnx_ir.Model", product: _Product, blocks: BlockWis
     _replace_node(
         model,
         product.node,
-        onnx_ir.node(
+        ir.node(
             "MatMulNBits",
             inputs,
             {
@@ -192,9 +189,7 @@ def _replace_product(model: "onnx_ir.Model", product: _Product, blocks: BlockWis
     )
 
 
-def _quantized_weight(
-    model: "onnx_ir.Model", weight: "onnx_ir.Value", transposed: bool, blocks: BlockWise
-) -> list["onnx_ir.Value"]:
+def _quantized_weight(model: ir.Model, weight: ir.Value, transposed: bool, blocks: BlockWise) -> list[ir.Value]:
     """The initializers that take a weight's place: packed integers, scales and, where asymmetric, zero points."""
     array = weight.const_value.numpy()
     packed, scales, zero_points = quantize_block_wise(array if transposed else array.T, blocks)
@@ -204,9 +199,7 @@ def _quantized_weight(
     return [_initializer(model, f"{weight.name}_{name}", part) for name, part in parts.items()]
 
 
-def _replace_lookup(model: "onnx_ir.Model", node: "onnx_ir.Node", blocks: BlockWise) -> None:
-    import onnx_ir
-
+def _replace_lookup(model: ir.Model, node: ir.Node, blocks: BlockWise) -> None:
     table = node.inputs[0]
     packed, scales, zero_points = quantize_block_wise(table.const_value.numpy(), blocks)
     parts = [packed.reshape(len(packed), -1), scales, *([] if blocks.symmetric else [zero_points])]
@@ -215,7 +208,7 @@ def _replace_lookup(model: "onnx_ir.Model", node: "onnx_ir.Node", blocks: BlockW
     attributes = {"gather_axis": 0, "quantize_axis": 1, "block_size": blocks.block_size, "bits": blocks.bits}
     inputs = [values[0], node.inputs[1], *values[1:]]
     name = f"{node.name}_int{blocks.bits}"
-    _replace_node(model, node, onnx_ir.node("GatherBlockQuantized", inputs, attributes, domain=MICROSOFT, name=name))
+    _replace_node(model, node, ir.node("GatherBlockQuantized", inputs, attributes, domain=MICROSOFT, name=name))
 
 
 def quantize_block_wise(weights: np.ndarray, blocks: BlockWise) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -283,44 +276,32 @@ def _pack(integers: np.ndarray, bits: int) -> np.ndarray:
     return integers[..., ::2] | (integers[..., 1::2] << 4)
 
 
-def _initializer(model: "onnx_ir.Model", name: str, array: np.ndarray) -> "onnx_ir.Value":
-    import onnx_ir
-
-    value = onnx_ir.val(name, const_value=onnx_ir.tensor(array, name=name))
+def _initializer(model: ir.Model, name: str, array: np.ndarray) -> ir.Value:
+    value = ir.val(name, const_value=ir.tensor(array, name=name))
     model.graph.register_initializer(value)
     return value
 
 
-def _replace_node(model: "onnx_ir.Model", old: "onnx_ir.Node", new: "onnx_ir.Node") -> None:
-    import onnx_ir
-
-    onnx_ir.convenience.replace_nodes_and_values(model.graph, old, [old], [new], old.outputs, new.outputs)
+def _replace_node(model: ir.Model, old: ir.Node, new: ir.Node) -> None:
+    ir.convenience.replace_nodes_and_values(model.graph, old, [old], [new], old.outputs, new.outputs)
 
 
-def _drop_unused(model: "onnx_ir.Model") -> None:
+def _drop_unused(model: ir.Model) -> None:
     """Leave out the float weights that nothing reads any more, and what only they fed."""
-    from onnx_ir.passes.common import RemoveUnusedNodesPass
-
     RemoveUnusedNodesPass()(model)
 
 
-def replace_graph(model: "onnx_ir.Model", path: Path, external_above: int) -> int:
-    """Write a graph over `path`, weights beside it where they exceed `external_above` bytes; the bytes of both.
-
-    The old files stay until the new ones are complete, so `model` may still read from them.
-    """
-    import onnx_ir
-
+def _replace_graph(model: ir.Model, path: Path, external_data_above: int) -> None:
+    # The old files stay until the new ones are complete: what is not quantized is still read from them.
     folder = path.parent / f".{path.stem}.partial"
     folder.mkdir(exist_ok=True)
-    data = path.with_name(f"{path.name}_data")
-    size = sum(value.const_value.nbytes for value in model.graph.initializers.values())
-    external = data.name if size > external_above else None
-    onnx_ir.save(model, folder / path.name, external_data=external)
-    if external:
-        os.replace(folder / external, data)
-    os.replace(folder / path.name, path)
-    if not external:
-        data.unlink(missing_ok=True)
-    folder.rmdir()
-    return path.stat().st_size + (data.stat().st_size if external else 0)
+    try:
+        save_graph(model, folder / path.name, external_data_above)
+        new = graph_files(folder / path.name)
+        for old in graph_files(path):
+            if old.name not in [file.name for file in new]:
+                old.unlink()
+        for file in reversed(new):
+            os.replace(file, path.with_name(file.name))
+    finally:
+        shutil.rmtree(folder)
