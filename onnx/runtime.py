@@ -19,7 +19,6 @@ from modeling_facemllm.chat_messages_facemllm import image_mismatch
 from modeling_facemllm.option_scores_facemllm import Scores
 
 GRAPHS = ("vision_encoder", "embed_tokens", "decoder_model_merged")
-SCORING = "scoring"
 
 
 class FaceMLLMForONNX:
@@ -63,7 +62,6 @@ class FaceMLLMForONNX:
         self.threads = threads
         files = {name: folder / "onnx" / f"{name}.onnx" for name in GRAPHS}
         self.sessions, self.provider = open_sessions(files, provider, threads)
-        self._scorer: OptionScorer | None = None
         self._decoder = Decoder(
             self.sessions["embed_tokens"],
             self.sessions["decoder_model_merged"],
@@ -300,7 +298,7 @@ class FaceMLLMForONNX:
             raise ValueError(f"a prompt of {mask.shape[1]} tokens: the model reads {self.max_length} at most")
         return min(max_new_tokens, left)
 
-    def score(self, images: Sequence, questions: Sequence, **options: Any) -> list[list[list[float]]]:
+    def score(self, images: Sequence, questions: Sequence, **options: Any) -> Scores:
         """How probable each option of each closed question is, in one run for all questions about a face.
 
             model.score(["face.jpg"], [ClosedQuestion("Does this person smile?", ("yes", "no"))])
@@ -358,23 +356,6 @@ class FaceMLLMForONNX:
     def embed(self, input_ids: np.ndarray) -> np.ndarray:
         """Embeddings of tokens: float32 `(batch, length, hidden)` from int64 `(batch, length)`."""
         return to_float32(self._decoder.embed(np.asarray(input_ids, dtype=np.int64)))
-
-    def score(self, images: Sequence[Any], questions: Sequence, **options: Any) -> Scores:
-        """How probable each option of each closed question about each face is, without writing an answer.
-
-        Args:
-            images: for each face one image, `None` (text only) or a list of images.
-            questions: [`ClosedQuestion`]s, one list for all faces or a list for each.
-            options: as of [`OptionScorer.option_log_likelihoods`].
-
-        Raises:
-            ValueError: when the folder was exported without its scoring graph, or the arguments do not fit together.
-        """
-        if self._scorer is None:  # one that never scores needs no memory for its graph
-            path = self.folder / "onnx" / f"{SCORING}.onnx"
-            sessions, _ = open_sessions({SCORING: path}, self.provider, self.threads)
-            self._scorer = OptionScorer(sessions[SCORING], self.processor, self.record)
-        return self._scorer.score_options(images, questions, **options)
 
 
 def _stacked(rows: Sequence[np.ndarray], pad_token_id: int) -> np.ndarray:
