@@ -29,6 +29,10 @@ from .export_folder import (
     write_side_files,
 )
 from .graphs import VARYING, graphs
+from .quantize import WEIGHT_PRECISIONS, quantize_graphs
+from .parity import Reference, check, compare
+from .quantize import quantize_graphs
+from .scoring_graph import write_scoring_graph
 from .shared_cache import share_cache
 from .tracing import trace
 from .wrappers import (
@@ -44,7 +48,7 @@ from .wrappers import (
 
 BACKENDS = ("auto", "optimum", "transformers")
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-QUANTIZED = ("int8", "int4")
+QUANTIZED = tuple(WEIGHT_PRECISIONS)
 DEVICES = ("cpu", "cuda")
 
 
@@ -59,6 +63,7 @@ def export_model(
     batch: bool = False,
     source: dict[str, Any] | None = None,
     external_data_above: int = EXTERNAL_DATA_ABOVE,
+    progress: bool = False,
 ) -> dict[str, Any]:
     """Export a Face-MLLM to the folder `out` and return the record that stands there as `export.json`.
 
@@ -71,6 +76,7 @@ def export_model(
         batch: whether rows can be answered together; else the decoder is fused for one row, which is faster.
         source: what the record says the weights come from.
         external_data_above: bytes of weights from which on a graph has them in a file of their own.
+        progress: whether what is being done is shown on standard error.
 
     Raises:
         ExportError: when the model or the combination cannot be exported, when `out` is something else's folder, or
@@ -83,16 +89,15 @@ def export_model(
         processor = AutoProcessor.from_pretrained(str(model))
         model = AutoModelForImageTextToText.from_pretrained(str(model), dtype=PRECISIONS.get(precision, torch.float32))
     check_exportable(model)
-    model = model.to(PRECISIONS.get(precision, torch.float32)).eval().requires_grad_(False)
-    out = Path(out).expanduser()
-    with whole_folder(out) as folder:
+    base = precision if precision in PRECISIONS else "fp32"
+    model = model.to(PRECISIONS[base]).eval().requires_grad_(False)
+    fused = not batch and _can_fuse(backend, base, device)
+    with whole_folder(Path(out).expanduser()) as folder, _progress(progress) as step:
         (folder / GRAPHS).mkdir()
-        fused = not batch and backend == "transformers"
-        shared = write_graphs(
-            model, folder / GRAPHS, device=device, fused=fused, external_data_above=external_data_above
-        )
+        step("tracing")
+        told = _write_all_graphs(model, folder / GRAPHS, backend, device, fused, external_data_above)
+        step("writing settings")
         write_side_files(model, processor, folder)
-        layers, heads, head_size = cache_shape(model.config.text_config)
         record = {
             "format": 1,
             "backend": backend,
@@ -103,17 +108,68 @@ def export_model(
             "versions": versions(),
             "source": source,
             "graphs": describe_graphs(folder),
-            "cache": {
-                "layers": layers,
-                "kv_heads": heads,
-                "head_dim": head_size,
-                "dtype": str(model.dtype).removeprefix("torch."),
-                "shared_buffer": shared,
-            },
-            "model": describe_model(model, processor),
+            "cache": describe_cache(model, told["shared_buffer"]),
+            "model": describe_model(model),
         }
+        if told["no_scoring"]:
+            record["no_scoring"] = told["no_scoring"]
+        step("asking the model")
+        reference = Reference(model, processor, batch=not fused)
+        step("asking the graphs")
+        record["parity"] = {base: _compare(reference, folder, record, base)}
+        if precision != base:
+            step(f"quantizing to {precision}")
+            quantize_graphs(folder / GRAPHS, precision, external_above=external_data_above)
+            record["graphs"] = describe_graphs(folder)
+            record["parity"][precision] = _compare(reference, folder, record, precision)
         write_record(record, folder)
     return record
+
+
+def _can_fuse(backend: str, precision: str, device: str) -> bool:
+    # CUDA's attention over a cache takes half precision only: ONNX Runtime would take a float32 one to the CPU.
+    return backend == "transformers" and (device == "cpu" or precision != "fp32")
+
+
+def _write_all_graphs(
+    model: PreTrainedModel, folder: Path, backend: str, device: str, fused: bool, external_data_above: int
+) -> dict[str, Any]:
+    if backend == "optimum":
+        from .optimum import write_graphs as write
+        from .optimum import write_scoring_graph as write_scoring
+
+        options: dict[str, Any] = {"external_data_above": external_data_above}
+    else:
+        write, write_scoring = write_graphs, write_scoring_graph
+        options = {"device": device, "fused": fused, "external_data_above": external_data_above}
+    told: dict[str, Any] = {"shared_buffer": bool(write(model, folder, **options)), "no_scoring": None}
+    try:
+        write_scoring(model, folder, **options)
+    except CannotPack as reason:
+        told["no_scoring"] = str(reason)
+    return told
+
+
+def _compare(reference: Reference, folder: Path, record: dict[str, Any], precision: str) -> dict[str, Any]:
+    """What `parity.compare` finds, checked; where ONNX Runtime cannot load CUDA's graphs here, why not."""
+    cuda = record["device"] == "cuda" and "CUDAExecutionProvider" in onnxruntime.get_available_providers()
+    try:
+        found = compare(reference, folder, record, "cuda" if cuda else "cpu")
+    except ValueError as error:
+        if record["device"] == "cuda" and not cuda:
+            return {"provider": None, "unchecked": str(error).replace(f"{folder}/", "")}
+        raise ExportError(
+            f"precision {precision} on {record['device']}: {str(error).replace(f'{folder}/', '')}; take another one"
+        ) from error
+    if precision in PRECISIONS:
+        check(found, PRECISIONS[precision])
+    return found
+
+
+@contextlib.contextmanager
+def _progress(shown: bool) -> Iterator[Callable[[str], None]]:
+    with tqdm(bar_format="{desc} {elapsed}", disable=not shown, file=sys.stderr, leave=False) as bar:
+        yield lambda what: bar.set_description_str(what)
 
 
 def check_request(out: str | Path, backend: str, precision: str, device: str) -> str:
@@ -159,7 +215,20 @@ def check_exportable(model: PreTrainedModel) -> None:
         raise ExportError(f"a {config.model_type} model is no Face-MLLM: only those are exported")
 
 
-def describe_model(model: PreTrainedModel, processor: ProcessorMixin) -> dict[str, Any]:
+def describe_cache(model: PreTrainedModel, shared_buffer: bool) -> dict[str, Any]:
+    """The decoder's cache; with `shared_buffer`, keys and values that come out may overwrite those that went in."""
+    layers, heads, head_size = cache_shape(model.config.text_config)
+    kind = str(model.dtype).removeprefix("torch.")
+    return {
+        "layers": layers,
+        "kv_heads": heads,
+        "head_dim": head_size,
+        "dtype": kind,
+        "shared_buffer": shared_buffer,
+    }
+
+
+def describe_model(model: PreTrainedModel) -> dict[str, Any]:
     """The sizes and ids that a runtime needs and would otherwise have to ask transformers for."""
     config, settings = model.config, model.generation_config
     return {
