@@ -6,16 +6,22 @@
 one for transformers 4.57.
 """
 
+import contextlib
 import importlib.metadata
 import importlib.util
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import onnxruntime
 import torch
 import transformers
+from tqdm import tqdm
 from transformers import AutoModelForImageTextToText, AutoProcessor, PreTrainedModel, ProcessorMixin
 
 import modeling_facemllm
+from modeling_facemllm.token_tree_facemllm import CannotPack
 
 from .export_folder import (
     EXTERNAL_DATA_ABOVE,
@@ -29,9 +35,8 @@ from .export_folder import (
     write_side_files,
 )
 from .graphs import VARYING, graphs
-from .quantize import WEIGHT_PRECISIONS, quantize_graphs
 from .parity import Reference, check, compare
-from .quantize import quantize_graphs
+from .quantize import WEIGHT_PRECISIONS, quantize_graphs
 from .scoring_graph import write_scoring_graph
 from .shared_cache import share_cache
 from .tracing import trace
@@ -91,38 +96,71 @@ def export_model(
     check_exportable(model)
     base = precision if precision in PRECISIONS else "fp32"
     model = model.to(PRECISIONS[base]).eval().requires_grad_(False)
-    fused = not batch and _can_fuse(backend, base, device)
     with whole_folder(Path(out).expanduser()) as folder, _progress(progress) as step:
-        (folder / GRAPHS).mkdir()
-        step("tracing")
-        told = _write_all_graphs(model, folder / GRAPHS, backend, device, fused, external_data_above)
-        step("writing settings")
-        write_side_files(model, processor, folder)
-        record = {
-            "format": 1,
-            "backend": backend,
-            "precision": precision,
-            "device": device,
-            "batch": "one" if fused else "any",
-            "opset": opset(folder),
-            "versions": versions(),
-            "source": source,
-            "graphs": describe_graphs(folder),
-            "cache": describe_cache(model, told["shared_buffer"]),
-            "model": describe_model(model),
-        }
-        if told["no_scoring"]:
-            record["no_scoring"] = told["no_scoring"]
-        step("asking the model")
-        reference = Reference(model, processor, batch=not fused)
-        step("asking the graphs")
-        record["parity"] = {base: _compare(reference, folder, record, base)}
-        if precision != base:
-            step(f"quantizing to {precision}")
-            quantize_graphs(folder / GRAPHS, precision, external_above=external_data_above)
-            record["graphs"] = describe_graphs(folder)
-            record["parity"][precision] = _compare(reference, folder, record, precision)
-        write_record(record, folder)
+        record = fill_folder(
+            model,
+            processor,
+            folder,
+            backend=backend,
+            precision=precision,
+            device=device,
+            fused=not batch and _can_fuse(backend, base, device),
+            source=source,
+            external_data_above=external_data_above,
+            step=step,
+        )
+    return record
+
+
+def fill_folder(
+    model: PreTrainedModel,
+    processor: ProcessorMixin,
+    folder: Path,
+    *,
+    backend: str,
+    precision: str = "fp32",
+    device: str = "cpu",
+    fused: bool = False,
+    source: dict[str, Any] | None = None,
+    external_data_above: int = EXTERNAL_DATA_ABOVE,
+    step: Callable[[str], None] = lambda what: None,
+) -> dict[str, Any]:
+    """Write all of an export into a folder that is there, the record last; `export_model` has the arguments.
+
+    Raises:
+        ExportError: when the graphs do not answer as the model does.
+    """
+    base = precision if precision in PRECISIONS else "fp32"
+    (folder / GRAPHS).mkdir(exist_ok=True)
+    step("tracing")
+    told = _write_all_graphs(model, folder / GRAPHS, backend, device, fused, external_data_above)
+    step("writing settings")
+    write_side_files(model, processor, folder)
+    record = {
+        "format": 1,
+        "backend": backend,
+        "precision": precision,
+        "device": device,
+        "batch": "one" if fused else "any",
+        "opset": opset(folder),
+        "versions": versions(),
+        "source": source,
+        "graphs": describe_graphs(folder),
+        "cache": describe_cache(model, told["shared_buffer"]),
+        "model": describe_model(model),
+    }
+    if told["no_scoring"]:
+        record["no_scoring"] = told["no_scoring"]
+    step("asking the model")
+    reference = Reference(model, processor, batch=not fused)
+    step("asking the graphs")
+    record["parity"] = {base: _compare(reference, folder, record, base)}
+    if precision != base:
+        step(f"quantizing to {precision}")
+        quantize_graphs(folder / GRAPHS, precision, external_above=external_data_above)
+        record["graphs"] = describe_graphs(folder)
+        record["parity"][precision] = _compare(reference, folder, record, precision)
+    write_record(record, folder)
     return record
 
 

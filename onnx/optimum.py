@@ -21,7 +21,7 @@ from optimum.exporters.tasks import TasksManager
 from optimum.utils.normalized_config import NormalizedConfig
 from torch import nn
 from torch.utils._pytree import tree_map_only
-from transformers import DynamicCache, PretrainedConfig, PreTrainedModel
+from transformers import DynamicCache, PretrainedConfig, PreTrainedModel, ProcessorMixin
 
 from .export_folder import EXTERNAL_DATA_ABOVE, GRAPHS, save_graph
 from .graphs import SCORING, VARYING, Graph, graphs
@@ -84,8 +84,8 @@ class VisionEncoderPatcher(ModelPatcher):
 class FaceMLLMOnnxConfig(GraphOnnxConfig):
     """A whole Face-MLLM, as Optimum's exporter finds it by the model's type.
 
-    Optimum writes one file for a model of this task. That one is the vision encoder; the post-processing puts it into
-    `onnx/` and writes the other graphs beside it.
+    Optimum writes one file for a model of this task: here the vision encoder, which it also compares with the model.
+    The post-processing, which it leaves to this class, writes the folder.
     """
 
     _MODEL_PATCHER = VisionEncoderPatcher
@@ -98,16 +98,22 @@ class FaceMLLMOnnxConfig(GraphOnnxConfig):
     def post_process_exported_models(
         self, path: Path, models_and_onnx_configs: dict[str, Any], onnx_files_subpaths: list[str]
     ) -> tuple[dict[str, Any], list[str]]:
-        """Write what Optimum did not: `(models_and_onnx_configs, onnx_files_subpaths)` with the files' new place."""
-        (model, _), (written,) = models_and_onnx_configs["model"], onnx_files_subpaths
-        folder = path / GRAPHS
-        folder.mkdir(exist_ok=True)
-        vision = folder / self.graph.file_name
-        _save(onnx_ir.load(path / written), self.graph, model.config, vision)
-        for left in path.glob(f"{written}*"):
-            left.unlink()
-        write_graphs(model, folder)
-        return models_and_onnx_configs, [f"{GRAPHS}/{vision.name}"]
+        """Make `path` a whole export, as `facemllm export --batch` writes it; Optimum then compares its own part.
+
+        Raises:
+            ExportError: when the graphs do not answer as the model does.
+            ValueError: when Optimum had no processor to give.
+        """
+        from .export import fill_folder  # which imports this file where Optimum is asked for
+
+        processor = next((part for part in self._preprocessors or () if isinstance(part, ProcessorMixin)), None)
+        if processor is None:
+            raise ValueError("preprocessors has no processor: pass preprocessors=[AutoProcessor.from_pretrained(…)]")
+        for written in path.glob(f"{onnx_files_subpaths[0]}*"):
+            written.unlink()
+        model = models_and_onnx_configs["model"][0]
+        fill_folder(model, processor, path, backend="optimum", precision=self.float_dtype)
+        return models_and_onnx_configs, [f"{GRAPHS}/{self.graph.file_name}"]
 
 
 def parts(model: PreTrainedModel) -> dict[str, tuple[nn.Module, OnnxConfig]]:
