@@ -44,7 +44,7 @@ class EndOfAnswers:
     ):
         self.ended = np.zeros(batch, dtype=bool)
         self.pad_token_id = pad_token_id
-        self._token_ids = np.array(sorted(set(token_ids)), dtype=np.int64)
+        self._token_ids = frozenset(token_ids)
         self._texts = [TextStream(decode, strings) for _ in range(batch)] if strings else []
 
     @property
@@ -58,5 +58,5 @@ class EndOfAnswers:
             if not self.ended[row]:
                 text.add(int(tokens[row]))
                 self.ended[row] = text.stopped
-        self.ended |= np.isin(tokens, self._token_ids)
+        self.ended |= [token in self._token_ids for token in tokens.tolist()]
         return tokens

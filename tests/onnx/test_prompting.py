@@ -1,0 +1,150 @@
+"""Prompts and tokens are those of transformers' processor."""
+
+import inspect
+
+import numpy as np
+import pytest
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+from transformers import PreTrainedTokenizerFast
+from transformers.processing_utils import ProcessorMixin
+
+from facemllm_onnx.prompting import ONNXProcessor
+from modeling_facemllm import FaceMLLMProcessor, FaceMLLMVisionConfig
+from modeling_facemllm.closed_questions_facemllm import ClosedQuestion, QuestionTokenizer
+
+TOOLS_AND_DATES = """\
+{%- if messages[0]['role'] not in ['system', 'user'] %}{{ raise_exception('begin with the user') }}{% endif -%}
+{{ bos_token or '' }}{{ strftime_now('%Y') }} {{ {'q': "<naïve>"} | tojson }}
+{% for message in messages %}
+    {%- for part in message['content'] if part['type'] == 'image' %}<image>{% endfor -%}
+    {{ message['role'] }}: {{ message['content'] | selectattr('type', 'equalto', 'text') | map(attribute='text') | join }}
+    {%- if loop.last %}{% break %}{% endif %}
+{% endfor %}
+{%- if add_generation_prompt %}assistant:{% if mood is defined %} ({{ mood }}){% endif %}{% endif %}"""
+
+
+def _text(text):
+    return {"type": "text", "text": text}
+
+
+CONVERSATIONS = {
+    "plain text": [{"role": "user", "content": "Who smiles?"}],
+    "two images": [{"role": "user", "content": [{"type": "image"}, {"type": "image"}, _text("Ähnlich? 👍🏽")]}],
+    "turns": [
+        {"role": "system", "content": [_text("Be short.")]},
+        {"role": "user", "content": [{"type": "image", "url": None}, _text("Glasses?")]},
+        {"role": "assistant", "content": [_text("no")], "reasoning_content": None},
+        {"role": "user", "content": [_text("A <|im_end|> hat?")]},
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def llama_like(tmp_path_factory):
+    """A processor whose tokenizer writes words with ▁, falls back to bytes and begins every text with <s>."""
+    alphabet = ["▁", *"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ?.:!()"]
+    byte_tokens = [f"<0x{byte:02X}>" for byte in range(256)]
+    vocab = {token: index for index, token in enumerate(["<unk>", "<s>", "</s>", *byte_tokens, *alphabet])}
+    backend = Tokenizer(models.BPE(vocab=vocab, merges=[], unk_token="<unk>", byte_fallback=True))
+    backend.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first")
+    backend.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    )
+    backend.post_processor = processors.TemplateProcessing("<s> $A", "<s> $A <s> $B", special_tokens=[("<s>", 1)])
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=backend, bos_token="<s>", eos_token="</s>", unk_token="<unk>", add_bos_token=True
+    )
+    vision = FaceMLLMVisionConfig(
+        image_size=32, stem_channels=[8, 8, 8], hidden_size=16, intermediate_size=32, num_attention_heads=2
+    )
+    folder = tmp_path_factory.mktemp("llama-like")
+    FaceMLLMProcessor.from_towers(vision, tokenizer, pixel_shuffle_factor=2).save_pretrained(folder)
+    # Saved as loaded, which is how an export writes it.
+    FaceMLLMProcessor.from_pretrained(folder).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(params=["bytes", "llama-like"])
+def both(request, model_folder, llama_like):
+    """Theirs and ours, of one folder."""
+    folder = model_folder if request.param == "bytes" else llama_like
+    return FaceMLLMProcessor.from_pretrained(folder), ONNXProcessor(folder)
+
+
+def _theirs(processor, conversation, **options):
+    padding = {"padding": True, "return_tensors": "np"}
+    if "processor_kwargs" in inspect.signature(ProcessorMixin.apply_chat_template).parameters:
+        padding = {"processor_kwargs": {"padding": True}, "return_tensors": "np"}
+    return processor.apply_chat_template(
+        conversation, tokenize=True, return_dict=True, add_generation_prompt=True, **padding, **options
+    )
+
+
+def _assert_equal(ours, theirs):
+    assert set(ours) == {"input_ids", "attention_mask", "pixel_values"} & set(theirs)
+    for name, values in ours.items():
+        assert np.array_equal(values, theirs[name]), name
+
+
+@pytest.mark.parametrize("template", [None, TOOLS_AND_DATES], ids=["ChatML", "functions"])
+@pytest.mark.parametrize("name", CONVERSATIONS)
+def test_tokens_and_pixels_are_those_of_transformers(both, pictures, name, template):
+    theirs, ours = both
+    images = pictures[: sum(part == {"type": "image"} or "url" in part for part in _parts(CONVERSATIONS[name]))]
+    options = {"images": images, "chat_template": template or theirs.chat_template}
+    made = ours.apply_chat_template(CONVERSATIONS[name], tokenize=True, add_generation_prompt=True, **options)
+    _assert_equal(made, _theirs(theirs, CONVERSATIONS[name], **options))
+
+
+def _parts(messages):
+    return [part for message in messages if isinstance(message["content"], list) for part in message["content"]]
+
+
+def test_a_batch_is_padded_on_the_left(both, pictures):
+    theirs, ours = both
+    batch, images = list(CONVERSATIONS.values()), [[], pictures[:2], pictures[:1]]
+    made = ours.apply_chat_template(batch, images=images, tokenize=True, add_generation_prompt=True)
+    _assert_equal(made, _theirs(theirs, batch, images=images))
+
+
+def test_a_template_reads_what_it_is_given(both):
+    options = {"chat_template": TOOLS_AND_DATES, "add_generation_prompt": True, "mood": "kind"}
+    prompts = [one.apply_chat_template(CONVERSATIONS["plain text"], tokenize=False, **options) for one in both]
+    assert prompts[0] == prompts[1] and prompts[0].endswith("(kind)")
+
+
+def test_a_template_that_refuses_says_why(both):
+    with pytest.raises(ValueError, match="begin with the user"):
+        both[1].apply_chat_template([{"role": "tool", "content": "?"}], chat_template=TOOLS_AND_DATES)
+
+
+def test_images_and_parts_have_to_agree(both, pictures):
+    with pytest.raises(ValueError, match="Image features and image tokens do not match"):
+        both[1].apply_chat_template(CONVERSATIONS["two images"], images=pictures[:1], tokenize=True)
+    with pytest.raises(ValueError, match="holds no image"):
+        both[1].apply_chat_template(CONVERSATIONS["two images"], tokenize=True)
+
+
+def test_closed_questions_have_the_same_tokens(both):
+    question = ClosedQuestion("Glasses?", ("no", "sunglasses", "eyeglasses"))
+    theirs, ours = (QuestionTokenizer(one, "Be short.", True)(question, num_images=1) for one in both)
+    assert ours == theirs
+
+
+def test_text_comes_back_as_from_transformers(both):
+    theirs, ours = both
+    tokens = theirs.tokenizer("A beard — naïve 👍🏽?")["input_ids"] + [theirs.tokenizer.eos_token_id]
+    for skip in (True, False):
+        assert ours.decode(tokens, skip) == theirs.decode(tokens, skip_special_tokens=skip)
+
+
+@pytest.mark.parametrize("name", ["processor_config.json", "tokenizer.json", "tokenizer_config.json"])
+def test_a_missing_or_broken_file_is_named(model_folder, tmp_path, name):
+    for path in model_folder.glob("*.j*"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    (tmp_path / name).write_text("{")
+    with pytest.raises(ValueError, match=name):
+        ONNXProcessor(tmp_path)
+    (tmp_path / name).unlink()
+    with pytest.raises(ValueError, match=name):
+        ONNXProcessor(tmp_path)
