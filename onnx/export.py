@@ -8,7 +8,6 @@ one for transformers 4.57.
 
 import contextlib
 import importlib.metadata
-import importlib.util
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -232,8 +231,11 @@ def _choose_backend(backend: str) -> str:
             f"backend transformers: transformers {transformers.__version__} has no exporter, version 5 has; upgrade "
             "it, or take optimum"
         )
-    if backend == "optimum" and importlib.util.find_spec("optimum") is None:
-        raise ExportError('backend optimum: optimum is not installed; pip install "facemllm[optimum]"')
+    if backend == "optimum" and "optimum-onnx" not in versions():
+        raise ExportError(
+            'backend optimum: optimum-onnx is not installed; pip install "facemllm[optimum]" in an environment of its '
+            "own, for it takes transformers 4.57"
+        )
     return backend
 
 
