@@ -17,7 +17,7 @@ TOOLS_AND_DATES = """\
 {{ bos_token or '' }}{{ strftime_now('%Y') }} {{ {'q': "<naïve>"} | tojson }}
 {% for message in messages %}
     {%- for part in message['content'] if part['type'] == 'image' %}<image>{% endfor -%}
-    {{ message['role'] }}: {{ message['content'] | selectattr('type', 'equalto', 'text') | map(attribute='text') | join }}
+    {{ message.role }}: {{ message.content | selectattr('type', 'equalto', 'text') | map(attribute='text') | join }}
     {%- if loop.last %}{% break %}{% endif %}
 {% endfor %}
 {%- if add_generation_prompt %}assistant:{% if mood is defined %} ({{ mood }}){% endif %}{% endif %}"""
