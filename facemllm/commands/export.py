@@ -55,6 +55,7 @@ def run(args: argparse.Namespace) -> int:
             device=args.device,
             batch=args.batch,
             source={"name": args.model, "digest": identify(args.model, args.adapter), "adapter": args.adapter},
+            progress=True,
         )
     except ExportError as error:
         raise UserError(str(error)) from error
