@@ -65,6 +65,7 @@ def export_model(
     precision: str = "fp32",
     device: str = "cpu",
     batch: bool = False,
+    scoring: bool = True,
     source: dict[str, Any] | None = None,
     external_data_above: int = EXTERNAL_DATA_ABOVE,
     progress: bool = False,
@@ -78,6 +79,7 @@ def export_model(
         precision: `fp32`, `fp16`, `bf16`, `int8` or `int4`.
         device: what the decoder is fused for.
         batch: whether rows can be answered together; else the decoder is fused for one row, which is faster.
+        scoring: whether the graph for closed questions is written too, which holds all weights once more.
         source: what the record says the weights come from.
         external_data_above: bytes of weights from which on a graph has them in a file of their own.
         progress: whether what is being done is shown on standard error.
@@ -104,6 +106,7 @@ def export_model(
             precision=precision,
             device=device,
             fused=not batch and _can_fuse(backend, base, device),
+            scoring=scoring,
             source=source,
             external_data_above=external_data_above,
             step=step,
@@ -120,6 +123,7 @@ def fill_folder(
     precision: str = "fp32",
     device: str = "cpu",
     fused: bool = False,
+    scoring: bool = True,
     source: dict[str, Any] | None = None,
     external_data_above: int = EXTERNAL_DATA_ABOVE,
     step: Callable[[str], None] = lambda what: None,
@@ -132,7 +136,7 @@ def fill_folder(
     base = precision if precision in PRECISIONS else "fp32"
     (folder / GRAPHS).mkdir(exist_ok=True)
     step("tracing")
-    told = _write_all_graphs(model, folder / GRAPHS, backend, device, fused, external_data_above)
+    told = _write_all_graphs(model, folder / GRAPHS, backend, device, fused, scoring, external_data_above)
     step("writing settings")
     write_side_files(model, processor, folder)
     record = {
@@ -169,7 +173,13 @@ def _can_fuse(backend: str, precision: str, device: str) -> bool:
 
 
 def _write_all_graphs(
-    model: PreTrainedModel, folder: Path, backend: str, device: str, fused: bool, external_data_above: int
+    model: PreTrainedModel,
+    folder: Path,
+    backend: str,
+    device: str,
+    fused: bool,
+    scoring: bool,
+    external_data_above: int,
 ) -> dict[str, Any]:
     if backend == "optimum":
         from .optimum import write_graphs as write
@@ -181,7 +191,8 @@ def _write_all_graphs(
         options = {"device": device, "fused": fused, "external_data_above": external_data_above}
     told: dict[str, Any] = {"shared_buffer": bool(write(model, folder, **options)), "no_scoring": None}
     try:
-        write_scoring(model, folder, **options)
+        if scoring:
+            write_scoring(model, folder, **options)
     except CannotPack as reason:
         told["no_scoring"] = str(reason)
     return told

@@ -1,0 +1,172 @@
+"""Every pair of towers through the exporter: tiny random models, whose graphs have to give the same greedy tokens.
+
+    python -m facemllm_onnx.export_matrix [--backend optimum] [--batch] [--only dinov2 llama] [--json]
+
+SigLIP, CLIP and DINOv2 × Qwen2, Qwen3 and Llama × tied and untied heads × pixel shuffle 1 and 2: 36 models of two
+layers. Ends with 1 when one of them cannot be exported or gives another token.
+"""
+
+import argparse
+import itertools
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from tqdm import tqdm
+from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
+
+from modeling_facemllm import FaceMLLMForConditionalGeneration, FaceMLLMProcessor
+
+from .export import BACKENDS, export_model
+from .export_folder import ExportError
+
+VISION = ("siglip", "clip", "dinov2")
+TEXT = ("qwen2", "qwen3", "llama")
+
+
+@dataclass(frozen=True)
+class Combination:
+    """One model of the matrix, and whether its decoder takes several rows."""
+
+    vision: str
+    text: str
+    tied: bool
+    pixel_shuffle: int
+    batch: bool = False
+
+
+def combinations(batch: bool = False) -> list[Combination]:
+    """All 36."""
+    return [Combination(*parts, batch) for parts in itertools.product(VISION, TEXT, (True, False), (1, 2))]
+
+
+def run(combination: Combination, backend: str = "auto", scoring: bool = True) -> dict[str, Any]:
+    """Export one combination to a temporary folder and tell how its graphs compare with it.
+
+    Returns:
+        `tokens` and how many of them are `equal`, the largest relative `difference` of logits, that of `scores` in
+        nats, and `seconds`; or `error`, why there is no export.
+    """
+    start = time.perf_counter()
+    model, processor = build(combination)
+    with tempfile.TemporaryDirectory() as scratch:
+        try:
+            out = Path(scratch, "exported")
+            options = {"backend": backend, "batch": combination.batch, "scoring": scoring}
+            parity = export_model(model, out, processor=processor, **options)["parity"]["fp32"]
+        except ExportError as error:
+            return {"error": str(error)}
+    prompts = parity["prompts"].values()
+    return {
+        "tokens": sum(prompt["tokens"] for prompt in prompts),
+        "equal": sum(prompt["equal"] for prompt in prompts),
+        "difference": max(prompt["difference"] for prompt in prompts),
+        "scores": parity.get("scores", {}).get("difference"),
+        "seconds": round(time.perf_counter() - start, 1),
+    }
+
+
+def build(combination: Combination) -> tuple[PreTrainedModel, FaceMLLMProcessor]:
+    """The tiny model with random weights, and its processor."""
+    torch.manual_seed(0)
+    vision, shuffle = vision_config(combination.vision), combination.pixel_shuffle
+    processor = FaceMLLMProcessor.from_towers(vision, byte_tokenizer(), pixel_shuffle_factor=shuffle)
+    model = FaceMLLMForConditionalGeneration.from_towers(
+        vision,
+        text_config(combination.text, combination.tied),
+        tokenizer=processor.tokenizer,
+        pixel_shuffle_factor=shuffle,
+    )
+    return model, processor
+
+
+def byte_tokenizer() -> PreTrainedTokenizerFast:
+    """A language model's tokenizer with one token for each byte."""
+    vocab = {symbol: index for index, symbol in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
+    backend = Tokenizer(models.BPE(vocab=vocab, merges=[]))
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    return PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="<|endoftext|>")
+
+
+def vision_config(name: str) -> PretrainedConfig:
+    """A tower of one layer for 32-pixel images of 4×4 patches."""
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "image_size": 32, "patch_size": 8}
+    if name == "dinov2":
+        return transformers.Dinov2Config(mlp_ratio=2, **sizes)
+    kind = {"siglip": transformers.SiglipVisionConfig, "clip": transformers.CLIPVisionConfig}[name]
+    return kind(intermediate_size=32, **sizes)
+
+
+def text_config(name: str, tied: bool) -> PretrainedConfig:
+    """A causal language model of two layers that knows bytes."""
+    kind = {
+        "qwen2": transformers.Qwen2Config,
+        "qwen3": transformers.Qwen3Config,
+        "llama": transformers.LlamaConfig,
+    }[name]
+    sizes = {"head_dim": 8} if name == "qwen3" else {}
+    return kind(
+        vocab_size=256,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=1024,
+        tie_word_embeddings=tied,
+        initializer_range=0.2,  # large enough that answers vary and depend on the image
+        **sizes,
+    )
+
+
+def rows(combinations: list[Combination], backend: str, shown: bool = True) -> Iterator[dict[str, Any]]:
+    """Each combination with what `run` tells of it."""
+    for combination in tqdm(combinations, desc="exports", disable=not shown, file=sys.stderr):
+        yield {**asdict(combination), **run(combination, backend)}
+
+
+def _table(found: list[dict[str, Any]]) -> str:
+    lines = [
+        "| vision | text | head | pixel shuffle | tokens equal | logits | scores |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in found:
+        told = f"{row['error']} | |"
+        if "error" not in row:
+            told = f"{row['equal']}/{row['tokens']} | {row['difference']:.1e} | {row['scores']:.1e}"
+        head = "tied" if row["tied"] else "untied"
+        lines.append(f"| {row['vision']} | {row['text']} | {head} | {row['pixel_shuffle']} | {told} |")
+    return "\n".join(lines)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m facemllm_onnx.export_matrix", description=__doc__.splitlines()[0])
+    parser.add_argument("--backend", default="auto", choices=BACKENDS)
+    parser.add_argument("--batch", action="store_true", help="decoders that take several rows")
+    parser.add_argument(
+        "--only", nargs="+", default=[], choices=[*VISION, *TEXT], help="combinations with all of these"
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object a line, as they come")
+    args = parser.parse_args()
+    chosen = [one for one in combinations(args.batch) if set(args.only) <= {one.vision, one.text}]
+    found = []
+    for row in rows(chosen, args.backend):
+        found.append(row)
+        if args.json:
+            print(json.dumps(row), flush=True)  # noqa: T201
+    if not args.json:
+        print(_table(found))  # noqa: T201
+    return int(any("error" in row or row["equal"] < row["tokens"] for row in found))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
