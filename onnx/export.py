@@ -160,7 +160,7 @@ def fill_folder(
     record["parity"] = {base: _compare(reference, folder, record, base)}
     if precision != base:
         step(f"quantizing to {precision}")
-        quantize_graphs(folder / GRAPHS, precision, external_above=external_data_above)
+        quantize_graphs(folder / GRAPHS, precision, external_data_above=external_data_above)
         record["graphs"] = describe_graphs(folder)
         record["parity"][precision] = _compare(reference, folder, record, precision)
     write_record(record, folder)
