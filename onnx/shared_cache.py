@@ -111,10 +111,8 @@ def _read_past_off_mask(graph: ir.Graph, caches: Iterable[ir.Value], mask: ir.Va
     past = tape.op("Sub", [total, length])
     for node in reversed(tape.nodes):
         graph.insert_before(graph[0], node)
-    for cache in caches:
-        for node, _ in list(cache.uses()):
-            if node.op_type == "Shape" and (node.attributes.get_int("start", 0), node.attributes.get_int("end")) == (
-                2,
-                3,
-            ):
-                ir.convenience.replace_all_uses_with(node.outputs[0], past)
+    past.dtype, past.shape = ir.DataType.INT64, ir.Shape([1])
+    for node in [node for cache in caches for node, _ in cache.uses()]:
+        axes = node.attributes.get_int("start", 0), node.attributes.get_int("end", 4)
+        if node.op_type == "Shape" and axes == (2, 3):
+            ir.convenience.replace_all_uses_with(node.outputs[0], past)

@@ -1,0 +1,151 @@
+"""One way of running a model, in a process of its own, for `benchmark_onnx`.
+
+    python -m facemllm.benchmark_onnx_ways WAY FOLDER INPUTS.npz DEVICE THREADS
+
+Each line of standard input names a measurement (`MEASUREMENTS`), which is answered with a line of JSON.
+"""
+
+import contextlib
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from facemllm_onnx.benchmark import NEW, FolderTimer, peak_memory_mb, timings
+
+MEASUREMENTS = ("generate", "first_token", "vision", "scoring")
+QUESTIONS = 40
+EAGER, COMPILED, ONNX = "eager", "compile", "onnx"
+
+
+class TorchTimer:
+    """Times PyTorch as users run it, `generate`; compiled, with transformers' own static cache and settings."""
+
+    def __init__(self, folder: str, device: str, threads: int, compiled: bool):
+        import torch
+        from transformers import AutoModelForImageTextToText, AutoProcessor
+
+        import modeling_facemllm
+
+        torch.set_num_threads(threads)
+        modeling_facemllm.register()
+        kind = torch.float32 if device == "cpu" else torch.bfloat16
+        self.torch, self.device, self.kind = torch, device, kind
+        self.processor = AutoProcessor.from_pretrained(folder)
+        self.model = AutoModelForImageTextToText.from_pretrained(folder, dtype=kind).to(device).eval()
+        self.options: dict[str, Any] = {"do_sample": False, "pad_token_id": 0}
+        if compiled:
+            from transformers import CompileConfig
+
+            compile_config = CompileConfig(mode="default", fullgraph=True, dynamic=False)
+            compile_config._compile_all_devices = True  # transformers compiles on accelerators only, unless told
+            self.options |= {"cache_implementation": "static", "compile_config": compile_config}
+
+    def generate(self, input_ids: np.ndarray) -> dict[str, Any]:
+        """`NEW` greedy tokens behind `(rows, length)`."""
+        streamed = _Moments(self._wait)
+        ids = self.torch.from_numpy(input_ids).to(self.device)
+        streamed.times.append(self._now())
+        self._generate(input_ids=ids, max_new_tokens=NEW, streamer=streamed)
+        return timings(streamed.times, streamed.tokens)
+
+    def first_token(self, input_ids: np.ndarray, pixel_values: np.ndarray) -> float:
+        """Seconds until the first token behind a prompt with an image."""
+        ids = self.torch.from_numpy(input_ids).to(self.device)
+        pixels = self.torch.from_numpy(pixel_values).to(self.device, self.kind)
+        start = self._now()
+        self._generate(input_ids=ids, pixel_values=pixels, max_new_tokens=1)
+        return self._now() - start
+
+    def vision(self, pixel_values: np.ndarray) -> float:
+        """Seconds for the features of one image."""
+        pixels = self.torch.from_numpy(pixel_values).to(self.device, self.kind)
+        start = self._now()
+        with self.torch.inference_mode():
+            self.model.get_image_features(pixels)
+        return self._now() - start
+
+    def scoring(self, image: Any, questions: list) -> float:
+        """Seconds for closed questions about one image."""
+        start = self._now()
+        self.model.score_options(self.processor, [image], questions)
+        return self._now() - start
+
+    def _generate(self, input_ids: Any, **more: Any) -> None:
+        self.model.generate(
+            input_ids=input_ids, attention_mask=self.torch.ones_like(input_ids), **self.options, **more
+        )
+
+    def _wait(self) -> None:
+        if self.device == "cuda":
+            self.torch.cuda.synchronize()
+
+    def _now(self) -> float:
+        self._wait()
+        return time.perf_counter()
+
+
+class _Moments:
+    """A streamer that notes when each token came; the first call brings the prompt."""
+
+    def __init__(self, wait: Callable[[], None]):
+        self.wait, self.times, self.tokens, self.prompt_seen = wait, [], [], False
+
+    def put(self, value: Any) -> None:
+        if not self.prompt_seen:
+            self.prompt_seen = True
+            return
+        self.wait()
+        self.times.append(time.perf_counter())
+        self.tokens.append(int(value.flatten()[0]))
+
+    def end(self) -> None:
+        pass
+
+
+def main() -> None:
+    """Load a model the way that is named, then answer standard input line by line."""
+    way, folder, inputs_file, device, threads = sys.argv[1:6]
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+    with contextlib.redirect_stdout(sys.stderr), np.load(inputs_file) as inputs:
+        timer = make_timer(way, folder, device, int(threads))
+        for line in sys.stdin:
+            answer = measure(timer, line.strip(), inputs)
+            answers.write(json.dumps({**answer, "peak_mb": peak_memory_mb()}) + "\n")
+            answers.flush()
+
+
+def make_timer(way: str, folder: str, device: str, threads: int) -> Any:
+    """What times `way`."""
+    if way == ONNX:
+        return FolderTimer(folder, device, threads)
+    return TorchTimer(folder, device, threads, compiled=way == COMPILED)
+
+
+def measure(timer: Any, measurement: str, inputs: Any) -> dict[str, Any]:
+    """Go one way once; seconds, and the tokens of `generate`."""
+    if measurement == "generate":
+        return timer.generate(inputs["prompt"])
+    if measurement == "first_token":
+        return {"first_s": timer.first_token(inputs["with_image"], inputs["pixel_values"])}
+    if measurement == "vision":
+        return {"image_s": timer.vision(inputs["pixel_values"])}
+    return {"scoring_s": timer.scoring(*_face_and_questions(int(inputs["image_size"])))}
+
+
+def _face_and_questions(image_size: int) -> tuple[Any, list]:
+    from datasets_scripts.synthetic_faces import draw_face, sample_labels
+    from facemllm.benchmark_scoring import face_questions
+    from modeling_facemllm.closed_questions_facemllm import ClosedQuestion
+
+    face = draw_face(sample_labels(0, 0, "train"), 0, 0, "train", image_size)
+    return face, [ClosedQuestion(text, options) for text, options in face_questions(QUESTIONS)]
+
+
+if __name__ == "__main__":
+    main()

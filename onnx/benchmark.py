@@ -1,0 +1,210 @@
+"""How fast exported folders answer on this machine, and how far that is from what its memory and arithmetic allow.
+
+    python -m facemllm_onnx.benchmark FOLDER [FOLDER ...] [--provider cpu|cuda] [--threads 1] [--rounds 5] [--json]
+
+Needs no torch. The folders take turns, and the median over the rounds is reported. What bounds a figure:
+
+- decoding reads every weight of the decoder and the cache once for each token: memory bandwidth
+- reading a prompt and an image takes two operations for each weight and token: arithmetic
+
+`facemllm.benchmark_onnx` compares with PyTorch and onnxruntime-genai.
+"""
+
+import argparse
+import json
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from facemllm_onnx.runtime import FaceMLLMForONNX
+
+PROMPT, NEW = 228, 64  # tokens
+
+
+@dataclass(frozen=True)
+class MachineSpeed:
+    """What memory and arithmetic of the machine give at most, measured: bytes/s read and float operations/s."""
+
+    bytes_per_s: float
+    flops_per_s: float
+
+
+def measure_machine(attempts: int = 5) -> MachineSpeed:
+    """Bytes/s of a dot product of two arrays far larger than the caches, and float32 operations/s of a matrix product.
+
+    NumPy's BLAS sets how many threads these have: `OMP_NUM_THREADS`.
+    """
+    ones = np.ones(1 << 26, np.float32)  # 256 MB
+    other = ones.copy()
+    square = np.ones((2048, 2048), np.float32)
+    reading = min(_seconds(lambda: np.dot(ones, other)) for _ in range(attempts))
+    product = min(_seconds(lambda: square @ square) for _ in range(attempts))
+    return MachineSpeed(2 * ones.nbytes / reading, 2 * len(square) ** 3 / product)
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What a model has to do: bytes read for a new token, operations of a prompt and of an image.
+
+    `parameters` are those of matrix products: of the decoder without its head, of the vision encoder.
+    """
+
+    bytes_per_token: float
+    prompt_flops: float
+    image_flops: float
+
+
+def workload(record: dict[str, Any], config: dict[str, Any], rows: int = 1) -> Workload:
+    """Of a folder with that `export.json` and `config.json`, for `rows` prompts of `PROMPT` tokens.
+
+    Operations come from the sizes in `config.json`; the attention's products are counted, norms are not.
+    """
+    text, vision, cache = config["text_config"], config["vision_config"], record["cache"]
+    kept = np.dtype({"bfloat16": "float16"}.get(cache["dtype"], cache["dtype"])).itemsize
+    length = PROMPT + NEW / 2
+    cached = 2 * cache["layers"] * cache["kv_heads"] * cache["head_dim"] * length * kept
+    heads = text["num_attention_heads"] * cache["head_dim"]
+    projections = text["hidden_size"] * (2 * heads + 2 * cache["kv_heads"] * cache["head_dim"])
+    layer = projections + 3 * text["hidden_size"] * text["intermediate_size"]
+    attention = 2 * heads * PROMPT * PROMPT  # two products, half of each masked
+    head = 2 * text["hidden_size"] * text["vocab_size"]
+    prompt = rows * (cache["layers"] * (2 * layer * PROMPT + attention) + head)
+    patches = (vision["image_size"] // vision["patch_size"]) ** 2
+    width = vision["hidden_size"]
+    encoder = 4 * width * width + 2 * width * vision.get("intermediate_size", 4 * width)
+    image = vision["num_hidden_layers"] * (2 * encoder * patches + 4 * width * patches * patches)
+    weights = record["graphs"]["decoder_model_merged"]["bytes"]
+    return Workload(weights + rows * cached, prompt, image)
+
+
+class FolderTimer:
+    """Times one exported folder. All times in seconds."""
+
+    def __init__(self, folder: str | Path, provider: str = "cpu", threads: int | None = 1):
+        self.model = FaceMLLMForONNX.from_pretrained(folder, provider, threads=threads)
+        self.model.end_token_ids = ()  # every answer has its full length
+
+    def generate(self, input_ids: np.ndarray) -> dict[str, Any]:
+        """`NEW` greedy tokens behind `(rows, length)`: until the first, for the others, and the tokens of row one."""
+        tokens, times = [], [time.perf_counter()]
+        for token in self.model.generate_tokens(input_ids, max_new_tokens=NEW, do_sample=False, stream=True):
+            times.append(time.perf_counter())
+            tokens.append(int(token[0]))
+        return timings(times, tokens)
+
+    def first_token(self, input_ids: np.ndarray, pixel_values: np.ndarray) -> float:
+        """Until the first token behind a prompt with an image."""
+        return _seconds(
+            lambda: self.model.generate_tokens(
+                input_ids, pixel_values=pixel_values, max_new_tokens=1, do_sample=False
+            )
+        )
+
+    def vision(self, pixel_values: np.ndarray) -> float:
+        """For the features of one image."""
+        return _seconds(lambda: self.model._features(pixel_values))
+
+    def scoring(self, image: Any, questions: list) -> float | None:
+        """For closed questions about one image; `None` where the folder has no scoring graph."""
+        if "scoring" not in self.model.record["graphs"]:
+            return None
+        return _seconds(lambda: self.model.score_options([image], questions))
+
+
+def timings(times: list[float], tokens: list[int]) -> dict[str, Any]:
+    """From the moments of the start and of each token: seconds to the first token, and for each later one."""
+    return {
+        "prompt_s": times[1] - times[0],
+        "token_s": (times[-1] - times[1]) / (len(times) - 2),
+        "tokens": tokens,
+    }
+
+
+def _seconds(run: Callable[[], Any]) -> float:
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
+
+
+def peak_memory_mb() -> float:
+    """Peak resident memory of this process; of the process alone, not of what started it, where Linux tells."""
+    status = Path("/proc/self/status")
+    if status.is_file():
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) / 1024
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (1 << 20 if sys.platform == "darwin" else 1 << 10)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Measure the folders and print a table, or JSON."""
+    parser = argparse.ArgumentParser(prog="python -m facemllm_onnx.benchmark", description=__doc__.split("\n\n")[0])
+    parser.add_argument("folders", nargs="+", metavar="FOLDER", help="what facemllm export wrote")
+    parser.add_argument("--provider", default="cpu", help="cpu, cuda or auto (default: cpu)")
+    parser.add_argument("--threads", type=int, default=1, help="threads of the CPU (default: 1)")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds, of which the median is reported (default: 5)")
+    parser.add_argument("--json", action="store_true", help="write the figures as JSON")
+    args = parser.parse_args(argv)
+    if args.rounds < 1:
+        parser.error(f"--rounds {args.rounds}: give 1 or more")
+    try:
+        timers = {folder: FolderTimer(folder, args.provider, args.threads) for folder in args.folders}
+        rows = _measure(timers, args.rounds)
+    except ValueError as error:
+        parser.error(str(error))
+    if args.json:
+        sys.stdout.write(json.dumps({"machine": platform.processor() or platform.machine(), "rows": rows}) + "\n")
+        return 0
+    sys.stdout.write("| folder | precision | prompt, ms | tokens/s | first token with an image, ms | images/s |\n")
+    sys.stdout.write("|---|---|---|---|---|---|\n")
+    for row in rows:
+        numbers = row["prompt_ms"], row["tokens_per_s"], row["first_token_ms"], row["images_per_s"]
+        sys.stdout.write(f"| {row['folder']} | {row['precision']} | {' | '.join(f'{x:.1f}' for x in numbers)} |\n")
+    return 0
+
+
+def _measure(timers: dict[str, FolderTimer], rounds: int) -> list[dict[str, Any]]:
+    seen: dict[str, list[tuple]] = {folder: [] for folder in timers}
+    for turn in range(rounds + 1):  # the first one warms up
+        for folder, timer in timers.items():
+            prompt, with_image, pixels = sample_inputs(timer.model)
+            made = timer.generate(prompt)
+            figures = made["prompt_s"], made["token_s"], timer.first_token(with_image, pixels), timer.vision(pixels)
+            if turn:
+                seen[folder].append(figures)
+    rows = []
+    for folder, timer in timers.items():
+        prompt_s, token_s, first_s, image_s = (statistics.median(values) for values in zip(*seen[folder], strict=True))
+        figures = {
+            "prompt_ms": 1000 * prompt_s,
+            "tokens_per_s": 1 / token_s,
+            "first_token_ms": 1000 * first_s,
+            "images_per_s": 1 / image_s,
+        }
+        rows.append({"folder": str(folder), "precision": timer.model.record["precision"], **figures})
+    return rows
+
+
+def sample_inputs(model: FaceMLLMForONNX) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A prompt of `PROMPT` random tokens, one with an image that is as long or longer, and the image's noise."""
+    random = np.random.default_rng(0)
+    image_token, count = model.image_token_id, model.num_image_tokens
+    size = model.record["model"]["image_size"]
+    tokens = random.integers(0, image_token, max(PROMPT, count + 2))
+    with_image = tokens.copy()
+    with_image[1 : 1 + count] = image_token
+    pixels = random.standard_normal((1, 3, size, size), dtype=np.float32)
+    return tokens[None, :PROMPT], with_image[None], pixels
+
+
+if __name__ == "__main__":
+    sys.exit(main())
