@@ -9,7 +9,9 @@ from typing import Any
 
 import onnx_ir
 import torch
+import transformers
 
+from .export_folder import ExportError
 from .graphs import Graph
 
 
@@ -23,6 +25,9 @@ def trace(
         inputs: by the names of `graph.inputs`; a cache stands for all `past_key_values.…` under `past_key_values`.
         varying: the axes that are not fixed at their size in `inputs`, each of which has to be 2 at least there.
         fusions: the device whose operators of ONNX Runtime are used, `cpu` or `cuda`; None for ONNX's own only.
+
+    Raises:
+        ExportError: when transformers' exporter cannot trace it, with the exporter's own reason.
     """
     from transformers.exporters.exporter_onnx import OnnxConfig, OnnxExporter
 
@@ -35,7 +40,14 @@ def trace(
         shapes["past_key_values"] = [axes for name, axes in by_name.items() if name.startswith("past_key_values.")]
     with quietly():
         config = OnnxConfig(dynamic_shapes=shapes, ort_fusions=fusions)
-        model = OnnxExporter().export(module, inputs, config=config).program
+        try:
+            model = OnnxExporter().export(module, inputs, config=config).program
+        except Exception as error:  # torch's tracing and ONNX's translation raise whatever they meet
+            towers = f"{module.config.vision_config.model_type} and {module.config.text_config.model_type}"
+            raise ExportError(
+                f"{graph.name} of {towers} cannot be traced by transformers {transformers.__version__}: "
+                f"{next(iter(str(error).strip().splitlines()), type(error).__name__)}"
+            ) from error
     _name_tensors(model, graph)
     return model
 
