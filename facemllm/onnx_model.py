@@ -1,20 +1,18 @@
 """ONNX exports as the commands take them: told apart from PyTorch models, and loaded on what ``--device`` names."""
 
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from facemllm.cli import UserError
 from facemllm.hub_names import could_be_hub_id
+from facemllm_onnx.exported_folder import RECORD
 
 if TYPE_CHECKING:
     from transformers import ProcessorMixin
 
     from facemllm_onnx.runtime import FaceMLLMForONNX
     from facemllm_onnx.transformers_model import ONNXFaceMLLM
-
-EXPORT = "export.json"
 
 
 def is_onnx_export(model: str | Path) -> bool:
@@ -28,8 +26,8 @@ def export_file(model: str | Path) -> Path | None:
 
     folder = Path(model).expanduser()
     if folder.is_dir():
-        return folder / EXPORT if (folder / EXPORT).is_file() else None
-    return from_hub(str(model), EXPORT) if could_be_hub_id(str(model)) else None
+        return folder / RECORD if (folder / RECORD).is_file() else None
+    return from_hub(str(model), RECORD) if could_be_hub_id(str(model)) else None
 
 
 def read_export(file: Path) -> dict[str, Any]:
@@ -51,8 +49,9 @@ def load_runtime(model: str | Path, device: str = "auto") -> "FaceMLLMForONNX":
     """
     from facemllm_onnx.runtime import FaceMLLMForONNX
 
+    provider = provider_of(device)
     try:
-        return FaceMLLMForONNX.from_pretrained(_name(model), provider=provider_of(device), threads=usable_cores())
+        return FaceMLLMForONNX.from_pretrained(_name(model), provider=provider)
     except (OSError, ValueError) as error:
         raise _told(model, device, error) from error
 
@@ -71,7 +70,7 @@ def load_onnx_model(model: str | Path, device: str = "auto") -> "tuple[ONNXFaceM
     modeling_facemllm.register()
     provider = provider_of(device)
     try:
-        network = ONNXFaceMLLM.from_pretrained(_name(model), provider=provider, threads=usable_cores())
+        network = ONNXFaceMLLM.from_pretrained(_name(model), provider=provider)
         return network, AutoProcessor.from_pretrained(_name(model))
     except (OSError, ValueError) as error:
         raise _told(model, device, error) from error
@@ -80,16 +79,9 @@ def load_onnx_model(model: str | Path, device: str = "auto") -> "tuple[ONNXFaceM
 def provider_of(device: str) -> str:
     """The provider of onnxruntime that ``--device`` means. Raises ``UserError`` for one that there is not."""
     if device not in ("auto", "cpu", "cuda"):
-        raise UserError(f"--device {device}: an ONNX export runs on auto, cpu or cuda")
+        way_out = "; CUDA_VISIBLE_DEVICES chooses among several" if device.startswith("cuda:") else ""
+        raise UserError(f"--device {device}: an ONNX export runs on auto, cpu or cuda{way_out}")
     return device
-
-
-def usable_cores() -> int:
-    """The processor cores that this process may use; ONNX Runtime would take all of the machine."""
-    told = os.environ.get("OMP_NUM_THREADS", "")
-    if told.isdecimal() and int(told):
-        return int(told)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _name(model: str | Path) -> str:
@@ -103,4 +95,4 @@ def _told(model: str | Path, device: str, error: Exception) -> UserError:
     words = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, ProviderUnavailable):
         return UserError(f"--device {device}: " + words.replace("provider='cpu'", "--device cpu"))
-    return UserError(f"{model}: cannot load it as an ONNX export: {words}")
+    return UserError(words if words.startswith(_name(model)) else f"{model}: cannot load this export: {words}")

@@ -144,11 +144,12 @@ def _closed_tasks(benchmark: "Benchmark") -> "Benchmark":
 
 
 def _record(folder: Path) -> dict[str, Any]:
-    from facemllm.onnx_model import EXPORT, read_export
+    from facemllm.onnx_model import read_export
+    from facemllm_onnx.exported_folder import RECORD
 
-    if not (folder / EXPORT).is_file():
-        raise UserError(f"{folder}: is no export: has no {EXPORT}; give a folder that facemllm export wrote")
-    return read_export(folder / EXPORT)
+    if not (folder / RECORD).is_file():
+        raise UserError(f"{folder}: is no export: has no {RECORD}; give a folder that facemllm export wrote")
+    return read_export(folder / RECORD)
 
 
 def _check(folders: Sequence[Path], records: Sequence[Mapping[str, Any]]) -> None:

@@ -43,6 +43,8 @@ def score_options(
     Raises:
         ValueError: also when the model gives NaN.
     """
+    if getattr(model, "is_exported", False):  # a graph has no hidden states to read; another one scores
+        return model.score_options(processor, images, questions, **options)
     return probabilities(option_log_likelihoods(model, processor, images, questions, **options), _number_type(model))
 
 

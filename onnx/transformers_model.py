@@ -52,6 +52,8 @@ class ONNXFaceMLLM(PreTrainedModel, GenerationMixin):
 
     config_class = ONNXFaceMLLMConfig
     input_modalities = ("image", "text")
+    is_exported = True
+    _is_stateful = True  # assisted decoding, which needs logits of several positions, is refused in these words
 
     def __init__(self, runtime: FaceMLLMForONNX):
         super().__init__(FaceMLLMConfig.from_pretrained(runtime.folder))

@@ -4,16 +4,19 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from facemllm.cli import UserError
+from facemllm.onnx_model import is_onnx_export, load_runtime
 
 HELP = (
     "Ask a vision-language model about pictures and print its answer as it is generated (greedy).\n\n"
-    "MODEL is a folder or a Hub id of any image-text-to-text model. Face-MLLM models run on the code of this\n"
-    "package; a model that brings its own code needs --trust-remote-code. Before answers about race or emotion are\n"
-    "used on people, read the legal notice in the model card."
+    "MODEL is a folder or a Hub id of any image-text-to-text model, or of what facemllm export wrote, which runs on\n"
+    "ONNX Runtime. Face-MLLM models run on the code of this package; a model that brings its own code needs\n"
+    "--trust-remote-code. Before answers about race or emotion are used on people, read the legal notice in the\n"
+    "model card."
 )
 EXAMPLE = 'facemllm ask quickstart/model face.png "What is the expression?"'
 
@@ -47,18 +50,9 @@ def run(args: argparse.Namespace) -> int:
     if not images:
         print("no picture given: the answer is to the question alone", file=sys.stderr)
 
-    from transformers import TextStreamer
-    from transformers.utils import logging
-
-    from facemllm.answering import answer, load_model
-
-    logging.disable_progress_bar()
-    model, processor = load_model(args.model, args.device, args.trust_remote_code)
-    streamer = None
-    if not args.json:
-        streamer = TextStreamer(processor.tokenizer, skip_prompt=True, skip_special_tokens=True)
+    answer = _load_exported(args) if is_onnx_export(args.model) else _load(args)
     start = time.perf_counter()
-    text = answer(model, processor, images, question, args.max_new_tokens, streamer)
+    text = answer(images, question)
     if args.json:
         report = {
             "model": args.model,
@@ -69,6 +63,39 @@ def run(args: argparse.Namespace) -> int:
         }
         print(json.dumps(report, ensure_ascii=False))
     return 0
+
+
+def _load(args: argparse.Namespace) -> Callable[[list, str], str]:
+    from transformers import TextStreamer
+    from transformers.utils import logging
+
+    from facemllm.answering import answer, load_model
+
+    logging.disable_progress_bar()
+    model, processor = load_model(args.model, args.device, args.trust_remote_code)
+    streamer = None
+    if not args.json:
+        streamer = TextStreamer(processor.tokenizer, skip_prompt=True, skip_special_tokens=True)
+    return lambda images, question: answer(model, processor, images, question, args.max_new_tokens, streamer)
+
+
+def _load_exported(args: argparse.Namespace) -> Callable[[list, str], str]:
+    model = load_runtime(args.model, args.device)
+
+    def answer(images: list, question: str) -> str:
+        text = ""
+        try:
+            for piece in model.ask(images, question, do_sample=False, max_new_tokens=args.max_new_tokens, stream=True):
+                text += piece
+                if not args.json:
+                    print(piece, end="", flush=True)
+        except ValueError as error:
+            raise UserError(str(error)) from error
+        if not args.json:
+            print()
+        return text.strip()
+
+    return answer
 
 
 def read_picture(source: str) -> Any:

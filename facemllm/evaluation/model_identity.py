@@ -5,10 +5,13 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from facemllm_onnx.exported_folder import RECORD
+
 if TYPE_CHECKING:
     from facemllm.evaluation.task_protocols import AgeQuestion
 
 IDENTIFYING = ("*config.json", "*.safetensors", "*.bin")
+IDENTIFYING_EXPORTS = ("*config.json", "onnx/*.onnx", "onnx/*.onnx_data")
 SAMPLES, SAMPLE_BYTES = 4096, 64
 
 
@@ -23,7 +26,8 @@ def identify(model: str | Path, adapter: str | Path | None = None) -> str | None
         return None
     digest = hashlib.sha256()
     for folder in folders:
-        for path in sorted(path for pattern in IDENTIFYING for path in folder.glob(pattern)):
+        patterns = IDENTIFYING_EXPORTS if (folder / RECORD).is_file() else IDENTIFYING
+        for path in sorted(path for pattern in patterns for path in folder.glob(pattern)):
             size = path.stat().st_size
             digest.update(f"{path.name}\0{size}\0".encode())
             with open(path, "rb") as file:
