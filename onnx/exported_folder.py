@@ -18,19 +18,45 @@ def exported_folder(
     if not folder.is_dir():
         folder = _download(str(folder_or_hub_id), revision, token)
     if not (folder / RECORD).is_file():
-        kind = "a model for PyTorch" if any(folder.glob("*.safetensors")) else "no exported model"
-        raise ValueError(f"{folder_or_hub_id}: has no {RECORD}, it is {kind}; export it with `facemllm export`")
+        raise ValueError(f"{folder_or_hub_id}: {_no_export('the folder')}")
     return folder
 
 
 def _download(name: str, revision: str | None, token: str | bool | None) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub import hf_hub_download, snapshot_download
+    from huggingface_hub.errors import (
+        EntryNotFoundError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
 
+    where = {"repo_id": name, "revision": revision, "token": token}
     try:
-        return Path(snapshot_download(name, revision=revision, token=token, allow_patterns=list(NEEDED)))
+        # Before gigabytes of something else.
+        hf_hub_download(filename=RECORD, **where)
+        return Path(snapshot_download(allow_patterns=list(NEEDED), **where))
     except HFValidationError:
-        raise ValueError(f"{name}: there is no such folder, and a Hub id has the form owner/name") from None
-    except OSError as error:  # of the Hub: no such repository or revision, no access, no connection
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise ValueError(f"{name}: no folder of that name, and the Hub gives no such model: {lines[0]}") from error
+        reason = "there is no such folder, and a Hub id has the form owner/name"
+    except RevisionNotFoundError:
+        reason = f"revision={revision!r} is no branch, tag or commit of this repository"
+    except RepositoryNotFoundError:
+        reason = (
+            "there is no such folder, and no such repository of the Hub that you may read; private ones need token="
+        )
+    except LocalEntryNotFoundError as error:
+        reason = f"there is no such folder, and the Hub cannot be asked: {_first_line(error)}"
+    except EntryNotFoundError:
+        reason = _no_export("the repository")
+    except OSError as error:
+        reason = f"the Hub does not give it: {_first_line(error)}"
+    raise ValueError(f"{name}: {reason}")
+
+
+def _no_export(place: str) -> str:
+    return f"{place} has no {RECORD}, so it is no exported model; make one with `facemllm export`"
+
+
+def _first_line(error: BaseException) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -18,6 +18,7 @@ from facemllm_onnx.text_stream import TextStream
 from modeling_facemllm.chat_messages_facemllm import image_mismatch
 from modeling_facemllm.option_scores_facemllm import Scores
 
+FORMAT = 1
 GRAPHS = ("vision_encoder", "embed_tokens", "decoder_model_merged")
 
 
@@ -50,6 +51,9 @@ class FaceMLLMForONNX:
         folder = Path(folder)
         self.folder = folder
         self.record = read_json(folder, RECORD)
+        if self.record.get("format") != FORMAT:
+            written = f"export.json says format {self.record.get('format')}"
+            raise ValueError(f"{folder}: {written}, this runtime reads {FORMAT}: export the model again")
         self.config = read_json(folder, "config.json")
         has_defaults = (folder / "generation_config.json").is_file()
         self.generation_config = read_json(folder, "generation_config.json") if has_defaults else {}

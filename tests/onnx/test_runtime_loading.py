@@ -1,0 +1,133 @@
+"""An exported model loads from a folder or the Hub, in a process that has neither torch nor transformers."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from facemllm_onnx import FaceMLLMForONNX
+from tests.facemllm.hub_process import ClientProcess, HubProcess
+
+WITHOUT_TORCH = """
+import sys
+for name in ("torch", "transformers", "onnx", "facemllm"):
+    sys.modules[name] = None
+"""
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory):
+    hub = HubProcess(tmp_path_factory.mktemp("hub"))
+    yield hub
+    hub.stop()
+
+
+@pytest.fixture(scope="module")
+def client(hub, tmp_path_factory):
+    """Knows the loopback Hub and cannot import PyTorch, transformers or the ONNX package."""
+    client = ClientProcess(hub.environment(tmp_path_factory.mktemp("home")))
+    client.run(WITHOUT_TORCH)
+    yield client
+    client.stop()
+
+
+@pytest.fixture(scope="module")
+def published(hub, client, onnx_folder):
+    """On the Hub, beside weights for PyTorch."""
+    client.run(
+        f"""
+        from huggingface_hub import HfApi
+        HfApi().create_repo("anna/exported")
+        HfApi().upload_folder(repo_id="anna/exported", folder_path={str(onnx_folder)!r})
+        HfApi().upload_file(path_or_fileobj=b"weights", path_in_repo="model.safetensors", repo_id="anna/exported")
+        HfApi().create_tag("anna/exported", tag="v1")
+        HfApi().create_repo("anna/empty")
+        """
+    )
+    return "anna/exported"
+
+
+ANSWER = """
+from facemllm_onnx import FaceMLLMForONNX
+from modeling_facemllm.closed_questions_facemllm import ClosedQuestion
+model = FaceMLLMForONNX.from_pretrained({model!r}, provider="auto", threads=1{options})
+print(model.ask({picture!r}, "Glasses?", max_new_tokens=12))
+print(model.score([{picture!r}], [ClosedQuestion("Glasses?", ("yes", "no"))])[0][0])
+"""
+
+
+@pytest.fixture
+def picture(pictures, tmp_path):
+    pictures[0].save(tmp_path / "face.png")
+    return str(tmp_path / "face.png")
+
+
+def test_it_answers_and_scores_without_torch(client, onnx_folder, picture):
+    printed, _ = client.run(ANSWER.format(model=str(onnx_folder), picture=picture, options=""))
+    answer, scores = printed.rsplit("\n", 2)[:2]
+    here = FaceMLLMForONNX.from_pretrained(onnx_folder, provider="cpu", threads=1)
+    assert answer == here.ask(picture, "Glasses?", max_new_tokens=12)
+    assert np.isclose(sum(json.loads(scores)), 1)
+
+
+def test_it_loads_from_the_hub_only_what_it_reads(hub, client, published, onnx_folder, picture):
+    local, _ = client.run(ANSWER.format(model=str(onnx_folder), picture=picture, options=""))
+    loaded, _ = client.run(ANSWER.format(model=published, picture=picture, options=', revision="v1"'))
+    assert loaded == local
+    assert hub.requests(path="onnx/decoder_model_merged.onnx")
+    assert not hub.requests(path="model.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "told"),
+    [
+        ("anna/empty", "", "no export.json"),
+        ("anna/nobody", "", "no such repository"),
+        ("anna/exported", 'revision="v9"', "v9"),
+        ("../nowhere", "", "owner/name"),
+    ],
+)
+def test_what_the_hub_does_not_have_is_one_line(client, published, model, options, told):
+    printed, _ = client.run(
+        f"""
+        from facemllm_onnx import FaceMLLMForONNX
+        try:
+            FaceMLLMForONNX.from_pretrained({model!r}, {options})
+        except ValueError as error:
+            print(error)
+        """
+    )
+    assert printed.startswith(f"{model}: ") and told in printed and printed.count("\n") == 1
+
+
+@pytest.fixture
+def copied(onnx_folder, tmp_path):
+    return shutil.copytree(onnx_folder, tmp_path / "copied")
+
+
+@pytest.mark.parametrize("name", ["export.json", "config.json", "onnx/embed_tokens.onnx", "tokenizer.json"])
+def test_a_missing_file_is_named(copied, name):
+    (copied / name).unlink()
+    with pytest.raises(ValueError, match=name) as error:
+        FaceMLLMForONNX.from_pretrained(copied, provider="cpu")
+    assert str(copied) in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["export.json", "onnx/decoder_model_merged.onnx", "onnx/scoring.onnx"])
+def test_a_broken_file_is_named(copied, name):
+    (copied / name).write_bytes(b"{ cut off")
+    with pytest.raises(ValueError, match=name):
+        FaceMLLMForONNX.from_pretrained(copied, provider="cpu").scorer  # noqa: B018
+
+
+def test_a_folder_for_pytorch_says_how_to_export(model_folder):
+    with pytest.raises(ValueError, match="facemllm export"):
+        FaceMLLMForONNX.from_pretrained(model_folder)
+
+
+def test_a_later_format_is_refused(copied):
+    record = json.loads((copied / "export.json").read_text())
+    (copied / "export.json").write_text(json.dumps(record | {"format": 2}))
+    with pytest.raises(ValueError, match="format 2"):
+        FaceMLLMForONNX.from_pretrained(copied)
