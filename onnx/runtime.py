@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from facemllm_onnx.decoding import STORAGE, Decoder, DecoderRun, run_on_host, to_float32, to_storage
-from facemllm_onnx.exported_folder import RECORD, exported_folder
+from facemllm_onnx.export_location import RECORD, exported_folder
 from facemllm_onnx.prompting import ONNXProcessor, read_json
 from facemllm_onnx.sampling import Sampling, TokenChooser
 from facemllm_onnx.scoring import OptionScorer
