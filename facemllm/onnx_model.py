@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from facemllm.cli import UserError
 from facemllm.hub_names import could_be_hub_id
-from facemllm_onnx.exported_folder import RECORD
+from facemllm_onnx.export_location import RECORD
 
 if TYPE_CHECKING:
     from transformers import ProcessorMixin

@@ -145,7 +145,7 @@ def _closed_tasks(benchmark: "Benchmark") -> "Benchmark":
 
 def _record(folder: Path) -> dict[str, Any]:
     from facemllm.onnx_model import read_export
-    from facemllm_onnx.exported_folder import RECORD
+    from facemllm_onnx.export_location import RECORD
 
     if not (folder / RECORD).is_file():
         raise UserError(f"{folder}: is no export: has no {RECORD}; give a folder that facemllm export wrote")

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from facemllm_onnx.exported_folder import RECORD
+from facemllm_onnx.export_location import RECORD
 
 if TYPE_CHECKING:
     from facemllm.evaluation.task_protocols import AgeQuestion
