@@ -23,7 +23,7 @@ from torch import nn
 from torch.utils._pytree import tree_map_only
 from transformers import DynamicCache, PretrainedConfig, PreTrainedModel, ProcessorMixin
 
-from .export_folder import EXTERNAL_DATA_ABOVE, GRAPHS, save_graph
+from .export_folder import EXTERNAL_DATA_ABOVE, GRAPHS, ExportError, save_graph
 from .graphs import SCORING, VARYING, Graph, graphs
 from .scoring_graph import Scoring, scoring_inputs
 from .tracing import quietly
@@ -157,6 +157,11 @@ def _write(module: nn.Module, config: GraphOnnxConfig, folder: Path, external_da
         try:
             # The fix of axes would load the graph into ONNX Runtime to find out sizes that the model's config tells.
             export(module, config, traced, device=str(next(module.parameters()).device), disable_dynamic_axes_fix=True)
+        except Exception as error:
+            reason = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+            raise ExportError(
+                f"{config.graph.name}: Optimum's exporter cannot trace this model ({reason}); try the transformers backend"
+            ) from error
         finally:
             for part, use_cache in zip(configs, cached, strict=True):
                 part.use_cache = use_cache
