@@ -30,7 +30,7 @@ RESCORING = ("out", "rescore", "json")  # all that has an effect without a model
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", metavar="MODEL", nargs="?", help="a model folder, an adapter folder or a Hub id")
+    parser.add_argument("model", metavar="MODEL", nargs="?", help="a model, adapter or exported folder, or a Hub id")
     parser.add_argument("benchmark", metavar="BENCHMARK", nargs="?", help="a benchmark, a corpus folder or a Hub id")
     parser.add_argument("--root", metavar="DIR", help="the folder of the benchmark's dataset")
     parser.add_argument("--split", help="faces to ask about (default: the benchmark's; validation of a corpus)")
@@ -69,7 +69,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--limit", type=int, metavar="N", help="only the first N faces, or N questions from all of facexbench"
     )
     parser.add_argument("--adapter", metavar="DIR", help="a PEFT adapter to put on MODEL")
-    parser.add_argument("--backend", default="torch", help="what runs the model (default: torch)")
+    parser.add_argument(
+        "--backend",
+        help="what runs the model: torch or onnx (default: onnx for what facemllm export wrote, else torch)",
+    )
     parser.add_argument(
         "--batch-size", type=int, metavar="N", help="faces per batch (default: 64, on a CPU and for other models 8)"
     )
@@ -121,10 +124,11 @@ def _evaluate(args: argparse.Namespace, out: Path) -> int:
     from transformers.utils import logging
 
     from facemllm.answering import check_model_name
-    from facemllm.evaluation.answerers import BACKENDS
+    from facemllm.evaluation.answerers import BACKENDS, backend_of
     from facemllm.evaluation.benchmarks import FACEXBENCH
 
     check_model_name(args.model)
+    args.backend = args.backend or backend_of(args.model)
     if args.backend not in BACKENDS:
         raise UserError(f"--backend {args.backend}: there are {', '.join(BACKENDS)}")
     logging.disable_progress_bar()

@@ -1,4 +1,4 @@
-"""Who answers: a Face-MLLM, any other image-text-to-text model, or a stub whose answers are known.
+"""Who answers: a Face-MLLM, its ONNX export, any other image-text-to-text model, or a stub whose answers are known.
 
 Two ways to answer, never mixed. ``scoring``: the model's log-likelihood of every stated option, so there is nothing to
 parse. ``generation``: the model writes greedily, and ``answer_parsing`` reads what it wrote.
@@ -7,6 +7,7 @@ parse. ``generation``: the model writes greedily, and ``answer_parsing`` reads w
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import groupby, islice
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -98,13 +99,14 @@ class GenericAnswerer:
     def _score(self, faces: Sequence[AskedFace]) -> Iterator[list[Answer]]:
         from modeling_facemllm.scoring_facemllm import score_each_alone
 
+        score = partial(score_each_alone, self.model, self.processor, batch_size=self.batch_size)
         for face in faces:
-            yield from _score(face_batch=[face], score=score_each_alone, answerer=self)
+            yield from score_batch([face], score)
 
     def _write(self, asked: Sequence[tuple[tuple["Image.Image", ...], AskedQuestion]]) -> Iterator[Answer]:
         from facemllm.answering import answer_prompts
 
-        for room, alike in groupby(asked, key=lambda pair: _room(pair[1])):
+        for room, alike in groupby(asked, key=lambda pair: room_for(pair[1])):
             while part := list(islice(alike, self.batch_size)):
                 prompts = [(question.text, images) for images, question in part]
                 for text in answer_prompts(self.model, self.processor, prompts, room):
@@ -123,8 +125,9 @@ class FaceMLLMAnswerer(GenericAnswerer):
     def _score(self, faces: Sequence[AskedFace]) -> Iterator[list[Answer]]:
         from modeling_facemllm.scoring_facemllm import score_options
 
+        score = partial(score_options, self.model, self.processor, batch_size=self.batch_size)
         for start in range(0, len(faces), self.batch_size):
-            yield from _score(face_batch=faces[start : start + self.batch_size], score=score_options, answerer=self)
+            yield from score_batch(faces[start : start + self.batch_size], score)
 
     def answer(self, faces: Sequence[AskedFace], way: Way) -> Iterator[list[Answer]]:
         if way == "scoring" or any(len(face.images) != 1 for face in faces) or not _share_questions(faces):
@@ -144,7 +147,7 @@ class FaceMLLMAnswerer(GenericAnswerer):
                 places.setdefault(question, []).append(position)
         answers: dict[tuple[int, AskedQuestion], Answer] = {}
         for question, positions in places.items():
-            sizes = {"max_new_tokens": _room(question), "batch_size": self.batch_size}
+            sizes = {"max_new_tokens": room_for(question), "batch_size": self.batch_size}
             texts = answer_each(self.model, self.processor, features[positions], question.text, **sizes)
             for position, text in zip(positions, texts, strict=True):
                 answers[position, question] = Answer(text=text)
@@ -152,17 +155,18 @@ class FaceMLLMAnswerer(GenericAnswerer):
             yield [answers[position, question] for question in face.questions]
 
 
-def _score(
-    face_batch: Sequence[AskedFace], score: Callable[..., Any], answerer: GenericAnswerer
-) -> list[list[Answer]]:
-    """Probabilities of every option of every question; ``score`` has the signature of ``score_options``."""
-    from modeling_facemllm.scoring_facemllm import ClosedQuestion
+def score_batch(faces: Sequence[AskedFace], score: Callable[[list, list], Any]) -> list[list[Answer]]:
+    """Probabilities of every option of every question; ``score`` takes images and questions as ``score_options``.
 
-    images = [face.images if len(face.images) > 1 else (face.images or (None,))[0] for face in face_batch]
-    questions = [[ClosedQuestion(asked.text, asked.options) for asked in face.questions] for face in face_batch]
-    batch = {"batch_size": answerer.batch_size}
+    Raises:
+        UserError: where the model cannot be scored, with another way to ask it.
+    """
+    from modeling_facemllm.closed_questions_facemllm import ClosedQuestion
+
+    images = [face.images if len(face.images) > 1 else (face.images or (None,))[0] for face in faces]
+    questions = [[ClosedQuestion(asked.text, asked.options) for asked in face.questions] for face in faces]
     try:
-        scores = score(answerer.model, answerer.processor, images, questions, **batch)
+        scores = score(images, questions)
     except ValueError as error:
         raise UserError(f"{error}; or have it write its answers with --ways generation") from error
     return [
@@ -170,7 +174,7 @@ def _score(
             Answer(probabilities=dict(zip(asked.options, probabilities, strict=True)))
             for asked, probabilities in zip(face.questions, of_face, strict=True)
         ]
-        for face, of_face in zip(face_batch, scores, strict=True)
+        for face, of_face in zip(faces, scores, strict=True)
     ]
 
 
@@ -180,7 +184,8 @@ def _share_questions(faces: Sequence[AskedFace]) -> bool:
     return len(faces) == 1 or len(set(asked)) < len(asked)
 
 
-def _room(question: AskedQuestion) -> int:
+def room_for(question: AskedQuestion) -> int:
+    """Tokens that may be written in answer to a question."""
     if question.max_new_tokens is not None:
         return question.max_new_tokens
     return OPTION_TOKENS if question.options else OPEN_TOKENS
@@ -257,8 +262,37 @@ def load_torch_answerer(
     return kind(network, processor, **size)
 
 
-BACKENDS: dict[str, Callable[..., Answerer]] = {"torch": load_torch_answerer}
+def load_onnx_answerer(
+    model: str,
+    *,
+    device: str = "auto",
+    adapter: str | None = None,
+    batch_size: int | None = None,
+    trust_remote_code: bool = False,
+) -> Answerer:
+    """The answerer of what ``facemllm export`` wrote, a folder or a Hub id, on ONNX Runtime.
+
+    Raises:
+        UserError: as ``onnx_model.load_runtime``, and for an adapter, which an export has merged or has not.
+    """
+    from facemllm.evaluation.onnx_answerer import ONNXAnswerer
+    from facemllm.onnx_model import load_runtime
+
+    if adapter is not None:
+        raise UserError(f"--adapter {adapter}: an ONNX export takes none; export the model with the adapter")
+    size = {} if batch_size is None else {"batch_size": batch_size}
+    return ONNXAnswerer(load_runtime(model, device), **size)
+
+
+BACKENDS: dict[str, Callable[..., Answerer]] = {"torch": load_torch_answerer, "onnx": load_onnx_answerer}
 """How a model is loaded and run, by the word on the command line; each takes what ``load_torch_answerer`` takes."""
+
+
+def backend_of(model: str) -> str:
+    """The backend that runs a model: ``onnx`` for an export, else ``torch``."""
+    from facemllm.onnx_model import is_onnx_export
+
+    return "onnx" if is_onnx_export(model) else "torch"
 
 
 def load_answerer(backend: str, model: str, **options: Any) -> Answerer:
