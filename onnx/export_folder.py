@@ -93,4 +93,6 @@ def _axes(value: onnx_ir.Value) -> list[int | str | None]:
 def write_record(record: dict[str, Any], folder: Path) -> None:
     """Write `export.json`, each list in one line."""
     text = re.sub(r"\[[^\[\]{}]*\]", lambda found: " ".join(found[0].split()), json.dumps(record, indent=2))
-    (folder / RECORD).write_text(text.replace("[ ", "[").replace(" ]", "]") + "\n", encoding="utf-8")
+    partial = folder / f".{RECORD}.partial"
+    partial.write_text(text.replace("[ ", "[").replace(" ]", "]") + "\n", encoding="utf-8")
+    os.replace(partial, folder / RECORD)

@@ -1,15 +1,15 @@
 """Smaller weights: int8 and int4, rewritten graph by graph and tensor by tensor, so that memory stays flat.
 
-int4 stores each weight of a matrix product in 4 bits, in blocks along its input features with a scale and a zero point
-each (`MatMulNBits` of ONNX Runtime); int8 stores it in 8. Activations are rounded to 8 bits inside the kernels, block
-by block, so a row of a batch never depends on its neighbours. What stays in float32: convolutions, norms, attention's
-own products, biases.
+int4 stores the weights of the language model's matrix products in 4 bits, in blocks along their input features with a
+scale each (`MatMulNBits` of ONNX Runtime). int8, and int4 where pictures are read, stores a scale for each output and
+rounds activations when they come (`DynamicQuantizeMatMul`). In both the head, whose errors decide between tokens, and
+the embedding table have blocks of 8 bits. Convolutions, norms, attention's own products and biases stay as they are.
 """
 
 import os
 import shutil
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,52 +19,66 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass
 from .export_folder import EXTERNAL_DATA_ABOVE, ExportError, graph_files, save_graph
 
 MICROSOFT = "com.microsoft"
+FLOATS = (ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
 INT8_ACTIVATIONS = 4
 """`accuracy_level` of MatMulNBits: activations may be rounded to 8 bits, which is what makes it fast on a CPU."""
 ROWS_AT_ONCE = 4096
 """Output features quantized at once, which bounds what a large weight needs beside itself."""
-SHRINKAGES = (1.0, 0.95, 0.9, 0.85, 0.8)
-"""Shares of a block's range that are tried: cutting an outlier off often loses less than coarse steps for the rest."""
 
 
 @dataclass(frozen=True)
 class BlockWise:
     """Integers of `bits` bits with a scale for each `block_size` input features of each output feature.
 
-    Asymmetric blocks have a zero point too: `weight ≈ (integer − zero_point) · scale`.
+    `weight ≈ (integer − 2^(bits − 1)) · scale`. Zero points of their own made the answers of trained models no better.
     """
 
     bits: int
     block_size: int = 32
-    symmetric: bool = False
 
-    def blocks(self, features: int) -> int:
-        return -(-features // self.block_size)
+
+@dataclass(frozen=True)
+class Dynamic:
+    """Integers up to `largest` with a scale for each output feature; activations are rounded to 8 bits when they come.
+
+    Two or three times as fast as `BlockWise` where many rows are multiplied at once, less exact: all activations of a
+    product share one scale. Up to 63, sums of two products fit into 16 bits, beyond which x86 processors without VNNI
+    cut them off.
+    """
+
+    largest: int = 63
 
 
 @dataclass(frozen=True)
 class WeightPrecision:
-    """What a precision makes of the weights: of matrix products, of a graph's last one, of the embedding table."""
+    """What a precision makes of the weights: of products that see pictures alone (vision tower, projector), of those
+    of the language model, of its head, and of the embedding table."""
 
-    products: BlockWise
-    last_product: BlockWise
+    pictures: BlockWise | Dynamic
+    language: BlockWise | Dynamic
+    head: BlockWise
     embedding: BlockWise
 
 
 WEIGHT_PRECISIONS: dict[str, WeightPrecision] = {
-    "int8": WeightPrecision(products=BlockWise(8), last_product=BlockWise(8), embedding=BlockWise(8)),
-    "int4": WeightPrecision(products=BlockWise(4), last_product=BlockWise(8), embedding=BlockWise(8)),
+    "int8": WeightPrecision(Dynamic(), Dynamic(), head=BlockWise(8), embedding=BlockWise(8)),
+    "int4": WeightPrecision(Dynamic(), BlockWise(4), head=BlockWise(8), embedding=BlockWise(8)),
+}
+CUDA_WEIGHT_PRECISIONS = {  # CUDA has no kernel for `Dynamic`
+    name: replace(precision, pictures=BlockWise(8), language=BlockWise(4 if name == "int4" else 8))
+    for name, precision in WEIGHT_PRECISIONS.items()
 }
 
 
 def quantize_graphs(
-    folder: str | Path, precision: str, *, external_data_above: int = EXTERNAL_DATA_ABOVE
+    folder: str | Path, precision: str, *, device: str = "cpu", external_data_above: int = EXTERNAL_DATA_ABOVE
 ) -> dict[str, dict[str, int]]:
     """Rewrite every `*.onnx` of `folder` in `precision`, each replaced when its successor is complete.
 
     Args:
-        folder: where float32 graphs lie, with their `NAME.onnx_data` if they have such.
+        folder: where graphs in float32 or, for CUDA, float16 lie, with their `NAME.onnx_data` if they have such.
         precision: one of `WEIGHT_PRECISIONS`.
+        device: `cpu` or `cuda`, where they are to run.
         external_data_above: bytes of weights above which they go to `NAME.onnx_data` beside the graph.
 
     Returns:
@@ -75,31 +89,34 @@ def quantize_graphs(
     """
     if precision not in WEIGHT_PRECISIONS:
         raise ExportError(f"precision {precision!r}: graphs are quantized to {', '.join(WEIGHT_PRECISIONS)}")
+    settings = (CUDA_WEIGHT_PRECISIONS if device == "cuda" else WEIGHT_PRECISIONS)[precision]
     paths = sorted(Path(folder).glob("*.onnx"))
     if not paths:
         raise ExportError(f"{folder}: has no .onnx graph; give the onnx folder of an export")
     counts = {}
     for path in paths:
         model = ir.load(path)
-        counts[path.stem] = quantize_model(model, precision)
+        counts[path.stem] = quantize_model(model, settings)
         _replace_graph(model, path, external_data_above)
     return counts
 
 
-def quantize_model(model: ir.Model, precision: str) -> dict[str, int]:
-    """Rewrite a float32 graph in place; the counts that `quantize_graphs` returns of it."""
-    settings = WEIGHT_PRECISIONS[precision]
+def quantize_model(model: ir.Model, settings: WeightPrecision) -> dict[str, int]:
+    """Rewrite a graph in place; the counts that `quantize_graphs` returns of it."""
     products = list(_products(model.graph))
-    last = _last_products(products)
+    pictures, heads = _of_pictures(model.graph), _followed_by_none(model.graph, {one.node for one in products})
     made: dict[tuple, list] = {}
     for product in products:
-        blocks = settings.last_product if product.node in last else settings.products
-        _replace_product(model, product, blocks, made)
+        if product.node in pictures:
+            precision = settings.pictures
+        else:
+            precision = settings.head if product.node in heads else settings.language
+        _replace_product(model, product, precision, made)
     tables = [node for node in model.graph if _is_table_lookup(node, settings.embedding.block_size)]
     for node in tables:
         _replace_lookup(model, node, settings.embedding)
     model.opset_imports.setdefault(MICROSOFT, 1)
-    _drop_unused(model)
+    RemoveUnusedNodesPass()(model)
     return {"products": len(products), "embeddings": len(tables)}
 
 
@@ -131,7 +148,7 @@ def _products(graph: ir.Graph) -> Iterable[_Product]:
 
 def _is_matrix(value: ir.Value | None) -> bool:
     constant = None if value is None else value.const_value
-    return constant is not None and len(constant.shape) == 2 and constant.dtype == ir.DataType.FLOAT
+    return constant is not None and len(constant.shape) == 2 and constant.dtype in FLOATS
 
 
 def _is_table_lookup(node: ir.Node, block_size: int) -> bool:
@@ -140,139 +157,126 @@ def _is_table_lookup(node: ir.Node, block_size: int) -> bool:
     return node.inputs[0].const_value.shape[1] % block_size == 0
 
 
-def _last_products(products: list[_Product]) -> set:
-    """Products that no other one follows: the head of a decoder, the end of the projector."""
-    own = {product.node for product in products}
-    followed, seen = set(), set()
-    for product in products:
-        waiting = [product.node]
-        above = set()
-        while waiting:
-            for value in waiting.pop().inputs:
-                producer = None if value is None else value.producer()
-                if producer is None or producer in above:
-                    continue
-                above.add(producer)
-                if producer in own:
-                    followed.add(producer)
-                elif producer not in seen:
-                    waiting.append(producer)
-        seen |= above
-    return own - followed
+def _of_pictures(graph: ir.Graph) -> set[ir.Node]:
+    """The nodes that depend on `pixel_values` and on no other input."""
+    reached: dict[ir.Value, frozenset[str]] = {value: frozenset({value.name}) for value in graph.inputs}
+    found = set()
+    for node in graph:
+        inputs = frozenset().union(*(reached.get(value, ()) for value in node.inputs if value is not None))
+        reached.update(dict.fromkeys(node.outputs, inputs))
+        if inputs == {"pixel_values"}:
+            found.add(node)
+    return found
 
 
-def _replace_product(model: ir.Model, product: _Product, blocks: BlockWise, made: dict) -> None:
-    key = (id(product.weight), product.transposed, blocks)
+def _followed_by_none(graph: ir.Graph, products: set[ir.Node]) -> set[ir.Node]:
+    """The products whose result no other product reads, directly or not: a language model's head."""
+    followed: set[ir.Node] = set()
+    for node in reversed(graph):
+        if node in products or node in followed:
+            followed.update(value.producer() for value in node.inputs if value is not None and value.producer())
+    return products - followed
+
+
+def _replace_product(model: ir.Model, product: _Product, precision: BlockWise | Dynamic, made: dict) -> None:
+    key = (product.weight, product.transposed, precision)
     if key not in made:
-        made[key] = _quantized_weight(model, product.weight, product.transposed, blocks)
+        round_weight = _dynamic_weight if isinstance(precision, Dynamic) else _quantized_weight
+        made[key] = round_weight(model, product.weight, product.transposed, precision)
     inputs = [product.node.inputs[0], *made[key]]
-    shape = product.weight.const_value.shape
-    outputs, features = (shape[0], shape[1]) if product.transposed else (shape[1], shape[0])
+    if isinstance(precision, Dynamic):
+        operator, attributes, bias_at = "DynamicQuantizeMatMul", {}, 4
+    else:
+        shape = product.weight.const_value.shape
+        outputs, features = (shape[0], shape[1]) if product.transposed else (shape[1], shape[0])
+        operator, bias_at = "MatMulNBits", 5
+        attributes = {
+            "K": int(features),
+            "N": int(outputs),
+            "bits": precision.bits,
+            "block_size": precision.block_size,
+            "accuracy_level": INT8_ACTIVATIONS,
+        }
     if product.bias is not None:
-        inputs += [None] * (5 - len(inputs)) + [product.bias]
-    _replace_node(
-        model,
-        product.node,
-        ir.node(
-            "MatMulNBits",
-            inputs,
-            {
-                "K": int(features),
-                "N": int(outputs),
-                "bits": blocks.bits,
-                "block_size": blocks.block_size,
-                "accuracy_level": INT8_ACTIVATIONS,
-            },
-            domain=MICROSOFT,
-            name=f"{product.node.name}_int{blocks.bits}",
-        ),
-    )
+        inputs += [None] * (bias_at - len(inputs)) + [product.bias]
+    name = f"{product.node.name}_{operator}"
+    _replace_node(model, product.node, ir.node(operator, inputs, attributes, domain=MICROSOFT, name=name))
 
 
-def _quantized_weight(model: ir.Model, weight: ir.Value, transposed: bool, blocks: BlockWise) -> list[ir.Value]:
-    """The initializers that take a weight's place: packed integers, scales and, where asymmetric, zero points."""
+def _dynamic_weight(model: ir.Model, weight: ir.Value, transposed: bool, precision: Dynamic) -> list[ir.Value]:
+    """The initializers that take a weight's place: integers of shape (inputs, outputs) and a scale for each output."""
     array = weight.const_value.numpy()
-    packed, scales, zero_points = quantize_block_wise(array if transposed else array.T, blocks)
-    parts = {f"int{blocks.bits}": packed, "scales": scales}
-    if not blocks.symmetric:
-        parts["zero_points"] = zero_points
-    return [_initializer(model, f"{weight.name}_{name}", part) for name, part in parts.items()]
+    array = (array.T if transposed else array).astype(np.float32)
+    scales = np.abs(array).max(axis=0) / precision.largest
+    scales[scales == 0] = 1
+    integers = np.ascontiguousarray(np.round(array / scales).astype(np.int8))
+    return [
+        _initializer(model, f"{weight.name}_{name}", numbers)
+        for name, numbers in (("int8", integers), ("output_scales", scales))
+    ]
+
+
+def _quantized_weight(
+    model: ir.Model, weight: ir.Value, transposed: bool, blocks: BlockWise, as_table: bool = False
+) -> list[ir.Value]:
+    """The initializers that take a weight's place: packed integers and scales.
+
+    A table's integers lie in rows, not in rows of blocks; a tied one may be the head's weight too.
+    """
+    array = weight.const_value.numpy()
+    packed, scales = quantize_block_wise(array if transposed else array.T, blocks)
+    packed = packed.reshape(len(packed), -1) if as_table else packed
+    name = f"{weight.name}_table" if as_table else weight.name
+    # Scales have the graph's own type, which is what the operator computes in.
+    return [
+        _initializer(model, f"{name}_int{blocks.bits}", packed),
+        _initializer(model, f"{name}_scales", scales.astype(array.dtype)),
+    ]
 
 
 def _replace_lookup(model: ir.Model, node: ir.Node, blocks: BlockWise) -> None:
-    table = node.inputs[0]
-    packed, scales, zero_points = quantize_block_wise(table.const_value.numpy(), blocks)
-    parts = [packed.reshape(len(packed), -1), scales, *([] if blocks.symmetric else [zero_points])]
-    names = [f"int{blocks.bits}", "scales", "zero_points"]
-    values = [_initializer(model, f"{table.name}_{name}", part) for name, part in zip(names, parts, strict=False)]
+    values = _quantized_weight(model, node.inputs[0], transposed=True, blocks=blocks, as_table=True)
     attributes = {"gather_axis": 0, "quantize_axis": 1, "block_size": blocks.block_size, "bits": blocks.bits}
-    inputs = [values[0], node.inputs[1], *values[1:]]
+    inputs = [values[0], node.inputs[1], values[1]]
     name = f"{node.name}_int{blocks.bits}"
     _replace_node(model, node, ir.node("GatherBlockQuantized", inputs, attributes, domain=MICROSOFT, name=name))
 
 
-def quantize_block_wise(weights: np.ndarray, blocks: BlockWise) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Round weights to integers, each block with the range, of `SHRINKAGES`, that leaves the least squared error.
+def quantize_block_wise(weights: np.ndarray, blocks: BlockWise) -> tuple[np.ndarray, np.ndarray]:
+    """Round weights to the nearest integers of their blocks; the last block of a row is filled up with zeros.
 
     Args:
-        weights: float32 of shape `(outputs, features)`.
+        weights: of shape `(outputs, features)`.
 
     Returns:
         Integers packed into bytes along the features, low bits first, uint8 of shape
-        `(outputs, blocks, block_size · bits / 8)`; scales, float32 of shape `(outputs, blocks)`; zero points packed
-        alike, uint8 of shape `(outputs, ceil(blocks · bits / 8))`.
+        `(outputs, blocks, block_size · bits / 8)`, and scales, float32 of shape `(outputs, blocks)`.
     """
     outputs, features = weights.shape
-    count = blocks.blocks(features)
+    count = -(-features // blocks.block_size)
+    middle = 2 ** (blocks.bits - 1)
     packed = np.empty((outputs, count, blocks.block_size * blocks.bits // 8), np.uint8)
     scales = np.empty((outputs, count), np.float32)
-    zero_points = np.empty((outputs, -(-count * blocks.bits // 8)), np.uint8)
     for start in range(0, outputs, ROWS_AT_ONCE):
         rows = slice(start, start + ROWS_AT_ONCE)
         part = np.asarray(weights[rows], np.float32)
         part = np.pad(part, ((0, 0), (0, count * blocks.block_size - features)))
         part = part.reshape(len(part), count, blocks.block_size)
-        integers, scales[rows], zeros = _round(part, blocks)
-        packed[rows] = _pack(integers, blocks.bits)
-        zero_points[rows] = _pack(zeros, blocks.bits)
-    return packed, scales, zero_points
-
-
-def _round(weights: np.ndarray, blocks: BlockWise) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Integers `(outputs, blocks, block_size)`, scales and zero points `(outputs, blocks)` of least squared error."""
-    most = 2**blocks.bits - 1
-    low, high = np.minimum(weights.min(-1), 0), np.maximum(weights.max(-1), 0)
-    best = None
-    for shrinkage in SHRINKAGES:
-        if blocks.symmetric:
-            # The extreme that is farther from zero becomes the most negative integer, which has no counterpart.
-            extreme = np.where(-low > high, low, high)
-            scale = -extreme * shrinkage / 2 ** (blocks.bits - 1)
-            zero = np.full(scale.shape, 2 ** (blocks.bits - 1), np.float32)
-        else:
-            scale = (high - low) * shrinkage / most
-            zero = np.clip(np.round(-low * shrinkage / np.where(scale == 0, 1, scale)), 0, most)
-        scale = np.where(scale == 0, 1, scale).astype(np.float32)
-        integers = np.clip(np.round(weights / scale[..., None]) + zero[..., None], 0, most)
-        error = np.square((integers - zero[..., None]) * scale[..., None] - weights).sum(-1)
-        found = integers.astype(np.uint8), scale, zero.astype(np.uint8)
-        if best is None:
-            best, least = found, error
-            continue
-        better = error < least
-        least = np.where(better, error, least)
-        best = tuple(
-            np.where(better[..., None] if new.ndim == 3 else better, new, old)
-            for new, old in zip(found, best, strict=True)
-        )
-    return best
+        low, high = part.min(-1), part.max(-1)
+        # The extreme farther from zero becomes the lowest integer, which has no counterpart above: a negative scale
+        # where it is positive.
+        scale = np.where(-low > high, low, high) / -middle
+        scale[scale == 0] = 1
+        scales[rows] = scale
+        integers = np.clip(np.round(part / scale[..., None]) + middle, 0, 2 * middle - 1)
+        packed[rows] = _pack(integers.astype(np.uint8), blocks.bits)
+    return packed, scales
 
 
 def _pack(integers: np.ndarray, bits: int) -> np.ndarray:
-    """Bytes of integers along the last axis, low bits first; zeros fill the last byte."""
+    """Bytes of integers along the last axis, which is even; low bits first."""
     if bits == 8:
         return integers
-    integers = np.pad(integers, [(0, 0)] * (integers.ndim - 1) + [(0, integers.shape[-1] % 2)])
     return integers[..., ::2] | (integers[..., 1::2] << 4)
 
 
@@ -284,11 +288,6 @@ def _initializer(model: ir.Model, name: str, array: np.ndarray) -> ir.Value:
 
 def _replace_node(model: ir.Model, old: ir.Node, new: ir.Node) -> None:
     ir.convenience.replace_nodes_and_values(model.graph, old, [old], [new], old.outputs, new.outputs)
-
-
-def _drop_unused(model: ir.Model) -> None:
-    """Leave out the float weights that nothing reads any more, and what only they fed."""
-    RemoveUnusedNodesPass()(model)
 
 
 def _replace_graph(model: ir.Model, path: Path, external_data_above: int) -> None:
