@@ -1,4 +1,4 @@
-"""Times onnxruntime-genai for `benchmark_onnx`, in that package's own environment: nothing of this project is imported.
+"""Times onnxruntime-genai for `benchmark_onnx` in that package's own environment; imports nothing of this project.
 
     GENAI_PYTHON benchmark_onnx_genai.py FOLDER THREADS NEW
 

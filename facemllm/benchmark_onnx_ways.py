@@ -6,6 +6,7 @@ Each line of standard input names a measurement (`MEASUREMENTS`), which is answe
 """
 
 import contextlib
+import dataclasses
 import json
 import os
 import sys
@@ -15,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from facemllm_onnx.benchmark import NEW, FolderTimer, peak_memory_mb, timings
+from facemllm_onnx.benchmark import NEW, FolderTimer, MachineSpeed, measure_machine, peak_memory_mb, timings
 
 MEASUREMENTS = ("generate", "first_token", "vision", "scoring")
 QUESTIONS = 40
@@ -110,6 +111,9 @@ class _Moments:
 def main() -> None:
     """Load a model the way that is named, then answer standard input line by line."""
     way, folder, inputs_file, device, threads = sys.argv[1:6]
+    if way == "machine":
+        sys.stdout.write(json.dumps(dataclasses.asdict(measure_machine() if device == "cpu" else _measure_gpu())))
+        return
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     with contextlib.redirect_stdout(sys.stderr), np.load(inputs_file) as inputs:
@@ -118,6 +122,26 @@ def main() -> None:
             answer = measure(timer, line.strip(), inputs)
             answers.write(json.dumps({**answer, "peak_mb": peak_memory_mb()}) + "\n")
             answers.flush()
+
+
+def _measure_gpu(attempts: int = 5) -> MachineSpeed:
+    """Bytes/s of reading (a copy reads and writes as much) and bfloat16 operations/s of a matrix product."""
+    import torch
+
+    numbers = torch.ones(1 << 28, dtype=torch.bfloat16, device="cuda")
+    target = torch.empty_like(numbers)
+    square = torch.ones(8192, 8192, dtype=torch.bfloat16, device="cuda")
+
+    def seconds(run: Callable[[], Any]) -> float:
+        torch.cuda.synchronize()
+        start = time.perf_counter()
+        run()
+        torch.cuda.synchronize()
+        return time.perf_counter() - start
+
+    copying = min(seconds(lambda: target.copy_(numbers)) for _ in range(attempts))
+    product = min(seconds(lambda: square @ square) for _ in range(attempts))
+    return MachineSpeed(2 * numbers.nbytes / copying, 2 * len(square) ** 3 / product)
 
 
 def make_timer(way: str, folder: str, device: str, threads: int) -> Any:

@@ -31,8 +31,9 @@ from typing import Any
 WAYS = ("generate", "batch", "batch, image encoded once", "packed")
 
 
-def build_model(texts: list[str], image_size: int) -> tuple[Any, Any]:
-    """The model, and a processor whose tokenizer knows the words of ``texts``."""
+def build_model(texts: list[str], image_size: int, **text_sizes: int) -> tuple[Any, Any]:
+    """The model, and a processor whose tokenizer knows the words of ``texts``; ``text_sizes`` are other ones of the
+    language model, as its configuration calls them."""
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast, Qwen3Config, SiglipVisionConfig
@@ -56,17 +57,16 @@ def build_model(texts: list[str], image_size: int) -> tuple[Any, Any]:
         num_hidden_layers=12,
         num_attention_heads=12,
     )
-    text = Qwen3Config(
-        vocab_size=24_000,
-        hidden_size=512,
-        intermediate_size=1536,
-        num_hidden_layers=16,
-        num_attention_heads=8,
-        num_key_value_heads=4,
-        head_dim=64,
-        max_position_embeddings=4096,
-        tie_word_embeddings=True,
-    )
+    sizes = {
+        "vocab_size": 24_000,
+        "hidden_size": 512,
+        "intermediate_size": 1536,
+        "num_hidden_layers": 16,
+        "num_attention_heads": 8,
+        "num_key_value_heads": 4,
+        "head_dim": 64,
+    }
+    text = Qwen3Config(**sizes | text_sizes, max_position_embeddings=4096, tie_word_embeddings=True)
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, eos_token="<|endoftext|>")
     processor = FaceMLLMProcessor.from_towers(vision, tokenizer)
     return FaceMLLMForConditionalGeneration.from_towers(vision, text, tokenizer=processor.tokenizer), processor

@@ -102,9 +102,7 @@ class FolderTimer:
     def first_token(self, input_ids: np.ndarray, pixel_values: np.ndarray) -> float:
         """Until the first token behind a prompt with an image."""
         return _seconds(
-            lambda: self.model.generate_tokens(
-                input_ids, pixel_values=pixel_values, max_new_tokens=1, do_sample=False
-            )
+            lambda: self.model.generate_tokens(input_ids, pixel_values=pixel_values, max_new_tokens=1, do_sample=False)
         )
 
     def vision(self, pixel_values: np.ndarray) -> float:
@@ -176,7 +174,9 @@ def _measure(timers: dict[str, FolderTimer], rounds: int) -> list[dict[str, Any]
     seen: dict[str, list[tuple]] = {folder: [] for folder in timers}
     for turn in range(rounds + 1):  # the first one warms up
         for folder, timer in timers.items():
-            prompt, with_image, pixels = sample_inputs(timer.model)
+            model = timer.model
+            size = model.record["model"]["image_size"]
+            prompt, with_image, pixels = sample_inputs(model.image_token_id, model.num_image_tokens, size)
             made = timer.generate(prompt)
             figures = made["prompt_s"], made["token_s"], timer.first_token(with_image, pixels), timer.vision(pixels)
             if turn:
@@ -194,16 +194,15 @@ def _measure(timers: dict[str, FolderTimer], rounds: int) -> list[dict[str, Any]
     return rows
 
 
-def sample_inputs(model: FaceMLLMForONNX) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A prompt of `PROMPT` random tokens, one with an image that is as long or longer, and the image's noise."""
+def sample_inputs(
+    image_token_id: int, num_image_tokens: int, image_size: int, rows: int = 1
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """`rows` prompts of `PROMPT` random tokens, one with an image, as long where the image fits in, and its noise."""
     random = np.random.default_rng(0)
-    image_token, count = model.image_token_id, model.num_image_tokens
-    size = model.record["model"]["image_size"]
-    tokens = random.integers(0, image_token, max(PROMPT, count + 2))
-    with_image = tokens.copy()
-    with_image[1 : 1 + count] = image_token
-    pixels = random.standard_normal((1, 3, size, size), dtype=np.float32)
-    return tokens[None, :PROMPT], with_image[None], pixels
+    prompts = random.integers(0, image_token_id, (rows, PROMPT))
+    with_image = random.integers(0, image_token_id, (1, max(PROMPT, num_image_tokens + 2)))
+    with_image[:, 1 : 1 + num_image_tokens] = image_token_id
+    return prompts, with_image, random.standard_normal((1, 3, image_size, image_size), dtype=np.float32)
 
 
 if __name__ == "__main__":

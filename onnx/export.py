@@ -338,6 +338,7 @@ def write_graphs(
         fused: whether the decoder takes one row only, with attention, rotation and norms in one operator each. A fused
             decoder of a batch would answer wrongly for rows that are padded.
     """
+    positions = getattr(model.config.text_config, "max_position_embeddings", None)
     vision, embeddings, decoder = graphs(model.config.text_config.num_hidden_layers)
     fusions = device if fused else None
     rows, varying = (1, VARYING - {"batch_size"}) if fused else (BATCH, VARYING)
@@ -347,6 +348,6 @@ def write_graphs(
         (decoder, Decoder(model), decoder_inputs(model, rows), varying),
     ):
         program = trace(graph, module, inputs, varying_axes, fusions)
-        shared = graph is decoder and fused and share_cache(program)
+        shared = graph is decoder and fused and share_cache(program, positions)
         save_graph(program, folder / graph.file_name, external_data_above)
     return shared

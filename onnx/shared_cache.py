@@ -7,25 +7,30 @@ buffer, of any length from the total on (`com.microsoft.GroupQueryAttention`, ON
 cache that grows works with the rewritten graph as before.
 """
 
-from collections.abc import Iterable
-
 import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes import common as common_passes
 
-PAST = slice(3, 5)  # past key and past value, among the inputs of GroupQueryAttention
-BIAS = 10
+VALUE, PAST, LAST, TOTAL, COSINES, SINES, POSITIONS, BIAS = 2, slice(3, 5), 5, 6, 7, 8, 9, 10
+"""Inputs of `GroupQueryAttention`: keys and values of the past are 3 and 4."""
 PROBED_PAST, PROBED_TOKENS = 5, 3
 LARGEST_WINDOW = 1 << 17  # tokens: larger constants in a mask are bounds of slices
+LARGEST_TABLE = 1 << 17  # positions: 64 MB of cosines and sines, float32, for heads of 128
 
 
-def share_cache(model: ir.Model) -> bool:
+def share_cache(model: ir.Model, positions: int | None = None) -> bool:
     """Rewrite a fused decoder in place so that `present.*` may be the very buffers of `past_key_values.*`.
 
     The graph reads the length of the past off `attention_mask` (1, total_length), which has to be all ones, and off
     `inputs_embeds` (1, length, hidden). Shared buffers have shape (1, kv_heads, at least total_length, head_dim).
-    Returns whether the graph was rewritten: not where no `GroupQueryAttention` reads a cache, and not where a mask is
-    another than plain causal attention (sliding windows), which is found out by computing it.
+
+    Args:
+        positions: how many the model can tell apart; their rotations become a table, where one serves all lengths
+            (not dynamic scaling), instead of being computed at each step.
+
+    Returns:
+        Whether the graph was rewritten: not where no `GroupQueryAttention` reads a cache, and not where a mask is
+        another than plain causal attention (sliding windows), which is found out by computing it.
     """
     graph = model.graph
     attentions = [node for node in graph if node.op_type == "GroupQueryAttention" and None not in node.inputs[PAST]]
@@ -33,54 +38,73 @@ def share_cache(model: ir.Model) -> bool:
     caches = [value for node in attentions for value in node.inputs[PAST]]
     if not attentions or not {"attention_mask", "inputs_embeds"} <= inputs.keys():
         return False
-    if any(value not in graph.inputs for value in caches):
+    if any(value not in graph.inputs or value.shape is None or value.shape[0] != 1 for value in caches):
         return False
-    biases = {node.inputs[BIAS] for node in attentions if len(node.inputs) > BIAS and node.inputs[BIAS] is not None}
+    biases = {bias for node in attentions if (bias := _input(node, BIAS)) is not None}
     if not all(_is_causal(model, bias, caches) for bias in biases):
         return False
     for node in attentions:
         if len(node.inputs) > BIAS:
             node.replace_input_with(BIAS, None)
         _drop_masked_rows(node)
-    common_passes.RemoveUnusedNodesPass()(model)
-    _read_past_off_mask(graph, caches, inputs["attention_mask"], inputs["inputs_embeds"])
+        _drop_head_split(node)
+    if positions is not None and positions <= LARGEST_TABLE and "position_ids" in inputs:
+        _tabulate_rotations(model, attentions, inputs["position_ids"], positions)
+    _read_lengths_off_mask(graph, attentions, inputs["attention_mask"], inputs["inputs_embeds"])
     common_passes.RemoveUnusedNodesPass()(model)
     return True
 
 
-def _is_causal(model: ir.Model, bias: ir.Value, caches: list[ir.Value]) -> bool:
-    # Computed behind a past that is longer than any window the mask's constants could stand for.
+def _input(node: ir.Node, index: int) -> ir.Value | None:
+    return node.inputs[index] if len(node.inputs) > index else None
+
+
+def _compute(model: ir.Model, outputs: list[ir.Value], feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
+    """Values of the graph as float32, computed from those inputs alone, of any shapes.
+
+    Raises:
+        ValueError: when they depend on other inputs.
+    """
     import onnxruntime
 
-    mask = ir.convenience.extract(model.graph, list(model.graph.inputs), [bias])
-    windows = [
-        int(value.const_value.numpy().max())
-        for value in mask.initializers.values()
-        if value.dtype in (ir.DataType.INT64, ir.DataType.INT32, ir.DataType.FLOAT) and value.const_value.size == 1
-    ]
-    past = PROBED_PAST + max((abs(window) for window in windows if abs(window) <= LARGEST_WINDOW), default=0)
-    total, names = past + PROBED_TOKENS, {value.name for value in caches}
-    feeds = {}
-    for value in mask.inputs:
-        kind = value.dtype.numpy()
-        if value.name in names:
-            feeds[value.name] = np.zeros((1, 1, past, 1), kind)
-        elif value.name == "attention_mask":
-            feeds[value.name] = np.ones((1, total), kind)
-        elif value.name == "position_ids":
-            feeds[value.name] = np.arange(past, total, dtype=kind)[None]
-        else:
-            feeds[value.name] = np.zeros((1, PROBED_TOKENS, 1), kind)
+    part = ir.convenience.extract(model.graph, [value for value in model.graph.inputs if value.name in feeds], outputs)
+    for value in (*part.inputs, *part.outputs):
         value.shape = None
-    mask.outputs[0].shape = None
-    proto = ir.to_proto(ir.Model(mask, ir_version=model.ir_version))
+    for index, value in enumerate(part.outputs):  # NumPy has no bfloat16
+        cast = ir.node("Cast", [value], {"to": ir.DataType.FLOAT})
+        part.append(cast)
+        part.outputs[index] = cast.outputs[0]
+        cast.outputs[0].name, cast.outputs[0].dtype = f"computed_{index}", ir.DataType.FLOAT
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
-    session = onnxruntime.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    found = np.asarray(session.run(None, feeds)[0], np.float32)
+    options.intra_op_num_threads = 1
+    proto = ir.to_proto(ir.Model(part, ir_version=model.ir_version)).SerializeToString()
+    session = onnxruntime.InferenceSession(proto, options, providers=["CPUExecutionProvider"])
+    return session.run(None, {value.name: feeds[value.name] for value in session.get_inputs()})
+
+
+def _is_causal(model: ir.Model, bias: ir.Value, caches: list[ir.Value]) -> bool:
+    # Computed behind a past that is longer than any window the graph's constants could stand for.
+    constants = (value.const_value for value in model.graph.initializers.values() if value.const_value is not None)
+    single = (constant.numpy() for constant in constants if constant.size == 1)
+    numbers = [abs(float(number.reshape(-1)[0])) for number in single if number.dtype.kind in "if"]
+    past = PROBED_PAST + max((int(number) for number in numbers if number <= LARGEST_WINDOW), default=0)
+    total, cache_names = past + PROBED_TOKENS, {value.name for value in caches}
+    feeds = {}
+    for value in model.graph.inputs:
+        if value.name in cache_names:
+            feeds[value.name] = np.zeros((1, 1, past, 1), value.dtype.numpy())
+        elif value.name == "attention_mask":
+            feeds[value.name] = np.ones((1, total), np.int64)
+        elif value.name == "position_ids":
+            feeds[value.name] = np.arange(past, total)[None]
+        else:
+            feeds[value.name] = np.zeros((1, PROBED_TOKENS, 1), value.dtype.numpy())
+    found = _compute(model, [bias], feeds)[0]
     visible = np.tri(PROBED_TOKENS, total, past, dtype=bool)
-    expected_shape = found.shape[-2:] == visible.shape
-    return expected_shape and bool(np.all(np.where(visible, found == 0, found < -1e4)))
+    if found.shape[-2:] != visible.shape:
+        return False
+    return bool(np.all(np.where(visible, found == 0, found < -1e4)))
 
 
 def _drop_masked_rows(attention: ir.Node) -> None:
@@ -104,15 +128,67 @@ def _only_reader(value: ir.Value, besides: ir.Node | None = None) -> ir.Node | N
     return readers[0] if len(readers) == 1 else None
 
 
-def _read_past_off_mask(graph: ir.Graph, caches: Iterable[ir.Value], mask: ir.Value, new: ir.Value) -> None:
+def _drop_head_split(attention: ir.Node) -> None:
+    # Values are split into heads and merged again where only queries and keys had to be split, for their norms.
+    merge = attention.inputs[VALUE].producer() if attention.inputs[VALUE] is not None else None
+    split = merge.inputs[0].producer() if merge is not None and merge.op_type == "Reshape" else None
+    if split is None or split.op_type != "Reshape":
+        return
+    values, heads = split.inputs[0].shape, split.outputs[0].shape
+    if values is None or heads is None or (len(values), len(heads)) != (3, 4):
+        return
+    if list(values[:2]) == list(heads[:2]) and values[2] == heads[2] * heads[3]:
+        attention.replace_input_with(VALUE, split.inputs[0])
+
+
+def _tabulate_rotations(model: ir.Model, attentions: list[ir.Node], position_ids: ir.Value, positions: int) -> None:
+    # The fusion pads this step's rows with zeros to the length that the operator checks, and numbers them anew.
+    tables: dict[ir.Value, ir.Value] = {}
+    for node in attentions:
+        padded = _input(node, COSINES), _input(node, SINES)
+        if None in padded or _input(node, POSITIONS) is None:
+            return
+        for table in padded:
+            concat = table.producer()
+            if concat is None or concat.op_type != "Concat":
+                return
+            tables[table] = concat.inputs[0]
+    try:
+        rows = _compute(model, list(tables.values()), {"position_ids": np.arange(positions)[None]})
+        few = _compute(model, list(tables.values()), {"position_ids": np.arange(1, PROBED_TOKENS)[None]})
+    except ValueError:
+        return
+    if not all(np.array_equal(whole[1:PROBED_TOKENS], part) for whole, part in zip(rows, few, strict=True)):
+        return
+    made = {}
+    for index, (table, numbers) in enumerate(zip(tables, rows, strict=True)):
+        name = f"rotation_table_{index}"
+        kind = attentions[0].inputs[PAST][0].dtype.numpy()
+        made[table] = ir.val(name, const_value=ir.tensor(numbers.astype(kind), name=name))
+        model.graph.register_initializer(made[table])
+    for node in attentions:
+        node.replace_input_with(COSINES, made[node.inputs[COSINES]])
+        node.replace_input_with(SINES, made[node.inputs[SINES]])
+        node.replace_input_with(POSITIONS, position_ids)
+
+
+def _read_lengths_off_mask(graph: ir.Graph, attentions: list[ir.Node], mask: ir.Value, new: ir.Value) -> None:
     tape = ir.tape.Tape(graph)
+    one = ir.val("one_token", const_value=ir.tensor(np.ones(1, np.int32), name="one_token"))
+    graph.register_initializer(one)
     total = tape.op("Shape", [mask], attributes={"start": 1, "end": 2})
-    length = tape.op("Shape", [new], attributes={"start": 1, "end": 2})
-    past = tape.op("Sub", [total, length])
+    past = tape.op("Sub", [total, tape.op("Shape", [new], attributes={"start": 1, "end": 2})])
+    filled = tape.op("Cast", [total], attributes={"to": ir.DataType.INT32})
+    last = tape.op("Sub", [filled, one])
+    length = tape.op("Squeeze", [filled])
     for node in reversed(tape.nodes):
         graph.insert_before(graph[0], node)
-    past.dtype, past.shape = ir.DataType.INT64, ir.Shape([1])
-    for node in [node for cache in caches for node, _ in cache.uses()]:
+    for value, kind, shape in ((past, ir.DataType.INT64, [1]), (last, one.dtype, [1]), (length, one.dtype, [])):
+        value.dtype, value.shape = kind, ir.Shape(shape)
+    for node in attentions:
+        node.replace_input_with(LAST, last)
+        node.replace_input_with(TOTAL, length)
+    for node in [node for attention in attentions for cache in attention.inputs[PAST] for node, _ in cache.uses()]:
         axes = node.attributes.get_int("start", 0), node.attributes.get_int("end", 4)
         if node.op_type == "Shape" and axes == (2, 3):
             ir.convenience.replace_all_uses_with(node.outputs[0], past)
