@@ -220,23 +220,25 @@ class ONNXFaceMLLM(PreTrainedModel, GenerationMixin):
         self, inputs_embeds: torch.Tensor, mask: torch.Tensor, positions: torch.Tensor, past: Sequence[State]
     ) -> tuple[torch.Tensor, list[State]]:
         """As `_decode`, for a decoder of one row without padding: each row runs without its own, which is 0 after."""
+        starts = mask.argmax(dim=1).tolist()
+        if not all(mask[row, start:].all() for row, start in enumerate(starts)):
+            raise ValueError("attention_mask: prompts have to be padded on the left")
         past_length = mask.shape[1] - inputs_embeds.shape[1]
-        rows, all_states = [], []
-        for row, real in enumerate(mask.bool()):
-            old, new = real[:past_length], real[past_length:]
-            its_past = [tuple(state[row, :, old].unsqueeze(0) for state in states) for states in past]
-            embeds, places = inputs_embeds[row, new].unsqueeze(0), positions[row, new].unsqueeze(0)
-            logits, states = self._decode(embeds, mask[row, real].unsqueeze(0), places, its_past)
+        rows: list[torch.Tensor] = []
+        padded: list[State] = []
+        for row, start in enumerate(starts):
+            new = slice(max(0, start - past_length), None)
+            its_past = [tuple(state[row : row + 1, :, start:] for state in states) for states in past]
+            logits, its_states = self._decode(
+                inputs_embeds[row : row + 1, new], mask[row : row + 1, start:], positions[row : row + 1, new], its_past
+            )
             rows.append(logits)
-            all_states.append(states)
-        padded = []
-        for layer in zip(*all_states, strict=True):
-            shape = (len(mask), layer[0][0].shape[1], mask.shape[1], layer[0][0].shape[3])
-            states = tuple(layer[0][0].new_zeros(shape) for _ in range(2))
-            for row, real in enumerate(mask.bool()):
-                for state, its in zip(states, layer[row], strict=True):
-                    state[row, :, real] = its[0]
-            padded.append(states)
+            if not padded:
+                shape = (len(mask), its_states[0][0].shape[1], mask.shape[1], its_states[0][0].shape[3])
+                padded = [tuple(state.new_zeros(shape) for state in states) for states in its_states]
+            for states, its in zip(padded, its_states, strict=True):
+                for state, its_own in zip(states, its, strict=True):
+                    state[row, :, start:] = its_own[0]
         return torch.cat(rows), padded
 
     def _run(
