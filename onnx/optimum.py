@@ -133,6 +133,13 @@ def write_graphs(model: PreTrainedModel, folder: Path, *, external_data_above: i
     Raises:
         ExportError: when Optimum cannot trace the model.
     """
+    text = model.config.text_config
+    experts = getattr(text, "num_experts", None) or getattr(text, "num_local_experts", None)
+    if experts:
+        raise ExportError(
+            f"a mixture of {experts} experts: Optimum's tracing would fix which of them each token is given to; take the "
+            "backend transformers"
+        )
     for module, config in parts(model).values():
         _write(module, config, folder, external_data_above)
 
@@ -160,7 +167,7 @@ def _write(module: nn.Module, config: GraphOnnxConfig, folder: Path, external_da
         except Exception as error:
             reason = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
             raise ExportError(
-                f"{config.graph.name}: Optimum's exporter cannot trace this model ({reason}); try the transformers backend"
+                f"{config.graph.name} cannot be traced by Optimum ({reason}); try the backend transformers"
             ) from error
         finally:
             for part, use_cache in zip(configs, cached, strict=True):
