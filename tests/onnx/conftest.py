@@ -9,10 +9,10 @@ import pytest
 import torch
 from filelock import FileLock
 from PIL import Image
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast, Qwen3Config
+from transformers import Qwen3Config
 
 from facemllm_onnx.export import export_model
+from facemllm_onnx.export_matrix import byte_tokenizer
 from modeling_facemllm import FaceMLLMForConditionalGeneration, FaceMLLMProcessor, FaceMLLMVisionConfig
 
 
@@ -72,11 +72,6 @@ def pictures() -> list[Image.Image]:
 
 def _save_tiny_model(folder: Path) -> None:
     torch.manual_seed(0)
-    vocab = {symbol: index for index, symbol in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
-    backend = Tokenizer(models.BPE(vocab=vocab, merges=[]))
-    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    backend.decoder = decoders.ByteLevel()
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="<|endoftext|>")
     vision = FaceMLLMVisionConfig(
         image_size=32, stem_channels=[8, 8, 8], hidden_size=16, intermediate_size=32, num_attention_heads=2
     )
@@ -92,7 +87,7 @@ def _save_tiny_model(folder: Path) -> None:
         tie_word_embeddings=True,
         initializer_range=0.2,  # large enough that answers vary and depend on the image
     )
-    processor = FaceMLLMProcessor.from_towers(vision, tokenizer, pixel_shuffle_factor=2)
+    processor = FaceMLLMProcessor.from_towers(vision, byte_tokenizer(), pixel_shuffle_factor=2)
     model = FaceMLLMForConditionalGeneration.from_towers(
         vision, text, tokenizer=processor.tokenizer, pixel_shuffle_factor=2
     )

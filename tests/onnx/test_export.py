@@ -1,0 +1,149 @@
+"""What `facemllm export` leaves: a folder that answers as the model does, or nothing."""
+
+import json
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from transformers import AutoProcessor
+
+from facemllm.cli import main
+from facemllm_onnx.export_folder import ExportError, save_graph, whole_folder
+from facemllm_onnx.export_matrix import Combination, run
+from facemllm_onnx.graphs import graphs
+from facemllm_onnx.parity import Reference, check, compare
+from facemllm_onnx.sessions import open_sessions
+from modeling_facemllm import FaceMLLMForConditionalGeneration
+
+
+def record_of(folder):
+    return json.loads((folder / "export.json").read_text())
+
+
+def decoder_of(folder):
+    return onnx.load(folder / "onnx" / "decoder_model_merged.onnx", load_external_data=False)
+
+
+@pytest.mark.parametrize("kind", ["onnx_folder", "onnx_batch_folder"])
+def test_the_graphs_have_the_tensors_that_the_table_of_graphs_promises(request, kind):
+    folder = request.getfixturevalue(kind)
+    described = record_of(folder)["graphs"]
+    for graph in graphs(num_hidden_layers=2):
+        assert list(described[graph.name]["inputs"]) == list(graph.inputs)
+        assert list(described[graph.name]["outputs"]) == list(graph.outputs)
+
+
+def test_the_record_names_the_axes_of_a_decoder_for_one_row_and_of_one_for_several(onnx_folder, onnx_batch_folder):
+    one, several = (
+        record_of(folder)["graphs"]["decoder_model_merged"]["inputs"] for folder in (onnx_folder, onnx_batch_folder)
+    )
+    assert one["past_key_values.0.key"] == [1, 2, "past_length", 8]
+    assert several["past_key_values.0.key"] == ["batch_size", 2, "past_length", 8]
+    assert one["inputs_embeds"] == [1, "length", 32]
+
+
+def test_a_second_row_is_an_error_of_the_fused_decoder_and_never_a_wrong_answer(onnx_folder):
+    path = onnx_folder / "onnx" / "decoder_model_merged.onnx"
+    sessions, _ = open_sessions({"decoder": path}, "cpu", threads=1)
+    inputs = {
+        "inputs_embeds": np.zeros((2, 3, 32), np.float32),
+        "attention_mask": np.ones((2, 3), np.int64),
+        "position_ids": np.arange(3)[None].repeat(2, 0),
+        **{
+            f"past_key_values.{layer}.{part}": np.zeros((2, 2, 0, 8), np.float32)
+            for layer in (0, 1)
+            for part in ("key", "value")
+        },
+    }
+    with pytest.raises(Exception, match=r"Got: 2 Expected: 1"):
+        sessions["decoder"].run(None, inputs)
+
+
+def test_only_the_decoder_for_one_row_is_fused(onnx_folder, onnx_batch_folder):
+    fused, plain = (
+        {node.op_type for node in decoder_of(folder).graph.node} for folder in (onnx_folder, onnx_batch_folder)
+    )
+    assert "GroupQueryAttention" in fused
+    assert "GroupQueryAttention" not in plain
+
+
+def test_the_record_says_how_the_graphs_were_checked(onnx_batch_folder):
+    parity = record_of(onnx_batch_folder)["parity"]["fp32"]
+    assert set(parity["prompts"]) == {"text", "one image", "two images", "padded batch"}
+    assert all(prompt["equal"] == prompt["tokens"] for prompt in parity["prompts"].values())
+    assert parity["scores"]["difference"] < 1e-4
+
+
+def test_an_exported_folder_has_all_that_the_processor_needs_and_no_code(onnx_folder):
+    assert AutoProcessor.from_pretrained(onnx_folder).image_token
+    assert not list(onnx_folder.rglob("*.py")) and not list(onnx_folder.rglob("*.safetensors"))
+
+
+def test_graphs_of_other_weights_fail_the_check(onnx_folder, model_folder, processor):
+    model = FaceMLLMForConditionalGeneration.from_pretrained(model_folder, dtype=torch.float32)
+    model.model.language_model.layers[1].self_attn.v_proj.weight.data *= 1.05
+    found = compare(Reference(model.eval(), processor, batch=False), onnx_folder, record_of(onnx_folder))
+    with pytest.raises(ExportError, match="do not answer as the model does"):
+        check(found, torch.float32)
+
+
+def test_what_fails_half_way_leaves_no_folder(tmp_path):
+    with pytest.raises(RuntimeError), whole_folder(tmp_path / "out") as folder:
+        (folder / "half").write_text("")
+        raise RuntimeError
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_earlier_export_stays_until_the_new_one_is_whole(tmp_path):
+    out = tmp_path / "out"
+    for content in ("old", "new"):
+        with whole_folder(out) as folder:
+            (folder / "export.json").write_text(content)
+            if content == "new":
+                assert (out / "export.json").read_text() == "old"
+    assert (out / "export.json").read_text() == "new" and list(tmp_path.iterdir()) == [out]
+
+
+def test_a_folder_of_something_else_is_not_replaced(tmp_path, capsys, model_folder):
+    (tmp_path / "thesis.tex").write_text("")
+    assert main(["export", str(model_folder), str(tmp_path)]) == 2
+    assert "exists and is no exported model" in capsys.readouterr().err
+    assert (tmp_path / "thesis.tex").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--precision", "int3"], "precision 'int3' is unknown: take one of fp32, fp16, bf16, int8, int4"),
+        (["--device", "tpu"], "device 'tpu' is unknown: take one of cpu, cuda"),
+        (["--backend", "tflite"], "backend 'tflite' is unknown: take one of auto, optimum, transformers"),
+    ],
+)
+def test_an_unknown_choice_is_one_line(tmp_path, capsys, model_folder, arguments, told):
+    assert main(["export", str(model_folder), str(tmp_path / "out"), *arguments]) == 2
+    assert told in capsys.readouterr().err
+
+
+def test_large_weights_lie_beside_their_graph(tmp_path, onnx_folder):
+    import onnx_ir
+
+    path = tmp_path / "embed_tokens.onnx"
+    save_graph(onnx_ir.load(onnx_folder / "onnx" / "embed_tokens.onnx"), path, external_data_above=1000)
+    assert path.stat().st_size < 3000 < (tmp_path / "embed_tokens.onnx_data").stat().st_size
+    sessions, _ = open_sessions({"embed": path}, "cpu", threads=1)
+    assert sessions["embed"].run(None, {"input_ids": np.array([[1, 2]])})[0].shape == (1, 2, 32)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "combination",
+    [
+        Combination("clip", "qwen2", tied=True, pixel_shuffle=2, batch=True),
+        Combination("dinov2", "llama", tied=False, pixel_shuffle=1),
+    ],
+    ids=lambda one: f"{one.vision}-{one.text}",
+)
+def test_towers_of_other_kinds_give_the_same_tokens(combination):
+    found = run(combination, scoring=False)
+    assert "error" not in found and found["equal"] == found["tokens"]
