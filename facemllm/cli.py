@@ -62,7 +62,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return _run(command, argv)
     except (ValueError, OSError) as error:
-        if not isinstance(error, (OSError, *_mistakes())):
+        if not isinstance(error, (OSError, UserError)) and not isinstance(error, _mistakes_in_data()):
             raise
         message = " ".join(str(error).split())
         print(f"facemllm {command}: {message or type(error).__name__}", file=sys.stderr)
@@ -90,9 +90,9 @@ def _names_out(argv: list[str]) -> bool:
     return any(word == "--out" or word.startswith("--out=") for word in argv)
 
 
-def _mistakes() -> tuple[type[Exception], ...]:
-    # Imported here: datasets takes a second to import, in which Ctrl-C has to be caught already.
+def _mistakes_in_data() -> tuple[type[Exception], ...]:
+    # Imported here: datasets takes a second to import, and where only exports are run it is not installed.
     from datasets_scripts.schema import CorpusError
     from recipes.recipe import RecipeError
 
-    return UserError, CorpusError, RecipeError
+    return CorpusError, RecipeError
