@@ -74,7 +74,9 @@ def llava_config(config, external_data: Mapping[str, bool]) -> dict:
         "transformers.js_config": {
             # It picks a file by the suffix of a type: "fp32" is the one without, which all our precisions have.
             "dtype": "fp32",
-            "use_external_data_format": {f"{name}.onnx": bool(there) for name, there in external_data.items()},
+            "use_external_data_format": {
+                f"{name}.onnx": True for name in sorted(external_data) if external_data[name]
+            },
         },
     }
 
