@@ -33,6 +33,7 @@ from .export_folder import (
     write_record,
     write_side_files,
 )
+from .exportable import check_exportable
 from .graphs import VARYING, graphs
 from .parity import Reference, check, compare
 from .quantize import WEIGHT_PRECISIONS, quantize_graphs
@@ -253,17 +254,6 @@ def _choose_backend(backend: str) -> str:
 def _check_choice(argument: str, value: str, choices: tuple[str, ...]) -> None:
     if value not in choices:
         raise ExportError(f"{argument} {value!r} is unknown: take one of {', '.join(choices)}")
-
-
-def check_exportable(model: PreTrainedModel) -> None:
-    """Refuse what is no Face-MLLM or whose language model keeps something else than keys and values of all it read.
-
-    Raises:
-        ExportError: with the reason.
-    """
-    config = model.config
-    if config.model_type != "facemllm":
-        raise ExportError(f"a {config.model_type} model is no Face-MLLM: only those are exported")
 
 
 def describe_cache(model: PreTrainedModel, shared_buffer: bool) -> dict[str, Any]:

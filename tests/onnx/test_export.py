@@ -6,15 +6,16 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from transformers import AutoProcessor
+from transformers import AutoProcessor, Qwen3NextConfig
 
 from facemllm.cli import main
 from facemllm_onnx.export_folder import ExportError, save_graph, whole_folder
 from facemllm_onnx.export_matrix import Combination, run
+from facemllm_onnx.exportable import check_exportable
 from facemllm_onnx.graphs import graphs
 from facemllm_onnx.parity import Reference, check, compare
 from facemllm_onnx.sessions import open_sessions
-from modeling_facemllm import FaceMLLMForConditionalGeneration
+from modeling_facemllm import FaceMLLMConfig, FaceMLLMForConditionalGeneration
 
 
 def record_of(folder):
@@ -133,6 +134,15 @@ def test_large_weights_lie_beside_their_graph(tmp_path, onnx_folder):
     assert path.stat().st_size < 3000 < (tmp_path / "embed_tokens.onnx_data").stat().st_size
     sessions, _ = open_sessions({"embed": path}, "cpu", threads=1)
     assert sessions["embed"].run(None, {"input_ids": np.array([[1, 2]])})[0].shape == (1, 2, 32)
+
+
+def test_a_language_model_without_a_cache_of_keys_and_values_is_refused_before_anything_is_traced(tmp_path):
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 4, "num_hidden_layers": 2}
+    text = Qwen3NextConfig(vocab_size=300, num_experts=0, layer_types=["linear_attention", "full_attention"], **sizes)
+    with torch.device("meta"):
+        model = FaceMLLMForConditionalGeneration(FaceMLLMConfig(vision_config("siglip"), text))
+    with pytest.raises(ExportError, match=r"qwen3_next\) has linear_attention in its layers"):
+        check_exportable(model)
 
 
 @pytest.mark.slow
