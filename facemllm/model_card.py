@@ -1,7 +1,7 @@
 """The cards of models: how to load one, what it was trained on, what it is not for, what it reached."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +60,34 @@ _TRAINED = """
 ## Training
 
 {training}
+
+## What it is not for
+
+Identification; sorting people by race; emotions at work or in schools; decisions about a person. Accuracy differs
+between groups of people: measure it per group, with n and intervals, before you rely on it.
+{law}"""
+
+_EXPORTED = """
+# {name}
+
+{what}, as ONNX graphs: vision encoder, token embeddings, decoder{scoring}.
+ONNX Runtime runs them without PyTorch. It describes what a face shows, and identifies nobody.
+
+```python
+from facemllm_onnx import FaceMLLMForONNX
+
+model = FaceMLLMForONNX.from_pretrained("{repo_id}")  # on CUDA where onnxruntime-gpu finds it, else on the CPU
+print(model.ask("face.png", {question}))
+```
+
+The commands take it as they take any model (`facemllm ask {repo_id} face.png {question}`),
+and transformers.js reads the same graphs with the configuration in `transformers.js/`.
+
+## Export
+
+| | |
+|---|---|
+{rows}
 
 ## What it is not for
 
@@ -137,6 +165,50 @@ def trained_model_card(folder: Path, repo_id: str, base_model: str | None = None
     name, training = repo_id.split("/")[1], _training(folder / "run.json")
     body = _TRAINED.format(name=name, what=what, loading=loading, training=training, law=_LAW)
     return f"---\n{data.to_yaml()}\n---\n{body}"
+
+
+def exported_model_card(folder: Path, record: Mapping[str, Any], repo_id: str, base_model: str | None = None) -> str:
+    """The card of an ONNX export: how to run it, and what its record says of it.
+
+    Args:
+        record: its ``export.json``.
+        base_model: the Hub id of the model that it was exported from, if that is there.
+    """
+    from huggingface_hub import ModelCardData
+
+    quantized = {} if record["precision"] in ("fp32", "fp16", "bf16") else {"base_model_relation": "quantized"}
+    data = ModelCardData(
+        language="en",
+        library_name="onnx",
+        pipeline_tag="image-text-to-text",
+        base_model=base_model,
+        tags=["face-analysis", "facemllm", "onnx"],
+        **(quantized if base_model else {}),
+    )
+    body = _EXPORTED.format(
+        name=repo_id.split("/")[1],
+        what=f"[{base_model}](https://huggingface.co/{base_model})"
+        if base_model
+        else "A multimodal language model for pictures of faces",
+        scoring=", and one that scores closed questions" if "scoring" in record["graphs"] else "",
+        repo_id=repo_id,
+        question=_sample_question(folder / "config.json"),
+        rows="\n".join(f"| {what} | {value} |" for what, value in _export_facts(record)),
+        law=_LAW,
+    )
+    return f"---\n{data.to_yaml()}\n---\n{body}"
+
+
+def _export_facts(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    yield "precision", record["precision"]
+    yield "decoder", "one prompt at a time, fused" if record["batch"] == "one" else "several prompts at once"
+    yield "for", {"cpu": "the CPU", "cuda": "CUDA"}[record["device"]]
+    yield "size", f"{sum(graph['bytes'] for graph in record['graphs'].values()) / 1e6:,.1f} MB"
+    yield "made with", ", ".join(f"{package} {version}" for package, version in record["versions"].items())
+    for name, found in (record.get("quality") or {}).items():
+        losses = ", ".join(f"{way} {figures['loss']:+.2f} points" for way, figures in found["ways"].items())
+        marked = " — **loses more than a point**" if found["marked"] else ""
+        yield f"accuracy lost against fp32 on {name}", f"{losses} ({found['faces']:,} faces){marked}"
 
 
 def _sample_question(config: Path) -> str:

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from facemllm.cli import UserError
+from facemllm.onnx_model import checked_export
+from facemllm_onnx.export_location import RECORD
 
 ADAPTER_CONFIG = "adapter_config.json"
 MODEL_FILES = (
@@ -19,6 +21,7 @@ MODEL_FILES = (
     "*.jinja",
     "*.onnx",
     "*.onnx_data",
+    RECORD,
     "tokenizer.json",
     "tokenizer.model",
     "special_tokens_map.json",
@@ -27,7 +30,7 @@ MODEL_FILES = (
     "merges.txt",
 )
 BESIDE = ("README.md", "LICENSE*", "NOTICE*", "run.json", "loss.png")  # in the model's own folder only
-MODEL_FOLDERS = ("adapter", "additional_chat_templates", "onnx")
+MODEL_FOLDERS = ("adapter", "additional_chat_templates", "onnx", "transformers.js")
 STATE_OF_TRAINING = ("trainer_state.json", "optimizer*", "scheduler.pt", "scaler.pt", "rng_state*.pth", "global_step*")
 
 
@@ -35,13 +38,15 @@ STATE_OF_TRAINING = ("trainer_state.json", "optimizer*", "scheduler.pt", "scaler
 class ModelFolder:
     """A model that loads; ``files`` are its paths within ``folder``, ``others`` what lies beside it.
 
-    ``adapter_base`` is what an adapter says it was trained on; None for a whole model.
+    ``adapter_base`` is what an adapter says it was trained on; None for a whole model. ``export`` is the record of an
+    ONNX export; None for a model of PyTorch.
     """
 
     folder: Path
     files: tuple[str, ...]
     others: tuple[str, ...]
     adapter_base: str | None
+    export: dict[str, Any] | None = None
 
 
 def is_model_file(path: str) -> bool:
@@ -52,16 +57,19 @@ def is_model_file(path: str) -> bool:
 
 def open_model_folder(folder: str | Path, trust_remote_code: bool = False) -> ModelFolder:
     """The model in ``folder``, after a look at whether it loads: no weights are read, only their names and shapes.
+    Of an ONNX export, each graph is loaded.
 
     Raises:
         UserError: for no folder, a training checkpoint, an unfinished run, weights that do not fit the configuration,
-            and code that is named and not there.
+            code that is named and not there, and graphs that are missing, cut off or do not load.
     """
     folder = Path(folder).expanduser()
     if not folder.is_dir():
         raise UserError(f"{folder}: there is no such folder; give the one that training left")
     _check_finished(folder)
     files, others = _sort(folder)
+    if RECORD in files:
+        return ModelFolder(folder, tuple(files), tuple(others), None, checked_export(folder))
     if ADAPTER_CONFIG in files and "config.json" not in files:
         base = _check_adapter(folder, files)
     else:

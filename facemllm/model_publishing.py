@@ -4,16 +4,18 @@ import json
 import os
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from pathlib import Path
 from typing import Any
 
 from datasets_scripts.publish import CARD
 from facemllm.cli import UserError
 from facemllm.hub_names import could_be_hub_id
 from facemllm.hub_repository import HubRepository, connect, is_same, one_line_errors, open_repository, upload_bar
-from facemllm.model_card import trained_model_card
+from facemllm.model_card import exported_model_card, trained_model_card
 from facemllm.model_folder import ADAPTER_CONFIG, ModelFolder, is_model_file, open_model_folder
 from facemllm.model_index import eval_results, read_card, read_reports, with_results
+from facemllm_onnx.export_location import RECORD
 
 LOCAL_PATH = re.compile(r'"((?:/|[A-Z]:\\\\)[^"\s]*[/\\][^"\s]+)"')
 PEFT_TEMPLATE = "# Model Card for Model ID"  # which PEFT leaves beside adapters, with nothing filled in
@@ -42,7 +44,8 @@ def publish_model(
     Args:
         reports: folders of ``facemllm evaluate --out``, whose headline numbers go into the card's ``model-index``.
         race: put figures about race there too.
-        base_model: the Hub id of the model that an adapter belongs to, where its own configuration names a folder.
+        base_model: the Hub id of the model that an adapter belongs to, where its own configuration names a folder; of
+            an ONNX export, that of the model it was exported from.
         private: make the repository private; one that exists and is public is refused.
         revision: the branch, made from ``main`` if it is not there.
         overwrite: put the model in the place of another kind of model.
@@ -68,6 +71,8 @@ def publish_model(
         base_model = _base_of(model, base_model)
         config = json.loads((model.folder / ADAPTER_CONFIG).read_text(encoding="utf-8"))
         texts[ADAPTER_CONFIG] = json.dumps(config | {"base_model_name_or_path": base_model}, indent=2) + "\n"
+    if model.export is not None:
+        texts[RECORD] = _public_record(model.export, base_model)
     about = {
         "repository": repo_id,
         "revision": revision,
@@ -90,9 +95,8 @@ def publish_model(
         repository = open_repository(api, repo_id, "model", private=private, revision=revision)
         present = repository.files()
         _check_place(repository, present, model, overwrite)
-        texts[CARD] = _card(
-            model, repository.read_text(CARD) if CARD in present else None, repo_id, base_model, results
-        )
+        published = repository.read_text(CARD) if CARD in present and _kind(present) == _kind(model.files) else None
+        texts[CARD] = _card(model, published, repo_id, base_model, results)
         additions = [
             addition
             for addition in _additions(model, texts)
@@ -141,7 +145,11 @@ def _card(
     own = model.folder / CARD
     card = own.read_text(encoding="utf-8") if own.is_file() else None
     if card is None or PEFT_TEMPLATE in card:
-        card = published or trained_model_card(model.folder, repo_id, base_model)
+        card = published or (
+            trained_model_card(model.folder, repo_id, base_model)
+            if model.export is None
+            else exported_model_card(model.folder, model.export, repo_id, base_model)
+        )
     opened = read_card(card)
     if base_model is not None and opened.data.base_model != base_model:
         opened.data.base_model = base_model
@@ -149,6 +157,19 @@ def _card(
         opened.data.tags = [tag for tag in opened.data.tags or () if not tag.startswith("base_model:")]
         card = str(opened)
     return with_results(card, results, repo_id.split("/")[1])
+
+
+def _public_record(export: dict[str, Any], base_model: str | None) -> str:
+    """The record of an export with the last parts of paths alone: whose disk they lay on is nobody's business."""
+    from facemllm_onnx.export_folder import record_text
+
+    source = {**(export.get("source") or {})}
+    for key in ("name", "adapter"):
+        if source.get(key):
+            source[key] = Path(source[key]).name
+    if base_model is not None:
+        source["name"] = base_model
+    return record_text(export | {"source": source})
 
 
 def _additions(model: ModelFolder, texts: dict[str, str]) -> list[Any]:
@@ -161,26 +182,30 @@ def _additions(model: ModelFolder, texts: dict[str, str]) -> list[Any]:
     ]
 
 
+def _kind(files: Collection[str]) -> str | None:
+    """Which kind of model these files are; None for none."""
+    kinds = {RECORD: "an ONNX export", "config.json": "a whole model", ADAPTER_CONFIG: "an adapter"}
+    return next((kind for name, kind in kinds.items() if name in files), None)
+
+
 def _check_place(repository: HubRepository, present: dict[str, Any], model: ModelFolder, overwrite: bool) -> None:
     """Refuse to put a model in the place of one of another kind, unless told to."""
-    name = ADAPTER_CONFIG if model.adapter_base is not None else "config.json"
-    there = [kind for kind in (ADAPTER_CONFIG, "config.json") if kind in present]
-    if overwrite or not there:
+    there, ours = _kind(present), _kind(model.files)
+    if overwrite or there is None:
         return
     way_out = "give another name, or say --overwrite (older commits keep what was there)"
-    if name not in there:
-        kinds = {ADAPTER_CONFIG: "an adapter", "config.json": "a whole model"}
-        raise UserError(f"{repository.repo_id} holds {kinds[there[0]]}, and this is {kinds[name]}: {way_out}")
-    key = "peft_type" if name == ADAPTER_CONFIG else "model_type"
+    if there != ours:
+        raise UserError(f"{repository.repo_id} holds {there}, and this is {ours}: {way_out}")
+    name, key = (ADAPTER_CONFIG, "peft_type") if model.adapter_base is not None else ("config.json", "model_type")
     try:
         theirs = json.loads(repository.read_text(name)).get(key)
     except (ValueError, AttributeError) as error:
         raise UserError(
             f"{repository.repo_id}: its {name} is no model's configuration ({error}): {way_out}"
         ) from error
-    ours = json.loads((model.folder / name).read_text(encoding="utf-8")).get(key)
-    if theirs != ours:
-        raise UserError(f"{repository.repo_id} holds another kind of model, {theirs!r} and not {ours!r}: {way_out}")
+    own = json.loads((model.folder / name).read_text(encoding="utf-8")).get(key)
+    if theirs != own:
+        raise UserError(f"{repository.repo_id} holds another kind of model, {theirs!r} and not {own!r}: {way_out}")
 
 
 def _was_the_models(path: str) -> bool:
@@ -215,6 +240,8 @@ def _load_calls(model: ModelFolder, repo_id: str, revision: str, base_model: str
     if model.adapter_base is not None:
         base = f'AutoModelForImageTextToText.from_pretrained("{base_model}")'
         return [f'PeftModel.from_pretrained({base}, "{repo_id}"{pinned})']
+    if model.export is not None:
+        return [f'FaceMLLMForONNX.from_pretrained("{repo_id}"{pinned})', f"facemllm ask {repo_id} face.png QUESTION"]
     pipelines = json.loads((model.folder / "config.json").read_text(encoding="utf-8")).get("custom_pipelines") or ()
     return [
         f'AutoModelForImageTextToText.from_pretrained("{repo_id}", trust_remote_code=True{pinned})',

@@ -41,6 +41,47 @@ def read_export(file: Path) -> dict[str, Any]:
     return record
 
 
+def checked_export(folder: Path) -> dict[str, Any]:
+    """The record of the export in ``folder``, after a look at whether it loads: its graphs, one after the other.
+
+    Graphs for CUDA that this machine cannot load are looked at by ONNX's checker.
+
+    Raises:
+        UserError: when a file is missing, of another size than was recorded, or does not load.
+    """
+    from facemllm_onnx.prompting import ONNXProcessor
+
+    record = read_export(folder / RECORD)
+    try:
+        ONNXProcessor(folder)
+        for graph in record["graphs"].values():
+            _check_graph(folder / graph["file"], graph["bytes"], record["device"])
+    except (OSError, ValueError) as error:
+        raise _told(folder, "cpu", error) from error
+    except (KeyError, TypeError) as error:
+        raise UserError(f"{folder / RECORD}: is no record of facemllm export ({error!r}); export again") from error
+    return record
+
+
+def _check_graph(path: Path, size: int, device: str) -> None:
+    import onnx
+
+    from facemllm_onnx.export_folder import graph_files
+    from facemllm_onnx.sessions import ProviderUnavailable, open_sessions
+
+    files = graph_files(path)
+    found = sum(file.stat().st_size for file in files)
+    if files and found != size:
+        raise ValueError(f"{path}: has {found:,} bytes with its weights, and had {size:,} when it was exported")
+    try:
+        open_sessions({path.stem: path}, device)
+    except ProviderUnavailable:
+        try:
+            onnx.checker.check_model(path)
+        except onnx.checker.ValidationError as error:
+            raise ValueError(f"{path}: is no ONNX graph that can be loaded: {error}") from error
+
+
 def load_runtime(model: str | Path, device: str = "auto") -> "FaceMLLMForONNX":
     """The ONNX model in a folder or under a Hub id, on onnxruntime alone: PyTorch is not imported.
 
@@ -71,7 +112,7 @@ def load_onnx_model(model: str | Path, device: str = "auto") -> "tuple[ONNXFaceM
     provider = provider_of(device)
     try:
         network = ONNXFaceMLLM.from_pretrained(_name(model), provider=provider)
-        return network, AutoProcessor.from_pretrained(_name(model))
+        return network, AutoProcessor.from_pretrained(network.runtime.folder)
     except (OSError, ValueError) as error:
         raise _told(model, device, error) from error
 

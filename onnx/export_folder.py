@@ -91,8 +91,11 @@ def _axes(value: onnx_ir.Value) -> list[int | str | None]:
 
 
 def write_record(record: dict[str, Any], folder: Path) -> None:
-    """Write `export.json`, each list in one line."""
+    """Write `export.json`."""
+    (folder / RECORD).write_text(record_text(record), encoding="utf-8")
+
+
+def record_text(record: dict[str, Any]) -> str:
+    """What stands in `export.json`: each list in one line."""
     text = re.sub(r"\[[^\[\]{}]*\]", lambda found: " ".join(found[0].split()), json.dumps(record, indent=2))
-    partial = folder / f".{RECORD}.partial"
-    partial.write_text(text.replace("[ ", "[").replace(" ]", "]") + "\n", encoding="utf-8")
-    os.replace(partial, folder / RECORD)
+    return text.replace("[ ", "[").replace(" ]", "]") + "\n"

@@ -1,4 +1,4 @@
-"""``facemllm info``: versions, devices, and what a model folder contains, read without loading the weights."""
+"""``facemllm info``: versions, devices, and what a model folder or export contains, told without loading weights."""
 
 import argparse
 import importlib.metadata
@@ -9,8 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from facemllm.cli import UserError
+from facemllm.onnx_model import export_file, read_export
 
-HELP = "Show the versions and devices that everything runs on and, for a model folder, what is in it."
+HELP = (
+    "Show the versions and devices that everything runs on and, for a model folder, what is in it. Of an ONNX\n"
+    "export, which may be on the Hub too, its record is shown: precision, graphs, what it was exported from."
+)
 EXAMPLE = "facemllm info quickstart/model --json"
 
 PACKAGES = (
@@ -35,14 +39,15 @@ _PARTS = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", metavar="MODEL", nargs="?", help="a model folder")
+    parser.add_argument("model", metavar="MODEL", nargs="?", help="a model folder, or an ONNX export")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run(args: argparse.Namespace) -> int:
     report = {"versions": versions(), "devices": devices()}
     if args.model is not None:
-        report["model"] = describe_model(args.model)
+        export = export_file(args.model)
+        report["model"] = describe_model(args.model) if export is None else describe_export(args.model, export)
     if args.json:
         print(json.dumps(report, indent=2))
         return 0
@@ -109,6 +114,43 @@ def describe_model(folder: str) -> dict[str, Any]:
         "tokens_per_image": getattr(config, "num_image_tokens", None),
         "licence": licence(path),
     }
+
+
+def describe_export(model: str, file: Path) -> dict[str, Any]:
+    """What the record of an ONNX export and the configuration beside it tell of the folder or Hub id ``model``.
+
+    Args:
+        file: the record, here or in the Hub's cache.
+
+    Raises:
+        UserError: when one of the two cannot be read.
+    """
+    from facemllm.evaluation.model_identity import from_hub
+
+    record = read_export(file)
+    quality = record.get("quality")
+    if not Path(model).expanduser().is_dir():  # what is missing beside the record is told below
+        from_hub(model, "config.json"), from_hub(model, "README.md")
+    try:
+        config = json.loads((file.parent / "config.json").read_text(encoding="utf-8"))
+        return {
+            "architecture": config["architectures"][0],
+            "model_type": config["model_type"],
+            "vision_tower": config["vision_config"]["model_type"],
+            "language_model": config["text_config"]["model_type"],
+            "exported_from": (record["source"] or {}).get("name"),
+            "backend": record["backend"],
+            "precision": record["precision"],
+            "fused_for": record["device"],
+            "prompts_at_once": record["batch"],
+            "graph_bytes": {name: graph["bytes"] for name, graph in record["graphs"].items()},
+            "loses_accuracy_on": quality and [name for name, found in quality.items() if found["marked"]],
+            "image_size": record["model"]["image_size"],
+            "tokens_per_image": record["model"]["num_image_tokens"],
+            "licence": licence(file.parent),
+        }
+    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+        raise UserError(f"{model}: is no complete export ({error!r}); export the model again") from error
 
 
 def count_parameters(folder: Path) -> tuple[dict[str, int], list[str]]:

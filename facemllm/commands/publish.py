@@ -52,12 +52,13 @@ def _add_model_arguments(kinds: Any) -> None:
         description=(
             "Upload a model folder in one commit: weights, processor, its own code, the card. Looked at first:\n"
             "a folder that does not load, and a training checkpoint, are refused. Checkpoints, logs, predictions and\n"
-            "pictures that lie in the folder are not sent. Evaluation reports give the card its model-index."
+            "pictures that lie in the folder are not sent. Evaluation reports give the card its model-index. An ONNX\n"
+            "export (facemllm export) is published the same way, into a repository of its own."
         ),
         epilog=f"example: {MODEL_EXAMPLE}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    model.add_argument("folder", metavar="MODEL_DIR", help="the folder that training left, or one with LoRA adapters")
+    model.add_argument("folder", metavar="MODEL_DIR", help="what training left, LoRA adapters, or an ONNX export")
     model.add_argument("repository", metavar="ORG/NAME", help="the repository; made if it is not there")
     model.add_argument(
         "--report",
@@ -68,7 +69,9 @@ def _add_model_arguments(kinds: Any) -> None:
     )
     model.add_argument("--race", action="store_true", help="put figures about race there too")
     model.add_argument(
-        "--base-model", metavar="ORG/NAME", help="the model that LoRA adapters belong to, if they name a folder"
+        "--base-model",
+        metavar="ORG/NAME",
+        help="the model that LoRA adapters belong to, if they name a folder; that an ONNX export was made from",
     )
     model.add_argument("--private", action="store_true", help="make it private: only members see it")
     model.add_argument("--revision", default="main", metavar="BRANCH", help="branch to write to (default: main)")
