@@ -137,7 +137,7 @@ def write_graphs(model: PreTrainedModel, folder: Path, *, external_data_above: i
     experts = getattr(text, "num_experts", None) or getattr(text, "num_local_experts", None)
     if experts:
         raise ExportError(
-            f"a mixture of {experts} experts: Optimum's tracing would fix which of them each token is given to; take the "
+            f"a mixture of {experts} experts: Optimum's tracing would fix which of them each token goes to; take the "
             "backend transformers"
         )
     for module, config in parts(model).values():
