@@ -10,7 +10,7 @@ from transformers import AutoProcessor, Qwen3NextConfig
 
 from facemllm.cli import main
 from facemllm_onnx.export_folder import ExportError, save_graph, whole_folder
-from facemllm_onnx.export_matrix import Combination, run
+from facemllm_onnx.export_matrix import Combination, run, vision_config
 from facemllm_onnx.exportable import check_exportable
 from facemllm_onnx.graphs import graphs
 from facemllm_onnx.parity import Reference, check, compare
