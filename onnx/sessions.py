@@ -1,8 +1,11 @@
 """ONNX Runtime sessions: on which provider they run, and why not where that cannot be."""
 
+import contextlib
+import io
 import logging
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 
@@ -63,14 +66,20 @@ def usable_cores() -> int:
 
 def _open_all(files: Mapping[str, Path], provider: str, threads: int) -> dict[str, onnxruntime.InferenceSession]:
     if EXECUTION_PROVIDERS[provider] not in onnxruntime.get_available_providers():
-        raise ProviderUnavailable(_what_is_missing())
-    if provider == "cuda":
-        # NVIDIA's libraries where pip put them (onnxruntime-gpu[cuda,cudnn]); does nothing where there are none.
+        raise ProviderUnavailable(_other_package())
+    not_loaded = _preload_cuda() if provider == "cuda" else ()
+    return {name: _open(path, provider, threads, not_loaded) for name, path in files.items()}
+
+
+def _preload_cuda() -> list[str]:
+    """Load NVIDIA's libraries from where pip puts them (`onnxruntime-gpu[cuda,cudnn]`); the names of those missing."""
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):  # where a command writes its answer
         onnxruntime.preload_dlls(directory="")
-    return {name: _open(path, provider, threads) for name, path in files.items()}
+    return re.findall(r"Failed to load ([^\s:]+)", printed.getvalue())
 
 
-def _open(path: Path, provider: str, threads: int) -> onnxruntime.InferenceSession:
+def _open(path: Path, provider: str, threads: int, not_loaded: Sequence[str]) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # what a graph's nodes run on is no news to a user
     options.intra_op_num_threads = threads
@@ -79,12 +88,14 @@ def _open(path: Path, provider: str, threads: int) -> onnxruntime.InferenceSessi
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=_providers(provider), enable_fallback=0)
     except Exception as error:  # ONNX Runtime's exceptions have no base class of their own
-        raise ValueError(
-            f"{path}: ONNX Runtime {onnxruntime.__version__} cannot load it: {_first_line(error)}"
-        ) from error
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        if provider == "cuda" and "CUDA failure" in str(error) and "out of memory" not in str(error):
+            raise ProviderUnavailable(_not_starting(reason)) from error
+        raise ValueError(f"{path}: ONNX Runtime {onnxruntime.__version__} cannot load it: {reason}") from error
     # Where CUDA's libraries do not load, ONNX Runtime only writes a warning and takes the CPU.
     if EXECUTION_PROVIDERS[provider] not in session.get_providers():
-        raise ProviderUnavailable(_what_is_missing())
+        missing = f"{', '.join(not_loaded)} missing" if not_loaded else "its warning on standard error says why"
+        raise ProviderUnavailable(_not_starting(missing))
     return session
 
 
@@ -96,25 +107,27 @@ def _providers(provider: str) -> list:
     return [(EXECUTION_PROVIDERS["cuda"], {"arena_extend_strategy": "kSameAsRequested"}), cpu]
 
 
-def _what_is_missing() -> str:
-    """Why there is no CUDA: the wrong package, or libraries that do not load."""
-    installed = {name: version for name in ("onnxruntime", "onnxruntime-gpu") if (version := _version(name))}
-    found = (
-        f"found {', '.join(f'{name} {version}' for name, version in installed.items()) or 'no package of that name'}"
-    )
-    providers = f"providers {', '.join(onnxruntime.get_available_providers())}"
-    if EXECUTION_PROVIDERS["cuda"] not in onnxruntime.get_available_providers():
+def _other_package() -> str:
+    names = ("onnxruntime", "onnxruntime-gpu")
+    installed = [f"{name} {version}" for name in names if (version := _version(name))]
+    if len(installed) == len(names):
         way_out = (
             "both packages are installed and one hides the other: pip uninstall onnxruntime onnxruntime-gpu, then "
-            "pip install onnxruntime-gpu"
-            if len(installed) == 2
-            else "pip uninstall onnxruntime, then pip install onnxruntime-gpu"
+            "pip install onnxruntime-gpu[cuda,cudnn]"
         )
-        return f"CUDA is not in this ONNX Runtime ({found}; {providers}): {way_out}; or take provider='cpu'"
+    else:
+        way_out = "pip uninstall onnxruntime, then pip install onnxruntime-gpu[cuda,cudnn]"
     return (
-        f"CUDA does not start ({found}; {providers}): ONNX Runtime's warning on standard error names what failed; it "
-        f"needs an NVIDIA driver, CUDA {onnxruntime.cuda_version or ''} and cuDNN 9 "
-        "(pip install onnxruntime-gpu[cuda,cudnn]); or take provider='cpu'"
+        f"CUDA is not in this ONNX Runtime (installed: {', '.join(installed) or 'a build of your own'}; providers: "
+        f"{', '.join(onnxruntime.get_available_providers())}): {way_out}; or take provider='cpu'"
+    )
+
+
+def _not_starting(reason: str) -> str:
+    return (
+        f"CUDA does not start in onnxruntime-gpu {onnxruntime.__version__} ({reason}): it needs an NVIDIA driver, "
+        f"CUDA {onnxruntime.cuda_version or ''} and cuDNN 9 (pip install onnxruntime-gpu[cuda,cudnn]); or take "
+        "provider='cpu'"
     )
 
 
@@ -123,8 +136,3 @@ def _version(package: str) -> str | None:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return None
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from facemllm_onnx import FaceMLLMForONNX
+from facemllm_onnx.decoding import to_float32, to_storage
 from facemllm_onnx.sessions import ProviderUnavailable
 
 
@@ -193,6 +194,15 @@ def test_an_answer_ends_where_the_model_reads_no_further(onnx_folder):
 def test_wrong_arguments_are_named(batch_runtime, arguments, told):
     with pytest.raises(ValueError, match=told):
         batch_runtime.generate_tokens(**arguments)
+
+
+def test_bfloat16_is_kept_as_pytorch_rounds_it():
+    numbers = np.random.default_rng(0).normal(0, 1, 4000).astype(np.float32)
+    numbers[:3] = 0, 1 + 2**-8, 1 + 3 * 2**-8  # halfway between two, to the even one
+    rounded = torch.from_numpy(numbers).bfloat16()
+    stored = to_storage(numbers, np.uint16)
+    assert np.array_equal(stored, rounded.view(torch.uint16).numpy())
+    assert np.array_equal(to_float32(stored), rounded.float().numpy())
 
 
 def test_cuda_that_is_not_there_is_an_error_and_never_the_cpu(onnx_folder):
