@@ -57,6 +57,7 @@ class FaceMLLMForONNX:
         self.config = read_json(folder, "config.json")
         has_defaults = (folder / "generation_config.json").is_file()
         self.generation_config = read_json(folder, "generation_config.json") if has_defaults else {}
+        self.default_sampling = Sampling.from_config(self.generation_config)
         self.processor = ONNXProcessor(folder)
         text_config = self.config["text_config"]
         self.position_limit: int = text_config["max_position_embeddings"]
@@ -185,7 +186,7 @@ class FaceMLLMForONNX:
     ) -> np.ndarray | Iterator[np.ndarray]:
         """The tokens that follow each prompt; as transformers' `generate` chooses them.
 
-        What is not given comes from the model's `generation_config.json`. A folder for one prompt at a time
+        How they are drawn comes, where it is not given, from the model's `generation_config.json`. A folder for one prompt at a time
         (`"batch": "one"`) reads the prompts of a batch one after the other.
 
         Args:
@@ -208,7 +209,7 @@ class FaceMLLMForONNX:
         Raises:
             ValueError: when the inputs do not fit together or a number is out of range.
         """
-        sampling = Sampling.from_config(self.generation_config).changed(
+        sampling = self.default_sampling.changed(
             do_sample=do_sample,
             temperature=temperature,
             top_k=top_k,
@@ -330,7 +331,8 @@ class FaceMLLMForONNX:
         """
         path = self.folder / "onnx" / "scoring.onnx"
         if not path.is_file():
-            raise ValueError(f"{self.folder}: has no graph to score with; let the model write its answers (generate)")
+            why = f": {self.record['no_scoring']}" if self.record.get("no_scoring") else ""
+            raise ValueError(f"{self.folder}: has no graph to score with{why}; let the model write its answers")
         sessions, _ = open_sessions({"scoring": path}, self.provider, self.threads)
         return OptionScorer(
             sessions["scoring"],
