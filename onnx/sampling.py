@@ -1,10 +1,34 @@
 """From logits to the next tokens: transformers' logits processors, in its order, on NumPy."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
+
+logger = logging.getLogger(__name__)
+
+NOT_DONE_HERE = {
+    "num_beams": 1,
+    "min_p": None,
+    "typical_p": 1.0,
+    "epsilon_cutoff": 0.0,
+    "eta_cutoff": 0.0,
+    "guidance_scale": None,
+    "no_repeat_ngram_size": 0,
+    "min_length": 0,
+    "min_new_tokens": None,
+    "bad_words_ids": None,
+    "sequence_bias": None,
+    "suppress_tokens": None,
+    "begin_suppress_tokens": None,
+    "forced_bos_token_id": None,
+    "forced_eos_token_id": None,
+    "exponential_decay_length_penalty": None,
+    "stop_strings": None,
+}
+"""What else `generate` of transformers heeds, with the values that change nothing."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +65,18 @@ class Sampling:
 
     @classmethod
     def from_config(cls, generation_config: Mapping[str, Any]) -> "Sampling":
-        """What a `generation_config.json` says; `None` counts as absent."""
+        """What a `generation_config.json` says; `None` counts as absent. Warns of what is not done here."""
+        unheeded = {
+            name: generation_config[name]
+            for name, neutral in NOT_DONE_HERE.items()
+            if generation_config.get(name) not in (None, neutral)
+        }
+        if unheeded:
+            logger.warning(
+                "generation_config.json says %s, which the ONNX runtime does not do; "
+                "facemllm_onnx.transformers_model.ONNXFaceMLLM does, with transformers",
+                ", ".join(f"{name}={value}" for name, value in unheeded.items()),
+            )
         return cls().changed(**{field.name: generation_config.get(field.name) for field in fields(cls)})
 
     def changed(self, **values: Any) -> "Sampling":

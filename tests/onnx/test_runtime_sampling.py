@@ -76,6 +76,12 @@ def test_settings_come_from_the_generation_config_and_from_the_caller():
     assert sampling == Sampling(do_sample=True, temperature=0.6, top_k=50, top_p=0.9)
 
 
+def test_what_transformers_would_heed_besides_is_said(caplog):
+    Sampling.from_config({"num_beams": 4, "min_p": 0.1, "no_repeat_ngram_size": 0, "max_length": 20})
+    (said,) = caplog.messages
+    assert "num_beams=4, min_p=0.1," in said and "no_repeat" not in said
+
+
 @pytest.mark.parametrize("do_sample", [True, False])
 def test_a_model_that_gives_nan_is_an_error(logits, do_sample):
     logits[1, 20] = np.nan
