@@ -186,8 +186,8 @@ class FaceMLLMForONNX:
     ) -> np.ndarray | Iterator[np.ndarray]:
         """The tokens that follow each prompt; as transformers' `generate` chooses them.
 
-        How they are drawn comes, where it is not given, from the model's `generation_config.json`. A folder for one prompt at a time
-        (`"batch": "one"`) reads the prompts of a batch one after the other.
+        How they are drawn comes, where it is not given, from the model's `generation_config.json`. A folder for one
+        prompt at a time (`"batch": "one"`) reads the prompts of a batch one after the other.
 
         Args:
             input_ids: int64 `(batch, length)`, padded on the left.
