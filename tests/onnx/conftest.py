@@ -57,6 +57,14 @@ def onnx_folder(made_once, model_folder) -> Path:
 
 
 @pytest.fixture(scope="session")
+def fused_folder(onnx_folder) -> Path:
+    """`onnx_folder` where its decoder is fused."""
+    if json.loads((onnx_folder / "export.json").read_text())["batch"] != "one":
+        pytest.skip("Optimum's exporter fuses nothing: transformers' does, from version 5")
+    return onnx_folder
+
+
+@pytest.fixture(scope="session")
 def onnx_batch_folder(made_once, model_folder) -> Path:
     """The export whose decoder takes several rows."""
     return made_once("any", lambda out: export_model(model_folder, out, batch=True))

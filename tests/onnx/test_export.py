@@ -35,17 +35,17 @@ def test_the_graphs_have_the_tensors_that_the_table_of_graphs_promises(request, 
         assert list(described[graph.name]["outputs"]) == list(graph.outputs)
 
 
-def test_the_record_names_the_axes_of_a_decoder_for_one_row_and_of_one_for_several(onnx_folder, onnx_batch_folder):
+def test_the_record_names_the_axes_of_a_decoder_for_one_row_and_of_one_for_several(fused_folder, onnx_batch_folder):
     one, several = (
-        record_of(folder)["graphs"]["decoder_model_merged"]["inputs"] for folder in (onnx_folder, onnx_batch_folder)
+        record_of(folder)["graphs"]["decoder_model_merged"]["inputs"] for folder in (fused_folder, onnx_batch_folder)
     )
     assert one["past_key_values.0.key"] == [1, 2, "past_length", 8]
     assert several["past_key_values.0.key"] == ["batch_size", 2, "past_length", 8]
     assert one["inputs_embeds"] == [1, "length", 32]
 
 
-def test_a_second_row_is_an_error_of_the_fused_decoder_and_never_a_wrong_answer(onnx_folder):
-    path = onnx_folder / "onnx" / "decoder_model_merged.onnx"
+def test_a_second_row_is_an_error_of_the_fused_decoder_and_never_a_wrong_answer(fused_folder):
+    path = fused_folder / "onnx" / "decoder_model_merged.onnx"
     sessions, _ = open_sessions({"decoder": path}, "cpu", threads=1)
     inputs = {
         "inputs_embeds": np.zeros((2, 3, 32), np.float32),
@@ -61,9 +61,9 @@ def test_a_second_row_is_an_error_of_the_fused_decoder_and_never_a_wrong_answer(
         sessions["decoder"].run(None, inputs)
 
 
-def test_only_the_decoder_for_one_row_is_fused(onnx_folder, onnx_batch_folder):
+def test_only_the_decoder_for_one_row_is_fused(fused_folder, onnx_batch_folder):
     fused, plain = (
-        {node.op_type for node in decoder_of(folder).graph.node} for folder in (onnx_folder, onnx_batch_folder)
+        {node.op_type for node in decoder_of(folder).graph.node} for folder in (fused_folder, onnx_batch_folder)
     )
     assert "GroupQueryAttention" in fused
     assert "GroupQueryAttention" not in plain
