@@ -231,7 +231,10 @@ def check_request(out: str | Path, backend: str, precision: str, device: str) ->
     _check_choice("precision", precision, (*PRECISIONS, *QUANTIZED))
     _check_choice("device", device, DEVICES)
     check_replaceable(Path(out).expanduser())
-    return _choose_backend(backend)
+    backend = _choose_backend(backend)
+    if backend == "optimum" and precision == "bf16":
+        raise ExportError("precision bf16: Optimum's tracing has no bfloat16; take fp16, or the backend transformers")
+    return backend
 
 
 def _choose_backend(backend: str) -> str:
