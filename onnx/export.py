@@ -96,7 +96,7 @@ def export_model(
         processor = AutoProcessor.from_pretrained(str(model))
         model = AutoModelForImageTextToText.from_pretrained(str(model), dtype=PRECISIONS.get(precision, torch.float32))
     check_exportable(model)
-    base = precision if precision in PRECISIONS else "fp32"
+    base = _base(precision, device)
     model = model.to(PRECISIONS[base]).eval().requires_grad_(False)
     with whole_folder(Path(out).expanduser()) as folder, _progress(progress) as step:
         record = fill_folder(
@@ -134,7 +134,7 @@ def fill_folder(
     Raises:
         ExportError: when the graphs do not answer as the model does.
     """
-    base = precision if precision in PRECISIONS else "fp32"
+    base = _base(precision, device)
     (folder / GRAPHS).mkdir(exist_ok=True)
     step("tracing")
     told = _write_all_graphs(model, folder / GRAPHS, backend, device, fused, scoring, external_data_above)
@@ -161,11 +161,18 @@ def fill_folder(
     record["parity"] = {base: _compare(reference, folder, record, base)}
     if precision != base:
         step(f"quantizing to {precision}")
-        quantize_graphs(folder / GRAPHS, precision, external_data_above=external_data_above)
+        quantize_graphs(folder / GRAPHS, precision, device=device, external_data_above=external_data_above)
         record["graphs"] = describe_graphs(folder)
         record["parity"][precision] = _compare(reference, folder, record, precision)
     write_record(record, folder)
     return record
+
+
+def _base(precision: str, device: str) -> str:
+    """The precision to trace in, which integers then take the weights' place of."""
+    if precision in PRECISIONS:
+        return precision
+    return "fp16" if device == "cuda" else "fp32"
 
 
 def _can_fuse(backend: str, precision: str, device: str) -> bool:
@@ -230,10 +237,13 @@ def check_request(out: str | Path, backend: str, precision: str, device: str) ->
     _check_choice("backend", backend, BACKENDS)
     _check_choice("precision", precision, (*PRECISIONS, *QUANTIZED))
     _check_choice("device", device, DEVICES)
+    if precision == "bf16":
+        raise ExportError(
+            "precision bf16: ONNX Runtime runs no convolution in bfloat16, on no device, and every vision tower has "
+            "one; take fp16, where norms and attention sum in float32"
+        )
     check_replaceable(Path(out).expanduser())
     backend = _choose_backend(backend)
-    if backend == "optimum" and precision == "bf16":
-        raise ExportError("precision bf16: Optimum's tracing has no bfloat16; take fp16, or the backend transformers")
     return backend
 
 
