@@ -228,10 +228,30 @@ class _GenerationBlock(jinja2.ext.Extension):
         return caller()
 
 
+class _Namespace(jinja2.utils.Namespace):
+    """What `namespace()` gives a template, without names by which Python's own machinery is reached."""
+
+    def __init__(*args: Any, **values: Any):  # `self` may be the name of a value
+        itself, args = args[0], args[1:]
+        found = dict(*args, **values)
+        for name in found:
+            _check_name(name)
+        jinja2.utils.Namespace.__init__(itself, found)
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        _check_name(name)
+        super().__setitem__(name, value)
+
+
+def _check_name(name: str) -> None:
+    if str(name).startswith("_"):
+        raise jinja2.exceptions.SecurityError(f"a chat template may not store {name!r} on a namespace")
+
+
 def _render(template: str, **variables: Any) -> str:
     try:
         return _compiled(template).render(**variables)
-    except jinja2.TemplateError as error:
+    except (jinja2.TemplateError, TypeError, LookupError, AttributeError) as error:
         raise ValueError(f"the chat template refuses these messages: {error}") from error
 
 
@@ -244,6 +264,9 @@ def _compiled(template: str) -> jinja2.Template:
     environment.filters["tojson"] = _to_json
     environment.globals["raise_exception"] = _raise_exception
     environment.globals["strftime_now"] = lambda layout: datetime.now().strftime(layout)
+    # Templates of the Hub are strangers' code: of the types behind these names they get no more than what they need.
+    environment.globals["dict"] = lambda *args, **values: dict(*args, **values)
+    environment.globals["namespace"] = _Namespace
     return environment.from_string(template)
 
 

@@ -13,11 +13,13 @@ from modeling_facemllm import FaceMLLMProcessor, FaceMLLMVisionConfig
 from modeling_facemllm.closed_questions_facemllm import ClosedQuestion, QuestionTokenizer
 
 TOOLS_AND_DATES = """\
+{%- set seen = namespace(turns=0, **dict(one=1)) -%}
 {%- if messages[0]['role'] not in ['system', 'user'] %}{{ raise_exception('begin with the user') }}{% endif -%}
 {{ bos_token or '' }}{{ strftime_now('%Y') }} {{ {'q': "<naïve>"} | tojson }}
 {% for message in messages %}
     {%- for part in message['content'] if part['type'] == 'image' %}<image>{% endfor -%}
     {{ message.role }}: {{ message.content | selectattr('type', 'equalto', 'text') | map(attribute='text') | join }}
+    {%- set seen.turns = seen.turns + 1 %}{{ seen.turns }}
     {%- if loop.last %}{% break %}{% endif %}
 {% endfor %}
 {%- if add_generation_prompt %}assistant:{% if mood is defined %} ({{ mood }}){% endif %}{% endif %}"""
@@ -116,6 +118,21 @@ def test_a_template_reads_what_it_is_given(both):
 def test_a_template_that_refuses_says_why(both):
     with pytest.raises(ValueError, match="begin with the user"):
         both[1].apply_chat_template([{"role": "tool", "content": "?"}], chat_template=TOOLS_AND_DATES)
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ ''.__class__.__mro__ }}",
+        "{% set space = namespace(__init__=1) %}",
+        "{% set space = namespace() %}{% set space._x = 1 %}",
+        "{{ dict.__subclasses__() }}",
+        "{{ messages.append(1) }}",
+    ],
+)
+def test_a_template_reaches_nothing_of_python(both, template):
+    with pytest.raises(ValueError, match="the chat template refuses"):
+        both[1].apply_chat_template(CONVERSATIONS["plain text"], chat_template=template)
 
 
 def test_images_and_parts_have_to_agree(both, pictures):
