@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import onnxruntime
 
+from facemllm_onnx.decoding import STORAGE, on_host, to_storage
 from modeling_facemllm.closed_questions_facemllm import (
     AskedQuestion,
     ClosedQuestion,
@@ -134,9 +135,10 @@ class OptionScorer:
         else:
             # No token shows it: a reshape in ONNX Runtime takes no empty batch.
             pixels = np.zeros((1, *pixel_values.shape[1:]))
-        inputs = {"pixel_values": pixels.astype(np.float32, copy=False), **stack(rows)}
-        (values,) = self.session.run(["log_likelihoods"], inputs)
-        return np.split(values, np.cumsum([len(row.answers) for row in rows[:-1]]))
+        inputs = {"pixel_values": to_storage(pixels, STORAGE[pixel_values.type]), **stack(rows)}
+        tensors = {name: on_host(array) for name, array in inputs.items()}
+        (values,) = self.session.run_with_ort_values(["log_likelihoods"], tensors)
+        return np.split(values.numpy(), np.cumsum([len(row.answers) for row in rows[:-1]]))
 
 
 @dataclass(frozen=True)
