@@ -139,9 +139,10 @@ class ONNXFaceMLLM(PreTrainedModel, GenerationMixin):
                 features differ in number.
         """
         wanted = [name for name, value in others.items() if value is not None and value is not False]
-        if wanted or logits_to_keep not in (0, 1):
-            name, value = (wanted[0], others[wanted[0]]) if wanted else ("logits_to_keep", logits_to_keep)
-            raise ValueError(f"{name}={value!r}: an exported model gives the logits of the last position alone")
+        if logits_to_keep not in (0, 1):
+            wanted.append(f"logits_to_keep={logits_to_keep}")
+        if wanted:
+            raise ValueError(f"{', '.join(wanted)}: an exported model gives the logits of the last position alone")
         cache = DynamicCache() if past_key_values is None else past_key_values
         past = _states(cache)
         past_length = past[0][0].shape[2] if past else 0
