@@ -106,13 +106,14 @@ def main(argv: list[str] | None = None) -> int:
 
 def benchmark(work: Path, args: argparse.Namespace) -> dict[str, Any]:
     """Everything that is reported, as JSON."""
+    possible = _ways(args.device, 1, args.genai_python)
+    if unknown := [name for name in args.only or () if name not in possible]:
+        raise UserError(f"--only {unknown[0]!r}: no such way; there are {', '.join(possible)}")
     model = make_model(work, args.size)
     speed = machine_speed(args.device)
     tables = []
     for rows in (1,) if args.device == "cpu" else (1, 8, 64):
         ways = _ways(args.device, rows, args.genai_python)
-        if unknown := [name for name in args.only or () if name not in ways]:
-            raise UserError(f"--only {unknown[0]!r}: no such way; there are {', '.join(ways)}")
         ways = {name: way for name, way in ways.items() if name in (args.only or ways)}
         inputs = _inputs(work, model, rows)
         commands = {name: _command(way, work, model, inputs, rows, args) for name, way in ways.items()}
@@ -135,7 +136,6 @@ def make_model(work: Path, size: str) -> Path:
 
     texts = [f"{text} {' '.join(options)}" for text, options in face_questions(QUESTIONS)]
     model, processor = build_model(texts, IMAGE_SIZE, **(LARGE if size == "large" else {}))
-    model.generation_config.eos_token_id = None  # every answer has its full length
     processor.save_pretrained(folder)
     model.save_pretrained(folder)
     return folder
@@ -144,9 +144,10 @@ def make_model(work: Path, size: str) -> Path:
 def _inputs(work: Path, model: Path, rows: int) -> Path:
     config = json.loads((model / "config.json").read_text())
     tokens = json.loads((model / "processor_config.json").read_text())["num_image_tokens"]
-    prompt, with_image, pixels = sample_inputs(config["image_token_id"], tokens, IMAGE_SIZE, rows)
+    size = config["vision_config"]["image_size"]
+    prompt, with_image, pixels = sample_inputs(config["image_token_id"], tokens, size, rows)
     path = work / f"inputs-{rows}.npz"
-    np.savez(path, prompt=prompt, with_image=with_image, pixel_values=pixels, image_size=IMAGE_SIZE)
+    np.savez(path, prompt=prompt, with_image=with_image, pixel_values=pixels, image_size=size)
     return path
 
 
@@ -291,7 +292,7 @@ def _figures(
         work = workload(record, config, rows)
         figures["share_of_bandwidth"] = work.bytes_per_token / seconds["token_s"] / speed.bytes_per_s
         figures["share_of_arithmetic_prompt"] = work.prompt_flops / seconds["prompt_s"] / speed.flops_per_s
-        if "image_s" in seconds:
+        if "image_s" in seconds and work.image_flops is not None:
             figures["share_of_arithmetic_image"] = work.image_flops / seconds["image_s"] / speed.flops_per_s
     return figures
 

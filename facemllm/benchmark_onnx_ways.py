@@ -38,6 +38,7 @@ class TorchTimer:
         self.torch, self.device, self.kind = torch, device, kind
         self.processor = AutoProcessor.from_pretrained(folder)
         self.model = AutoModelForImageTextToText.from_pretrained(folder, dtype=kind).to(device).eval()
+        self.model.generation_config.eos_token_id = None  # every answer has its full length
         self.options: dict[str, Any] = {"do_sample": False, "pad_token_id": 0}
         if compiled:
             from transformers import CompileConfig

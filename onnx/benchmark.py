@@ -51,14 +51,14 @@ def measure_machine(attempts: int = 5) -> MachineSpeed:
 
 @dataclass(frozen=True)
 class Workload:
-    """What a model has to do: bytes read for a new token, operations of a prompt and of an image.
+    """What a model has to do: bytes read for a new token of each row, operations of the prompts, and of an image.
 
-    `parameters` are those of matrix products: of the decoder without its head, of the vision encoder.
+    The last is `None` for an encoder that is not made of patches alone.
     """
 
     bytes_per_token: float
     prompt_flops: float
-    image_flops: float
+    image_flops: float | None
 
 
 def workload(record: dict[str, Any], config: dict[str, Any], rows: int = 1) -> Workload:
@@ -76,10 +76,11 @@ def workload(record: dict[str, Any], config: dict[str, Any], rows: int = 1) -> W
     attention = 2 * heads * PROMPT * PROMPT  # two products, half of each masked
     head = 2 * text["hidden_size"] * text["vocab_size"]
     prompt = rows * (cache["layers"] * (2 * layer * PROMPT + attention) + head)
-    patches = (vision["image_size"] // vision["patch_size"]) ** 2
-    width = vision["hidden_size"]
-    encoder = 4 * width * width + 2 * width * vision.get("intermediate_size", 4 * width)
-    image = vision["num_hidden_layers"] * (2 * encoder * patches + 4 * width * patches * patches)
+    image = None
+    if "patch_size" in vision:
+        patches, width = (vision["image_size"] // vision["patch_size"]) ** 2, vision["hidden_size"]
+        encoder = 4 * width * width + 2 * width * vision.get("intermediate_size", 4 * width)
+        image = vision["num_hidden_layers"] * (2 * encoder * patches + 4 * width * patches * patches)
     weights = record["graphs"]["decoder_model_merged"]["bytes"]
     return Workload(weights + rows * cached, prompt, image)
 

@@ -109,7 +109,7 @@ def _is_causal(model: ir.Model, bias: ir.Value, caches: list[ir.Value]) -> bool:
 
 def _drop_masked_rows(attention: ir.Node) -> None:
     # Rows of the mask that see nothing are set to zero behind the attention; a causal row sees at least itself.
-    output = states = attention.outputs[0]
+    states = attention.outputs[0]
     while (reader := _only_reader(states)) is not None and reader.op_type in ("Reshape", "Transpose"):
         states = reader.outputs[0]
     if reader is None or reader.op_type != "Where" or reader.inputs[2] is not states:
@@ -118,9 +118,11 @@ def _drop_masked_rows(attention: ir.Node) -> None:
     if zeros is None or zeros.numpy().any():
         return
     ir.convenience.replace_all_uses_with(reader.outputs[0], states)
-    merged = _only_reader(states, besides=reader)
-    if merged is not None and merged.op_type == "Reshape" and merged.outputs[0].shape == output.shape:
-        ir.convenience.replace_all_uses_with(merged.outputs[0], output)
+    merge = _only_reader(states, besides=reader)
+    if merge is None or merge.op_type != "Reshape" or (merged := merge.outputs[0].shape) is None:
+        return
+    if len(merged) == 3 and merged[2] == attention.attributes.get_int("num_heads") * attention.inputs[3].shape[3]:
+        ir.convenience.replace_all_uses_with(merge.outputs[0], attention.outputs[0])
 
 
 def _only_reader(value: ir.Value, besides: ir.Node | None = None) -> ir.Node | None:
@@ -174,7 +176,7 @@ def _tabulate_rotations(model: ir.Model, attentions: list[ir.Node], position_ids
 
 def _read_lengths_off_mask(graph: ir.Graph, attentions: list[ir.Node], mask: ir.Value, new: ir.Value) -> None:
     tape = ir.tape.Tape(graph)
-    one = ir.val("one_token", const_value=ir.tensor(np.ones(1, np.int32), name="one_token"))
+    one = ir.val("cache_one", const_value=ir.tensor(np.ones(1, np.int32), name="cache_one"))
     graph.register_initializer(one)
     total = tape.op("Shape", [mask], attributes={"start": 1, "end": 2})
     past = tape.op("Sub", [total, tape.op("Shape", [new], attributes={"start": 1, "end": 2})])
