@@ -35,8 +35,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from facemllm.answering import check_model_name, load_model
     from facemllm.evaluation.model_identity import identify
+    from facemllm.onnx_model import is_onnx_export
 
     check_model_name(args.model)
+    if is_onnx_export(args.model):
+        raise UserError(f"{args.model}: is an ONNX export already; give the model that it was made from")
     from transformers.utils import logging
 
     from facemllm_onnx.export import check_request, export_model

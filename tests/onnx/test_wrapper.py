@@ -96,7 +96,7 @@ def test_what_needs_logits_before_the_last_is_refused(exported, processor, pictu
         exported.generate(**inputs, max_new_tokens=6, prompt_lookup_num_tokens=2)
     with pytest.raises(ValueError, match=r"logits_to_keep=3: .* last position alone"):
         exported(**inputs, logits_to_keep=3)
-    with pytest.raises(ValueError, match="labels: .* last position alone"):
+    with pytest.raises(ValueError, match=r"labels: .* last position alone"):
         exported(**inputs, labels=inputs["input_ids"])
 
 
@@ -117,7 +117,7 @@ def test_pictures_and_their_tokens_have_to_be_as_many(exported, processor, pictu
 
 def test_it_stays_on_its_device(exported):
     assert exported.to("cpu") is exported
-    with pytest.raises(ValueError, match="runs on cpu; give the pipeline device=model.device"):
+    with pytest.raises(ValueError, match="runs on cpu; give the pipeline device="):
         exported.to("cuda")
 
 

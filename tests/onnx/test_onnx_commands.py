@@ -1,0 +1,188 @@
+"""The commands take an export as they take PyTorch's model, and give what they give of that."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import onnxruntime
+import pytest
+
+from facemllm.cli import main
+from facemllm.evaluation.model_identity import identify
+from tests.facemllm.hub_process import ClientProcess, HubProcess
+
+QUESTION = "Is this a face?"
+EXPORTS = ["onnx_folder", "onnx_batch_folder"]
+
+
+@pytest.fixture
+def photos(tmp_path, pictures):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number, picture in enumerate(pictures):
+        picture.save(folder / f"{number}.png")
+    return folder
+
+
+@pytest.fixture
+def run(capsys):
+    """Run a command on the CPU: exit code, what it printed, what it told on standard error."""
+
+    def command(*words, device="cpu"):
+        code = main([*map(str, words), "--device", device])
+        return code, *capsys.readouterr()
+
+    return command
+
+
+@pytest.fixture
+def spoiled(onnx_folder, tmp_path):
+    """A copy of the export to break."""
+    return shutil.copytree(onnx_folder, tmp_path / "spoiled")
+
+
+def rows(path):
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+@pytest.mark.parametrize("kind", EXPORTS)
+def test_ask_answers_as_the_model_does_and_streams_it(run, request, model_folder, kind, photos):
+    folder = request.getfixturevalue(kind)
+    words = (photos / "0.png", photos / "1.png", QUESTION, "--max-new-tokens", 6)
+    answers = [json.loads(run("ask", place, *words, "--json")[1])["answer"] for place in (model_folder, folder)]
+    assert answers[0] == answers[1]
+    assert run("ask", folder, *words)[1].strip() == answers[0]
+
+
+def test_ask_leaves_pytorch_and_transformers_alone(onnx_folder, photos):
+    words = ["ask", str(onnx_folder), str(photos / "0.png"), QUESTION, "--max-new-tokens", "2"]
+    code = f"""
+import sys
+from facemllm.cli import main
+print(main({words}), {{"torch", "transformers"}} & {{*sys.modules}})
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.endswith("0 set()\n"), done.stderr
+
+
+@pytest.mark.parametrize("kind", EXPORTS)
+def test_analyze_writes_the_models_rows_and_goes_on_with_them(run, request, model_folder, kind, photos, tmp_path):
+    asked = ["--tasks", "gender", "age", "--questions", QUESTION, "--max-new-tokens", 4, "--detector", "none"]
+    written = []
+    for number, place in enumerate((model_folder, request.getfixturevalue(kind))):
+        out = tmp_path / f"{number}.jsonl"
+        assert run("analyze", place, photos, "--out", out, *asked)[0] == 0
+        written.append(rows(out))
+    for row, same in zip(*written, strict=True):
+        [face], [its_face] = row.pop("faces"), same.pop("faces")
+        assert same == row
+        tasks, its_tasks = face.pop("tasks"), its_face.pop("tasks")
+        assert its_face == face
+        for name, told in tasks.items():
+            assert its_tasks[name]["label"] == told["label"]
+            assert its_tasks[name]["scores"] == pytest.approx(told["scores"], abs=1e-4)
+    again = run("analyze", place, photos, "--out", out, *asked, "--json")
+    assert json.loads(again[1])["done_before"] == 3
+
+
+def test_the_graphs_tell_two_exports_of_a_model_apart(onnx_folder, spoiled, tmp_path):
+    graph = spoiled / "onnx" / "vision_encoder.onnx"
+    graph.write_bytes(graph.read_bytes() + b"\0")
+    assert identify(spoiled) != identify(onnx_folder)
+    shutil.copytree(onnx_folder, tmp_path / "same")
+    assert identify(tmp_path / "same") == identify(onnx_folder)
+
+
+@pytest.mark.parametrize(
+    ("device", "told"),
+    [
+        ("mps", "runs on auto, cpu or cuda"),
+        ("cuda:1", "CUDA_VISIBLE_DEVICES chooses"),
+        ("cuda", "or take --device cpu"),
+    ],
+)
+@pytest.mark.parametrize("command", ["ask", "analyze"])
+def test_a_device_that_is_not_there_is_one_line(run, onnx_folder, photos, command, device, told):
+    if device == "cuda" and "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        pytest.skip("CUDA is there")
+    words = (photos / "0.png", QUESTION) if command == "ask" else (photos,)
+    code, _, error = run(command, onnx_folder, *words, device=device)
+    assert (code, error.count("\n")) == (2, 1)
+    assert f"--device {device}: " in error and told in error
+
+
+def cut(folder):
+    with open(folder / "onnx" / "scoring.onnx", "r+b") as file:
+        file.truncate(1000)
+
+
+def lose_a_graph(folder):
+    (folder / "onnx" / "embed_tokens.onnx").unlink()
+
+
+def empty_the_record(folder):
+    (folder / "export.json").write_text("{}")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (cut, "scoring.onnx: has 1,000 bytes with its weights, and had"),
+        (lose_a_graph, "embed_tokens.onnx is missing"),
+        (empty_the_record, "export.json: is no record of facemllm export"),
+    ],
+)
+def test_an_export_that_nobody_could_load_is_not_published(spoiled, capsys, spoil, told):
+    spoil(spoiled)
+    assert main(["publish", "model", str(spoiled), "faces/onnx", "--dry-run"]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert told in error
+
+
+def test_info_tells_of_an_export_what_its_record_does(onnx_folder, capsys):
+    assert main(["info", str(onnx_folder), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)["model"]
+    record = json.loads((onnx_folder / "export.json").read_text())
+    assert told["precision"] == record["precision"]
+    assert told["prompts_at_once"] == record["batch"]
+    assert told["graph_bytes"]["scoring"] == (onnx_folder / "onnx" / "scoring.onnx").stat().st_size
+    assert (told["image_size"], told["tokens_per_image"]) == (32, 4)
+    assert told["loses_accuracy_on"] is None  # nobody measured it
+
+
+def test_a_model_that_is_an_export_already_is_not_exported(onnx_folder, tmp_path, capsys):
+    assert main(["export", str(onnx_folder), str(tmp_path / "out")]) == 2
+    assert "is an ONNX export already" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory):
+    hub = HubProcess(tmp_path_factory.mktemp("hub"))
+    yield hub
+    hub.stop()
+
+
+def test_a_published_export_answers_under_its_hub_id(hub, onnx_folder, model_folder, photos, tmp_path, run):
+    client = ClientProcess(hub.environment(tmp_path / "home"))
+
+    def on_the_hub(*words):
+        out, told = client.run(f"from facemllm.cli import main; main({[str(word) for word in words]!r})")
+        return json.loads(out) if out else told
+
+    try:
+        published = on_the_hub("publish", "model", onnx_folder, "faces/onnx", "--base-model", "faces/model", "--json")
+        assert published["load"][0] == 'FaceMLLMForONNX.from_pretrained("faces/onnx")'
+        asked = [photos / "0.png", QUESTION, "--device", "cpu", "--max-new-tokens", "4", "--json"]
+        assert (
+            on_the_hub("ask", "faces/onnx", *asked)["answer"]
+            == json.loads(run("ask", model_folder, *asked)[1])["answer"]
+        )
+        told = on_the_hub("info", "faces/onnx", "--json")["model"]
+        assert told["exported_from"] == "faces/model"  # and not the folder that it was on this disk
+        refused = on_the_hub("publish", "model", model_folder, "faces/onnx")
+        assert "holds an ONNX export, and this is a whole model" in refused and "--overwrite" in refused
+    finally:
+        client.stop()
