@@ -30,6 +30,8 @@ NOT_DONE_HERE = {
 }
 """What else `generate` of transformers heeds, with the values that change nothing."""
 
+NOT_A_NUMBER = "the model gives NaN instead of logits: its precision is too low for this prompt"
+
 
 @dataclass(frozen=True)
 class Sampling:
@@ -110,42 +112,52 @@ class TokenChooser:
             penalty = np.float32(self.sampling.repetition_penalty)
             logits = np.where(self._said, np.where(logits < 0, logits * penalty, logits / penalty), logits)
         if self.sampling.do_sample:
-            numbers = next_token_probabilities(logits, self.sampling)
-            tokens = np.array([_draw(row, random) for row, random in zip(numbers, self._random, strict=True)])
+            tokens = np.array(
+                [_draw(row, self.sampling, random) for row, random in zip(logits, self._random, strict=True)]
+            )
         else:
-            numbers = logits
-            tokens = numbers.argmax(axis=-1)
-        # One NaN is NumPy's greatest number, and makes all probabilities NaN: the chosen one tells.
-        if np.isnan(numbers[np.arange(len(tokens)), tokens]).any():
-            raise ValueError("the model gives NaN instead of logits: its precision is too low for this prompt")
+            tokens = logits.argmax(axis=-1)
+            # One NaN is NumPy's greatest number: the chosen one tells.
+            if np.isnan(logits[np.arange(len(tokens)), tokens]).any():
+                raise ValueError(NOT_A_NUMBER)
         if self._said is not None:
             self._said[np.arange(len(tokens)), tokens] = True
         return tokens
 
 
-def _draw(probabilities: np.ndarray, random: np.random.Generator) -> int:
-    sums = probabilities.cumsum(dtype=np.float64)
-    # Rounding may lift the product to the whole sum, which lies behind the last token.
-    return min(int(np.searchsorted(sums, random.random() * sums[-1], side="right")), int(sums.argmax()))
+def next_token_probabilities(logits: np.ndarray, sampling: Sampling) -> tuple[np.ndarray, np.ndarray]:
+    """Temperature, top-k, top-p and softmax: the tokens that may come next, and how probable each is.
 
-
-def next_token_probabilities(logits: np.ndarray, sampling: Sampling) -> np.ndarray:
-    """Temperature, top-k, top-p, softmax: float32 `(batch, vocab_size)` from logits of that shape."""
-    scores = logits / np.float32(sampling.temperature)
-    vocab_size = scores.shape[-1]
-    if 0 < sampling.top_k < vocab_size:
-        least = np.partition(scores, vocab_size - sampling.top_k, axis=-1)[:, vocab_size - sampling.top_k, None]
-        scores = np.where(scores < least, -np.inf, scores)
+    Args:
+        logits: float32 `(vocab_size,)`.
+    """
+    tokens, scores = np.arange(len(logits)), logits / np.float32(sampling.temperature)
+    if 0 < sampling.top_k < len(scores):
+        least = np.partition(scores, len(scores) - sampling.top_k)[len(scores) - sampling.top_k]
+        tokens = np.flatnonzero(scores >= least)  # more than k, where several are as probable
+        scores = scores[tokens]
     if sampling.top_p < 1.0:
-        order = scores.argsort(axis=-1, kind="stable")
-        dropped = _softmax(np.take_along_axis(scores, order, axis=-1)).cumsum(axis=-1) <= 1 - sampling.top_p
-        dropped[:, -1] = False
-        scores = scores.copy()
-        rows, columns = np.nonzero(dropped)
-        scores[rows, order[rows, columns]] = -np.inf
-    return _softmax(scores)
+        probabilities = _softmax(scores)
+        # All that are this improbable make up less than what is dropped: only the others need sorting.
+        likely = np.flatnonzero(probabilities >= min((1 - sampling.top_p) / len(scores), probabilities.max()))
+        order = likely[probabilities[likely].argsort()]
+        behind = probabilities.sum() - probabilities[likely].sum() + probabilities[order].cumsum()
+        behind[-1] = np.inf  # the most probable one always stays
+        kept = np.sort(order[behind > 1 - sampling.top_p])
+        tokens, scores = tokens[kept], scores[kept]
+    return tokens, _softmax(scores)
+
+
+def _draw(logits: np.ndarray, sampling: Sampling, random: np.random.Generator) -> int:
+    if np.isnan(logits).any():
+        raise ValueError(NOT_A_NUMBER)
+    tokens, probabilities = next_token_probabilities(logits, sampling)
+    sums = probabilities.cumsum(dtype=np.float64)
+    drawn = np.searchsorted(sums, random.random() * sums[-1], side="right")
+    # Rounding may lift the product to the whole sum, which lies behind the last token.
+    return int(tokens[min(drawn, sums.argmax())])
 
 
 def _softmax(scores: np.ndarray) -> np.ndarray:
-    exponentials = np.exp(scores - scores.max(axis=-1, keepdims=True))
-    return exponentials / exponentials.sum(axis=-1, keepdims=True)
+    exponentials = np.exp(scores - scores.max())
+    return exponentials / exponentials.sum()

@@ -40,14 +40,23 @@ def test_the_probabilities_are_those_of_transformers(logits, settings):
     if sampling.top_p < 1:
         steps.append(TopPLogitsWarper(sampling.top_p))
     expected = steps(None, torch.from_numpy(logits)).softmax(-1).numpy()
-    found = next_token_probabilities(logits, sampling)
-    assert np.array_equal(found > 0, expected > 0)
-    assert np.allclose(found, expected, rtol=1e-5, atol=0)
+    for row, of_row in zip(logits, expected, strict=True):
+        tokens, probabilities = next_token_probabilities(row, sampling)
+        assert np.array_equal(tokens, np.flatnonzero(of_row))
+        assert np.allclose(probabilities, of_row[tokens], rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("top_p", [0.0, 0.5])
+def test_tokens_that_are_all_as_probable_leave_one_or_more(top_p):
+    tokens, probabilities = next_token_probabilities(np.zeros(7, np.float32), Sampling(top_k=0, top_p=top_p))
+    assert len(tokens) == max(1, round(7 * top_p)) and np.isclose(probabilities.sum(), 1)
 
 
 def test_draws_follow_the_probabilities(logits):
     sampling = Sampling(do_sample=True, temperature=1.5, top_k=10)
-    draws, expected = 4000, next_token_probabilities(logits[:1], sampling)[0]
+    draws, expected = 4000, np.zeros(VOCAB_SIZE)
+    tokens, probabilities = next_token_probabilities(logits[0], sampling)
+    expected[tokens] = probabilities
     choose = TokenChooser(sampling, np.zeros((1, 0), int), VOCAB_SIZE, [np.random.SeedSequence(0)])
     counts = np.bincount([choose(logits[:1])[0] for _ in range(draws)], minlength=VOCAB_SIZE)
     assert not counts[expected == 0].any()
