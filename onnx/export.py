@@ -138,8 +138,6 @@ def fill_folder(
     (folder / GRAPHS).mkdir(exist_ok=True)
     step("tracing")
     told = _write_all_graphs(model, folder / GRAPHS, backend, device, fused, scoring, external_data_above)
-    step("writing settings")
-    write_side_files(model, processor, folder)
     record = {
         "format": 1,
         "backend": backend,
@@ -164,6 +162,7 @@ def fill_folder(
         quantize_graphs(folder / GRAPHS, precision, device=device, external_data_above=external_data_above)
         record["graphs"] = describe_graphs(folder)
         record["parity"][precision] = _compare(reference, folder, record, precision)
+    write_side_files(model, processor, folder)
     write_record(record, folder)
     return record
 

@@ -55,7 +55,12 @@ def whole_folder(out: Path) -> Iterator[Path]:
         yield new
         if out.exists():
             os.replace(out, old)
-        os.replace(new, out)
+        try:
+            os.replace(new, out)
+        except BaseException:
+            if old.exists() and not out.exists():
+                os.replace(old, out)
+            raise
     finally:
         shutil.rmtree(new, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
