@@ -11,15 +11,17 @@ from onnxruntime import OrtValue
 
 from facemllm_onnx.shared_cache import share_cache
 
-# Attention over a past; what a query sees is computed as transformers' fusion leaves it: as a bias.
+# Attention over a past as transformers' fusion leaves it: what a query sees is a bias, rotations are computed.
 DECODER = """
 <ir_version: 10, opset_import: ["": 20, "com.microsoft": 1]>
 decoder (
-    float[1, length, 24] inputs_embeds, int64[1, total] attention_mask,
-    float[1, 1, past, 8] key, float[1, 1, past, 8] value
-) => (float[1, length, 8] states, float[1, 1, grown, 8] new_key, float[1, 1, grown, 8] new_value)
+    float[1, length, 48] inputs_embeds, int64[1, total] attention_mask, int64[1, length] position_ids,
+    float[1, 1, past, 16] key, float[1, 1, past, 16] value
+) => (float[1, length, 16] states, float[1, 1, grown, 16] new_key, float[1, 1, grown, 16] new_value)
 <int64 zero = {{0}}, int64 one = {{1}}, int64 window = {{{window}}}, float seen = {{0.0}}, float hidden = {{-3.0e38}},
- int64[1] first = {{0}}, int64[1] second = {{1}}, int32 unit = {{1}}>
+ int64[1] first = {{0}}, int64[1] second = {{1}}, int64[1] third = {{2}}, int32 unit = {{1}}, float unscaled = {{1.0}},
+ int64[2] rows_of_eight = {{-1, 8}}, int64[1] eight = {{8}},
+ float[8] frequencies = {{1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 0.0003}}>
 {{
     past_axis = Shape <start = 2, end = 3> (key)
     length_axis = Shape <start = 1, end = 2> (inputs_embeds)
@@ -37,13 +39,50 @@ decoder (
     flat = Where (visible, seen, hidden)
     axes = Concat <axis = 0> (first, second)
     bias = Unsqueeze (flat, axes)
+    positions = Cast <to = 1> (position_ids)
+    newest = ReduceMax <keepdims = 0> (positions)
+    angles = Unsqueeze (positions, third)
+    turned = Mul (angles, frequencies)
+    scaled = Mul (turned, {scale})
+    cosines = Cos (scaled)
+    sines = Sin (scaled)
+    cosine_rows = Reshape (cosines, rows_of_eight)
+    sine_rows = Reshape (sines, rows_of_eight)
+    missing = Concat <axis = 0> (past_axis, eight)
+    zeros = Expand (seen, missing)
+    cosine_table = Concat <axis = 0> (cosine_rows, zeros)
+    sine_table = Concat <axis = 0> (sine_rows, zeros)
+    new = Squeeze (length_axis)
+    numbers = Range (zero, new, one)
+    places = Unsqueeze (numbers, first)
     filled = Cast <to = 6> (total_axis)
     last = Sub (filled, unit)
     length = Squeeze (filled)
-    states, new_key, new_value = com.microsoft.GroupQueryAttention <num_heads = 1, kv_num_heads = 1> (
-        inputs_embeds, , , key, value, last, length, , , , bias)
+    states, new_key, new_value = com.microsoft.GroupQueryAttention <num_heads = 1, kv_num_heads = 1, do_rotary = 1> (
+        inputs_embeds, , , key, value, last, length, cosine_table, sine_table, places, bias)
 }}
 """
+NO_WINDOW = 1 << 40
+
+
+def decoder(window: int = NO_WINDOW, scale: str = "unscaled") -> ir.Model:
+    return ir.from_onnx_text(DECODER.format(window=window, scale=scale))
+
+
+def operators(model: ir.Model) -> set[str]:
+    return {node.op_type for node in model.graph}
+
+
+def run(model: ir.Model) -> list[np.ndarray]:
+    random = np.random.default_rng(0)
+    inputs = {
+        "inputs_embeds": random.standard_normal((1, 2, 48), dtype=np.float32),
+        "attention_mask": np.ones((1, 7), np.int64),
+        "position_ids": np.array([[5, 6]]),
+        **{name: random.standard_normal((1, 1, 5, 16), dtype=np.float32) for name in ("key", "value")},
+    }
+    session = onnxruntime.InferenceSession(ir.to_proto(model).SerializeToString())
+    return session.run(None, {tensor.name: inputs[tensor.name] for tensor in session.get_inputs()})
 
 
 class Steps:
@@ -130,19 +169,33 @@ def test_new_positions_are_written_into_the_buffer(steps):
 
 
 def test_no_step_computes_masks(fused_folder):
-    model = ir.load(fused_folder / "onnx" / "decoder_model_merged.onnx")
-    operators = {node.op_type for node in model.graph}
-    assert "GroupQueryAttention" in operators
-    assert not operators & {"Where", "LessOrEqual", "GatherND"}
+    found = operators(ir.load(fused_folder / "onnx" / "decoder_model_merged.onnx"))
+    assert "GroupQueryAttention" in found
+    assert not found & {"Where", "LessOrEqual", "GatherND"}
 
 
-@pytest.mark.parametrize("window", [1 << 40, 1000, 4])
-def test_only_plain_causal_attention_is_rewritten(window):
-    model = ir.from_onnx_text(DECODER.format(window=window))
-    before = model.graph.num_nodes()
-    causal = window > 1 << 17
-    assert share_cache(model) is causal
-    assert (model.graph.num_nodes() < before) is causal
+@pytest.mark.parametrize("scale", ["unscaled", "newest"])
+def test_the_rewritten_decoder_answers_alike(scale):
+    rewritten = decoder(scale=scale)
+    assert share_cache(rewritten, positions=512)
+    for own, before in zip(run(rewritten), run(decoder(scale=scale)), strict=True):
+        np.testing.assert_allclose(own, before, atol=1e-6)
+
+
+def test_rotations_come_from_a_table_where_one_serves_all_lengths():
+    plain, dynamic = decoder(), decoder(scale="newest")
+    assert share_cache(plain, positions=512)
+    assert share_cache(dynamic, positions=512)
+    assert not operators(plain) & {"Cos", "Sin"}
+    assert operators(dynamic) >= {"Cos", "Sin"}
+
+
+@pytest.mark.parametrize("window", [1000, 4])
+def test_sliding_windows_are_left_as_they_are(window):
+    model = decoder(window)
+    before = operators(model)
+    assert share_cache(model, positions=512) is False
+    assert operators(model) == before
 
 
 def test_a_decoder_of_several_rows_is_left_as_it_is(onnx_batch_folder):
