@@ -112,6 +112,14 @@ def test_a_device_that_is_not_there_is_one_line(run, onnx_folder, photos, comman
     assert f"--device {device}: " in error and told in error
 
 
+@pytest.mark.parametrize("words", [("ask", QUESTION), ("analyze", ".")])
+def test_without_onnx_runtime_the_way_to_it_is_one_line(run, onnx_folder, monkeypatch, words):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    code, _, error = run(words[0], onnx_folder, words[1])
+    assert code == 2
+    assert 'pip install "facemllm[onnx]"' in error.splitlines()[-1]
+
+
 def cut(folder):
     with open(folder / "onnx" / "scoring.onnx", "r+b") as file:
         file.truncate(1000)
