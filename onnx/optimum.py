@@ -14,6 +14,7 @@ from typing import Any
 
 import onnx_ir
 import torch
+from onnx_ir.passes.common import LiftConstantsToInitializersPass
 from optimum.exporters.onnx.base import OnnxConfig, OnnxConfigWithPast
 from optimum.exporters.onnx.convert import export
 from optimum.exporters.onnx.model_patcher import ModelPatcher
@@ -194,6 +195,8 @@ def _save(
     for value in model.graph.outputs:
         value.shape = onnx_ir.Shape([sizes.get(axis, axis) for axis in graph.outputs[value.name]])
     model.graph.name = graph.name
+    # From 2 GiB on, constants of nodes lie in the traced graph's file of weights, too; only initializers are moved.
+    LiftConstantsToInitializersPass(lift_all_constants=False, size_limit=0)(model)
     save_graph(model, path, above)
 
 
