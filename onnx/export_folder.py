@@ -73,8 +73,22 @@ def write_side_files(model: Any, processor: Any, folder: Path) -> None:
     processor.save_pretrained(folder)
     for code in folder.glob("*.py"):
         code.unlink()
+    for settings in folder.glob("*config.json"):
+        told = _without_code(json.loads(settings.read_text(encoding="utf-8")))
+        settings.write_text(json.dumps(told, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     external = {path.stem: len(graph_files(path)) > 1 for path in (folder / GRAPHS).glob("*.onnx")}
     write_transformers_js_files(folder, model.config, processor, external)
+
+
+def _without_code(settings: Any) -> Any:
+    """The settings without what names a model's Python code, which an export leaves behind."""
+    if isinstance(settings, list):
+        return [_without_code(value) for value in settings]
+    if not isinstance(settings, dict):
+        return settings
+    return {
+        key: _without_code(value) for key, value in settings.items() if key not in ("auto_map", "custom_pipelines")
+    }
 
 
 def describe_graphs(folder: Path) -> dict[str, dict[str, Any]]:
