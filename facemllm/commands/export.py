@@ -71,4 +71,16 @@ def _summary(out: Path, record: dict[str, Any]) -> str:
     lines = [f"{out}: {record['precision']} for {record['device']}, {rows}, {record['backend']} backend"]
     for graph in record["graphs"].values():
         lines.append(f"  {graph['file']:<32}{graph['bytes'] / 1e6:10.1f} MB")
+    lines += [f"  {precision}: {_checked(found)}" for precision, found in record["parity"].items()]
     return "\n".join(lines)
+
+
+def _checked(found: dict[str, Any]) -> str:
+    if found["provider"] is None:
+        return f"NOT CHECKED, there is no CUDA here and the CPU cannot run these graphs ({found['unchecked']})"
+    prompts = found["prompts"].values()
+    equal, tokens = (sum(prompt[key] for prompt in prompts) for key in ("equal", "tokens"))
+    difference = max(prompt["difference"] for prompt in prompts)
+    scores = f", scores by {found['scores']['difference']:.1e} nats" if "scores" in found else ""
+    told = f"{equal} of {tokens} tokens as the model's, logits differ by {difference:.1e} of the largest{scores}"
+    return f"{told}, on {found['provider']}"
