@@ -36,6 +36,10 @@ class BlockWise:
     bits: int
     block_size: int = 32
 
+    def within(self, features: int) -> "BlockWise":
+        """The same with blocks no longer than so many features need; a block is a power of two, and 16 at least."""
+        return replace(self, block_size=min(self.block_size, max(16, 1 << (features - 1).bit_length())))
+
 
 @dataclass(frozen=True)
 class Dynamic:
@@ -61,8 +65,8 @@ class WeightPrecision:
 
 
 WEIGHT_PRECISIONS: dict[str, WeightPrecision] = {
-    "int8": WeightPrecision(Dynamic(), Dynamic(), head=BlockWise(8), embedding=BlockWise(8)),
-    "int4": WeightPrecision(Dynamic(), BlockWise(4), head=BlockWise(8), embedding=BlockWise(8)),
+    "int8": WeightPrecision(Dynamic(), Dynamic(), head=BlockWise(8, 128), embedding=BlockWise(8)),
+    "int4": WeightPrecision(Dynamic(), BlockWise(4), head=BlockWise(8, 128), embedding=BlockWise(8)),
 }
 CUDA_WEIGHT_PRECISIONS = {  # CUDA has no kernel for `Dynamic`
     name: replace(precision, pictures=BlockWise(8), language=BlockWise(4 if name == "int4" else 8))
@@ -179,6 +183,10 @@ def _followed_by_none(graph: ir.Graph, products: set[ir.Node]) -> set[ir.Node]:
 
 
 def _replace_product(model: ir.Model, product: _Product, precision: BlockWise | Dynamic, made: dict) -> None:
+    shape = product.weight.const_value.shape
+    outputs, features = (int(size) for size in (shape if product.transposed else reversed(shape)))
+    if isinstance(precision, BlockWise):
+        precision = precision.within(features)
     key = (product.weight, product.transposed, precision)
     if key not in made:
         round_weight = _dynamic_weight if isinstance(precision, Dynamic) else _quantized_weight
@@ -187,12 +195,10 @@ def _replace_product(model: ir.Model, product: _Product, precision: BlockWise | 
     if isinstance(precision, Dynamic):
         operator, attributes, bias_at = "DynamicQuantizeMatMul", {}, 4
     else:
-        shape = product.weight.const_value.shape
-        outputs, features = (shape[0], shape[1]) if product.transposed else (shape[1], shape[0])
         operator, bias_at = "MatMulNBits", 5
         attributes = {
-            "K": int(features),
-            "N": int(outputs),
+            "K": features,
+            "N": outputs,
             "bits": precision.bits,
             "block_size": precision.block_size,
             "accuracy_level": INT8_ACTIVATIONS,

@@ -57,7 +57,7 @@ def test_a_block_of_zeros_stays_zero():
     assert not dequantize(*quantize_block_wise(weights, BlockWise(4)), BlockWise(4)).any()
 
 
-@pytest.mark.parametrize("precision", [BlockWise(8), BlockWise(4), Dynamic()], ids=str)
+@pytest.mark.parametrize("precision", [BlockWise(8), BlockWise(8, 128), BlockWise(4), Dynamic()], ids=str)
 @pytest.mark.parametrize("stored", ["MatMul", "Transpose", "Gemm"])
 def test_a_product_is_found_however_its_weight_is_stored(stored, precision):
     rng = np.random.default_rng(2)
