@@ -1,5 +1,6 @@
 """Optimum's exporter writes a Face-MLLM as ours does, from its own command line and from Python."""
 
+import copy
 import importlib.metadata
 import json
 import os
@@ -121,3 +122,20 @@ def test_half_precision_is_written_as_it_is_loaded(model, tmp_path):
 def test_the_record_names_the_exporter(onnx_batch_folder):
     versions = json.loads((onnx_batch_folder / "export.json").read_text())["versions"]
     assert versions["optimum-onnx"] == importlib.metadata.version("optimum-onnx")
+
+
+def test_constants_that_the_tracer_put_beside_a_graph_are_not_lost(model, tmp_path, monkeypatch):
+    monkeypatch.setenv("FORCE_ONNX_EXTERNAL_DATA", "1")  # what Optimum does by itself from 2 GiB on
+    config = copy.deepcopy(model.config)
+    config.text_config.head_dim = 64  # the rotation's 32 frequencies are a constant large enough for that
+    larger = type(model)(config).eval()
+    write_graphs(larger, tmp_path, external_data_above=1000)
+    decoder = onnxruntime.InferenceSession(tmp_path / "decoder_model_merged.onnx")
+    embeds = torch.randn(1, 5, 32)
+    feed = {"inputs_embeds": embeds.numpy(), "attention_mask": np.ones((1, 5), dtype=np.int64)}
+    feed["position_ids"] = np.arange(5)[None]
+    for value in decoder.get_inputs()[3:]:
+        feed[value.name] = np.zeros((1, 2, 0, 64), dtype=np.float32)
+    with torch.no_grad():
+        expected = larger(inputs_embeds=embeds, logits_to_keep=1).logits
+    np.testing.assert_allclose(decoder.run(["logits"], feed)[0], expected, atol=1e-4)
