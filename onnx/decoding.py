@@ -144,9 +144,15 @@ class DecoderRun:
             self.room = None
 
     def read(self, inputs_embeds: np.ndarray) -> np.ndarray:
-        """Logits behind the prompts, float32 `(batch, vocab)`, of embeddings as stored, `(batch, length, hidden)`."""
+        """Logits behind the prompts, float32 `(batch, vocab)`, of embeddings as stored, `(batch, length, hidden)`.
+
+        They hold until the next step, which may write its own in their place.
+        """
         positions = np.maximum(self.mask[:, : self.length].cumsum(axis=1) - 1, 0)
-        logits = self._run(on_host(np.ascontiguousarray(inputs_embeds)), positions)
+        prompt = on_host(np.ascontiguousarray(inputs_embeds))  # keeps the memory that is bound
+        self.binding.bind_ortvalue_input("inputs_embeds", prompt)
+        self.binding.bind_cpu_input("position_ids", positions)
+        logits = self._run()
         self.positions[:] = positions[:, -1:]
         self._prepare_steps()
         return logits
@@ -156,10 +162,10 @@ class DecoderRun:
         self.tokens[:, 0] = tokens
         self.positions += 1
         self.length += 1
-        if self.decoder.device != "cpu":  # elsewhere the tensors are copies of these arrays, not the arrays themselves
-            self.embedding.bind_cpu_input("input_ids", self.tokens)
+        if self.decoder.device != "cpu":  # there the tensors are copies of these arrays, here they are the arrays
+            self._bind_steps()
         self.decoder.embed_session.run_with_iobinding(self.embedding)
-        return self._run(self.embedded, self.positions)
+        return self._run()
 
     def _prepare_steps(self) -> None:
         decoder = self.decoder
@@ -171,13 +177,16 @@ class DecoderRun:
             else OrtValue.ortvalue_from_shape_and_type(shape, kind, decoder.device)
         )
         self.embedding = decoder.embed_session.io_binding()
-        self.embedding.bind_cpu_input("input_ids", self.tokens)
         self.embedding.bind_ortvalue_output("inputs_embeds", self.embedded)
+        self.binding.bind_ortvalue_input("inputs_embeds", self.embedded)
+        self._bind_steps()
 
-    def _run(self, inputs_embeds: OrtValue, positions: np.ndarray) -> np.ndarray:
+    def _bind_steps(self) -> None:
+        self.embedding.bind_cpu_input("input_ids", self.tokens)
+        self.binding.bind_cpu_input("position_ids", self.positions)
+
+    def _run(self) -> np.ndarray:
         decoder, binding = self.decoder, self.binding
-        binding.bind_ortvalue_input("inputs_embeds", inputs_embeds)
-        binding.bind_cpu_input("position_ids", positions)
         binding.bind_cpu_input("attention_mask", np.ascontiguousarray(self.mask[:, : self.length]))
         if not decoder.shared:
             for past, present, tensor in zip(decoder.past_names, decoder.present_names, self.cache, strict=True):

@@ -1,6 +1,7 @@
 """From logits to the next tokens: transformers' logits processors, in its order, on NumPy."""
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -118,7 +119,7 @@ class TokenChooser:
         else:
             tokens = logits.argmax(axis=-1)
             # One NaN is NumPy's greatest number: the chosen one tells.
-            if np.isnan(logits[np.arange(len(tokens)), tokens]).any():
+            if any(math.isnan(row[token]) for row, token in zip(logits, tokens.tolist(), strict=True)):
                 raise ValueError(NOT_A_NUMBER)
         if self._said is not None:
             self._said[np.arange(len(tokens)), tokens] = True

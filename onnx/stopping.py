@@ -42,21 +42,24 @@ class EndOfAnswers:
         token_ids: Sequence[int],
         pad_token_id: int,
     ):
-        self.ended = np.zeros(batch, dtype=bool)
+        self.ended = [False] * batch
         self.pad_token_id = pad_token_id
         self._token_ids = frozenset(token_ids)
         self._texts = [TextStream(decode, strings) for _ in range(batch)] if strings else []
 
     @property
     def all(self) -> bool:
-        return bool(self.ended.all())
+        return all(self.ended)
 
     def add(self, tokens: np.ndarray) -> np.ndarray:
         """The next tokens, int64 `(batch,)`, with padding in the rows that had ended before."""
-        tokens = np.where(self.ended, self.pad_token_id, tokens)
-        for row, text in enumerate(self._texts):
-            if not self.ended[row]:
-                text.add(int(tokens[row]))
-                self.ended[row] = text.stopped
-        self.ended |= [token in self._token_ids for token in tokens.tolist()]
+        if True in self.ended:
+            tokens = np.where(self.ended, self.pad_token_id, tokens)
+        # Lists, because a call of NumPy costs more than a row does.
+        for row, token in enumerate(tokens.tolist()):
+            if self.ended[row]:
+                continue
+            if self._texts:
+                self._texts[row].add(token)
+            self.ended[row] = token in self._token_ids or bool(self._texts and self._texts[row].stopped)
         return tokens
