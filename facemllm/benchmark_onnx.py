@@ -26,6 +26,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import shutil
 import statistics
 import subprocess
 import sys
@@ -39,6 +40,8 @@ from tqdm import tqdm
 from facemllm.benchmark_onnx_ways import MEASUREMENTS, QUESTIONS
 from facemllm.cli import UserError
 from facemllm_onnx.benchmark import NEW, MachineSpeed, sample_inputs, workload
+from facemllm_onnx.export_folder import GRAPHS, describe_graphs, whole_folder, write_record
+from facemllm_onnx.quantize import WEIGHT_PRECISIONS, quantize_graphs
 
 EAGER, COMPILED = "PyTorch eager", "PyTorch compile"
 LARGE = {
@@ -179,13 +182,27 @@ def _command(
 
 
 def export(work: Path, model: Path, precision: str, device: str, rows: int) -> Path:
-    """The model's export, made where it is not there yet."""
+    """The model's export, made where it is not there yet; integers from the weights of the float32 one."""
     out = _export_folder(work, model, precision, device, rows)
-    if not (out / "export.json").is_file():
+    if (out / "export.json").is_file():
+        return out
+    if precision in WEIGHT_PRECISIONS:
+        quantized_copy(export(work, model, "fp32", device, rows), out, precision, device)
+    else:
         command = [sys.executable, "-m", "facemllm", "export", str(model), str(out)]
         command += ["--precision", precision, "--device", device, *(["--batch"] if rows > 1 else [])]
         _make(command, out)
     return out
+
+
+def quantized_copy(exported: Path, out: Path, precision: str, device: str) -> None:
+    """What `facemllm export --precision` makes of the same weights, without tracing them again."""
+    sys.stderr.write(f"making {out.name}\n")
+    with whole_folder(out) as folder:
+        shutil.copytree(exported, folder, dirs_exist_ok=True)
+        quantize_graphs(folder / GRAPHS, precision, device=device)
+        record = json.loads((folder / "export.json").read_text())
+        write_record(record | {"precision": precision, "graphs": describe_graphs(folder)}, folder)
 
 
 def _export_folder(work: Path, model: Path, precision: str, device: str, rows: int) -> Path:
