@@ -95,6 +95,7 @@ class FaceMLLMOnnxConfig(GraphOnnxConfig):
         model = SimpleNamespace(config=config, dtype=DTYPES[float_dtype], device=torch.device("cpu"))
         vision = graphs(config.text_config.num_hidden_layers)[0]
         super().__init__(config, vision, vision_inputs(model), float_dtype=float_dtype, **kwargs)
+        self.ATOL_FOR_VALIDATION = 1e-4 if float_dtype == "fp32" else 2e-2
 
     def post_process_exported_models(
         self, path: Path, models_and_onnx_configs: dict[str, Any], onnx_files_subpaths: list[str]
@@ -113,7 +114,8 @@ class FaceMLLMOnnxConfig(GraphOnnxConfig):
         for written in path.glob(f"{onnx_files_subpaths[0]}*"):
             written.unlink()
         model = models_and_onnx_configs["model"][0]
-        fill_folder(model, processor, path, backend="optimum", precision=self.float_dtype)
+        source = {"name": model.config._name_or_path}
+        fill_folder(model, processor, path, backend="optimum", precision=self.float_dtype, source=source)
         return models_and_onnx_configs, [f"{GRAPHS}/{self.graph.file_name}"]
 
 
