@@ -20,7 +20,7 @@ def photos():
 
 def image_processor(name, **settings):
     """Theirs on Pillow, under its name in either version of transformers."""
-    return getattr(transformers, f"{name}Pil", None or getattr(transformers, name))(**settings)
+    return getattr(transformers, f"{name}Pil", getattr(transformers, name))(**settings)
 
 
 def ours(theirs, folder):
