@@ -218,8 +218,7 @@ def _compare(reference: Reference, folder: Path, record: dict[str, Any], precisi
             f"ONNX Runtime does not run the {precision} graphs on {record['device']}: {reason}. Nothing was written; "
             "take another precision or backend"
         ) from error
-    if precision in PRECISIONS:
-        check(found, PRECISIONS[precision])
+    check(found, PRECISIONS.get(precision))
     return found
 
 

@@ -11,6 +11,7 @@ from filelock import FileLock
 from PIL import Image
 from transformers import Qwen3Config
 
+from facemllm.cli import main
 from facemllm_onnx.export import export_model
 from facemllm_onnx.export_matrix import byte_tokenizer
 from modeling_facemllm import FaceMLLMForConditionalGeneration, FaceMLLMProcessor, FaceMLLMVisionConfig
@@ -52,8 +53,12 @@ def processor(model_folder) -> FaceMLLMProcessor:
 
 @pytest.fixture(scope="session")
 def onnx_folder(made_once, model_folder) -> Path:
-    """The export as it is by default: fused, for one row."""
-    return made_once("one", lambda out: export_model(model_folder, out))
+    """What `facemllm export` writes by default: fused, for one row."""
+
+    def make(out: Path) -> None:
+        assert main(["export", str(model_folder), str(out), "--json"]) == 0
+
+    return made_once("one", make)
 
 
 @pytest.fixture(scope="session")
