@@ -126,8 +126,10 @@ def test_a_folder_for_pytorch_says_how_to_export(model_folder):
         FaceMLLMForONNX.from_pretrained(model_folder)
 
 
-def test_a_later_format_is_refused(copied):
-    record = json.loads((copied / "export.json").read_text())
-    (copied / "export.json").write_text(json.dumps(record | {"format": 2}))
-    with pytest.raises(ValueError, match="format 2"):
+@pytest.mark.parametrize(("change", "told"), [({"format": 2}, "format 2"), ({"cache": None}, "cache")])
+def test_a_record_of_another_format_is_refused(copied, change, told):
+    record = json.loads((copied / "export.json").read_text()) | change
+    kept = {name: value for name, value in record.items() if value is not None}
+    (copied / "export.json").write_text(json.dumps(kept))
+    with pytest.raises(ValueError, match=f"{told}.*export the model again"):
         FaceMLLMForONNX.from_pretrained(copied)
