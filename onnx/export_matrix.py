@@ -133,8 +133,9 @@ def _table(found: list[dict[str, Any]]) -> str:
         "|---|---|---|---|---|---|---|",
     ]
     for row in found:
-        told = f"{row['error']} | |"
-        if "error" not in row:
+        if "error" in row:
+            told = f"{row['error']} | |"
+        else:
             told = f"{row['equal']}/{row['tokens']} | {row['difference']:.1e} | {row['scores']}"
         head = "tied" if row["tied"] else "untied"
         lines.append(f"| {row['vision']} | {row['text']} | {head} | {row['pixel_shuffle']} | {told} |")
