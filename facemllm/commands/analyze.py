@@ -41,7 +41,7 @@ EXAMPLE = "facemllm analyze quickstart/model photos --out faces.jsonl --draw dra
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.usage = "facemllm analyze MODEL INPUT [INPUT ...] [options]"
-    parser.add_argument("model", metavar="MODEL", help="the folder or the Hub id of a Face-MLLM")
+    parser.add_argument("model", metavar="MODEL", help="the folder or Hub id of a Face-MLLM, or of its ONNX export")
     parser.add_argument("inputs", metavar="INPUT", nargs="+", help="photos, folders, videos, URLs; - for a list")
     parser.add_argument("--out", metavar="FILE", help="the JSON lines")
     parser.add_argument("--csv", metavar="FILE", help="with --out: its rows as a table too, one line per face")
