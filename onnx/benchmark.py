@@ -114,7 +114,7 @@ class FolderTimer:
         """For closed questions about one image; `None` where the folder has no scoring graph."""
         if "scoring" not in self.model.record["graphs"]:
             return None
-        return _seconds(lambda: self.model.score_options([image], questions))
+        return _seconds(lambda: self.model.score([image], questions))
 
 
 def timings(times: list[float], tokens: list[int]) -> dict[str, Any]:
