@@ -37,7 +37,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from facemllm.benchmark_onnx_ways import MEASUREMENTS, QUESTIONS
+from facemllm.benchmark_onnx_ways import MEASUREMENTS
 from facemllm.cli import UserError
 from facemllm_onnx.benchmark import NEW, MachineSpeed, sample_inputs, workload
 from facemllm_onnx.export_folder import GRAPHS, describe_graphs, whole_folder, write_record
@@ -53,7 +53,7 @@ LARGE = {
     "num_key_value_heads": 8,
     "head_dim": 128,
 }
-IMAGE_SIZE = 224
+IMAGE_SIZE, QUESTIONS = 224, 40
 COLUMNS = {
     "prompt_ms": "prompt, ms",
     "tokens_per_s": "tokens/s",
@@ -145,12 +145,17 @@ def make_model(work: Path, size: str) -> Path:
 
 
 def _inputs(work: Path, model: Path, rows: int) -> Path:
+    from datasets_scripts.synthetic_faces import draw_face, sample_labels
+    from facemllm.benchmark_scoring import face_questions
+
     config = json.loads((model / "config.json").read_text())
     tokens = json.loads((model / "processor_config.json").read_text())["num_image_tokens"]
     size = config["vision_config"]["image_size"]
     prompt, with_image, pixels = sample_inputs(config["image_token_id"], tokens, size, rows)
+    face = np.asarray(draw_face(sample_labels(0, 0, "train"), 0, 0, "train", size))
+    questions = json.dumps(face_questions(QUESTIONS))
     path = work / f"inputs-{rows}.npz"
-    np.savez(path, prompt=prompt, with_image=with_image, pixel_values=pixels, image_size=size)
+    np.savez(path, prompt=prompt, with_image=with_image, pixel_values=pixels, face=face, questions=questions)
     return path
 
 

@@ -19,7 +19,6 @@ import numpy as np
 from facemllm_onnx.benchmark import NEW, FolderTimer, MachineSpeed, measure_machine, peak_memory_mb, timings
 
 MEASUREMENTS = ("generate", "first_token", "vision", "scoring")
-QUESTIONS = 40
 EAGER, COMPILED, ONNX = "eager", "compile", "onnx"
 
 
@@ -160,16 +159,16 @@ def measure(timer: Any, measurement: str, inputs: Any) -> dict[str, Any]:
         return {"first_s": timer.first_token(inputs["with_image"], inputs["pixel_values"])}
     if measurement == "vision":
         return {"image_s": timer.vision(inputs["pixel_values"])}
-    return {"scoring_s": timer.scoring(*_face_and_questions(int(inputs["image_size"])))}
+    return {"scoring_s": timer.scoring(*_face_and_questions(inputs))}
 
 
-def _face_and_questions(image_size: int) -> tuple[Any, list]:
-    from datasets_scripts.synthetic_faces import draw_face, sample_labels
-    from facemllm.benchmark_scoring import face_questions
+def _face_and_questions(inputs: Any) -> tuple[Any, list]:
+    from PIL import Image
+
     from modeling_facemllm.closed_questions_facemllm import ClosedQuestion
 
-    face = draw_face(sample_labels(0, 0, "train"), 0, 0, "train", image_size)
-    return face, [ClosedQuestion(text, options) for text, options in face_questions(QUESTIONS)]
+    asked = json.loads(str(inputs["questions"]))
+    return Image.fromarray(inputs["face"]), [ClosedQuestion(text, tuple(options)) for text, options in asked]
 
 
 if __name__ == "__main__":
