@@ -113,7 +113,7 @@ def benchmark(work: Path, args: argparse.Namespace) -> dict[str, Any]:
     if unknown := [name for name in args.only or () if name not in possible]:
         raise UserError(f"--only {unknown[0]!r}: no such way; there are {', '.join(possible)}")
     model = make_model(work, args.size)
-    speed = machine_speed(args.device)
+    speed = machine_speed(args.device, args.threads)
     tables = []
     for rows in (1,) if args.device == "cpu" else (1, 8, 64):
         ways = _ways(args.device, rows, args.genai_python)
@@ -333,9 +333,9 @@ def _compare(figure: dict[str, Any], eager: dict[str, Any]) -> None:
     figure["same_tokens"] = next((place for place, (own, other) in pairs if own != other), len(figure["tokens"]))
 
 
-def machine_speed(device: str) -> MachineSpeed:
+def machine_speed(device: str, threads: int) -> MachineSpeed:
     """Of the CPU with the threads that every way has, or of the GPU; measured in a process of its own."""
-    command = [sys.executable, "-m", "facemllm.benchmark_onnx_ways", "machine", "", "", device, ""]
+    command = [sys.executable, "-m", "facemllm.benchmark_onnx_ways", "machine", "", "", device, str(threads)]
     ran = subprocess.run(command, capture_output=True, text=True)
     if ran.returncode:
         raise UserError(f"--device {device}: {ran.stderr.strip().splitlines()[-1]}")

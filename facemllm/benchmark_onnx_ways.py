@@ -112,7 +112,9 @@ def main() -> None:
     """Load a model the way that is named, then answer standard input line by line."""
     way, folder, inputs_file, device, threads = sys.argv[1:6]
     if way == "machine":
-        sys.stdout.write(json.dumps(dataclasses.asdict(measure_machine() if device == "cpu" else _measure_gpu())))
+        sys.stdout.write(
+            json.dumps(dataclasses.asdict(measure_machine(int(threads)) if device == "cpu" else _measure_gpu()))
+        )
         return
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
