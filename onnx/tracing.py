@@ -24,7 +24,7 @@ def trace(
         module: returns a dict; has the model's `config`.
         inputs: by the names of `graph.inputs`; a cache stands for all `past_key_values.…` under `past_key_values`.
         varying: the axes that are not fixed at their size in `inputs`, each of which has to be 2 at least there.
-        fusions: the device whose operators of ONNX Runtime are used, `cpu` or `cuda`; None for ONNX's own only.
+        fusions: the device whose operators of ONNX Runtime are used where that works, `cpu` or `cuda`; None for none.
 
     Raises:
         ExportError: when transformers' exporter cannot trace it, with the exporter's own reason.
@@ -38,16 +38,22 @@ def trace(
     shapes: dict[str, Any] = {name: by_name[name] for name in inputs if name in by_name}
     if "past_key_values" in inputs:
         shapes["past_key_values"] = [axes for name, axes in by_name.items() if name.startswith("past_key_values.")]
-    with quietly():
-        config = OnnxConfig(dynamic_shapes=shapes, ort_fusions=fusions)
-        try:
-            model = OnnxExporter().export(module, inputs, config=config).program
-        except Exception as error:  # torch's tracing and ONNX's translation raise whatever they meet
-            towers = f"{module.config.vision_config.model_type} and {module.config.text_config.model_type}"
-            raise ExportError(
-                f"{graph.name} of {towers} cannot be traced by transformers {transformers.__version__}: "
-                f"{next(iter(str(error).strip().splitlines()), type(error).__name__)}"
-            ) from error
+    exporter = OnnxExporter()
+    try:
+        with quietly():
+            try:
+                model = exporter.export(module, inputs, OnnxConfig(dynamic_shapes=shapes, ort_fusions=fusions)).program
+            except onnx_ir.passes.PassError:
+                if fusions is None:
+                    raise
+                # The rewriting of some graphs (DINOv2's) fails in onnxscript 0.7: plain operators compute the same.
+                model = exporter.export(module, inputs, OnnxConfig(dynamic_shapes=shapes)).program
+    except Exception as error:  # torch's tracing and ONNX's translation raise whatever they meet
+        towers = f"{module.config.vision_config.model_type} and {module.config.text_config.model_type}"
+        raise ExportError(
+            f"{graph.name} of {towers} cannot be traced by transformers {transformers.__version__}: "
+            f"{next(iter(str(error).strip().splitlines()), type(error).__name__)}"
+        ) from error
     _name_tensors(model, graph)
     return model
 
