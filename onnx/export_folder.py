@@ -38,7 +38,9 @@ def graph_files(path: Path) -> list[Path]:
 
 
 def check_replaceable(out: Path) -> None:
-    """Raises `ExportError` when `out` exists and is neither empty nor an earlier export."""
+    """Raises `ExportError` when `out` exists and is neither empty nor an earlier export, or is where we are."""
+    if Path.cwd().is_relative_to(out.resolve()):
+        raise ExportError(f"{out}: is the folder that this runs in, or holds it; name the export's own folder")
     if out.exists() and not (out.is_dir() and ((out / RECORD).is_file() or not any(out.iterdir()))):
         raise ExportError(f"{out}: exists and is no exported model; give a new folder, or remove it first")
 
@@ -47,6 +49,7 @@ def check_replaceable(out: Path) -> None:
 def whole_folder(out: Path) -> Iterator[Path]:
     """A new folder beside `out` to write into, put in the place of `out` when the block ends without an error."""
     check_replaceable(out)
+    out = out.resolve()  # of a link, what it leads to is replaced
     out.parent.mkdir(parents=True, exist_ok=True)
     new = out.with_name(f"{out.name}.partial-{uuid.uuid4().hex[:8]}")
     old = out.with_name(f"{new.name}-replaced")
@@ -61,9 +64,9 @@ def whole_folder(out: Path) -> Iterator[Path]:
             if old.exists() and not out.exists():
                 os.replace(old, out)
             raise
+        shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(new, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
 
 
 def write_side_files(model: Any, processor: Any, folder: Path) -> None:

@@ -38,9 +38,9 @@ def trace(
     shapes: dict[str, Any] = {name: by_name[name] for name in inputs if name in by_name}
     if "past_key_values" in inputs:
         shapes["past_key_values"] = [axes for name, axes in by_name.items() if name.startswith("past_key_values.")]
-    exporter = OnnxExporter()
     try:
         with quietly():
+            exporter = OnnxExporter()
             try:
                 model = exporter.export(module, inputs, OnnxConfig(dynamic_shapes=shapes, ort_fusions=fusions)).program
             except onnx_ir.passes.PassError:

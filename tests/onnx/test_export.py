@@ -113,6 +113,23 @@ def test_a_folder_of_something_else_is_not_replaced(tmp_path, capsys, model_fold
     assert (tmp_path / "thesis.tex").exists()
 
 
+def test_the_folder_that_the_command_runs_in_is_not_replaced(tmp_path, capsys, monkeypatch, model_folder):
+    monkeypatch.chdir(tmp_path)
+    assert main(["export", str(model_folder), "."]) == 2
+    assert "is the folder that this runs in" in capsys.readouterr().err
+
+
+def test_behind_a_link_the_export_that_it_leads_to_is_replaced(tmp_path):
+    export, link = tmp_path / "export", tmp_path / "link"
+    with whole_folder(export) as folder:
+        (folder / "export.json").write_text("old")
+    link.symlink_to(export)
+    with whole_folder(link) as folder:
+        (folder / "export.json").write_text("new")
+    assert (export / "export.json").read_text() == "new" and link.is_symlink()
+    assert sorted(tmp_path.iterdir()) == [export, link]
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
