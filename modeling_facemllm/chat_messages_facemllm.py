@@ -10,10 +10,12 @@ def plain_conversations(conversation: Sequence) -> tuple[list[list[dict]], bool]
     """A conversation or a batch of them → a list of conversations of plain messages, and whether it was a batch.
 
     Raises:
-        ValueError: when there is no message.
+        ValueError: when there is no message, or a text in the place of messages.
     """
     if not conversation:
         raise ValueError("the conversation is empty: pass at least one message")
+    if isinstance(conversation, str) or isinstance(conversation[0], str):
+        raise ValueError('the conversation is a text: pass messages, as [{"role": "user", "content": "…"}]')
     batched = not isinstance(conversation[0], dict) and not hasattr(conversation[0], "content")
     conversations = conversation if batched else [conversation]
     return [[_plain_message(message) for message in messages] for messages in conversations], batched

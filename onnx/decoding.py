@@ -97,8 +97,11 @@ class Decoder:
 
     def take_cache(self, length: int) -> tuple[int, list[OrtValue]]:
         """A shared cache with room for at least `length` positions, and its room; give it back when done."""
-        while self._idle:
-            room, cache = self._idle.pop()
+        while True:
+            try:  # asking first would let another thread take the last one in between
+                room, cache = self._idle.pop()
+            except IndexError:
+                break
             if room >= length:
                 return room, cache
         room = self.max_length or -(-length // CACHE_STEP) * CACHE_STEP
@@ -113,13 +116,14 @@ class DecoderRun:
 
     Args:
         attention_mask: int64 `(batch, length)`, 0 at the padding on the left.
-        max_new_tokens: steps there will be at most.
+        max_new_tokens: logits that are wanted at most, those behind the prompts included.
     """
 
     def __init__(self, decoder: Decoder, attention_mask: np.ndarray, max_new_tokens: int):
         self.decoder = decoder
         self.batch, self.length = attention_mask.shape
-        self.mask = np.ones((self.batch, self.length + max_new_tokens), dtype=np.int64)
+        # The last token of an answer is not read.
+        self.mask = np.ones((self.batch, self.length + max_new_tokens - 1), dtype=np.int64)
         self.mask[:, : self.length] = attention_mask
         self.positions = np.zeros((self.batch, 1), dtype=np.int64)
         self.tokens = np.zeros((self.batch, 1), dtype=np.int64)

@@ -271,17 +271,25 @@ class FaceMLLMForONNX:
             raise ValueError("give either input_ids or inputs_embeds")
         if pixel_values is not None and image_features is not None:
             raise ValueError("give either pixel_values or image_features")
+        if input_ids is None and not (pixel_values is None and image_features is None):
+            raise ValueError("inputs_embeds hold the images already: give no pixel_values and no image_features")
         given = np.asarray(inputs_embeds if input_ids is None else input_ids)
         if given.ndim != (3 if input_ids is None else 2) or 0 in given.shape:
             wanted = "(batch, length, hidden)" if input_ids is None else "(batch, length)"
             raise ValueError(f"the prompt has shape {given.shape}: give {wanted}, none of them 0")
-        mask = np.ones(given.shape[:2], dtype=np.int64) if attention_mask is None else np.asarray(attention_mask)
+        mask = np.asarray(np.ones(given.shape[:2]) if attention_mask is None else attention_mask, dtype=np.int64)
         if mask.shape != given.shape[:2]:
             raise ValueError(f"attention_mask has shape {mask.shape} for a prompt of {given.shape[:2]}")
-        if (np.diff(mask, axis=1) < 0).any() or not mask[:, -1].all():
-            raise ValueError("attention_mask: prompts have to be padded on the left")
+        if not (np.isin(np.diff(mask, axis=1), (0, 1)).all() and (mask[:, -1] == 1).all() and mask.min() >= 0):
+            raise ValueError("attention_mask: prompts have to be padded on the left, with 0 there and 1 elsewhere")
         if input_ids is None:
+            self._check_hidden("inputs_embeds", given)
             return to_storage(given, self._decoder.kind), mask, np.full((len(given), 0), -1)
+        vocab_size = self._decoder.vocab_size
+        if not np.issubdtype(given.dtype, np.integer) or given.min() < 0 or given.max() >= vocab_size:
+            raise ValueError(
+                f"input_ids: give whole numbers from 0 to {vocab_size - 1}, not {given.min()} to {given.max()}"
+            )
         token_ids = given.astype(np.int64, copy=False)
         embeds = self._decoder.embed(token_ids)
         if pixel_values is not None:
@@ -294,12 +302,17 @@ class FaceMLLMForONNX:
             per_image = f" ({self.num_image_tokens} tokens an image)"
             raise ValueError(image_mismatch(self.processor.image_token, tokens, images, per_image))
         if len(features):
+            self._check_hidden("image_features", features)
             embeds[places] = to_storage(to_float32(features), self._decoder.kind)
         return embeds, mask, np.where(mask == 1, token_ids, -1)
 
+    def _check_hidden(self, name: str, vectors: np.ndarray) -> None:
+        if vectors.shape[-1] != self._decoder.hidden_size:
+            raise ValueError(f"{name} has shape {vectors.shape}: its last axis has to be {self._decoder.hidden_size}")
+
     def _room(self, mask: np.ndarray, max_new_tokens: int) -> int:
-        if max_new_tokens < 1:
-            raise ValueError(f"max_new_tokens={max_new_tokens}: give 1 or more")
+        if not isinstance(max_new_tokens, (int, np.integer)) or max_new_tokens < 1:
+            raise ValueError(f"max_new_tokens={max_new_tokens!r}: give a whole number, 1 or more")
         # The last token of an answer is not read.
         left = self.max_length - mask.shape[1] + 1
         if left < 1:
@@ -358,7 +371,12 @@ class FaceMLLMForONNX:
     def _features(self, pixel_values: np.ndarray) -> np.ndarray:
         """Image features as stored, `(images, image tokens, hidden)`, of float32 `(images, 3, height, width)`."""
         session = self.sessions["vision_encoder"]
-        pixels = to_storage(pixel_values, STORAGE[session.get_inputs()[0].type])
+        wanted = session.get_inputs()[0]
+        if np.ndim(pixel_values) != 4 or list(np.shape(pixel_values)[1:]) != wanted.shape[1:]:
+            raise ValueError(
+                f"pixel_values has shape {np.shape(pixel_values)}: give (images, {str(wanted.shape[1:])[1:-1]})"
+            )
+        pixels = to_storage(pixel_values, STORAGE[wanted.type])
         shape = len(pixels), self.num_image_tokens, self._decoder.hidden_size
         return run_on_host(session, pixels, shape)
 

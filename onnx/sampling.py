@@ -31,6 +31,7 @@ NOT_DONE_HERE = {
 }
 """What else `generate` of transformers heeds, with the values that change nothing."""
 
+OF_DRAWING = ("temperature", "top_k", "top_p")
 NOT_A_NUMBER = "the model gives NaN instead of logits: its precision is too low for this prompt"
 
 
@@ -80,11 +81,20 @@ class Sampling:
                 "facemllm_onnx.transformers_model.ONNXFaceMLLM does, with transformers",
                 ", ".join(f"{name}={value}" for name, value in unheeded.items()),
             )
-        return cls().changed(**{field.name: generation_config.get(field.name) for field in fields(cls)})
+        told = {field.name: generation_config.get(field.name) for field in fields(cls)}
+        return cls(**{name: value for name, value in told.items() if value is not None})
 
     def changed(self, **values: Any) -> "Sampling":
-        """The same with other values; `None` leaves one as it is."""
-        return replace(self, **{name: value for name, value in values.items() if value is not None})
+        """The same with other values; `None` leaves one as it is. Warns of those that have no effect."""
+        values = {name: value for name, value in values.items() if value is not None}
+        changed = replace(self, **values)
+        if not changed.do_sample and (
+            idle := [name for name in OF_DRAWING if getattr(changed, name) != getattr(self, name)]
+        ):
+            logger.warning(
+                "%s: no effect without do_sample=True", ", ".join(f"{name}={values[name]}" for name in idle)
+            )
+        return changed
 
 
 class TokenChooser:

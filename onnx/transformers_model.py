@@ -203,6 +203,9 @@ class ONNXFaceMLLM(PreTrainedModel, GenerationMixin):
         self, inputs_embeds: torch.Tensor, mask: torch.Tensor, positions: torch.Tensor, past: Sequence[State]
     ) -> tuple[torch.Tensor, list[State]]:
         """Logits `(batch, 1, vocab)` and, of each layer, keys and values `(batch, heads, length of mask, head)`."""
+        if self._one_row and mask.shape[1] > self.runtime.position_limit:
+            limit = self.runtime.position_limit
+            raise ValueError(f"prompt and answer have {mask.shape[1]} tokens: this export reads {limit} at most")
         sizes, batch = self.runtime.record["cache"], len(mask)
         shape = (batch, sizes["kv_heads"], mask.shape[1], sizes["head_dim"])
         nothing = inputs_embeds.new_empty(batch, shape[1], 0, shape[3])

@@ -172,6 +172,18 @@ def test_an_answer_ends_where_the_model_reads_no_further(onnx_folder):
         FaceMLLMForONNX.from_pretrained(onnx_folder, provider="cpu", max_length=513)
 
 
+def test_memory_that_was_set_aside_serves_every_answer(onnx_folder):
+    runtime = FaceMLLMForONNX.from_pretrained(onnx_folder, provider="cpu", threads=1, max_length=20)
+    if not runtime.record["cache"]["shared_buffer"]:
+        pytest.skip("this exporter fuses nothing")
+    rooms = []
+    for _ in range(2):  # each as long as there is room
+        runtime.generate_tokens(np.full((1, 17), 5), max_new_tokens=100)
+        [(room, cache)] = runtime._decoder._idle
+        rooms.append((room, cache[0].data_ptr()))
+    assert rooms[0][0] == 20 and rooms[0] == rooms[1]
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
@@ -180,10 +192,18 @@ def test_an_answer_ends_where_the_model_reads_no_further(onnx_folder):
         ({"input_ids": np.ones((1, 3), int), "top_k": -1}, "top_k=-1"),
         ({"input_ids": np.ones((1, 3), int), "repetition_penalty": 0}, "repetition_penalty=0"),
         ({"input_ids": np.ones((1, 3), int), "max_new_tokens": 0}, "max_new_tokens=0"),
+        ({"input_ids": np.ones((1, 3), int), "max_new_tokens": 2.5}, "max_new_tokens=2.5"),
         ({"input_ids": np.ones((1, 3), int), "stop": ["", 3]}, "stop="),
         ({"input_ids": np.ones((1, 3), int), "attention_mask": np.array([[1, 1, 0]])}, "padded on the left"),
+        ({"input_ids": np.ones((1, 3), int), "attention_mask": np.array([[True, False, True]])}, "padded on the left"),
         ({"input_ids": np.ones((1, 3), int), "attention_mask": np.ones((1, 4))}, "attention_mask"),
         ({"input_ids": np.ones((1, 0), int)}, "shape"),
+        ({"input_ids": np.full((1, 3), -1)}, "input_ids: give whole numbers from 0"),
+        ({"input_ids": np.full((1, 3), 10**6)}, "input_ids: give whole numbers from 0"),
+        ({"input_ids": np.full((1, 3), 1.5)}, "input_ids: give whole numbers from 0"),
+        ({"input_ids": np.ones((1, 3), int), "pixel_values": np.ones((1, 3, 8, 8))}, r"pixel_values .* 3, 32, 32"),
+        ({"inputs_embeds": np.ones((1, 3, 5))}, "inputs_embeds has shape"),
+        ({"inputs_embeds": np.ones((1, 3, 32)), "pixel_values": np.ones((1, 3, 32, 32))}, "no pixel_values"),
         (
             {"input_ids": np.ones((1, 3), int), "image_features": np.ones((1, 4, 32))},
             "Image features and image tokens",
@@ -194,6 +214,11 @@ def test_an_answer_ends_where_the_model_reads_no_further(onnx_folder):
 def test_wrong_arguments_are_named(batch_runtime, arguments, told):
     with pytest.raises(ValueError, match=told):
         batch_runtime.generate_tokens(**arguments)
+
+
+def test_a_text_is_no_conversation(batch_runtime):
+    with pytest.raises(ValueError, match="pass messages"):
+        batch_runtime.generate("Hello?")
 
 
 def test_bfloat16_is_kept_as_pytorch_rounds_it():

@@ -97,3 +97,12 @@ def test_a_model_that_gives_nan_is_an_error(logits, do_sample):
     choose = TokenChooser(Sampling(do_sample=do_sample), np.zeros((ROWS, 0), int), VOCAB_SIZE, [None] * ROWS)
     with pytest.raises(ValueError, match="NaN"):
         choose(logits)
+
+
+def test_what_has_no_effect_on_a_greedy_answer_is_said(caplog):
+    greedy = Sampling()
+    greedy.changed(do_sample=True, temperature=0.7)
+    greedy.changed(do_sample=False, temperature=1.0)
+    assert not caplog.messages
+    greedy.changed(temperature=0.7, top_p=0.9)
+    assert caplog.messages == ["temperature=0.7, top_p=0.9: no effect without do_sample=True"]

@@ -108,6 +108,14 @@ def test_rows_padded_on_the_right_are_refused_by_a_decoder_for_one_row(onnx_fold
         exported(input_ids=torch.tensor([[5, 6], [7, 7]]), attention_mask=torch.tensor([[1, 1], [1, 0]]))
 
 
+def test_more_than_the_model_reads_is_refused_by_a_decoder_for_one_row(onnx_folder):
+    exported = ONNXFaceMLLM.from_pretrained(onnx_folder, provider="cpu", threads=1)
+    if exported.runtime.record["batch"] == "any":
+        pytest.skip("this exporter fuses nothing")
+    with pytest.raises(ValueError, match="513 tokens: this export reads 512 at most"):
+        exported(input_ids=torch.full((1, 513), 5))
+
+
 def test_pictures_and_their_tokens_have_to_be_as_many(exported, processor, pictures):
     inputs = inputs_of(processor, asked(QUESTION, pictures[0]))
     inputs["pixel_values"] = inputs["pixel_values"].repeat(2, 1, 1, 1)
