@@ -89,7 +89,7 @@ class ONNXProcessor:
 
     def __init__(self, folder: str | Path):
         folder = Path(folder)
-        config = read_json(folder, "processor_config.json")
+        config = read_json(folder, "processor_config.json", ("num_image_tokens",))
         self.tokenizer = ONNXTokenizer(folder)
         self.chat_template = self.tokenizer.chat_template
         settings = config.get("image_processor") or read_json(folder, "preprocessor_config.json")
@@ -203,14 +203,19 @@ class ONNXProcessor:
         return [self.decode(row, skip_special_tokens) for row in rows]
 
 
-def read_json(folder: Path, name: str) -> dict[str, Any]:
-    """A JSON file of an exported folder. Raises ValueError when it is missing or broken."""
+def read_json(folder: Path, name: str, needed: Sequence[str] = ()) -> dict[str, Any]:
+    """A JSON object of an exported folder. Raises ValueError when it is missing, broken or lacks what is `needed`."""
     try:
-        return json.loads((folder / name).read_text(encoding="utf-8"))
+        told = json.loads((folder / name).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ValueError(f"{folder}: has no {name}; give a folder that `facemllm export` wrote") from None
     except (OSError, ValueError) as error:
         raise ValueError(f"{folder / name}: cannot read it: {error}") from error
+    if not isinstance(told, dict):
+        raise ValueError(f"{folder / name}: holds no JSON object; export the model again")
+    if lacking := [key for key in needed if key not in told]:
+        raise ValueError(f"{folder}: {name} says nothing of {', '.join(lacking)}: export the model again")
+    return told
 
 
 class _GenerationBlock(jinja2.ext.Extension):

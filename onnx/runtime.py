@@ -19,7 +19,8 @@ from modeling_facemllm.chat_messages_facemllm import image_mismatch
 from modeling_facemllm.option_scores_facemllm import Scores
 
 FORMAT = 1
-RECORDED = ("batch", "cache", "precision")
+RECORDED = ("format", "batch", "cache", "precision")
+CONFIGURED = ("text_config", "image_token_id")
 GRAPHS = ("vision_encoder", "embed_tokens", "decoder_model_merged")
 
 
@@ -51,13 +52,11 @@ class FaceMLLMForONNX:
     ):
         folder = Path(folder)
         self.folder = folder
-        self.record = read_json(folder, RECORD)
-        if self.record.get("format") != FORMAT:
-            written = f"{RECORD} says format {self.record.get('format')}"
+        self.record = read_json(folder, RECORD, RECORDED)
+        if self.record["format"] != FORMAT:
+            written = f"{RECORD} says format {self.record['format']}"
             raise ValueError(f"{folder}: {written}, this runtime reads {FORMAT}: export the model again")
-        if lacking := [name for name in RECORDED if name not in self.record]:
-            raise ValueError(f"{folder}: {RECORD} says nothing of {', '.join(lacking)}: export the model again")
-        self.config = read_json(folder, "config.json")
+        self.config = read_json(folder, "config.json", CONFIGURED)
         has_defaults = (folder / "generation_config.json").is_file()
         self.generation_config = read_json(folder, "generation_config.json") if has_defaults else {}
         self.default_sampling = Sampling.from_config(self.generation_config)
