@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from PIL import Image
+from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoModelForImageTextToText,
@@ -71,13 +72,20 @@ def load_model(
             processor = recipes.internvl.load_picture_processor(name)
         else:
             processor = AutoProcessor.from_pretrained(name, **options)
-        network = AutoModelForImageTextToText.from_pretrained(name, dtype="auto", **options)
-    except (OSError, ValueError, ImportError) as error:
+        network, found = AutoModelForImageTextToText.from_pretrained(
+            name, dtype="auto", output_loading_info=True, **options
+        )
+    except (OSError, ValueError, ImportError, RuntimeError, SafetensorError) as error:
         if "trust_remote_code" in str(error):
             raise UserError(
                 f"{model} brings its own Python code: read it, then allow it to run with --trust-remote-code"
             ) from error
         raise UserError(f"{model}: cannot load it as an image-text-to-text model: {_first_line(error)}") from error
+    if missing := sorted(found["missing_keys"]):
+        raise UserError(
+            f"{model}: has no weights for {missing[0]} ({len(missing)} missing), which would be random numbers; give "
+            "a folder that was saved whole"
+        )
     if not hasattr(processor, "apply_chat_template") or not hasattr(processor, "tokenizer"):
         raise UserError(f"{model}: has no processor for chat with images; give a vision-language chat model")
     if adapter is not None:

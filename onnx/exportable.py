@@ -9,6 +9,7 @@ from .export_folder import ExportError
 from .wrappers import LENGTH, cache_shape
 
 ATTENTION = {"full_attention", "sliding_attention", "chunked_attention"}
+LENGTH_DEPENDENT_ROTATIONS = {"dynamic", "longrope"}
 
 
 def check_exportable(model: PreTrainedModel) -> None:
@@ -26,6 +27,9 @@ def check_exportable(model: PreTrainedModel) -> None:
         raise _refusal(text, f"has {kind}: its state is no cache of keys and values")
     if getattr(text, "hidden_size_per_layer_input", None):
         raise _refusal(text, "has embeddings of its own in every layer, beside those that images take the place of")
+    changing = sorted(_rotations(text) & LENGTH_DEPENDENT_ROTATIONS)
+    if changing:  # a traced graph has those of its sample inputs' length, and is right for short prompts
+        raise _refusal(text, f"rotates positions by {', '.join(changing)} scaling, which changes with the length")
     expected = cache_shape(text)
     try:
         found = _cache_of_a_few_tokens(model)
@@ -41,6 +45,13 @@ def check_exportable(model: PreTrainedModel) -> None:
 
 def _refusal(text_config: Any, reason: str) -> ExportError:
     return ExportError(f"the language model ({text_config.model_type}) {reason}; it cannot be exported")
+
+
+def _rotations(text_config: Any) -> set[str]:
+    """The types of rotary embeddings in a configuration of transformers 5 (of each kind of layer too) or 4.57."""
+    told = getattr(text_config, "rope_parameters", None) or getattr(text_config, "rope_scaling", None) or {}
+    kinds = [told, *(value for value in told.values() if isinstance(value, dict))]
+    return {kind[key] for kind in kinds for key in ("rope_type", "type") if key in kind}
 
 
 @torch.inference_mode()

@@ -25,6 +25,7 @@ from torch.utils._pytree import tree_map_only
 from transformers import DynamicCache, PretrainedConfig, PreTrainedModel, ProcessorMixin
 
 from .export_folder import EXTERNAL_DATA_ABOVE, GRAPHS, ExportError, save_graph
+from .exportable import check_exportable
 from .graphs import SCORING, VARYING, Graph, graphs
 from .scoring_graph import Scoring, scoring_inputs
 from .tracing import quietly
@@ -114,6 +115,7 @@ class FaceMLLMOnnxConfig(GraphOnnxConfig):
         for written in path.glob(f"{onnx_files_subpaths[0]}*"):
             written.unlink()
         model = models_and_onnx_configs["model"][0]
+        check_exportable(model)
         source = {"name": model.config._name_or_path}
         fill_folder(model, processor, path, backend="optimum", precision=self.float_dtype, source=source)
         return models_and_onnx_configs, [f"{GRAPHS}/{self.graph.file_name}"]
@@ -136,12 +138,12 @@ def write_graphs(model: PreTrainedModel, folder: Path, *, external_data_above: i
     Raises:
         ExportError: when Optimum cannot trace the model.
     """
-    text = model.config.text_config
-    experts = getattr(text, "num_experts", None) or getattr(text, "num_local_experts", None)
-    if experts:
+    # Configurations have half a dozen names for how many there are; few models have no module of this name.
+    experts = any(name.endswith(".experts") for name, _ in model.named_modules())
+    if experts or getattr(model.config.text_config, "num_local_experts", None):
         raise ExportError(
-            f"a mixture of {experts} experts: Optimum's tracing would fix which of them each token goes to; take the "
-            "backend transformers"
+            "a mixture of experts: Optimum's tracing would fix which of them each token goes to; take the backend "
+            "transformers"
         )
     for module, config in parts(model).values():
         _write(module, config, folder, external_data_above)

@@ -51,11 +51,17 @@ def trace(
     except Exception as error:  # torch's tracing and ONNX's translation raise whatever they meet
         towers = f"{module.config.vision_config.model_type} and {module.config.text_config.model_type}"
         raise ExportError(
-            f"{graph.name} of {towers} cannot be traced by transformers {transformers.__version__}: "
-            f"{next(iter(str(error).strip().splitlines()), type(error).__name__)}"
+            f"{graph.name} of {towers} cannot be traced by transformers {transformers.__version__}: {_reason(error)}"
         ) from error
     _name_tensors(model, graph)
     return model
+
+
+def _reason(error: BaseException) -> str:
+    # torch.onnx wraps what went wrong in advice of its own.
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 @contextlib.contextmanager

@@ -1,12 +1,14 @@
 """What `facemllm export` leaves: a folder that answers as the model does, or nothing."""
 
 import json
+import shutil
 
 import numpy as np
 import onnx
 import pytest
 import torch
-from transformers import AutoProcessor, Qwen3NextConfig
+from safetensors.torch import load_file, save_file
+from transformers import AutoProcessor, LlamaConfig, Qwen3NextConfig
 
 from facemllm.cli import main
 from facemllm_onnx.export_folder import ExportError, save_graph, whole_folder
@@ -131,6 +133,24 @@ def test_behind_a_link_the_export_that_it_leads_to_is_replaced(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (lambda weights: weights.popitem(), "has no weights for"),
+        (lambda weights: weights.update(dict.fromkeys(weights, torch.zeros(1))), "cannot load it"),
+    ],
+    ids=["missing", "misshapen"],
+)
+def test_a_model_whose_weights_are_not_whole_is_not_exported(tmp_path, capsys, model_folder, damage, told):
+    broken = shutil.copytree(model_folder, tmp_path / "broken")
+    weights = load_file(broken / "model.safetensors")
+    damage(weights)
+    save_file({name: value.clone() for name, value in weights.items()}, broken / "model.safetensors")
+    assert main(["export", str(broken), str(tmp_path / "out")]) == 2
+    assert told in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
     ("arguments", "told"),
     [
         (["--precision", "int3"], "precision 'int3' is unknown: take one of fp32, fp16, bf16, int8, int4"),
@@ -159,6 +179,22 @@ def test_a_language_model_without_a_cache_of_keys_and_values_is_refused_before_a
     with torch.device("meta"):
         model = FaceMLLMForConditionalGeneration(FaceMLLMConfig(vision_config("siglip"), text))
     with pytest.raises(ExportError, match=r"qwen3_next\) has linear_attention in its layers"):
+        check_exportable(model)
+
+
+def test_rotations_that_change_with_the_length_are_refused_and_not_frozen():
+    scaling = {"rope_type": "dynamic", "factor": 2.0}
+    text = LlamaConfig(
+        vocab_size=300,
+        hidden_size=32,
+        intermediate_size=64,
+        num_attention_heads=4,
+        num_hidden_layers=1,
+        rope_scaling=scaling,
+    )
+    with torch.device("meta"):
+        model = FaceMLLMForConditionalGeneration(FaceMLLMConfig(vision_config("siglip"), text))
+    with pytest.raises(ExportError, match=r"\(llama\) rotates positions by dynamic scaling, which changes with"):
         check_exportable(model)
 
 

@@ -13,6 +13,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from transformers import Glm4MoeConfig
 
 pytest.importorskip(
     "optimum.exporters.onnx",
@@ -22,6 +23,7 @@ pytest.importorskip(
 
 from optimum.exporters.onnx import export_models, validate_models_outputs
 
+from facemllm_onnx.export_folder import ExportError
 from facemllm_onnx.graphs import SCORING, graphs
 from facemllm_onnx.optimum import parts, write_graphs, write_scoring_graph
 
@@ -117,6 +119,17 @@ def test_half_precision_is_written_as_it_is_loaded(model, tmp_path):
     session = onnxruntime.InferenceSession(tmp_path / "decoder_model_merged.onnx")
     kinds = {value.type for value in [*session.get_inputs(), *session.get_outputs()]}
     assert kinds == {"tensor(float16)", "tensor(int64)"}
+
+
+def test_experts_are_refused_whatever_a_configuration_calls_them(model, tmp_path):
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 4, "num_key_value_heads": 2}
+    text = Glm4MoeConfig(
+        vocab_size=300, num_hidden_layers=2, n_routed_experts=4, first_k_dense_replace=1, head_dim=8, **sizes
+    )
+    with torch.device("meta"):
+        mixture = type(model)(type(model.config)(model.config.vision_config, text))
+    with pytest.raises(ExportError, match="a mixture of experts: Optimum's tracing would fix which of them"):
+        write_graphs(mixture, tmp_path)
 
 
 def test_the_record_names_the_exporter(onnx_batch_folder):
