@@ -9,6 +9,7 @@ one for transformers 4.57.
 import contextlib
 import importlib.metadata
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor, PreTrainedM
 import modeling_facemllm
 from modeling_facemllm.token_tree_facemllm import CannotPack
 
+from .bfloat16 import write_in_float32
 from .export_folder import (
     EXTERNAL_DATA_ABOVE,
     GRAPHS,
@@ -40,6 +42,7 @@ from .quantize import WEIGHT_PRECISIONS, quantize_graphs
 from .scoring_graph import write_scoring_graph
 from .shared_cache import share_cache
 from .tracing import trace
+from .weight_types import cast_to_bfloat16, cast_weights
 from .wrappers import (
     BATCH,
     Decoder,
@@ -94,10 +97,16 @@ def export_model(
         modeling_facemllm.register()
         source = source or {"name": str(model)}
         processor = AutoProcessor.from_pretrained(str(model))
-        model = AutoModelForImageTextToText.from_pretrained(str(model), dtype=PRECISIONS.get(precision, torch.float32))
+        # As saved for bfloat16, which not all parts become.
+        dtype = "auto" if precision == "bf16" else PRECISIONS.get(precision, torch.float32)
+        model = AutoModelForImageTextToText.from_pretrained(str(model), dtype=dtype)
     check_exportable(model)
     base = _base(precision, device)
-    model = model.to(PRECISIONS[base]).eval().requires_grad_(False)
+    if base == "bf16":
+        cast_to_bfloat16(model)
+    else:
+        cast_weights(model, PRECISIONS[base])
+    model.eval().requires_grad_(False)
     with whole_folder(Path(out).expanduser()) as folder, _progress(progress) as step:
         record = fill_folder(
             model,
@@ -154,6 +163,8 @@ def fill_folder(
     if told["no_scoring"]:
         record["no_scoring"] = told["no_scoring"]
     step("asking the model")
+    if base == "bf16":  # the rounded weights, computed with as exactly as can be
+        cast_weights(model, torch.float32)
     reference = Reference(model, processor, batch=not fused)
     step("asking the graphs")
     record["parity"] = {base: _compare(reference, folder, record, base)}
@@ -209,7 +220,14 @@ def _compare(reference: Reference, folder: Path, record: dict[str, Any], precisi
     """What `parity.compare` finds, checked; where ONNX Runtime cannot load CUDA's graphs here, why not."""
     cuda = record["device"] == "cuda" and "CUDAExecutionProvider" in onnxruntime.get_available_providers()
     try:
-        found = compare(reference, folder, record, "cuda" if cuda else "cpu")
+        if precision == "bf16" and not cuda:
+            with tempfile.TemporaryDirectory(dir=folder, prefix=".float32-") as copy:
+                write_in_float32(folder, Path(copy))
+                found = {**compare(reference, Path(copy), record, "cpu"), "computed_in": "float32"}
+        else:
+            found = compare(reference, folder, record, "cuda" if cuda else "cpu")
+    except ExportError:
+        raise
     except Exception as error:  # ONNX Runtime's exceptions have no base class of their own
         reason = next(iter(str(error).replace(f"{folder}/", "").strip().splitlines()), type(error).__name__)
         if record["device"] == "cuda" and not cuda:
@@ -237,13 +255,15 @@ def check_request(out: str | Path, backend: str, precision: str, device: str) ->
     _check_choice("backend", backend, BACKENDS)
     _check_choice("precision", precision, (*PRECISIONS, *QUANTIZED))
     _check_choice("device", device, DEVICES)
-    if precision == "bf16":
+    if precision == "bf16" and device == "cpu":
         raise ExportError(
-            "precision bf16: ONNX Runtime runs no convolution in bfloat16, on no device, and every vision tower has "
-            "one; take fp16, where norms and attention sum in float32"
+            "precision bf16: ONNX Runtime's CPU provider has no bfloat16 kernels; take fp32, int8 or int4, or the "
+            "device cuda"
         )
     check_replaceable(Path(out).expanduser())
     backend = _choose_backend(backend)
+    if precision == "bf16" and backend == "optimum":
+        raise ExportError("precision bf16: Optimum does not trace it; take fp16, or the backend transformers")
     return backend
 
 
@@ -272,7 +292,7 @@ def _check_choice(argument: str, value: str, choices: tuple[str, ...]) -> None:
 def describe_cache(model: PreTrainedModel, shared_buffer: bool) -> dict[str, Any]:
     """The decoder's cache; with `shared_buffer`, keys and values that come out may overwrite those that went in."""
     layers, heads, head_size = cache_shape(model.config.text_config)
-    kind = str(model.dtype).removeprefix("torch.")
+    kind = str(model.get_decoder().dtype).removeprefix("torch.")
     return {
         "layers": layers,
         "kv_heads": heads,

@@ -19,7 +19,7 @@ from transformers import DynamicCache, PreTrainedModel, ProcessorMixin
 from modeling_facemllm.closed_questions_facemllm import ClosedQuestion
 from modeling_facemllm.scoring_facemllm import option_log_likelihoods
 
-from .decoding import Decoder, DecoderRun, run_on_host, to_storage
+from .decoding import STORAGE, Decoder, DecoderRun, run_on_host, to_float32, to_storage
 from .export_folder import GRAPHS, ExportError
 from .graphs import SCORING
 from .scoring import OptionScorer
@@ -192,8 +192,9 @@ def _read(vision: Any, decoder: Decoder, answer: Answer, model: Mapping[str, Any
     input_ids, mask = answer.inputs["input_ids"], answer.inputs["attention_mask"]
     embeds = decoder.embed(input_ids)
     if "pixel_values" in answer.inputs:
-        pixels = to_storage(answer.inputs["pixel_values"], decoder.kind)
+        pixels = to_storage(answer.inputs["pixel_values"], STORAGE[vision.get_inputs()[0].type])
         features = run_on_host(vision, pixels, (len(pixels), model["num_image_tokens"], decoder.hidden_size))
+        features = to_storage(to_float32(features), decoder.kind)
         embeds[input_ids == model["image_token_id"]] = features.reshape(-1, decoder.hidden_size)
     with DecoderRun(decoder, mask, NEW_TOKENS) as run:
         logits = [run.read(embeds).copy()]

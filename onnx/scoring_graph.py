@@ -61,11 +61,11 @@ class Scoring(nn.Module):
     def _masks(self, visible: torch.Tensor, position_ids: torch.Tensor):
         """What attention adds, `(batch, 1, length, length)`: one for all layers, or one for each kind of them."""
         distance = position_ids.unsqueeze(-1) - position_ids.unsqueeze(-2)
-        masks = {}
+        masks, kind = {}, self.model.get_decoder().dtype
         for window in set(self.windows.values()):
             seen = (visible if window is None else visible & (distance < window)).unsqueeze(1)
-            zeros = torch.zeros(seen.shape, dtype=self.model.dtype, device=seen.device)
-            masks[window] = zeros.masked_fill(~seen, torch.finfo(self.model.dtype).min)
+            zeros = torch.zeros(seen.shape, dtype=kind, device=seen.device)
+            masks[window] = zeros.masked_fill(~seen, torch.finfo(kind).min)
         if len(masks) == 1:
             return next(iter(masks.values()))
         return {kind: masks[window] for kind, window in self.windows.items()}

@@ -11,6 +11,8 @@ import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes import common as common_passes
 
+from .bfloat16 import to_float32
+
 VALUE, PAST, LAST, TOTAL, COSINES, SINES, POSITIONS, BIAS = 2, slice(3, 5), 5, 6, 7, 8, 9, 10
 """Inputs of `GroupQueryAttention`: keys and values of the past are 3 and 4."""
 PROBED_PAST, PROBED_TOKENS = 5, 3
@@ -78,9 +80,12 @@ def _compute(model: ir.Model, outputs: list[ir.Value], feeds: dict[str, np.ndarr
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     options.intra_op_num_threads = 1
-    proto = ir.to_proto(ir.Model(part, ir_version=model.ir_version)).SerializeToString()
+    computed = ir.Model(part, ir_version=model.ir_version)
+    to_float32(computed)
+    proto = ir.to_proto(computed).SerializeToString()
     session = onnxruntime.InferenceSession(proto, options, providers=["CPUExecutionProvider"])
-    return session.run(None, {value.name: feeds[value.name] for value in session.get_inputs()})
+    kinds = {value.name: value.dtype.numpy() for value in part.inputs}
+    return session.run(None, {name: feeds[name].astype(kind) for name, kind in kinds.items()})
 
 
 def _is_causal(model: ir.Model, bias: ir.Value, caches: list[ir.Value]) -> bool:

@@ -40,6 +40,7 @@ class Decoder(nn.Module):
 
     def __init__(self, model: PreTrainedModel):
         super().__init__()
+        self.language_model = model.get_decoder()  # first: transformers' exporter casts inputs to the first weight
         self.model, self.config = model, model.config
 
     def forward(
@@ -77,7 +78,7 @@ def decoder_inputs(model: PreTrainedModel, batch: int) -> dict[str, Any]:
     The mask hides something: transformers leaves a mask of ones only out of the traced graph.
     """
     text = model.config.text_config
-    kind = {"dtype": model.dtype, "device": model.device}
+    kind = {"dtype": model.get_decoder().dtype, "device": model.device}
     layers, heads, head_size = cache_shape(text)
     cache = DynamicCache()
     for layer in range(layers):

@@ -83,4 +83,5 @@ def _checked(found: dict[str, Any]) -> str:
     difference = max(prompt["difference"] for prompt in prompts)
     scores = f", scores by {found['scores']['difference']:.1e} nats" if "scores" in found else ""
     told = f"{equal} of {tokens} tokens as the model's, logits differ by {difference:.1e} of the largest{scores}"
-    return f"{told}, on {found['provider']}"
+    computed = f", computed in {found['computed_in']}" if "computed_in" in found else ""
+    return f"{told}, on {found['provider']}{computed}"
