@@ -211,6 +211,8 @@ def _write_all_graphs(
     try:
         if scoring:
             write_scoring(model, folder, **options)
+        else:
+            told["no_scoring"] = "it was left out of the export"
     except CannotPack as reason:
         told["no_scoring"] = str(reason)
     return told

@@ -27,6 +27,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--precision", default="fp32", help="fp32, fp16, bf16, int8 or int4 (default: fp32)")
     parser.add_argument("--device", default="cpu", help="cpu or cuda: what the graphs are fused for (default: cpu)")
     parser.add_argument("--batch", action="store_true", help="a decoder that takes several prompts at once, unfused")
+    parser.add_argument(
+        "--no-scoring",
+        action="store_true",
+        help="leave out the graph for closed questions, which holds all weights a second time",
+    )
     parser.add_argument("--adapter", metavar="DIR", help="a PEFT adapter of MODEL, merged into it first")
     parser.add_argument("--trust-remote-code", action="store_true", help="run Python code that comes with the model")
     parser.add_argument("--json", action="store_true", help="print the record (OUT/export.json) as JSON")
@@ -57,6 +62,7 @@ def run(args: argparse.Namespace) -> int:
             precision=args.precision,
             device=args.device,
             batch=args.batch,
+            scoring=not args.no_scoring,
             source={"name": args.model, "digest": identify(args.model, args.adapter), "adapter": args.adapter},
             progress=True,
         )

@@ -13,7 +13,6 @@ import transformers
 from facemllm.cli import main
 from facemllm_onnx import FaceMLLMForONNX
 from facemllm_onnx.bfloat16 import check_valid, write_in_float32
-from facemllm_onnx.export import export_model
 from facemllm_onnx.export_folder import ExportError
 from facemllm_onnx.weight_types import cast_to_bfloat16
 from modeling_facemllm import FaceMLLMForConditionalGeneration
@@ -26,8 +25,12 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(scope="session")
 def bfloat16_folder(made_once, model_folder):
-    settings = {"precision": "bf16", "device": "cuda", "scoring": False}
-    return made_once("bf16", lambda out: export_model(model_folder, out, **settings))
+    words = ["--precision", "bf16", "--device", "cuda", "--no-scoring"]
+
+    def make(out):
+        assert main(["export", str(model_folder), str(out), *words]) == 0
+
+    return made_once("bf16", make)
 
 
 @pytest.fixture
@@ -50,6 +53,12 @@ def test_the_record_says_that_the_check_computed_in_float32(bfloat16_folder):
     found = json.loads((bfloat16_folder / "export.json").read_text())["parity"]["bf16"]
     assert (found["provider"], found["computed_in"]) == ("cpu", "float32")
     assert all(prompt["equal"] == prompt["tokens"] for prompt in found["prompts"].values())
+
+
+def test_without_scoring_the_record_says_why_there_is_none(bfloat16_folder):
+    record = json.loads((bfloat16_folder / "export.json").read_text())
+    assert set(record["graphs"]) == {"vision_encoder", "embed_tokens", "decoder_model_merged"}
+    assert record["no_scoring"] == "it was left out of the export"
 
 
 def test_convolutions_stay_in_float32(bfloat16_folder):
