@@ -1,5 +1,6 @@
 """A Face-MLLM's ONNX folder, run with onnxruntime alone: no torch, no transformers."""
 
+import sys
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +20,7 @@ from modeling_facemllm.chat_messages_facemllm import image_mismatch
 from modeling_facemllm.option_scores_facemllm import Scores
 
 FORMAT = 1
-RECORDED = ("format", "batch", "cache", "precision")
+RECORDED = ("format", "batch", "cache", "model", "precision")
 CONFIGURED = ("text_config", "image_token_id")
 GRAPHS = ("vision_encoder", "embed_tokens", "decoder_model_merged")
 
@@ -61,8 +62,8 @@ class FaceMLLMForONNX:
         self.generation_config = read_json(folder, "generation_config.json") if has_defaults else {}
         self.default_sampling = Sampling.from_config(self.generation_config)
         self.processor = ONNXProcessor(folder)
-        text_config = self.config["text_config"]
-        self.position_limit: int = text_config["max_position_embeddings"]
+        # Not of config.json, where some language models call it otherwise; with ALiBi there is none.
+        self.position_limit: int = self.record["model"]["max_position_embeddings"] or sys.maxsize
         if max_length is not None and not 1 <= max_length <= self.position_limit:
             raise ValueError(f"max_length={max_length}: the model reads 1 to {self.position_limit} tokens")
         self.max_length = max_length or self.position_limit

@@ -136,6 +136,14 @@ def test_a_file_that_lacks_something_is_named_with_it(copied, name, key):
         FaceMLLMForONNX.from_pretrained(copied, provider="cpu")
 
 
+def test_a_language_model_that_calls_its_number_of_positions_otherwise_loads(copied):
+    path = copied / "config.json"
+    config = json.loads(path.read_text())
+    config["text_config"]["n_positions"] = config["text_config"].pop("max_position_embeddings")
+    path.write_text(json.dumps(config))
+    assert FaceMLLMForONNX.from_pretrained(copied, provider="cpu", threads=1).position_limit == 512
+
+
 def test_a_folder_for_pytorch_says_how_to_export(model_folder):
     with pytest.raises(ValueError, match="facemllm export"):
         FaceMLLMForONNX.from_pretrained(model_folder)
