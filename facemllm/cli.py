@@ -22,6 +22,8 @@ COMMANDS = {
     "publish": "put a corpus or a model on the Hugging Face Hub",
     "info": "show versions, devices and what a model folder contains",
 }
+LEFT_OUT_FOR_ONNX = ("torch", "transformers", "datasets")
+"""What may be missing where only ONNX exports are run."""
 
 
 class UserError(ValueError):
@@ -66,6 +68,15 @@ def main(argv: list[str] | None = None) -> int:
             raise
         message = " ".join(str(error).split())
         print(f"facemllm {command}: {message or type(error).__name__}", file=sys.stderr)
+        return 2
+    except ModuleNotFoundError as error:
+        if error.name not in LEFT_OUT_FOR_ONNX:
+            raise
+        print(
+            f"facemllm {command}: {error.name} is not installed: this needs PyTorch, transformers and datasets (pip "
+            "install facemllm); without them, ask and info take ONNX exports",
+            file=sys.stderr,
+        )
         return 2
     except KeyboardInterrupt:
         goes_on = command in ("data", "annotate") or (command in ("analyze", "evaluate") and _names_out(argv))

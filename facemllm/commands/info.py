@@ -70,10 +70,12 @@ def versions() -> dict[str, str | None]:
 
 
 def devices() -> dict[str, Any]:
-    """The processor cores this process may use and each accelerator with its memory in GiB."""
-    import torch
-
+    """The processor cores this process may use and each accelerator with its memory in GiB, which PyTorch tells."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    try:
+        import torch
+    except ModuleNotFoundError:
+        return {"cpu_cores": cores, "accelerators": None}
     accelerators = []
     for index in range(torch.cuda.device_count()):
         properties = torch.cuda.get_device_properties(index)

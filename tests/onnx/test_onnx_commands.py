@@ -66,6 +66,28 @@ print(main({words}), {{"torch", "transformers"}} & {{*sys.modules}})
     assert done.stdout.endswith("0 set()\n"), done.stderr
 
 
+WITHOUT_PYTORCH = """
+import sys
+sys.modules.update(dict.fromkeys(["torch", "transformers", "datasets"]))
+from facemllm.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize("words", [["ask", "{model}", QUESTION], ["info", "{model}"], ["analyze", "{model}", "x.png"]])
+def test_without_pytorch_a_model_that_needs_it_is_one_line(model_folder, words):
+    words = [word.format(model=model_folder) for word in words]
+    done = subprocess.run([sys.executable, "-c", WITHOUT_PYTORCH, *words], capture_output=True, text=True)
+    assert done.returncode == 2 and done.stderr.splitlines()[-1].startswith(f"facemllm {words[0]}: ")
+    assert "this needs PyTorch, transformers and datasets" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_without_pytorch_info_tells_of_versions_and_exports(onnx_folder):
+    words = [sys.executable, "-c", WITHOUT_PYTORCH, "info", str(onnx_folder), "--json"]
+    told = json.loads(subprocess.run(words, capture_output=True, text=True).stdout)
+    assert told["devices"]["accelerators"] is None and told["model"]["precision"] == "fp32"
+
+
 @pytest.mark.parametrize("kind", EXPORTS)
 def test_analyze_writes_the_models_rows_and_goes_on_with_them(run, request, model_folder, kind, photos, tmp_path):
     asked = ["--tasks", "gender", "age", "--questions", QUESTION, "--max-new-tokens", 4, "--detector", "none"]
@@ -147,6 +169,15 @@ def test_an_export_that_nobody_could_load_is_not_published(spoiled, capsys, spoi
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert told in error
+
+
+def test_the_card_of_an_export_from_the_hub_names_its_model(spoiled, capsys):
+    record = json.loads((spoiled / "export.json").read_text())
+    for digest, named in (("of a folder", False), (None, True)):
+        source = {"name": "faces/model", "digest": digest, "adapter": None}
+        (spoiled / "export.json").write_text(json.dumps(record | {"source": source}))
+        assert main(["publish", "model", str(spoiled), "faces/onnx", "--dry-run", "--json"]) == 0
+        assert ("base_model: faces/model" in json.loads(capsys.readouterr().out)["card"]) == named
 
 
 def test_info_tells_of_an_export_what_its_record_does(onnx_folder, capsys):
