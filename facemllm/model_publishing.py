@@ -45,7 +45,7 @@ def publish_model(
         reports: folders of ``facemllm evaluate --out``, whose headline numbers go into the card's ``model-index``.
         race: put figures about race there too.
         base_model: the Hub id of the model that an adapter belongs to, where its own configuration names a folder; of
-            an ONNX export, that of the model it was exported from.
+            an ONNX export, that of the model it was exported from, where its record names a folder.
         private: make the repository private; one that exists and is public is refused.
         revision: the branch, made from ``main`` if it is not there.
         overwrite: put the model in the place of another kind of model.
@@ -72,6 +72,7 @@ def publish_model(
         config = json.loads((model.folder / ADAPTER_CONFIG).read_text(encoding="utf-8"))
         texts[ADAPTER_CONFIG] = json.dumps(config | {"base_model_name_or_path": base_model}, indent=2) + "\n"
     if model.export is not None:
+        base_model = base_model or _exported_from_hub(model.export)
         texts[RECORD] = _public_record(model.export, base_model)
     about = {
         "repository": repo_id,
@@ -157,6 +158,13 @@ def _card(
         opened.data.tags = [tag for tag in opened.data.tags or () if not tag.startswith("base_model:")]
         card = str(opened)
     return with_results(card, results, repo_id.split("/")[1])
+
+
+def _exported_from_hub(export: dict[str, Any]) -> str | None:
+    """The Hub id that a model was exported from; None for a folder, of which its digest tells."""
+    source = export.get("source") or {}
+    name, digest = source.get("name"), source.get("digest", "")
+    return name if name and digest is None and could_be_hub_id(name) else None
 
 
 def _public_record(export: dict[str, Any], base_model: str | None) -> str:
