@@ -22,12 +22,45 @@ COMMANDS = {
     "publish": "put a corpus or a model on the Hugging Face Hub",
     "info": "show versions, devices and what a model folder contains",
 }
-LEFT_OUT_FOR_ONNX = ("torch", "transformers", "datasets")
-"""What may be missing where only ONNX exports are run."""
+DEPENDENCIES = frozenset(
+    [
+        "torch",
+        "transformers",
+        "huggingface_hub",
+        "datasets",
+        "trl",
+        "peft",
+        "accelerate",
+        "evaluate",
+        "safetensors",
+        "onnx",
+        "PIL",
+        "numpy",
+        "scipy",
+        "h5py",
+        "jinja2",
+        "yaml",
+        "tqdm",
+        "matplotlib",
+        "tensorboard",
+    ]
+)
+)
+"""Modules that `pip install facemllm` brings; where only exports are run, most of them are missing."""
+ONNX_DEPENDENCIES = frozenset(["onnxruntime", "onnxscript", "onnx_ir"])
+"""Modules that `pip install "facemllm[onnx]"` brings besides."""
 
 
 class UserError(ValueError):
     """A mistake of the caller's, told in one line that names the value and the way out."""
+
+
+class _Version(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib.metadata import version
+
+        print(f"facemllm {version('facemllm')}")
+        parser.exit()
 
 
 def build_parser(command: str | None) -> argparse.ArgumentParser:
@@ -37,6 +70,7 @@ def build_parser(command: str | None) -> argparse.ArgumentParser:
         description="Face MLLMs: corpora, three-stage training, answers.",
         epilog="example: facemllm quickstart --out quickstart",
     )
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, summary in COMMANDS.items():
         if name != command:
@@ -70,13 +104,10 @@ def main(argv: list[str] | None = None) -> int:
         print(f"facemllm {command}: {message or type(error).__name__}", file=sys.stderr)
         return 2
     except ModuleNotFoundError as error:
-        if error.name not in LEFT_OUT_FOR_ONNX:
+        if error.name not in DEPENDENCIES | ONNX_DEPENDENCIES:
             raise
-        print(
-            f"facemllm {command}: {error.name} is not installed: this needs PyTorch, transformers and datasets (pip "
-            "install facemllm); without them, ask and info take ONNX exports",
-            file=sys.stderr,
-        )
+        way_out = 'pip install "facemllm[onnx]"' if error.name in ONNX_DEPENDENCIES else "pip install facemllm"
+        print(f"facemllm {command}: needs {error.name}, which is not installed here: {way_out}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         goes_on = command in ("data", "annotate") or (command in ("analyze", "evaluate") and _names_out(argv))
@@ -102,8 +133,6 @@ def _names_out(argv: list[str]) -> bool:
 
 
 def _mistakes_in_data() -> tuple[type[Exception], ...]:
-    # Imported here: datasets takes a second to import, and where only exports are run it is not installed.
-    from datasets_scripts.schema import CorpusError
-    from recipes.recipe import RecipeError
-
-    return CorpusError, RecipeError
+    # Who raised one has imported it: datasets takes a second to import, and where only exports are run it is missing.
+    known = (("datasets_scripts.schema", "CorpusError"), ("recipes.strict", "RecipeError"))
+    return tuple(getattr(sys.modules[module], name) for module, name in known if module in sys.modules)

@@ -1,14 +1,17 @@
 """The command line: help with an example for every command, one line for a mistake."""
 
+import importlib.metadata
+import re
 import signal
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 
 import pytest
 
-from facemllm.cli import COMMANDS, main
+from facemllm.cli import COMMANDS, DEPENDENCIES, ONNX_DEPENDENCIES, main
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -39,6 +42,34 @@ def test_a_mistake_in_another_room_is_one_line(tmp_path, capsys):
     error = capsys.readouterr().err
     assert error.startswith("facemllm train: ")
     assert error.count("\n") == 1
+
+
+def test_the_version_is_the_packages(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["--version"])
+    assert (stop.value.code, capsys.readouterr().out) == (0, f"facemllm {importlib.metadata.version('facemllm')}\n")
+
+
+def test_what_may_be_missing_is_what_the_package_depends_on():
+    provided = importlib.metadata.packages_distributions()
+    text = (Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8")
+    for requirement in tomllib.loads(text)["project"]["dependencies"]:
+        name = re.match(r"[\w-]+", requirement)[0]
+        modules = [module for module, packages in provided.items() if name in map(str.lower, packages)]
+        assert DEPENDENCIES & set(modules), name
+    assert not DEPENDENCIES & ONNX_DEPENDENCIES
+
+
+def test_a_missing_dependency_is_one_line_and_a_missing_module_of_ours_a_traceback(capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "recipes.recipe", None)
+    with pytest.raises(ModuleNotFoundError):
+        main(["train", "recipe.yaml"])
+    monkeypatch.delitem(sys.modules, "recipes.recipe")
+    monkeypatch.setitem(sys.modules, "yaml", None)
+    monkeypatch.delitem(sys.modules, "recipes.strict", raising=False)
+    assert main(["train", "recipe.yaml"]) == 2
+    told = capsys.readouterr().err
+    assert told == "facemllm train: needs yaml, which is not installed here: pip install facemllm\n"
 
 
 def test_runs_as_a_module():
