@@ -4,6 +4,14 @@ from pathlib import Path
 
 RECORD = "export.json"
 NEEDED = ("*.json", "*.jinja", "onnx/*")
+NO_FOLDER = "there is no such folder, and a Hub id has the form owner/name"
+
+
+def could_be_hub_id(name: str) -> bool:
+    """Whether a name that is no folder may be meant for the Hub: `owner/name`, with no folder `owner` here."""
+    path = Path(name).expanduser()
+    owner_and_name = name.count("/") == 1 and all(name.split("/")) and not name.startswith((".", "~"))
+    return owner_and_name and not path.exists() and not path.parent.is_dir()
 
 
 def exported_folder(
@@ -14,9 +22,13 @@ def exported_folder(
     Raises:
         ValueError: when there is no such folder or repository, or it holds no export.
     """
-    folder = Path(folder_or_hub_id).expanduser()
-    if not folder.is_dir():
-        folder = _download(str(folder_or_hub_id), revision, token)
+    name = str(folder_or_hub_id)
+    folder = Path(name).expanduser()
+    if not name or not folder.is_dir():
+        if not could_be_hub_id(name):
+            there = "is a file: give the folder of an export" if folder.is_file() else NO_FOLDER
+            raise ValueError(f"{name or repr(name)}: {there}")
+        folder = _download(name, revision, token)
     if not (folder / RECORD).is_file():
         raise ValueError(f"{folder_or_hub_id}: {_no_export('the folder')}")
     return folder
@@ -38,7 +50,7 @@ def _download(name: str, revision: str | None, token: str | bool | None) -> Path
         hf_hub_download(filename=RECORD, **where)
         return Path(snapshot_download(allow_patterns=list(NEEDED), **where))
     except HFValidationError:
-        reason = "there is no such folder, and a Hub id has the form owner/name"
+        reason = NO_FOLDER
     except RevisionNotFoundError:
         reason = f"revision={revision!r} is no branch, tag or commit of this repository"
     except RepositoryNotFoundError:

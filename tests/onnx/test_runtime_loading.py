@@ -101,6 +101,39 @@ def test_what_the_hub_does_not_have_is_one_line(client, published, model, option
     assert printed.startswith(f"{model}: ") and told in printed and printed.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("nope", "nope: there is no such folder, and a Hub id has the form owner/name"),
+        ("", "'': there is no such folder"),
+        ("a.onnx", "a.onnx: is a file: give the folder"),
+        ("trained/a", "trained/a: there is no such folder"),
+        ("trained", "trained: the folder has no export.json"),
+    ],
+)
+def test_what_can_be_no_repository_is_refused_without_asking_the_hub(hub, client, tmp_path, name, told):
+    (tmp_path / "a.onnx").touch()
+    (tmp_path / "trained").mkdir()
+    before = len(hub.requests())
+    printed, _ = client.run(
+        f"""
+        import os
+        from facemllm_onnx import benchmark, FaceMLLMForONNX
+        home = os.getcwd()
+        os.chdir({str(tmp_path)!r})
+        for load in FaceMLLMForONNX.from_pretrained, lambda name: benchmark.main([name]):
+            try:
+                load({name!r})
+            except (ValueError, SystemExit) as error:
+                print(error)
+        os.chdir(home)
+        """
+    )
+    first, second = printed.splitlines()
+    assert first.startswith(told) and second == "2"
+    assert len(hub.requests()) == before
+
+
 @pytest.fixture
 def copied(onnx_folder, tmp_path):
     return shutil.copytree(onnx_folder, tmp_path / "copied")
