@@ -45,7 +45,6 @@ DEPENDENCIES = frozenset(
         "tensorboard",
     ]
 )
-)
 """Modules that `pip install facemllm` brings; where only exports are run, most of them are missing."""
 ONNX_DEPENDENCIES = frozenset(["onnxruntime", "onnxscript", "onnx_ir"])
 """Modules that `pip install "facemllm[onnx]"` brings besides."""
