@@ -126,17 +126,24 @@ def is_same(addition: Any, present: Any) -> bool:
 def connect(repo_id: str) -> Any:
     """A ``HfApi`` with the user's token. Raises ``UserError`` for a name that is none, without a token, or offline."""
     from huggingface_hub import HfApi, constants, get_token
+
+    check_repository_name(repo_id)
+    if constants.HF_HUB_OFFLINE:
+        raise UserError("HF_HUB_OFFLINE is set, so nothing can be published: unset it")
+    if not (token := get_token()):
+        raise UserError("there is no token to publish with: log in with hf auth login, or set HF_TOKEN")
+    return HfApi(token=token, library_name="facemllm")
+
+
+def check_repository_name(repo_id: str) -> None:
+    """Raises ``UserError`` for what is no name of a repository with its owner."""
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils import validate_repo_id
 
     with contextlib.suppress(HFValidationError):
         validate_repo_id(repo_id)
         if repo_id.count("/") == 1:
-            if constants.HF_HUB_OFFLINE:
-                raise UserError("HF_HUB_OFFLINE is set, so nothing can be published: unset it")
-            if not (token := get_token()):
-                raise UserError("there is no token to publish with: log in with hf auth login, or set HF_TOKEN")
-            return HfApi(token=token, library_name="facemllm")
+            return
     raise UserError(f"{repo_id!r} is no name of a repository: give ORGANISATION/NAME or USER/NAME")
 
 

@@ -11,7 +11,15 @@ from typing import Any
 from datasets_scripts.publish import CARD
 from facemllm.cli import UserError
 from facemllm.hub_names import could_be_hub_id
-from facemllm.hub_repository import HubRepository, connect, is_same, one_line_errors, open_repository, upload_bar
+from facemllm.hub_repository import (
+    HubRepository,
+    check_repository_name,
+    connect,
+    is_same,
+    one_line_errors,
+    open_repository,
+    upload_bar,
+)
 from facemllm.model_card import exported_model_card, trained_model_card
 from facemllm.model_folder import ADAPTER_CONFIG, ModelFolder, is_model_file, open_model_folder
 from facemllm.model_index import eval_results, read_card, read_reports, with_results
@@ -62,6 +70,7 @@ def publish_model(
         UserError: for everything the caller can mend: the folder, rights, token, name, network, room on the Hub.
     """
     began = time.monotonic()
+    check_repository_name(repo_id)
     model = open_model_folder(folder, trust_remote_code)
     read = read_reports(reports)
     _check_reports(reports, read, model)

@@ -170,6 +170,13 @@ def refused(folder, capsys, *words):
     return told
 
 
+@pytest.mark.parametrize("name", ["badid", "faces/", "faces/a/b"])
+def test_a_name_without_owner_is_refused_in_a_dry_run_too(capsys, tmp_path, name):
+    assert main(["publish", "model", str(tmp_path), name, "--dry-run"]) == 2
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1 and f"{name!r} is no name of a repository: give ORGANISATION/NAME" in told
+
+
 def test_a_folder_that_nobody_could_load_is_refused(model, capsys, tmp_path):
     import torch
     from safetensors.torch import load_file, save_file
