@@ -160,7 +160,8 @@ def _check_model(model: ModelRecipe) -> None:
     for name in ("base", "vision", "text"):
         value = getattr(model, name)
         if value is not None:
-            check_location(value, f"model.{name}")
+            check_location(value, f"model.{name}", owner=name == "base")
+            _check_model_folder(value, f"model.{name}")
     if model.base:
         defaults = {f.name: f.default for f in dataclasses.fields(ModelRecipe)}
         for name in ("pixel_shuffle_factor", "vision_feature_layer", "vision_feature_select_strategy", "image_size"):
@@ -183,6 +184,16 @@ def _check_model(model: ModelRecipe) -> None:
             raise RecipeError(
                 f"model.lora: {dataclasses.asdict(model.lora)}: r and alpha are above 0, dropout in [0, 1)"
             )
+
+
+def _check_model_folder(value: str, where: str) -> None:
+    path = Path(value).expanduser()
+    if (path / "export.json").is_file():
+        raise RecipeError(
+            f"{where}: {value!r} is an ONNX export, which cannot be trained; give the model that it was made from"
+        )
+    if path.exists() and not (path / "config.json").is_file():
+        raise RecipeError(f"{where}: {value!r} has no config.json; give the folder that training left")
 
 
 def _check_data(recipe: Recipe) -> None:

@@ -50,6 +50,7 @@ def test_overrides_reach_into_mappings_and_lists(recipe_file):
         ("model.vision=google/siglip", r"model: got .* give either base, or both vision and text"),
         ("model.pixel_shuffle_factor=2", r"model.pixel_shuffle_factor: 2 is set, but model.base already has its own"),
         ("model.base=/no/such", r"model.base: '/no/such' does not exist; give a folder"),
+        ("model.base=quickstart-onnx", r"model.base: 'quickstart-onnx' does not exist; give a folder"),
         ("model.dtype=bfloat16", r"model.dtype: 'bfloat16' beside .* set trainer.bf16: true"),
         ("data=[]", r"data: \[\] is empty; list at least one corpus"),
         ("data.0.path=./no", r"data.0.path: './no' does not exist"),
@@ -64,6 +65,15 @@ def test_mistakes_are_told_in_one_line(recipe_file, override, message):
         load_recipe(recipe_file, [override])
     assert "\n" not in str(caught.value)
     assert re.search(message, str(caught.value)), str(caught.value)
+
+
+def test_a_folder_that_cannot_be_trained_is_no_base(recipe_file, tmp_path):
+    with pytest.raises(RecipeError, match=r"model.base: .* has no config.json"):
+        load_recipe(recipe_file, [f"model.base={tmp_path}"])
+    for name in ("config.json", "export.json"):
+        (tmp_path / name).write_text("{}")
+    with pytest.raises(RecipeError, match=r"model.base: .* is an ONNX export, which cannot be trained"):
+        load_recipe(recipe_file, [f"model.base={tmp_path}"])
 
 
 def test_lora_and_full_training_of_the_language_model_exclude_each_other(recipe_file):
