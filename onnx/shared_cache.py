@@ -11,7 +11,7 @@ import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes import common as common_passes
 
-from .bfloat16 import to_float32
+from .half_precision import to_float32
 
 VALUE, PAST, LAST, TOTAL, COSINES, SINES, POSITIONS, BIAS = 2, slice(3, 5), 5, 6, 7, 8, 9, 10
 """Inputs of `GroupQueryAttention`: keys and values of the past are 3 and 4."""

@@ -1,6 +1,6 @@
-"""Graphs in bfloat16 where nothing computes in it: the same graphs in float32, with the weights that were rounded.
+"""Graphs in half precision where nothing computes in it: the same in float32, with the weights that were rounded.
 
-ONNX Runtime's CPU provider has no kernels for it.
+ONNX Runtime's CPU provider has no kernels for bfloat16, and none for some of what is fused for CUDA in float16.
 """
 
 from pathlib import Path
@@ -11,16 +11,17 @@ import onnxruntime
 
 from .export_folder import EXTERNAL_DATA_ABOVE, GRAPHS, ExportError, save_graph
 
+HALF = (ir.DataType.BFLOAT16, ir.DataType.FLOAT16)
 KIND_ATTRIBUTES = ("to", "dtype", "output_dtype")
 NORMS = 14
 """Inputs of `GroupQueryAttention` from here on: the scales of the norms of queries and of keys."""
 
 
 def to_float32(model: ir.Model) -> None:
-    """Turn each bfloat16 of a graph into float32, in place: tensors, weights, constants and the targets of casts."""
+    """Turn each number in half precision into float32, in place: tensors, weights, constants and targets of casts."""
     for graph in (model.graph, *model.graph.subgraphs()):
         for value in (*graph.inputs, *graph.initializers.values(), *(one for node in graph for one in node.outputs)):
-            if value.dtype == ir.DataType.BFLOAT16:
+            if value.dtype in HALF:
                 value.type = ir.TensorType(ir.DataType.FLOAT)  # a clone shares its type with the original
             if value.const_value is not None:
                 value.const_value = _widened(value.const_value)
@@ -28,7 +29,7 @@ def to_float32(model: ir.Model) -> None:
             for name, attribute in list(node.attributes.items()):
                 if attribute.type == ir.AttributeType.TENSOR:
                     node.attributes[name] = ir.AttrTensor(name, _widened(attribute.as_tensor()))
-                elif name in KIND_ATTRIBUTES and attribute.value == ir.DataType.BFLOAT16:
+                elif name in KIND_ATTRIBUTES and attribute.value in HALF:
                     node.attributes[name] = ir.AttrInt64(name, ir.DataType.FLOAT)
 
 
@@ -54,7 +55,7 @@ def take_norms_out(model: ir.Model) -> None:
 
 
 def _widened(tensor: ir.TensorProtocol) -> ir.TensorProtocol:
-    if tensor.dtype != ir.DataType.BFLOAT16:
+    if tensor.dtype not in HALF:
         return tensor
     # Lazily, so that a large model's weights are not all held twice.
     return ir.LazyTensor(
@@ -66,27 +67,28 @@ def _widened(tensor: ir.TensorProtocol) -> ir.TensorProtocol:
 
 
 def write_in_float32(folder: Path, copy: Path, external_data_above: int = EXTERNAL_DATA_ABOVE) -> None:
-    """Write the graphs of the export in `folder` into `copy`, as a CPU can compute them.
-
-    Raises:
-        ExportError: when one is no valid graph, which ONNX Runtime finds out before it looks for kernels.
-    """
+    """Write the graphs of the export in `folder` into `copy`, as a CPU can compute them."""
     (copy / GRAPHS).mkdir()
     for path in sorted((folder / GRAPHS).glob("*.onnx")):
-        check_valid(path)
         model = ir.load(path)
         to_float32(model)
         take_norms_out(model)
         save_graph(model, copy / GRAPHS / path.name, external_data_above)
 
 
-def check_valid(path: Path) -> None:
-    """Raises `ExportError` for a graph that ONNX Runtime refuses for another reason than a kernel that is missing."""
+def lacks_kernels(path: Path) -> bool:
+    """Whether the CPU cannot run a graph for the only reason that it has no kernel for one of its operators.
+
+    Raises:
+        ExportError: when it is no valid graph, which ONNX Runtime finds out before it looks for kernels.
+    """
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     try:
         onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's exceptions have no base class of their own
-        if "NOT_IMPLEMENTED" not in str(error):
-            reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-            raise ExportError(f"{path.name} is no valid graph in bfloat16: {reason}") from error
+        if "NOT_IMPLEMENTED" in str(error):
+            return True
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise ExportError(f"{path.name} is no valid graph: {reason}") from error
+    return False
