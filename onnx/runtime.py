@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from facemllm_onnx.arguments import check_messages, check_names, check_question, check_whole_number, checked_prompt
 from facemllm_onnx.decoding import STORAGE, Decoder, DecoderRun, run_on_host, to_float32, to_storage
 from facemllm_onnx.export_location import RECORD, exported_folder
 from facemllm_onnx.prompting import ONNXProcessor, read_json
@@ -64,8 +65,10 @@ class FaceMLLMForONNX:
         self.processor = ONNXProcessor(folder)
         # Not of config.json, where some language models call it otherwise; with ALiBi there is none.
         self.position_limit: int = self.record["model"]["max_position_embeddings"] or sys.maxsize
-        if max_length is not None and not 1 <= max_length <= self.position_limit:
-            raise ValueError(f"max_length={max_length}: the model reads 1 to {self.position_limit} tokens")
+        if max_length is not None:
+            check_whole_number("max_length", max_length)
+            if max_length > self.position_limit:
+                raise ValueError(f"max_length={max_length}: the model reads 1 to {self.position_limit} tokens")
         self.max_length = max_length or self.position_limit
         self.threads = threads
         files = {name: folder / "onnx" / f"{name}.onnx" for name in GRAPHS}
@@ -115,12 +118,20 @@ class FaceMLLMForONNX:
         pad = self.generation_config.get("pad_token_id", self.processor.tokenizer.pad_token_id)
         return (pad if pad is not None else (ends or (0,))[0]), ends
 
-    def ask(self, images: Any, question: str, **generation: Any) -> str | Iterator[str]:
+    def ask(self, images: Any, question: str | None = None, **generation: Any) -> str | Iterator[str]:
         """The answer to one question about one image, several, or (`None`) none.
 
         Args:
-            generation: as of [`generate`].
+            images: a path, URL, PIL image, bytes, base64 or NumPy array; a list of them; or `None`.
+            question: a text; it has to be given.
+            generation: `stream=True` gives the pieces of the answer as they come; `stop`, `max_new_tokens` end it;
+                `do_sample`, `temperature`, `top_k`, `top_p`, `repetition_penalty`, `seed` say how it is drawn: see
+                [`generate`] and [`generate_tokens`].
+
+        Raises:
+            ValueError: when the question is no text, an image cannot be read or an argument is wrong.
         """
+        check_question(question)
         images = [] if images is None else list(images) if isinstance(images, (list, tuple)) else [images]
         parts = [{"type": "image", "image": image} for image in images]
         return self.generate([{"role": "user", "content": [*parts, {"type": "text", "text": question}]}], **generation)
@@ -144,7 +155,8 @@ class FaceMLLMForONNX:
         Raises:
             ValueError: when images and image parts differ in number, or an argument is wrong.
         """
-        batched = bool(messages) and not isinstance(messages[0], dict) and not hasattr(messages[0], "content")
+        check_messages(messages)
+        batched = not isinstance(messages[0], dict) and not hasattr(messages[0], "content")
         if stream and batched and len(messages) > 1:
             raise ValueError(f"stream=True takes one conversation, not {len(messages)}: call once for each")
         inputs = self.processor.apply_chat_template(messages, images=images, tokenize=True, add_generation_prompt=True)
@@ -186,6 +198,7 @@ class FaceMLLMForONNX:
         stop: Any = None,
         seed: int | None = None,
         stream: bool = False,
+        **unknown: Any,
     ) -> np.ndarray | Iterator[np.ndarray]:
         """The tokens that follow each prompt; as transformers' `generate` chooses them.
 
@@ -211,7 +224,11 @@ class FaceMLLMForONNX:
 
         Raises:
             ValueError: when the inputs do not fit together or a number is out of range.
+            TypeError: for arguments of other names.
         """
+        check_names(unknown, self.generate_tokens)
+        if seed is not None:
+            check_whole_number("seed", seed, least=0)
         sampling = self.default_sampling.changed(
             do_sample=do_sample,
             temperature=temperature,
@@ -267,21 +284,7 @@ class FaceMLLMForONNX:
         inputs_embeds: np.ndarray | None,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Embeddings as stored, mask, and the tokens that count as said (-1 at padding)."""
-        if (input_ids is None) == (inputs_embeds is None):
-            raise ValueError("give either input_ids or inputs_embeds")
-        if pixel_values is not None and image_features is not None:
-            raise ValueError("give either pixel_values or image_features")
-        if input_ids is None and not (pixel_values is None and image_features is None):
-            raise ValueError("inputs_embeds hold the images already: give no pixel_values and no image_features")
-        given = np.asarray(inputs_embeds if input_ids is None else input_ids)
-        if given.ndim != (3 if input_ids is None else 2) or 0 in given.shape:
-            wanted = "(batch, length, hidden)" if input_ids is None else "(batch, length)"
-            raise ValueError(f"the prompt has shape {given.shape}: give {wanted}, none of them 0")
-        mask = np.asarray(np.ones(given.shape[:2]) if attention_mask is None else attention_mask, dtype=np.int64)
-        if mask.shape != given.shape[:2]:
-            raise ValueError(f"attention_mask has shape {mask.shape} for a prompt of {given.shape[:2]}")
-        if not (np.isin(np.diff(mask, axis=1), (0, 1)).all() and (mask[:, -1] == 1).all() and mask.min() >= 0):
-            raise ValueError("attention_mask: prompts have to be padded on the left, with 0 there and 1 elsewhere")
+        given, mask = checked_prompt(input_ids, attention_mask, pixel_values, image_features, inputs_embeds)
         if input_ids is None:
             self._check_hidden("inputs_embeds", given)
             return to_storage(given, self._decoder.kind), mask, np.full((len(given), 0), -1)
@@ -311,12 +314,15 @@ class FaceMLLMForONNX:
             raise ValueError(f"{name} has shape {vectors.shape}: its last axis has to be {self._decoder.hidden_size}")
 
     def _room(self, mask: np.ndarray, max_new_tokens: int) -> int:
-        if not isinstance(max_new_tokens, (int, np.integer)) or max_new_tokens < 1:
-            raise ValueError(f"max_new_tokens={max_new_tokens!r}: give a whole number, 1 or more")
+        check_whole_number("max_new_tokens", max_new_tokens)
         # The last token of an answer is not read.
         left = self.max_length - mask.shape[1] + 1
         if left < 1:
-            raise ValueError(f"a prompt of {mask.shape[1]} tokens: the model reads {self.max_length} at most")
+            limit = f"the model reads {self.position_limit} at most"
+            if self.max_length < self.position_limit:
+                of_model = f" ({limit})" if self.position_limit < sys.maxsize else ""
+                limit = f"max_length={self.max_length} allows no more{of_model}"
+            raise ValueError(f"a prompt of {mask.shape[1]} tokens: {limit}")
         return min(max_new_tokens, left)
 
     def score(self, images: Sequence, questions: Sequence, **options: Any) -> Scores:

@@ -4,6 +4,7 @@ import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -57,6 +58,9 @@ class Sampling:
     repetition_penalty: float = 1.0
 
     def __post_init__(self):
+        for name in (*OF_DRAWING, "repetition_penalty"):
+            if not isinstance(value := getattr(self, name), Real) or isinstance(value, bool):
+                raise ValueError(f"{name}={value!r}: give a number")
         ranges = {
             "temperature": (self.temperature > 0, "a number above 0; for the most probable token do_sample=False"),
             "top_k": (self.top_k >= 0 and int(self.top_k) == self.top_k, "a whole number, 0 for all tokens"),

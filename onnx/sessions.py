@@ -11,6 +11,8 @@ from pathlib import Path
 
 import onnxruntime
 
+from facemllm_onnx.arguments import check_whole_number
+
 logger = logging.getLogger(__name__)
 
 EXECUTION_PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
@@ -40,8 +42,8 @@ def open_sessions(
     """
     if provider not in CHOICES:
         raise ValueError(f"provider={provider!r}: give one of {', '.join(CHOICES)}")
-    if threads is not None and threads < 1:
-        raise ValueError(f"threads={threads}: give 1 or more")
+    if threads is not None:
+        check_whole_number("threads", threads)
     threads = threads or usable_cores()
     if provider != "auto":
         return _open_all(files, provider, threads), provider

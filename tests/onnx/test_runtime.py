@@ -166,7 +166,7 @@ def test_an_answer_ends_where_the_model_reads_no_further(onnx_folder):
     runtime.end_token_ids = ()
     prompt = np.full((1, 17), 5)
     assert runtime.generate_tokens(prompt, max_new_tokens=100).shape == (1, 4)
-    with pytest.raises(ValueError, match=r"prompt of 21 tokens.*20"):
+    with pytest.raises(ValueError, match=r"prompt of 21 tokens: max_length=20 allows no more \(the model reads 512 at most\)"):
         runtime.generate_tokens(np.full((1, 21), 5))
     with pytest.raises(ValueError, match="max_length=513"):
         FaceMLLMForONNX.from_pretrained(onnx_folder, provider="cpu", max_length=513)
@@ -188,6 +188,8 @@ def test_memory_that_was_set_aside_serves_every_answer(onnx_folder):
     ("arguments", "told"),
     [
         ({"input_ids": np.ones((1, 3), int), "temperature": 0.0}, "temperature=0.0"),
+        ({"input_ids": np.ones((1, 3), int), "temperature": "hot"}, "temperature='hot': give a number"),
+        ({"input_ids": np.ones((1, 3), int), "seed": -1}, "seed=-1"),
         ({"input_ids": np.ones((1, 3), int), "top_p": 1.5}, "top_p=1.5"),
         ({"input_ids": np.ones((1, 3), int), "top_k": -1}, "top_k=-1"),
         ({"input_ids": np.ones((1, 3), int), "repetition_penalty": 0}, "repetition_penalty=0"),
@@ -216,9 +218,42 @@ def test_wrong_arguments_are_named(batch_runtime, arguments, told):
         batch_runtime.generate_tokens(**arguments)
 
 
-def test_a_text_is_no_conversation(batch_runtime):
-    with pytest.raises(ValueError, match="pass messages"):
-        batch_runtime.generate("Hello?")
+@pytest.mark.parametrize("messages", ["Hello?", None, [], 3, [3], ["Hello?"], {"role": "user", "content": "Hello?"}])
+def test_what_holds_no_messages_is_refused(batch_runtime, messages):
+    with pytest.raises(ValueError, match=r"messages=.*: pass messages, .* or use ask\(images, question\)"):
+        batch_runtime.generate(messages)
+
+
+@pytest.mark.parametrize("messages", ["Hello?", PROMPTS["text"]])
+def test_messages_are_no_tokens(batch_runtime, messages):
+    with pytest.raises(ValueError, match="for messages use generate"):
+        batch_runtime.generate_tokens(messages)
+
+
+@pytest.mark.parametrize("question", [None, 3, ["Hello?"]])
+def test_a_question_has_to_be_a_text(batch_runtime, pictures, question):
+    with pytest.raises(ValueError, match=r"question=.*ask\(None, question\) without an image"):
+        batch_runtime.ask(pictures[0], question)
+
+
+def test_a_question_in_the_place_of_the_image_is_told_where_it_belongs(batch_runtime):
+    with pytest.raises(ValueError, match=r"ask\(None, question\)"):
+        batch_runtime.ask("Hello?")
+
+
+@pytest.mark.parametrize(("name", "told"), [("dosample", "do you mean do_sample?"), ("num_beams", "ONNXFaceMLLM")])
+def test_an_unknown_argument_is_told_what_there_is(batch_runtime, name, told):
+    with pytest.raises(TypeError, match=f"^{name}: .*{told}"):
+        batch_runtime.ask(None, "Hello?", **{name: 4})
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"threads": "a"}, {"threads": 1.5}, {"threads": 0}, {"max_length": "a"}, {"max_length": 1.5}]
+)
+def test_a_setting_that_is_no_whole_number_is_named(onnx_folder, wrong):
+    [(name, value)] = wrong.items()
+    with pytest.raises(ValueError, match=f"{name}={value!r}: give a whole number, 1 or more"):
+        FaceMLLMForONNX.from_pretrained(onnx_folder, provider="cpu", **wrong)
 
 
 def test_bfloat16_is_kept_as_pytorch_rounds_it():
