@@ -19,10 +19,8 @@ from transformers import (
 )
 
 from facemllm.cli import UserError
-from facemllm.hub_names import could_be_hub_id
+from facemllm.hub_names import ADAPTER, check_model_name, could_be_hub_id
 from facemllm.onnx_model import is_onnx_export, load_onnx_model
-
-ADAPTER = "adapter_config.json"
 
 
 def pick_device(name: str = "auto") -> torch.device:
@@ -117,18 +115,6 @@ def _merge(network: PreTrainedModel, adapter: str | Path) -> PreTrainedModel:
     except (OSError, ValueError, RuntimeError) as error:
         raise UserError(f"--adapter {adapter}: does not fit the model: {_first_line(error)}") from error
     return merged.merge_and_unload()
-
-
-def check_model_name(model: str | Path) -> None:
-    """Refuse what is neither a model's or adapter's folder nor can be a Hub id. Raises ``UserError``; asks no Hub."""
-    path = Path(model).expanduser()
-    if path.is_dir():
-        if not any((path / name).is_file() for name in ("config.json", ADAPTER)):
-            raise UserError(
-                f"{model}: the folder has no config.json; give the folder that training or quickstart left"
-            )
-    elif not could_be_hub_id(str(model)):
-        raise UserError(f"{model}: there is no such model folder; a Hub id has the form owner/name")
 
 
 def user_message(question: str, images: Sequence[Any] = ()) -> dict[str, Any]:

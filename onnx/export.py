@@ -16,7 +16,6 @@ from typing import Any
 
 import onnxruntime
 import torch
-import transformers
 from tqdm import tqdm
 from transformers import AutoModelForImageTextToText, AutoProcessor, PreTrainedModel, ProcessorMixin
 
@@ -27,18 +26,18 @@ from .export_folder import (
     EXTERNAL_DATA_ABOVE,
     GRAPHS,
     ExportError,
-    check_replaceable,
     describe_graphs,
     save_graph,
     whole_folder,
     write_record,
     write_side_files,
 )
+from .export_request import PRECISIONS, check_request
 from .exportable import check_exportable
 from .graphs import VARYING, graphs
 from .half_precision import lacks_kernels, write_in_float32
 from .parity import Reference, check, compare
-from .quantize import WEIGHT_PRECISIONS, quantize_graphs
+from .quantize import quantize_graphs
 from .scoring_graph import write_scoring_graph
 from .shared_cache import share_cache
 from .tracing import trace
@@ -54,10 +53,7 @@ from .wrappers import (
     vision_inputs,
 )
 
-BACKENDS = ("auto", "optimum", "transformers")
-PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-QUANTIZED = tuple(WEIGHT_PRECISIONS)
-DEVICES = ("cpu", "cuda")
+DTYPES = {name: getattr(torch, kind) for name, kind in PRECISIONS.items()}
 
 
 def export_model(
@@ -98,14 +94,14 @@ def export_model(
         source = source or {"name": str(model)}
         processor = AutoProcessor.from_pretrained(str(model))
         # As saved for bfloat16, which not all parts become.
-        dtype = "auto" if precision == "bf16" else PRECISIONS.get(precision, torch.float32)
+        dtype = "auto" if precision == "bf16" else DTYPES.get(precision, torch.float32)
         model = AutoModelForImageTextToText.from_pretrained(str(model), dtype=dtype)
     check_exportable(model)
     base = _base(precision, device)
     if base == "bf16":
         cast_to_bfloat16(model)
     else:
-        cast_weights(model, PRECISIONS[base])
+        cast_weights(model, DTYPES[base])
     model.eval().requires_grad_(False)
     with whole_folder(Path(out).expanduser()) as folder, _progress(progress) as step:
         record = fill_folder(
@@ -236,7 +232,7 @@ def _compare(reference: Reference, folder: Path, record: dict[str, Any], precisi
             f"ONNX Runtime does not run the {precision} graphs on {record['device']}: {reason}. Nothing was written; "
             "take another precision or backend"
         ) from error
-    check(found, PRECISIONS.get(precision))
+    check(found, DTYPES.get(precision))
     return found
 
 
@@ -256,49 +252,6 @@ def _compare_without_cuda(reference: Reference, folder: Path, record: dict[str, 
 def _progress(shown: bool) -> Iterator[Callable[[str], None]]:
     with tqdm(bar_format="{desc} {elapsed}", disable=not shown, file=sys.stderr, leave=False) as bar:
         yield lambda what: bar.set_description_str(what)
-
-
-def check_request(out: str | Path, backend: str, precision: str, device: str) -> str:
-    """Find out before a model is loaded whether an export can be tried: the backend, `optimum` or `transformers`.
-
-    Raises:
-        ExportError: when `out` is something else's folder, an argument is unknown, or the backend is not installed.
-    """
-    _check_choice("backend", backend, BACKENDS)
-    _check_choice("precision", precision, (*PRECISIONS, *QUANTIZED))
-    _check_choice("device", device, DEVICES)
-    if precision == "bf16" and device == "cpu":
-        raise ExportError(
-            "precision bf16: ONNX Runtime's CPU provider has no bfloat16 kernels; take fp32, int8 or int4, or the "
-            "device cuda"
-        )
-    check_replaceable(Path(out).expanduser())
-    backend = _choose_backend(backend)
-    if precision == "bf16" and backend == "optimum":
-        raise ExportError("precision bf16: Optimum does not trace it; take fp16, or the backend transformers")
-    return backend
-
-
-def _choose_backend(backend: str) -> str:
-    native = int(transformers.__version__.split(".")[0]) >= 5
-    if backend == "auto":
-        backend = "transformers" if native else "optimum"
-    if backend == "transformers" and not native:
-        raise ExportError(
-            f"backend transformers: transformers {transformers.__version__} has no exporter, version 5 has; upgrade "
-            "it, or take optimum"
-        )
-    if backend == "optimum" and "optimum-onnx" not in versions():
-        raise ExportError(
-            'backend optimum: optimum-onnx is not installed; pip install "facemllm[optimum]" in an environment of its '
-            "own, for it takes transformers 4.57"
-        )
-    return backend
-
-
-def _check_choice(argument: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ExportError(f"{argument} {value!r} is unknown: take one of {', '.join(choices)}")
 
 
 def describe_cache(model: PreTrainedModel, shared_buffer: bool) -> dict[str, Any]:

@@ -38,11 +38,14 @@ def graph_files(path: Path) -> list[Path]:
 
 
 def check_replaceable(out: Path) -> None:
-    """Raises `ExportError` when `out` exists and is neither empty nor an earlier export, or is where we are."""
+    """Raises `ExportError` when `out` is neither new, empty nor an earlier export, or cannot be written."""
     if Path.cwd().is_relative_to(out.resolve()):
         raise ExportError(f"{out}: is the folder that this runs in, or holds it; name the export's own folder")
     if out.exists() and not (out.is_dir() and ((out / RECORD).is_file() or not any(out.iterdir()))):
         raise ExportError(f"{out}: exists and is no exported model; give a new folder, or remove it first")
+    place = next(parent for parent in out.resolve().parents if parent.exists())
+    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
+        raise ExportError(f"{out}: cannot be written, {place} is no folder that you may write in; give another one")
 
 
 @contextmanager
@@ -50,10 +53,12 @@ def whole_folder(out: Path) -> Iterator[Path]:
     """A new folder beside `out` to write into, put in the place of `out` when the block ends without an error."""
     check_replaceable(out)
     out = out.resolve()  # of a link, what it leads to is replaced
-    out.parent.mkdir(parents=True, exist_ok=True)
     new = out.with_name(f"{out.name}.partial-{uuid.uuid4().hex[:8]}")
     old = out.with_name(f"{new.name}-replaced")
-    new.mkdir()
+    try:
+        new.mkdir(parents=True)
+    except OSError as error:
+        raise ExportError(f"{out}: cannot be written ({error.strerror}); give another folder") from error
     try:
         yield new
         if out.exists():

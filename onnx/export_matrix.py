@@ -24,8 +24,9 @@ from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerF
 
 from modeling_facemllm import FaceMLLMForConditionalGeneration, FaceMLLMProcessor
 
-from .export import BACKENDS, export_model
+from .export import export_model
 from .export_folder import ExportError
+from .export_request import BACKENDS
 
 VISION = ("siglip", "clip", "dinov2")
 TEXT = ("qwen2", "qwen3", "llama")

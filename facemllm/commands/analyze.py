@@ -84,7 +84,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from facemllm.answering import check_model_name
+    from facemllm.hub_names import check_model_name
 
     check_model_name(args.model)
     _check(args)

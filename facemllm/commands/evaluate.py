@@ -123,9 +123,9 @@ def _evaluate(args: argparse.Namespace, out: Path) -> int:
     from torch import OutOfMemoryError
     from transformers.utils import logging
 
-    from facemllm.answering import check_model_name
     from facemllm.evaluation.answerers import BACKENDS, backend_of
     from facemllm.evaluation.benchmarks import FACEXBENCH
+    from facemllm.hub_names import check_model_name
 
     check_model_name(args.model)
     args.backend = args.backend or backend_of(args.model)

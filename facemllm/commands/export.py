@@ -38,21 +38,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from facemllm.answering import check_model_name, load_model
     from facemllm.evaluation.model_identity import identify
+    from facemllm.hub_names import check_model_name
     from facemllm.onnx_model import is_onnx_export
+    from facemllm_onnx.export_folder import ExportError
+    from facemllm_onnx.export_request import check_request
 
     check_model_name(args.model)
-    if is_onnx_export(args.model):
-        raise UserError(f"{args.model}: is an ONNX export already; give the model that it was made from")
-    from transformers.utils import logging
-
-    from facemllm_onnx.export import check_request, export_model
-    from facemllm_onnx.export_folder import ExportError
-
-    logging.disable_progress_bar()
     try:
         check_request(args.out, args.backend, args.precision, args.device)
+        if is_onnx_export(args.model):
+            raise UserError(f"{args.model}: is an ONNX export already; give the model that it was made from")
+        from transformers.utils import logging
+
+        from facemllm.answering import load_model
+        from facemllm_onnx.export import export_model
+
+        logging.disable_progress_bar()
         model, processor = load_model(args.model, "cpu", args.trust_remote_code, args.adapter)
         record = export_model(
             model,

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import onnx
@@ -161,6 +163,26 @@ def test_a_model_whose_weights_are_not_whole_is_not_exported(tmp_path, capsys, m
 def test_an_unknown_choice_is_one_line(tmp_path, capsys, model_folder, arguments, told):
     assert main(["export", str(model_folder), str(tmp_path / "out"), *arguments]) == 2
     assert told in capsys.readouterr().err
+
+
+def test_a_place_that_cannot_be_written_is_one_line_that_names_it(tmp_path, capsys, model_folder):
+    (tmp_path / "file").write_text("")
+    assert main(["export", str(model_folder), str(tmp_path / "file" / "out")]) == 2
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1 and f"{tmp_path / 'file' / 'out'}: cannot be written" in told
+
+
+@pytest.mark.parametrize("mistake", [["--precision", "int3"], ["--device", "tpu"], ["no-such-model"], ["taken"]])
+def test_mistakes_are_told_before_anything_heavy_is_imported(tmp_path, model_folder, mistake):
+    (tmp_path / "notes.txt").write_text("")
+    words = {"no-such-model": ["nowhere", "out"], "taken": [str(model_folder), str(tmp_path)]}
+    words = words.get(mistake[0], [str(model_folder), str(tmp_path / "out"), *mistake])
+    code = f"""
+import sys
+from facemllm.cli import main
+sys.exit(main(["export", *{words}]) + 10 * len({{"torch", "transformers"}} & {{*sys.modules}}))
+"""
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 2
 
 
 def test_large_weights_lie_beside_their_graph(tmp_path, onnx_folder):

@@ -1,0 +1,64 @@
+"""What may be asked of an export, found out in a second: before PyTorch is imported and a model is loaded."""
+
+import importlib.metadata
+from pathlib import Path
+
+from .export_folder import ExportError, check_replaceable
+from .quantize import WEIGHT_PRECISIONS
+
+BACKENDS = ("auto", "optimum", "transformers")
+PRECISIONS = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
+QUANTIZED = tuple(WEIGHT_PRECISIONS)
+DEVICES = ("cpu", "cuda")
+
+
+def check_request(out: str | Path, backend: str, precision: str, device: str) -> str:
+    """Find out before a model is loaded whether an export can be tried: the backend, `optimum` or `transformers`.
+
+    Raises:
+        ExportError: when `out` cannot be written or is something else's folder, an argument is unknown, or the backend
+            is not installed.
+    """
+    _check_choice("backend", backend, BACKENDS)
+    _check_choice("precision", precision, (*PRECISIONS, *QUANTIZED))
+    _check_choice("device", device, DEVICES)
+    if precision == "bf16" and device == "cpu":
+        raise ExportError(
+            "precision bf16: ONNX Runtime's CPU provider has no bfloat16 kernels; take fp32, int8 or int4, or the "
+            "device cuda"
+        )
+    check_replaceable(Path(out).expanduser())
+    backend = _choose_backend(backend)
+    if precision == "bf16" and backend == "optimum":
+        raise ExportError("precision bf16: Optimum does not trace it; take fp16, or the backend transformers")
+    return backend
+
+
+def _choose_backend(backend: str) -> str:
+    version = importlib.metadata.version("transformers")
+    native = int(version.split(".")[0]) >= 5
+    if backend == "auto":
+        backend = "transformers" if native else "optimum"
+    if backend == "transformers" and not native:
+        raise ExportError(
+            f"backend transformers: transformers {version} has no exporter, version 5 has; upgrade it, or take optimum"
+        )
+    if backend == "optimum" and not _is_installed("optimum-onnx"):
+        raise ExportError(
+            'backend optimum: optimum-onnx is not installed; pip install "facemllm[optimum]" in an environment of its '
+            "own, for it takes transformers 4.57"
+        )
+    return backend
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def _check_choice(argument: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ExportError(f"{argument} {value!r} is unknown: take one of {', '.join(choices)}")
