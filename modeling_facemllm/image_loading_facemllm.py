@@ -108,6 +108,8 @@ def _download(url: str, timeout: float) -> bytes:
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
+    if 0 in image.size:
+        raise ValueError("it has no pixels")
     if image.getexif().get(EXIF_ORIENTATION, 1) != 1:
         image = ImageOps.exif_transpose(image)
     image.load()

@@ -163,6 +163,11 @@ def test_normalised_pixels_are_not_taken_for_a_picture(value):
         load_image(np.full((4, 4, 3), value))
 
 
+def test_a_picture_without_pixels_is_refused():
+    with pytest.raises(ValueError, match="cannot read the image 'RGB 0×5': it has no pixels"):
+        load_image(Image.new("RGB", (0, 5)))
+
+
 def test_something_else_is_a_type_error():
     with pytest.raises(TypeError, match="set is no image"):
         load_image({1, 2})
