@@ -15,13 +15,15 @@ class ClosedQuestion:
         options (`tuple[str, ...]`): two or more distinct answers, as the assistant's turn would say them.
 
     Raises:
-        ValueError: when there are fewer than two options, or one is empty or given twice.
+        ValueError: when `options` is a text, there are fewer than two options, or one is empty or given twice.
     """
 
     text: str
     options: tuple[str, ...]
 
     def __post_init__(self):
+        if isinstance(self.options, str):
+            raise ValueError(f'options={self.options!r} of {self.text!r}: give two or more answers, as ("yes", "no")')
         object.__setattr__(self, "options", tuple(self.options))
         for option in self.options:
             if not isinstance(option, str) or not option.strip():
@@ -118,6 +120,12 @@ def ask_with_images(
         tokens = tokenize(question, num_images)
         found = tokens.prompt.count(image_token)
         if found != num_images:
+            typed = getattr(tokenize.processor, "image_token", None)
+            if typed and typed in question.text:
+                raise ValueError(
+                    f"Image features and image tokens do not match: the question {question.text!r} contains "
+                    f"{typed!r}, which stands for a picture; take it out"
+                )
             raise ValueError(
                 f"Image features and image tokens do not match: the prompt of {question.text!r} has {found} image "
                 f"tokens for {num_images} images"

@@ -20,6 +20,7 @@ from tokenizers import Tokenizer
 from facemllm_onnx.picture_preprocessing import PicturePreprocessor
 from modeling_facemllm.chat_messages_facemllm import (
     check_images_per_prompt,
+    check_typed_image_tokens,
     fill_images,
     image_mismatch,
     image_parts,
@@ -90,6 +91,7 @@ class ONNXProcessor:
     def __init__(self, folder: str | Path):
         folder = Path(folder)
         config = read_json(folder, "processor_config.json", ("num_image_tokens",))
+        self.folder = folder
         self.tokenizer = ONNXTokenizer(folder)
         self.chat_template = self.tokenizer.chat_template
         settings = config.get("image_processor") or read_json(folder, "preprocessor_config.json")
@@ -169,7 +171,9 @@ class ONNXProcessor:
             fill_images(conversations, images)
         template = chat_template or self.chat_template
         if not template:
-            raise ValueError("the folder has no chat template: pass one as chat_template")
+            raise ValueError(
+                f"{self.folder}: has no chat template, which messages need: put the model's chat_template.jinja there"
+            )
         prompts = [
             _render(
                 template,
@@ -186,6 +190,9 @@ class ONNXProcessor:
         pictures = [[part.get("image") for part in image_parts(messages)] for messages in conversations]
         if any(picture is None for group in pictures for picture in group):
             raise ValueError("an image part holds no image: put one under 'image', or pass images=")
+        for messages, group, prompt in zip(conversations, pictures, prompts, strict=True):
+            if prompt.count(self.image_token) != len(group):
+                check_typed_image_tokens(messages, self.image_token)
         bos = self.tokenizer.bos_token
         return self(
             images=pictures if any(pictures) else None,

@@ -341,7 +341,7 @@ def test_another_tokenizer_in_the_same_processor_gives_its_own_tokens(processor)
         ({"questions": [[SMILE], [SMILE]]}, "2 lists for 1 faces"),
         ({"questions": SMILE}, "questions=ClosedQuestion"),
         ({"questions": ["Smile?"]}, "something other than ClosedQuestion"),
-        ({"questions": [ClosedQuestion("<image> Smile?", ("yes", "no"))]}, "Image features and image tokens"),
+        ({"questions": [ClosedQuestion("<image> Smile?", ("yes", "no"))]}, "contains '<image>', which stands for"),
     ],
 )
 def test_what_does_not_fit_is_refused_in_words(arguments, message, model, processor, photo):
@@ -350,7 +350,7 @@ def test_what_does_not_fit_is_refused_in_words(arguments, message, model, proces
         score_options(model, processor, **arguments)
 
 
-@pytest.mark.parametrize("options", [("yes",), ("yes", "yes"), ("yes", ""), ("yes", 1)])
+@pytest.mark.parametrize("options", [("yes",), ("yes", "yes"), ("yes", ""), ("yes", 1), "yes"])
 def test_a_closed_question_has_two_or_more_distinct_texts(options):
     with pytest.raises(ValueError, match="options"):
         ClosedQuestion("Smile?", options)

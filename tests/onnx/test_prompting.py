@@ -1,6 +1,7 @@
 """Prompts and tokens are those of transformers' processor."""
 
 import inspect
+import shutil
 
 import numpy as np
 import pytest
@@ -165,3 +166,16 @@ def test_a_missing_or_broken_file_is_named(model_folder, tmp_path, name):
     (tmp_path / name).unlink()
     with pytest.raises(ValueError, match=name):
         ONNXProcessor(tmp_path)
+
+
+@pytest.mark.parametrize("images", [0, 1])
+def test_an_image_token_typed_into_a_question_is_told(both, pictures, images):
+    question = [{"role": "user", "content": [*[{"type": "image"}] * images, _text("What is <image>?")]}]
+    with pytest.raises(ValueError, match=r"'What is <image>\?' contains '<image>', which stands for a picture"):
+        both[1].apply_chat_template(question, images=pictures[:images], tokenize=True)
+
+
+def test_without_a_chat_template_messages_are_refused_and_the_folder_is_named(model_folder, tmp_path):
+    folder = shutil.copytree(model_folder, tmp_path / "copied", ignore=shutil.ignore_patterns("*.jinja"))
+    with pytest.raises(ValueError, match=r"copied: has no chat template.*chat_template\.jinja"):
+        ONNXProcessor(folder).apply_chat_template(CONVERSATIONS["plain text"], tokenize=True)
