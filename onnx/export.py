@@ -8,9 +8,11 @@ one for transformers 4.57.
 
 import contextlib
 import importlib.metadata
+import itertools
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +105,8 @@ def export_model(
     else:
         cast_weights(model, DTYPES[base])
     model.eval().requires_grad_(False)
-    with whole_folder(Path(out).expanduser()) as folder, _progress(progress) as step:
+    steps = len(graphs(0)) + scoring + (4 if precision != base else 2)
+    with whole_folder(Path(out).expanduser()) as folder:
         record = fill_folder(
             model,
             processor,
@@ -115,7 +118,7 @@ def export_model(
             scoring=scoring,
             source=source,
             external_data_above=external_data_above,
-            step=step,
+            **({"step": _progress(steps)} if progress else {}),
         )
     return record
 
@@ -141,8 +144,7 @@ def fill_folder(
     """
     base = _base(precision, device)
     (folder / GRAPHS).mkdir(exist_ok=True)
-    step("tracing")
-    told = _write_all_graphs(model, folder / GRAPHS, backend, device, fused, scoring, external_data_above)
+    told = _write_all_graphs(model, folder / GRAPHS, backend, device, fused, scoring, external_data_above, step)
     record = {
         "format": 1,
         "backend": backend,
@@ -158,16 +160,17 @@ def fill_folder(
     }
     if told["no_scoring"]:
         record["no_scoring"] = told["no_scoring"]
-    step("asking the model")
+    step("asking PyTorch's model")
     if base == "bf16":  # the rounded weights, computed with as exactly as can be
         cast_weights(model, torch.float32)
     reference = Reference(model, processor, batch=not fused)
-    step("asking the graphs")
+    step(f"asking the {base} graphs")
     record["parity"] = {base: _compare(reference, folder, record, base)}
     if precision != base:
         step(f"quantizing to {precision}")
         quantize_graphs(folder / GRAPHS, precision, device=device, external_data_above=external_data_above)
         record["graphs"] = describe_graphs(folder)
+        step(f"asking the {precision} graphs")
         record["parity"][precision] = _compare(reference, folder, record, precision)
     write_side_files(model, processor, folder)
     write_record(record, folder)
@@ -194,6 +197,7 @@ def _write_all_graphs(
     fused: bool,
     scoring: bool,
     external_data_above: int,
+    step: Callable[[str], None],
 ) -> dict[str, Any]:
     if backend == "optimum":
         from .optimum import write_graphs as write
@@ -203,9 +207,10 @@ def _write_all_graphs(
     else:
         write, write_scoring = write_graphs, write_scoring_graph
         options = {"device": device, "fused": fused, "external_data_above": external_data_above}
-    told: dict[str, Any] = {"shared_buffer": bool(write(model, folder, **options)), "no_scoring": None}
+    told: dict[str, Any] = {"shared_buffer": bool(write(model, folder, **options, step=step)), "no_scoring": None}
     try:
         if scoring:
+            step("tracing scoring")
             write_scoring(model, folder, **options)
         else:
             told["no_scoring"] = "it was left out of the export"
@@ -248,10 +253,12 @@ def _compare_without_cuda(reference: Reference, folder: Path, record: dict[str, 
         return {**compare(reference, Path(copy), record, "cpu"), "computed_in": "float32"}
 
 
-@contextlib.contextmanager
-def _progress(shown: bool) -> Iterator[Callable[[str], None]]:
-    with tqdm(bar_format="{desc} {elapsed}", disable=not shown, file=sys.stderr, leave=False) as bar:
-        yield lambda what: bar.set_description_str(what)
+def _progress(steps: int) -> Callable[[str], None]:
+    """Tells of each step that begins in a line of its own: nothing knows how far the tracing of a graph is."""
+    began, numbers = time.monotonic(), itertools.count(1)
+    return lambda what: tqdm.write(
+        f"{next(numbers)} of {steps}, after {time.monotonic() - began:.0f} s: {what}", file=sys.stderr
+    )
 
 
 def describe_cache(model: PreTrainedModel, shared_buffer: bool) -> dict[str, Any]:
@@ -318,6 +325,7 @@ def write_graphs(
     device: str = "cpu",
     fused: bool = True,
     external_data_above: int = EXTERNAL_DATA_ABOVE,
+    step: Callable[[str], None] = lambda what: None,
 ) -> bool:
     """Write the three graphs with transformers' exporter; whether the decoder's cache may be one buffer.
 
@@ -325,6 +333,7 @@ def write_graphs(
         device: what is fused for.
         fused: whether the decoder takes one row only, with attention, rotation and norms in one operator each. A fused
             decoder of a batch would answer wrongly for rows that are padded.
+        step: is told of each graph before it is traced.
     """
     positions = getattr(model.config.text_config, "max_position_embeddings", None)
     vision, embeddings, decoder = graphs(model.config.text_config.num_hidden_layers)
@@ -335,6 +344,7 @@ def write_graphs(
         (embeddings, TokenEmbeddings(model), embedding_inputs(model), VARYING),
         (decoder, Decoder(model), decoder_inputs(model, rows), varying),
     ):
+        step(f"tracing {graph.name}")
         program = trace(graph, module, inputs, varying_axes, fusions)
         shared = graph is decoder and fused and share_cache(program, positions)
         save_graph(program, folder / graph.file_name, external_data_above)

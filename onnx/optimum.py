@@ -8,6 +8,7 @@ Importing this file registers the model type; Optimum's own entry points then ta
 """
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -132,8 +133,14 @@ def parts(model: PreTrainedModel) -> dict[str, tuple[nn.Module, OnnxConfig]]:
     }
 
 
-def write_graphs(model: PreTrainedModel, folder: Path, *, external_data_above: int = EXTERNAL_DATA_ABOVE) -> None:
-    """Write the three graphs into `folder`; they take any number of rows and images.
+def write_graphs(
+    model: PreTrainedModel,
+    folder: Path,
+    *,
+    external_data_above: int = EXTERNAL_DATA_ABOVE,
+    step: Callable[[str], None] = lambda what: None,
+) -> None:
+    """Write the three graphs into `folder`; they take any number of rows and images. `step` is told of each before.
 
     Raises:
         ExportError: when Optimum cannot trace the model.
@@ -145,7 +152,8 @@ def write_graphs(model: PreTrainedModel, folder: Path, *, external_data_above: i
             "a mixture of experts: Optimum's tracing would fix which of them each token goes to; take the backend "
             "transformers"
         )
-    for module, config in parts(model).values():
+    for name, (module, config) in parts(model).items():
+        step(f"tracing {name}")
         _write(module, config, folder, external_data_above)
 
 
