@@ -296,7 +296,11 @@ def _fetch(repository: str, filename: str, revision: str | None) -> str:
         return hf_hub_download(repository, filename, revision=revision)
     except HFValidationError as error:
         raise OSError(f"{repository!r} is neither a file nor the name of a Hub repository: {_WAY_OUT}") from error
-    except (HfHubHTTPError, LocalEntryNotFoundError) as error:
+    except LocalEntryNotFoundError as error:
+        raise OSError(
+            f"cannot fetch {filename} from {repository!r} (no connection, none in the cache): give the path of {filename}"
+        ) from error
+    except HfHubHTTPError as error:
         reason = str(error).strip().splitlines()[0]
         raise OSError(f"cannot fetch {filename} from {repository!r} ({reason}): {_WAY_OUT}") from error
 
