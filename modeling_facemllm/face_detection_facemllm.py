@@ -298,7 +298,8 @@ def _fetch(repository: str, filename: str, revision: str | None) -> str:
         raise OSError(f"{repository!r} is neither a file nor the name of a Hub repository: {_WAY_OUT}") from error
     except LocalEntryNotFoundError as error:
         raise OSError(
-            f"cannot fetch {filename} from {repository!r} (no connection, none in the cache): give the path of {filename}"
+            f"cannot fetch {filename} from {repository!r} (no connection, not in the cache): give the path of "
+            f"{filename}"
         ) from error
     except HfHubHTTPError as error:
         reason = str(error).strip().splitlines()[0]
