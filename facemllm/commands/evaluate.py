@@ -76,7 +76,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--batch-size", type=int, metavar="N", help="faces per batch (default: 64, on a CPU and for other models 8)"
     )
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
+    parser.add_argument(
+        "--device",
+        default="auto",
+        help="auto, cpu, cuda, cuda:1, mps; ONNX exports take the first three (default: auto)",
+    )
     parser.add_argument("--trust-remote-code", action="store_true", help="run Python code that comes with the model")
     parser.add_argument("--out", type=Path, metavar="DIR", help="write predictions, report and plots to DIR")
     parser.add_argument("--rescore", action="store_true", help="write the report in --out again, without a model")
