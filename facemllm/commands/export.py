@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,7 @@ def _summary(out: Path, record: dict[str, Any]) -> str:
     for graph in record["graphs"].values():
         lines.append(f"  {graph['file']:<32}{graph['bytes'] / 1e6:10.1f} MB")
     lines += [f"  {precision}: {_checked(found)}" for precision, found in record["parity"].items()]
+    lines.append(f'Ask it: facemllm ask {shlex.quote(str(out))} face.png "What is the expression?"')
     return "\n".join(lines)
 
 
