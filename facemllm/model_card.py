@@ -205,7 +205,7 @@ def _export_facts(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "for", {"cpu": "the CPU", "cuda": "CUDA"}[record["device"]]
     yield "size", f"{sum(graph['bytes'] for graph in record['graphs'].values()) / 1e6:,.1f} MB"
     yield "made with", ", ".join(f"{package} {version}" for package, version in record["versions"].items())
-    for name, found in (record.get("quality") or {}).items():
+    for name, found in (record.get("quality") or {}).items() if record["precision"] != "fp32" else ():
         losses = ", ".join(f"{way} {figures['loss']:+.2f} points" for way, figures in found["ways"].items())
         marked = " — **loses more than a point**" if found["marked"] else ""
         yield f"accuracy lost against fp32 on {name}", f"{losses} ({found['faces']:,} faces){marked}"

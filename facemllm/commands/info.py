@@ -51,6 +51,9 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(report, indent=2))
         return 0
+    report["versions"] = {name: version or "not installed" for name, version in report["versions"].items()}
+    if report["devices"]["accelerators"] is None:
+        report["devices"]["accelerators"] = "not looked for: PyTorch is not installed"
     for title, facts in report.items():
         print(title)
         for name, value in facts.items():
@@ -130,7 +133,6 @@ def describe_export(model: str, file: Path) -> dict[str, Any]:
     from facemllm.evaluation.model_identity import from_hub
 
     record = read_export(file)
-    quality = record.get("quality")
     if not Path(model).expanduser().is_dir():  # what is missing beside the record is told below
         from_hub(model, "config.json"), from_hub(model, "README.md")
     try:
@@ -146,13 +148,25 @@ def describe_export(model: str, file: Path) -> dict[str, Any]:
             "fused_for": record["device"],
             "prompts_at_once": record["batch"],
             "graph_bytes": {name: graph["bytes"] for name, graph in record["graphs"].items()},
-            "loses_accuracy_on": quality and [name for name, found in quality.items() if found["marked"]],
+            "accuracy": _accuracy(record["precision"], record.get("quality")),
             "image_size": record["model"]["image_size"],
             "tokens_per_image": record["model"]["num_image_tokens"],
             "licence": licence(file.parent),
         }
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
         raise UserError(f"{model}: is no complete export ({error!r}); export the model again") from error
+
+
+def _accuracy(precision: str, quality: dict[str, Any] | None) -> str:
+    if precision == "fp32":
+        return "other precisions are compared with this one"
+    if not quality:
+        return "not measured against fp32"
+    told = {True: "more than 1 point lost", False: "no more than 1 point lost"}
+    return "; ".join(
+        f"{told[found['marked']]} in the mean over tasks ({name}, {found['faces']:,} faces)"
+        for name, found in quality.items()
+    )
 
 
 def count_parameters(folder: Path) -> tuple[dict[str, int], list[str]]:

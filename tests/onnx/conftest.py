@@ -59,8 +59,9 @@ def onnx_folder(made_once, model_folder) -> Path:
 
     def make(out: Path) -> None:
         # A test that asks for this first reads what is printed as its own command's.
-        with contextlib.redirect_stdout(io.StringIO()):
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()) as told:
             assert main(["export", str(model_folder), str(out), "--json"]) == 0
+        out.with_name(f"{out.name}.steps").write_text(told.getvalue())
 
     return made_once("one", make)
 

@@ -165,6 +165,13 @@ def test_an_unknown_choice_is_one_line(tmp_path, capsys, model_folder, arguments
     assert told in capsys.readouterr().err
 
 
+def test_each_step_is_told_in_a_line_of_its_own_with_the_graph_it_traces(onnx_folder):
+    told = onnx_folder.with_name(f"{onnx_folder.name}.steps").read_text().splitlines()
+    assert [line.partition(",")[0] for line in told] == [f"{number} of 6" for number in range(1, 7)]
+    traced = [line.rpartition("tracing ")[2] for line in told if "tracing" in line]
+    assert traced == ["vision_encoder", "embed_tokens", "decoder_model_merged", "scoring"]
+
+
 def test_a_place_that_cannot_be_written_is_one_line_that_names_it(tmp_path, capsys, model_folder):
     (tmp_path / "file").write_text("")
     assert main(["export", str(model_folder), str(tmp_path / "file" / "out")]) == 2
