@@ -166,7 +166,9 @@ def test_an_answer_ends_where_the_model_reads_no_further(onnx_folder):
     runtime.end_token_ids = ()
     prompt = np.full((1, 17), 5)
     assert runtime.generate_tokens(prompt, max_new_tokens=100).shape == (1, 4)
-    with pytest.raises(ValueError, match=r"prompt of 21 tokens: max_length=20 allows no more \(the model reads 512 at most\)"):
+    with pytest.raises(
+        ValueError, match=r"prompt of 21 tokens: max_length=20 allows no more \(the model reads 512 at most\)"
+    ):
         runtime.generate_tokens(np.full((1, 21), 5))
     with pytest.raises(ValueError, match="max_length=513"):
         FaceMLLMForONNX.from_pretrained(onnx_folder, provider="cpu", max_length=513)
