@@ -74,7 +74,7 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
-@pytest.mark.parametrize("words", [["ask", "{model}", QUESTION], ["info", "{model}"], ["analyze", "{model}", "{model}"]])
+@pytest.mark.parametrize("words", [["ask", "{model}", QUESTION], ["info", "{model}"], ["analyze", "{model}", "."]])
 def test_without_pytorch_a_model_that_needs_it_is_one_line(model_folder, words):
     words = [word.format(model=model_folder) for word in words]
     done = subprocess.run([sys.executable, "-c", WITHOUT_PYTORCH, *words], capture_output=True, text=True)
