@@ -26,6 +26,7 @@ from torch.utils._pytree import tree_map_only
 from transformers import DynamicCache, PretrainedConfig, PreTrainedModel, ProcessorMixin
 
 from .export_folder import EXTERNAL_DATA_ABOVE, GRAPHS, ExportError, save_graph
+from .export_request import PRECISIONS
 from .exportable import check_exportable
 from .graphs import SCORING, VARYING, Graph, graphs
 from .scoring_graph import Scoring, scoring_inputs
@@ -42,7 +43,6 @@ from .wrappers import (
 )
 
 TASK = "image-text-to-text"
-DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 class GraphOnnxConfig(OnnxConfig):
@@ -94,7 +94,9 @@ class FaceMLLMOnnxConfig(GraphOnnxConfig):
     _MODEL_PATCHER = VisionEncoderPatcher
 
     def __init__(self, config: PretrainedConfig, task: str = TASK, float_dtype: str = "fp32", **kwargs):
-        model = SimpleNamespace(config=config, dtype=DTYPES[float_dtype], device=torch.device("cpu"))
+        model = SimpleNamespace(
+            config=config, dtype=getattr(torch, PRECISIONS[float_dtype]), device=torch.device("cpu")
+        )
         vision = graphs(config.text_config.num_hidden_layers)[0]
         super().__init__(config, vision, vision_inputs(model), float_dtype=float_dtype, **kwargs)
         self.ATOL_FOR_VALIDATION = 1e-4 if float_dtype == "fp32" else 2e-2

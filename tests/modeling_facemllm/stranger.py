@@ -11,6 +11,9 @@ import sys
 # An editable install of the project would otherwise answer the remote code's imports.
 sys.meta_path[:] = [finder for finder in sys.meta_path if "__editable__" not in getattr(finder, "__module__", "")]
 sys.path[:] = [entry for entry in sys.path if not (pathlib.Path(entry or ".") / "modeling_facemllm").is_dir()]
+# What the project installs besides transformers, torch and Pillow, a stranger may lack.
+for package in ("accelerate", "cv2", "datasets", "evaluate", "h5py", "matplotlib", "onnx", "peft", "scipy", "trl"):
+    sys.modules[package] = None
 
 
 def main(folder: str, photo: str, report: str, resaved: str) -> None:

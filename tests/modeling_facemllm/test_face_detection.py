@@ -28,7 +28,7 @@ PHOTOS = DATA / "fairface" / "val"
 EYES = slice(0, 2)
 FORMATS = ("yunet_n_640_640.onnx", "yunet_s_640_640.onnx")
 needs_opencv = pytest.mark.skipif(
-    find_spec("cv2") is None, reason="OpenCV is optional, and the floor environment does without"
+    find_spec("cv2") is None, reason="OpenCV is optional, and Optimum's environment does without"
 )
 missing = not (YUNET.is_file() and PHOTOS.is_dir())
 

@@ -6,7 +6,6 @@ import itertools
 import json
 import threading
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -362,9 +361,6 @@ def test_the_configuration_says_where_the_pipeline_is_after_classes_took_the_pla
     assert json.loads((tmp_path / "config.json").read_text())["custom_pipelines"] == expected
 
 
-@pytest.mark.skipif(
-    find_spec("peft") is None, reason="PEFT is optional, and the floor environment has only what a model needs"
-)
 def test_merging_an_adapter_keeps_pipeline_and_tasks(model, tmp_path):
     from peft import LoraConfig, get_peft_model
 

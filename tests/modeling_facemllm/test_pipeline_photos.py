@@ -16,7 +16,7 @@ YUNET = DATA / "yunet" / "yunet_n_640_640.onnx"
 PHOTOS = DATA / "fairface" / "val"
 
 pytestmark = [
-    pytest.mark.skipif(find_spec("cv2") is None, reason="OpenCV is optional, and the floor environment does without"),
+    pytest.mark.skipif(find_spec("cv2") is None, reason="OpenCV is optional, and Optimum's environment does without"),
     pytest.mark.skipif(not (YUNET.is_file() and PHOTOS.is_dir()), reason=f"YuNet and FairFace are not at {DATA}"),
 ]
 

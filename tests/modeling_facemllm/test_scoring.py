@@ -43,7 +43,6 @@ TEXT = {
     "eos_token_id": 2,
     "pad_token_id": 1,
 }
-WITHOUT_PEFT = "PEFT is optional, and the floor environment has only what a model needs"
 WINDOW = 12  # shorter than any prompt
 LANGUAGE_MODELS = {
     "qwen2": Qwen2Config(**TEXT),
@@ -379,7 +378,8 @@ def test_nothing_asked_is_nothing_answered(model, processor, photo):
 
 
 def test_adapters_of_peft_are_seen(model, processor, photo):
-    peft = pytest.importorskip("peft", reason=WITHOUT_PEFT)
+    import peft
+
     plain = option_log_likelihoods(model, processor, [photo], [SMILE])[0][0]
     tuned = peft.get_peft_model(model, peft.LoraConfig(target_modules=["q_proj", "v_proj"], init_lora_weights=False))
     value = option_log_likelihoods(tuned, processor, [photo], [SMILE])[0][0]
@@ -389,7 +389,8 @@ def test_adapters_of_peft_are_seen(model, processor, photo):
 
 
 def test_learned_prompts_of_peft_are_refused(model, processor, photo):
-    peft = pytest.importorskip("peft", reason=WITHOUT_PEFT)
+    import peft
+
     config = peft.PromptTuningConfig(
         task_type="CAUSAL_LM", num_virtual_tokens=2, token_dim=32, num_layers=2, num_attention_heads=4
     )

@@ -127,7 +127,7 @@ def test_the_graphs_tell_two_exports_of_a_model_apart(onnx_folder, spoiled, tmp_
 @pytest.mark.parametrize("command", ["ask", "analyze"])
 def test_a_device_that_is_not_there_is_one_line(run, onnx_folder, photos, command, device, told):
     if device == "cuda" and "CUDAExecutionProvider" in onnxruntime.get_available_providers():
-        pytest.skip("CUDA is there")
+        pytest.skip("CUDA is there, and asking for it no mistake")
     words = (photos / "0.png", QUESTION) if command == "ask" else (photos,)
     code, _, error = run(command, onnx_folder, *words, device=device)
     assert (code, error.count("\n")) == (2, 1)

@@ -1,7 +1,6 @@
 """A decoder whose cache stays in one buffer answers as one whose cache grows; other attention is left as it is."""
 
 import itertools
-import json
 
 import numpy as np
 import onnx_ir as ir
@@ -129,14 +128,6 @@ class Steps:
             self.session.run_with_iobinding(binding)
             logits.append(binding.get_outputs()[-1].numpy())  # bound last
         return logits
-
-
-@pytest.fixture
-def fused_folder(onnx_folder):
-    backend = json.loads((onnx_folder / "export.json").read_text())["backend"]
-    if backend != "transformers":
-        pytest.skip(f"the {backend} backend fuses nothing")
-    return onnx_folder
 
 
 @pytest.fixture

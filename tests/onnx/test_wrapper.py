@@ -100,18 +100,14 @@ def test_what_needs_logits_before_the_last_is_refused(exported, processor, pictu
         exported(**inputs, labels=inputs["input_ids"])
 
 
-def test_rows_padded_on_the_right_are_refused_by_a_decoder_for_one_row(onnx_folder):
-    exported = ONNXFaceMLLM.from_pretrained(onnx_folder, provider="cpu", threads=1)
-    if exported.runtime.record["batch"] == "any":
-        pytest.skip("this exporter fuses nothing")
+def test_rows_padded_on_the_right_are_refused_by_a_decoder_for_one_row(fused_folder):
+    exported = ONNXFaceMLLM.from_pretrained(fused_folder, provider="cpu", threads=1)
     with pytest.raises(ValueError, match="padded on the left"):
         exported(input_ids=torch.tensor([[5, 6], [7, 7]]), attention_mask=torch.tensor([[1, 1], [1, 0]]))
 
 
-def test_more_than_the_model_reads_is_refused_by_a_decoder_for_one_row(onnx_folder):
-    exported = ONNXFaceMLLM.from_pretrained(onnx_folder, provider="cpu", threads=1)
-    if exported.runtime.record["batch"] == "any":
-        pytest.skip("this exporter fuses nothing")
+def test_more_than_the_model_reads_is_refused_by_a_decoder_for_one_row(fused_folder):
+    exported = ONNXFaceMLLM.from_pretrained(fused_folder, provider="cpu", threads=1)
     with pytest.raises(ValueError, match="513 tokens: this export reads 512 at most"):
         exported(input_ids=torch.full((1, 513), 5))
 
