@@ -3,9 +3,10 @@
 import copy
 import math
 
-import transformers
 from transformers import AutoConfig, PretrainedConfig
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+from .versions_facemllm import CACHE_NAMES, TESTED, adapt_rope, check_transformers
 
 AUTO_MAP = {
     "AutoConfig": "configuration_facemllm.FaceMLLMConfig",
@@ -122,11 +123,14 @@ class FaceMLLMConfig(PretrainedConfig):
 
     Raises:
         ValueError: when the parts do not fit together; the message says what would.
+        ImportError: on a release of transformers that is known to answer wrongly.
+
+    `transformers_tested` in `config.json` is the range of releases that the code beside it was tested on.
     """
 
     model_type = "facemllm"
     sub_configs = {"vision_config": AutoConfig, "text_config": AutoConfig}
-    keys_to_ignore_at_inference = ["past_key_values"]
+    keys_to_ignore_at_inference = list(CACHE_NAMES)
 
     def __init__(
         self,
@@ -143,6 +147,7 @@ class FaceMLLMConfig(PretrainedConfig):
     ):
         vision_config = _as_config(vision_config, default="facemllm_vision")
         self.vision_config = getattr(vision_config, "vision_config", vision_config)
+        check_transformers(self.vision_config.model_type)
         self.text_config = _as_config(text_config, default="qwen3")
         self.image_token_id = self.text_config.vocab_size - 1 if image_token_id is None else image_token_id
         self.projector_hidden_act = projector_hidden_act
@@ -154,6 +159,7 @@ class FaceMLLMConfig(PretrainedConfig):
         # Plain names, also after loading from the Hub: a fine-tuned copy then refers to its own files.
         kwargs["auto_map"] = dict(AUTO_MAP)
         kwargs["custom_pipelines"] = {**(kwargs.get("custom_pipelines") or {}), **copy.deepcopy(CUSTOM_PIPELINES)}
+        kwargs["transformers_tested"] = TESTED
         kwargs["tie_word_embeddings"] = bool(getattr(self.text_config, "tie_word_embeddings", False))
         super().__init__(**kwargs)
         self._check_parts()
@@ -247,25 +253,12 @@ def _as_config(config, default: str) -> PretrainedConfig:
     model_type = config.pop("model_type", default)
     if model_type == FaceMLLMVisionConfig.model_type:
         return FaceMLLMVisionConfig(**config)
-    _keep_rope(config)
+    adapt_rope(config)
     if model_type not in CONFIG_MAPPING:
         raise ValueError(
             f"model_type={model_type!r} is unknown to the installed transformers: upgrade it or correct it"
         )
     return CONFIG_MAPPING[model_type](**config)
-
-
-def _keep_rope(config: dict) -> None:
-    """transformers 5 saves rotary embeddings as `rope_parameters`, which 4.57 would silently pass over."""
-    rope = config.get("rope_parameters")
-    if not rope or int(transformers.__version__.split(".")[0]) >= 5:
-        return
-    if "sliding_attention" in rope:  # one set for each kind of layer
-        config["rope_local_base_freq"] = rope["sliding_attention"]["rope_theta"]
-        rope = rope["full_attention"]
-    config["rope_theta"] = rope["rope_theta"]
-    if rope.get("rope_type", "default") != "default":
-        config["rope_scaling"] = {name: value for name, value in rope.items() if name != "rope_theta"}
 
 
 def _side(size) -> int:

@@ -33,7 +33,7 @@ def load_image(source: Any, *, timeout: float = URL_TIMEOUT) -> Image.Image:
         TypeError: when the source is of a type that never holds an image.
     """
     if isinstance(source, np.ndarray) or _is_tensor(source):
-        return _from_array(source)
+        return _to_rgb(_from_array(source))
     name = _name(source)
     try:
         return _to_rgb(_open(source, timeout))
@@ -118,7 +118,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode == "F" or image.mode.startswith("I"):
         deep = np.asarray(image)
         # Pillow opens 16-bit files in a 32-bit mode too.
-        return _from_array(deep if deep.dtype.kind == "f" or deep.max(initial=0) <= 255 else deep.astype(np.uint16))
+        image = _from_array(deep if deep.dtype.kind == "f" or deep.max(initial=0) <= 255 else deep.astype(np.uint16))
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         layer = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
@@ -148,7 +148,7 @@ def _from_array(array) -> Image.Image:
     array = _to_uint8(array, shape)
     if array.shape[-1] == 1:
         array = array.repeat(3, axis=-1)
-    return _to_rgb(Image.fromarray(np.ascontiguousarray(array)))
+    return Image.fromarray(np.ascontiguousarray(array))
 
 
 def _to_uint8(array: np.ndarray, shape: str) -> np.ndarray:

@@ -8,16 +8,21 @@ import torch
 from torch import nn
 from transformers import AutoModel, PretrainedConfig, PreTrainedModel
 from transformers.cache_utils import Cache
-from transformers.generation import GenerationMixin
-from transformers.modeling_outputs import BaseModelOutputWithPast, BaseModelOutputWithPooling, ModelOutput
+from transformers.modeling_outputs import (
+    BaseModelOutputWithPast,
+    BaseModelOutputWithPooling,
+    CausalLMOutputWithPast,
+)
 from transformers.utils import can_return_tuple
 
 from .closed_questions_facemllm import ClosedQuestion
 from .composition_facemllm import compose
 from .configuration_facemllm import FaceMLLMConfig, FaceMLLMVisionConfig
+from .generation_facemllm import FaceMLLMGenerationMixin
 from .packed_scoring_facemllm import PackedScorer  # noqa: F401  transformers 4.57 ships only what is imported here
 from .projector_facemllm import FaceMLLMProjector
 from .scoring_facemllm import score_options
+from .versions_facemllm import CACHE_NAME, CACHE_NAMES, given_cache, torch_compilable_check
 from .vision_facemllm import FaceMLLMVisionModel
 
 if TYPE_CHECKING:  # not needed here: `save_pretrained` copies to a model's folder the files that are named
@@ -33,14 +38,6 @@ if TYPE_CHECKING:  # not needed here: `save_pretrained` copies to a model's fold
     from .prompt_facemllm import IMAGE_TOKEN  # noqa: F401
     from .token_tree_facemllm import TokenTree  # noqa: F401
 
-try:
-    from transformers.utils import torch_compilable_check
-except ImportError:  # transformers 4.57
-
-    def torch_compilable_check(condition, message: str):
-        if not condition:
-            raise ValueError(message)
-
 
 @dataclass
 class FaceMLLMModelOutputWithPast(BaseModelOutputWithPast):
@@ -50,14 +47,9 @@ class FaceMLLMModelOutputWithPast(BaseModelOutputWithPast):
 
 
 @dataclass
-class FaceMLLMCausalLMOutputWithPast(ModelOutput):
+class FaceMLLMCausalLMOutputWithPast(CausalLMOutputWithPast):
     """Output of [`FaceMLLMForConditionalGeneration`]; `logits` is `(batch, sequence, vocab_size)`."""
 
-    loss: torch.FloatTensor | None = None
-    logits: torch.FloatTensor | None = None
-    past_key_values: Cache | None = None
-    hidden_states: tuple[torch.FloatTensor, ...] | None = None
-    attentions: tuple[torch.FloatTensor, ...] | None = None
     image_hidden_states: torch.FloatTensor | None = None
 
 
@@ -66,7 +58,7 @@ class FaceMLLMPreTrainedModel(PreTrainedModel):
     base_model_prefix = "model"
     input_modalities = ("image", "text")
     supports_gradient_checkpointing = True
-    _skip_keys_device_placement = ["past_key_values"]
+    _skip_keys_device_placement = list(CACHE_NAMES)
     _supports_flash_attn = True
     _supports_sdpa = True
     _supports_flex_attn = True
@@ -174,7 +166,7 @@ class FaceMLLMModel(FaceMLLMPreTrainedModel):
         else:
             mask = input_ids == self.config.image_token_id
         num_tokens = mask.sum()
-        num_features = image_features.shape[0] * image_features.shape[1]
+        num_features = image_features.numel() // image_features.shape[-1]
         torch_compilable_check(
             num_tokens * inputs_embeds.shape[-1] == image_features.numel(),
             f"Image features and image tokens do not match, tokens: {num_tokens}, features: {num_features}",
@@ -191,6 +183,7 @@ class FaceMLLMModel(FaceMLLMPreTrainedModel):
         past_key_values: Cache | None = None,
         inputs_embeds: torch.FloatTensor | None = None,
         mm_encoder_outputs: dict[str, BaseModelOutputWithPooling] | None = None,
+        cache: Cache | None = None,
         **kwargs,
     ) -> FaceMLLMModelOutputWithPast:
         """Put the image features at the image tokens and run the language model.
@@ -203,11 +196,14 @@ class FaceMLLMModel(FaceMLLMPreTrainedModel):
             attention_mask (`torch.Tensor` of shape `(batch, sequence)`): 0 at padding.
             inputs_embeds (`torch.FloatTensor` of shape `(batch, sequence, hidden_size)`): instead of `input_ids`.
             mm_encoder_outputs (`dict`): `{"image": get_image_features(…)}`, instead of `pixel_values`.
+            cache (`Cache`): keys and values of what stands before, up to transformers 5.23 `past_key_values`; here
+                both names are taken. The pictures are those of the tokens given, not those that it holds.
 
         Raises:
             ValueError: when not exactly one of `input_ids` and `inputs_embeds` is given, when both `pixel_values` and
                 `mm_encoder_outputs` are, or when image tokens and features differ in number.
         """
+        cache = given_cache(past_key_values, cache)
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("You must specify exactly one of input_ids or inputs_embeds")
         image_outputs = (mm_encoder_outputs or {}).get("image")
@@ -221,8 +217,8 @@ class FaceMLLMModel(FaceMLLMPreTrainedModel):
         image_features = None
         if image_outputs is not None:
             image_features = image_outputs.pooler_output
-            if isinstance(image_features, (list, tuple)):  # as `generate` leaves them after expanding for beams
-                image_features = torch.stack(list(image_features))
+            if isinstance(image_features, (list, tuple)):  # as `generate` leaves them in chunks of the prompt
+                image_features = torch.cat(list(image_features))
             image_features = image_features.to(inputs_embeds.device, inputs_embeds.dtype)
             mask = self.get_placeholder_mask(input_ids, inputs_embeds=inputs_embeds, image_features=image_features)
             inputs_embeds = inputs_embeds.masked_scatter(mask, image_features)
@@ -230,20 +226,20 @@ class FaceMLLMModel(FaceMLLMPreTrainedModel):
         outputs = self.language_model(
             attention_mask=attention_mask,
             position_ids=position_ids,
-            past_key_values=past_key_values,
             inputs_embeds=inputs_embeds,
+            **{CACHE_NAME: cache},
             **kwargs,
         )
         return FaceMLLMModelOutputWithPast(
             last_hidden_state=outputs.last_hidden_state,
-            past_key_values=outputs.past_key_values,
+            **{CACHE_NAME: getattr(outputs, CACHE_NAME)},
             hidden_states=outputs.hidden_states,
             attentions=outputs.attentions,
             image_hidden_states=image_features,
         )
 
 
-class FaceMLLMForConditionalGeneration(FaceMLLMPreTrainedModel, GenerationMixin):
+class FaceMLLMForConditionalGeneration(FaceMLLMPreTrainedModel, FaceMLLMGenerationMixin):
     """The whole model: answers questions about the faces in its prompt's images."""
 
     _tied_weights_keys = {"lm_head.weight": "model.language_model.embed_tokens.weight"}
@@ -323,6 +319,7 @@ class FaceMLLMForConditionalGeneration(FaceMLLMPreTrainedModel, GenerationMixin)
         labels: torch.LongTensor | None = None,
         logits_to_keep: int | torch.Tensor = 0,
         mm_encoder_outputs: dict[str, BaseModelOutputWithPooling] | None = None,
+        cache: Cache | None = None,
         **kwargs,
     ) -> FaceMLLMCausalLMOutputWithPast:
         """Predict the next token at every position; see [`FaceMLLMModel.forward`] for the inputs.
@@ -336,7 +333,7 @@ class FaceMLLMForConditionalGeneration(FaceMLLMPreTrainedModel, GenerationMixin)
             pixel_values=pixel_values,
             attention_mask=attention_mask,
             position_ids=position_ids,
-            past_key_values=past_key_values,
+            cache=given_cache(past_key_values, cache),
             inputs_embeds=inputs_embeds,
             mm_encoder_outputs=mm_encoder_outputs,
             return_dict=True,
@@ -353,7 +350,7 @@ class FaceMLLMForConditionalGeneration(FaceMLLMPreTrainedModel, GenerationMixin)
         return FaceMLLMCausalLMOutputWithPast(
             loss=loss,
             logits=logits,
-            past_key_values=outputs.past_key_values,
+            **{CACHE_NAME: getattr(outputs, CACHE_NAME)},
             hidden_states=outputs.hidden_states,
             attentions=outputs.attentions,
             image_hidden_states=outputs.image_hidden_states,
@@ -370,15 +367,6 @@ class FaceMLLMForConditionalGeneration(FaceMLLMPreTrainedModel, GenerationMixin)
     ) -> list[list[list[float]]]:
         """How probable each option of each question is, for each face: see [`score_options`], which this calls."""
         return score_options(self, processor, images, questions, **kwargs)
-
-    def prepare_inputs_for_generation(self, input_ids, *args, inputs_embeds=None, **kwargs):
-        # `generate` takes `inputs_embeds` only where this signature names them.
-        model_inputs = super().prepare_inputs_for_generation(input_ids, *args, inputs_embeds=inputs_embeds, **kwargs)
-        # transformers 5 drops the image after prefill by itself; 4.57 tells prefill by `cache_position`.
-        cache_position = kwargs.get("cache_position")
-        if cache_position is not None and cache_position[0] != 0:
-            model_inputs["pixel_values"] = None
-        return model_inputs
 
 
 FaceMLLMForConditionalGeneration.register_for_auto_class("AutoModel")

@@ -20,7 +20,7 @@ HEAD_NUMBERS = 2**24
 """Logits that are held at a time, in numbers: 64 MiB."""
 
 AGREEMENT = {torch.float32: 5e-3, torch.float64: 5e-3}
-"""How far, relative to its length, a packed hidden state may be from the plain one; rounding explains less."""
+"""How far, relative to its length, what a shorter way gives may be from the plain one; rounding explains less."""
 HALF_PRECISION_AGREEMENT = 0.1
 
 
@@ -141,7 +141,7 @@ class PackedScorer:
         return self._forward(
             input_ids=torch.tensor(tokens, device=self.device).expand(num_faces, -1),
             mm_encoder_outputs=features,
-            past_key_values=cache,
+            cache=cache,
             use_cache=cache is not None,
         )
 
@@ -171,7 +171,7 @@ class PackedScorer:
             input_ids=ids.to(self.device).expand(num_faces, -1),
             attention_mask=mask,
             position_ids=positions.to(self.device),
-            past_key_values=cache,
+            cache=cache,
             use_cache=True,
         )
 
@@ -202,9 +202,8 @@ class PackedScorer:
             per_face = len(encoded) // len(hidden)
             of_face = encoded[face * per_face : (face + 1) * per_face]
             features = {"image": type(features["image"])(pooler_output=of_face)}
-        plain = self._read([*prefix, *tree.path(len(tree) - 1)], 1, features, None)[0, -1].double()
-        difference = (hidden[face, len(tree)].double() - plain).norm() / plain.norm()
-        if not difference < AGREEMENT.get(self.dtype, HALF_PRECISION_AGREEMENT):
+        plain = self._read([*prefix, *tree.path(len(tree) - 1)], 1, features, None)[0, -1]
+        if not agrees(hidden[face, len(tree)], plain, self.dtype):
             self._refuse("does not keep to the masks or positions of a packed row")
         agreed.add(circumstances)
 
@@ -227,6 +226,12 @@ class PackedScorer:
             sums.index_add_(0, answers[here], values.double().cpu())
 
 
+def agrees(found: torch.Tensor, plain: torch.Tensor, dtype: torch.dtype) -> bool:
+    """Whether what a shorter way gives is what the plain one gives, but for rounding in `dtype`; never for NaN."""
+    difference = (found.double() - plain.double()).norm() / plain.double().norm()
+    return bool(difference < AGREEMENT.get(dtype, HALF_PRECISION_AGREEMENT))
+
+
 def attention_windows(config: PretrainedConfig) -> dict[str, int | None]:
     """The kinds of attention layers and how many tokens each sees (`None`: all).
 
@@ -245,4 +250,4 @@ def attention_windows(config: PretrainedConfig) -> dict[str, int | None]:
     return {kind: window if kind == "sliding_attention" else None for kind in kinds}
 
 
-__all__ = ["PackedScorer", "PrefixCache", "attention_windows"]
+__all__ = ["PackedScorer", "PrefixCache", "agrees", "attention_windows"]

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoImageProcessor, AutoTokenizer, PreTrainedTokenizerBase
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from transformers.configuration_utils import PretrainedConfig
 from transformers.feature_extraction_utils import BatchFeature
 from transformers.image_utils import ImageInput
@@ -14,8 +14,14 @@ from transformers.processing_utils import MultiModalData, ProcessingKwargs, Unpa
 from .chat_messages_facemllm import check_images_per_prompt, fill_images, image_mismatch, plain_conversations
 from .configuration_facemllm import FaceMLLMConfig, FaceMLLMVisionConfig
 from .image_loading_facemllm import load_images
-from .processing_compat_facemllm import ProcessorBase, default_image_processor, make_tokenizer_portable
 from .prompt_facemllm import CHAT_TEMPLATE, IMAGE_TOKEN, prepare_tokenizer
+from .versions_facemllm import (
+    AutoImageProcessor,
+    ProcessorBase,
+    check_transformers,
+    default_image_processor,
+    make_tokenizer_portable,
+)
 
 AUTO_MAP = {"AutoProcessor": "processing_facemllm.FaceMLLMProcessor"}
 
@@ -53,6 +59,7 @@ class FaceMLLMProcessor(ProcessorBase):
         chat_template=None,
         **kwargs,
     ):
+        check_transformers()
         if num_image_tokens is not None and not (isinstance(num_image_tokens, int) and num_image_tokens > 0):
             raise ValueError(f"num_image_tokens={num_image_tokens!r}: the number of tokens per image is 1 or more")
         tokenizer.model_input_names = ["input_ids", "attention_mask"]  # no token_type_ids on 4.57

@@ -9,6 +9,7 @@ import copy
 import inspect
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
+from weakref import WeakSet
 
 import torch
 from transformers import DynamicCache, PreTrainedModel
@@ -17,10 +18,14 @@ from transformers.utils import logging
 
 from .closed_questions_facemllm import ClosedQuestion, QuestionTokenizer, question_messages
 from .option_scores_facemllm import Scores, probabilities, score_faces
-from .packed_scoring_facemllm import PackedScorer
+from .packed_scoring_facemllm import PackedScorer, agrees
 from .token_tree_facemllm import CannotPack
+from .versions_facemllm import cache_argument, cache_of, remedy
 
 logger = logging.get_logger(__name__)
+
+_continue_rightly: WeakSet = WeakSet()
+"""Models that were seen to give the same logits with a cache as without."""
 
 
 def score_options(
@@ -86,7 +91,8 @@ def option_log_likelihoods(
         `list[list[list[float]]]`: for each face and each of its questions, the options' log-likelihoods.
 
     Raises:
-        ValueError: when the arguments do not fit together; the message says which.
+        ValueError: when the arguments do not fit together; the message says which. Also when the model gives other
+            logits with a cache than without, as on a release of transformers that it does not suit.
     """
     if pack_tokens < 1:
         raise ValueError(f"pack_tokens={pack_tokens}: give 1 or more")
@@ -214,7 +220,7 @@ def _answers_alone(model, processor, messages: list[dict], answers: tuple[tuple[
     last_only = {"logits_to_keep": 1} if "logits_to_keep" in inspect.signature(model.forward).parameters else {}
     output = model(**inputs, use_cache=True, return_dict=True, **last_only)
     first = output.logits[0, -1].float().log_softmax(-1)
-    cache = getattr(output, "past_key_values", None)
+    cache = cache_of(output)
     continues = isinstance(cache, DynamicCache) and all(
         type(layer) in (DynamicLayer, DynamicSlidingWindowLayer) for layer in cache.layers
     )
@@ -232,13 +238,30 @@ def _answers_alone(model, processor, messages: list[dict], answers: tuple[tuple[
             mask = torch.ones(
                 len(numbers), inputs["input_ids"].shape[1] + width, dtype=torch.long, device=model.device
             )
-            logits = model(input_ids=ids, attention_mask=mask, past_key_values=theirs, return_dict=True).logits
+            continued = cache_argument(model, theirs)
+            logits = model(input_ids=ids, attention_mask=mask, **continued, return_dict=True).logits
+            _check_continuation(model, logits[0], inputs, ids[:1])
         else:
             logits = torch.cat([_whole(model, inputs, row[None]) for row in ids])
         for number, row in zip(numbers, logits.float().log_softmax(-1), strict=True):
             following = torch.tensor(answers[number][1:], device=row.device)
             sums[number] += row[: len(following)].gather(-1, following[:, None]).double().sum().item()
     return sums
+
+
+def _check_continuation(model: PreTrainedModel, logits: torch.Tensor, inputs, ids: torch.Tensor) -> None:
+    """See once for each model that `logits` `(answer, vocab_size)`, read after a cache, are those of the whole prompt.
+
+    A release that renames the cache would leave it unread, and each answer would be scored without its question.
+    """
+    if model in _continue_rightly:
+        return
+    if not agrees(logits, _whole(model, inputs, ids)[0], model.dtype):
+        raise ValueError(
+            f"{type(model).__name__} gives other logits with a cache than without, so its scores cannot be trusted; "
+            f"{remedy()}"
+        )
+    _continue_rightly.add(model)
 
 
 def _whole(model, inputs, ids: torch.Tensor) -> torch.Tensor:

@@ -5,6 +5,7 @@ GroupNorm because frozen BatchNorm statistics drift whenever the whole model is 
 """
 
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -13,6 +14,9 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_outputs import BaseModelOutput
 
 from .configuration_facemllm import FaceMLLMVisionConfig
+
+if TYPE_CHECKING:  # not needed here: transformers 4.57 copies from a folder only what is named in the file it loads
+    from .versions_facemllm import TESTED  # noqa: F401
 
 
 class FaceMLLMVisionStage(nn.Module):
@@ -126,11 +130,14 @@ class FaceMLLMVisionModel(PreTrainedModel):
             raise ValueError(
                 f"pixel_values are {height}×{width}, but this tower takes {size}×{size}: resize the images"
             )
-        grid = pixel_values.to(self.patch_projection.weight.dtype)
+        # A convolution's type: a quantizer replaces what linear layers hold.
+        grid = pixel_values.to(self.stages[0].downsample.weight.dtype)
         for stage in self.stages:
             grid = stage(grid)
         tokens = grid.flatten(2).transpose(1, 2)  # (B, grid * grid, stem_channels[-1])
-        tokens = self.patch_projection(tokens) + self.position_embedding.weight
+        # Through the module: where weights are offloaded, its hook brings them.
+        positions = torch.arange(tokens.shape[1], device=tokens.device)
+        tokens = self.patch_projection(tokens) + self.position_embedding(positions)
         hidden_states, attentions = (tokens,), ()
         for layer in self.layers:
             tokens, weights = layer(tokens, output_attentions)

@@ -1,6 +1,7 @@
 """What may be asked of an export, found out in a second: before PyTorch is imported and a model is loaded."""
 
 import importlib.metadata
+import importlib.util
 from pathlib import Path
 
 from .export_folder import ExportError, check_replaceable
@@ -35,13 +36,12 @@ def check_request(out: str | Path, backend: str, precision: str, device: str) ->
 
 
 def _choose_backend(backend: str) -> str:
-    version = importlib.metadata.version("transformers")
-    native = int(version.split(".")[0]) >= 5
     if backend == "auto":
-        backend = "transformers" if native else "optimum"
-    if backend == "transformers" and not native:
+        backend = "transformers" if _has_exporter() else "optimum"
+    if backend == "transformers" and not _has_exporter():
         raise ExportError(
-            f"backend transformers: transformers {version} has no exporter, version 5 has; upgrade it, or take optimum"
+            f"backend transformers: transformers {importlib.metadata.version('transformers')} has no exporter, 5.14 "
+            "is the first that has; upgrade it, or take optimum in an environment of its own"
         )
     if backend == "optimum" and not _is_installed("optimum-onnx"):
         raise ExportError(
@@ -49,6 +49,12 @@ def _choose_backend(backend: str) -> str:
             "own, for it takes transformers 4.57"
         )
     return backend
+
+
+def _has_exporter() -> bool:
+    # Looked up on the disk: importing transformers takes seconds.
+    found = importlib.util.find_spec("transformers")
+    return found is not None and (Path(found.origin).parent / "exporters").is_dir()
 
 
 def _is_installed(package: str) -> bool:

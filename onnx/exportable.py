@@ -5,6 +5,8 @@ from typing import Any
 import torch
 from transformers import DynamicCache, PreTrainedModel
 
+from modeling_facemllm.versions_facemllm import cache_of
+
 from .export_folder import ExportError
 from .wrappers import LENGTH, cache_shape
 
@@ -58,5 +60,5 @@ def _rotations(text_config: Any) -> set[str]:
 def _cache_of_a_few_tokens(model: PreTrainedModel) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
     """The shapes of each layer's keys and values."""
     embeds = model.get_input_embeddings()(torch.zeros(1, LENGTH, dtype=torch.long, device=model.device))
-    cache = model(inputs_embeds=embeds, past_key_values=DynamicCache(), use_cache=True).past_key_values
+    cache = cache_of(model(inputs_embeds=embeds, cache=DynamicCache(), use_cache=True))
     return [(tuple(layer.keys.shape), tuple(layer.values.shape)) for layer in cache.layers]

@@ -18,6 +18,7 @@ from transformers import DynamicCache, PreTrainedModel, ProcessorMixin
 
 from modeling_facemllm.closed_questions_facemllm import ClosedQuestion
 from modeling_facemllm.scoring_facemllm import option_log_likelihoods
+from modeling_facemllm.versions_facemllm import cache_of
 
 from .decoding import STORAGE, Decoder, DecoderRun, run_on_host, to_float32, to_storage
 from .export_folder import GRAPHS, ExportError
@@ -172,11 +173,11 @@ def _answer(model: PreTrainedModel, inputs: Mapping[str, torch.Tensor]) -> Answe
             **step,
             attention_mask=mask,
             position_ids=positions,
-            past_key_values=cache,
+            cache=cache,
             use_cache=True,
             logits_to_keep=1,
         )
-        cache = outputs.past_key_values
+        cache = cache_of(outputs)
         logits.append(outputs.logits[:, -1].float().cpu().numpy())
         chosen = outputs.logits[:, -1:].argmax(-1)
         tokens.append(chosen)

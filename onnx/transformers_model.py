@@ -18,10 +18,11 @@ import torch
 from onnxruntime import InferenceSession
 from transformers import AutoModelForImageTextToText, DynamicCache, GenerationConfig, PreTrainedModel
 from transformers.cache_utils import Cache, DynamicLayer
-from transformers.generation import GenerationMixin
 from transformers.modeling_outputs import BaseModelOutputWithPooling, CausalLMOutputWithPast
 
 from modeling_facemllm import FaceMLLMConfig
+from modeling_facemllm.generation_facemllm import FaceMLLMGenerationMixin
+from modeling_facemllm.versions_facemllm import CACHE_NAME, given_cache
 
 from .runtime import FaceMLLMForONNX
 
@@ -39,7 +40,7 @@ class ONNXFaceMLLMConfig(FaceMLLMConfig):
     """Under this name alone pipelines know `ONNXFaceMLLM`; its configuration is the exported model's."""
 
 
-class ONNXFaceMLLM(PreTrainedModel, GenerationMixin):
+class ONNXFaceMLLM(PreTrainedModel, FaceMLLMGenerationMixin):
     """A Face-MLLM on ONNX Runtime with the methods of `FaceMLLMForConditionalGeneration` that inference calls.
 
     `generate` is transformers' own: sampling, beams, streamers, stopping criteria and processors of logits are its.
@@ -125,6 +126,7 @@ class ONNXFaceMLLM(PreTrainedModel, GenerationMixin):
         mm_encoder_outputs: dict[str, BaseModelOutputWithPooling] | None = None,
         use_cache: bool | None = None,
         logits_to_keep: int = 1,
+        cache: Cache | None = None,
         cache_position: torch.LongTensor | None = None,
         return_dict: bool | None = None,
         **others: Any,
@@ -143,11 +145,10 @@ class ONNXFaceMLLM(PreTrainedModel, GenerationMixin):
             wanted.append(f"logits_to_keep={logits_to_keep}")
         if wanted:
             raise ValueError(f"{', '.join(wanted)}: an exported model gives the logits of the last position alone")
-        cache = DynamicCache() if past_key_values is None else past_key_values
+        cache = given_cache(past_key_values, cache)
+        cache = DynamicCache() if cache is None else cache
         past = _states(cache)
         past_length = past[0][0].shape[2] if past else 0
-        if past_length:  # transformers 4.57 gives the pictures again with every token
-            pixel_values = None
         if inputs_embeds is None:
             inputs_embeds = self._embed(input_ids)
         images = (mm_encoder_outputs or {}).get("image")
@@ -170,11 +171,7 @@ class ONNXFaceMLLM(PreTrainedModel, GenerationMixin):
         if use_cache is False:
             return CausalLMOutputWithPast(logits=logits)
         _put(states, cache)
-        return CausalLMOutputWithPast(logits=logits, past_key_values=cache)
-
-    def prepare_inputs_for_generation(self, input_ids, *args, inputs_embeds=None, **kwargs):
-        # `generate` takes `inputs_embeds` only where this signature names them.
-        return super().prepare_inputs_for_generation(input_ids, *args, inputs_embeds=inputs_embeds, **kwargs)
+        return CausalLMOutputWithPast(logits=logits, **{CACHE_NAME: cache})
 
     @classmethod
     def _supports_default_dynamic_cache(cls) -> bool:
@@ -189,13 +186,13 @@ class ONNXFaceMLLM(PreTrainedModel, GenerationMixin):
     def _with_images(self, input_ids, inputs_embeds: torch.Tensor, features: Any) -> torch.Tensor:
         if input_ids is None:
             raise ValueError("inputs_embeds: where they hold the images already, give no pixel_values")
-        if isinstance(features, (list, tuple)):  # as `generate` leaves them after expanding for beams
-            features = torch.stack(list(features))
+        if isinstance(features, (list, tuple)):  # as `generate` leaves them in chunks of the prompt
+            features = torch.cat(list(features))
         places = input_ids == self.config.image_token_id
         if places.sum() * inputs_embeds.shape[-1] != features.numel():
             raise ValueError(
                 "Image features and image tokens do not match, tokens: "
-                f"{places.sum()}, features: {features.shape[0] * features.shape[1]}"
+                f"{places.sum()}, features: {features.numel() // features.shape[-1]}"
             )
         return inputs_embeds.masked_scatter(places.unsqueeze(-1), features.to(inputs_embeds))
 

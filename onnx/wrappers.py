@@ -9,6 +9,8 @@ import torch
 from torch import nn
 from transformers import DynamicCache, PreTrainedModel
 
+from modeling_facemllm.versions_facemllm import CACHE_NAME
+
 BATCH, LENGTH, PAST = 2, 3, 5
 """Sizes to trace with. A varying axis has at least 2, or it would be taken for a fixed one."""
 
@@ -54,11 +56,11 @@ class Decoder(nn.Module):
             inputs_embeds=inputs_embeds,
             attention_mask=attention_mask,
             position_ids=position_ids,
-            past_key_values=past_key_values,
+            cache=past_key_values,
             use_cache=True,
             logits_to_keep=1,
         )
-        return {"logits": outputs.logits, "past_key_values": outputs.past_key_values}
+        return {"logits": outputs.logits, "past_key_values": getattr(outputs, CACHE_NAME)}
 
 
 def vision_inputs(model: PreTrainedModel) -> dict[str, torch.Tensor]:

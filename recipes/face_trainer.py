@@ -39,11 +39,12 @@ class FaceSFTTrainer(SFTTrainer):
             callback.logging_dir = str(log_folder)
             self.add_callback(callback)
 
-    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+    def create_optimizer(self, *model: Any) -> torch.optim.Optimizer:
+        # Passed on as it comes: below transformers 5.3 the trainer names no model here.
         if not self.muon:
-            return super().create_optimizer(model)
+            return super().create_optimizer(*model)
         if self.optimizer is None:
-            matrices, others = hidden_matrices(self.model if model is None else model)
+            matrices, others = hidden_matrices(next(filter(None, model), self.model))
             self.optimizer = MuonWithAdamW(matrices, others, self.args.learning_rate, self.args.weight_decay)
         return self.optimizer
 

@@ -8,12 +8,39 @@ import json
 import pathlib
 import sys
 
-# An editable install of the project would otherwise answer the remote code's imports.
-sys.meta_path[:] = [finder for finder in sys.meta_path if "__editable__" not in getattr(finder, "__module__", "")]
-sys.path[:] = [entry for entry in sys.path if not (pathlib.Path(entry or ".") / "modeling_facemllm").is_dir()]
 # What the project installs besides transformers, torch and Pillow, a stranger may lack.
-for package in ("accelerate", "cv2", "datasets", "evaluate", "h5py", "matplotlib", "onnx", "peft", "scipy", "trl"):
-    sys.modules[package] = None
+LACKING = {
+    "accelerate",
+    "cv2",
+    "datasets",
+    "evaluate",
+    "h5py",
+    "matplotlib",
+    "onnx",
+    "peft",
+    "scipy",
+    "sklearn",
+    "trl",
+}
+
+
+class Finder:
+    """A finder of modules that finds none of those that a stranger lacks."""
+
+    def __init__(self, finder):
+        self.finder = finder
+
+    def __getattr__(self, name):
+        return getattr(self.finder, name)
+
+    def find_spec(self, name, path=None, target=None):
+        return None if name.split(".")[0] in LACKING else self.finder.find_spec(name, path, target)
+
+
+# An editable install of the project would otherwise answer the remote code's imports.
+finders = [finder for finder in sys.meta_path if "__editable__" not in getattr(finder, "__module__", "")]
+sys.meta_path[:] = map(Finder, finders)
+sys.path[:] = [entry for entry in sys.path if not (pathlib.Path(entry or ".") / "modeling_facemllm").is_dir()]
 
 
 def main(folder: str, photo: str, report: str, resaved: str) -> None:
