@@ -21,8 +21,9 @@ from .configuration_facemllm import FaceMLLMConfig, FaceMLLMVisionConfig
 from .generation_facemllm import FaceMLLMGenerationMixin
 from .packed_scoring_facemllm import PackedScorer  # noqa: F401  transformers 4.57 ships only what is imported here
 from .projector_facemllm import FaceMLLMProjector
+from .quantization_facemllm import without_broken_rows
 from .scoring_facemllm import score_options
-from .versions_facemllm import CACHE_NAME, CACHE_NAMES, given_cache, torch_compilable_check
+from .versions_facemllm import CACHE_NAME, CACHE_NAMES, ModelBase, given_cache, torch_compilable_check
 from .vision_facemllm import FaceMLLMVisionModel
 
 if TYPE_CHECKING:  # not needed here: `save_pretrained` copies to a model's folder the files that are named
@@ -53,7 +54,7 @@ class FaceMLLMCausalLMOutputWithPast(CausalLMOutputWithPast):
     image_hidden_states: torch.FloatTensor | None = None
 
 
-class FaceMLLMPreTrainedModel(PreTrainedModel):
+class FaceMLLMPreTrainedModel(ModelBase):
     config_class = FaceMLLMConfig
     base_model_prefix = "model"
     input_modalities = ("image", "text")
@@ -64,6 +65,18 @@ class FaceMLLMPreTrainedModel(PreTrainedModel):
     _supports_flex_attn = True
     _supports_attention_backend = True
     _can_compile_fullgraph = True
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path, *args, config=None, quantization_config=None, **kwargs):
+        if getattr(quantization_config, "load_in_4bit", False):
+            if not isinstance(config, PretrainedConfig):
+                places = ("cache_dir", "force_download", "local_files_only", "revision", "subfolder", "token")
+                options = {name: kwargs[name] for name in places if name in kwargs}
+                config = cls.config_class.from_pretrained(config or pretrained_model_name_or_path, **options)
+            quantization_config = without_broken_rows(cls, config, quantization_config)
+        if quantization_config is not None:
+            kwargs["quantization_config"] = quantization_config
+        return super().from_pretrained(pretrained_model_name_or_path, *args, config=config, **kwargs)
 
 
 class FaceMLLMModel(FaceMLLMPreTrainedModel):

@@ -13,7 +13,7 @@ from typing import Any
 import transformers
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
-from transformers import modeling_rope_utils
+from transformers import PreTrainedModel, modeling_rope_utils
 from transformers.cache_utils import Cache
 from transformers.feature_extraction_utils import BatchFeature
 from transformers.modeling_outputs import BaseModelOutputWithPast
@@ -116,6 +116,27 @@ def adapt_rope(config: dict) -> None:
     config["rope_theta"] = rope["rope_theta"]
     if rope.get("rope_type", "default") != "default":
         config["rope_scaling"] = {name: value for name, value in rope.items() if name != "rope_theta"}
+
+
+class ModelOf457(PreTrainedModel):
+    """4.57: weights on the disk. A whole model there is no device to it, and of tied weights it finds but one."""
+
+    @classmethod
+    def from_pretrained(cls, *args, device_map=None, **kwargs):
+        if device_map in ("disk", {"": "disk"}):
+            device_map = {"model": "disk", "lm_head": "disk"}
+        return super().from_pretrained(*args, device_map=device_map, **kwargs)
+
+    @classmethod
+    def _load_pretrained_model(cls, model, *args, **kwargs):
+        *loaded, on_disk, errors = super()._load_pretrained_model(model, *args, **kwargs)
+        for tied, source in (model._tied_weights_keys or {}).items():
+            if source in (on_disk or {}):
+                on_disk.setdefault(tied, on_disk[source])
+        return *loaded, on_disk, errors
+
+
+ModelBase = PreTrainedModel if hasattr(PreTrainedModel, "get_expanded_tied_weights_keys") else ModelOf457
 
 
 class ProcessorOf457(ProcessorMixin):
@@ -224,6 +245,7 @@ __all__ = [
     "OLDEST_TESTED",
     "TESTED",
     "AutoImageProcessor",
+    "ModelBase",
     "ProcessorBase",
     "adapt_rope",
     "cache_argument",

@@ -19,6 +19,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast, Qwen3Config, Qw
 
 from datasets_scripts import synthetic_text
 from datasets_scripts.synthetic_faces import ATTRIBUTES, sample_labels
+from modeling_facemllm.versions_facemllm import make_tokenizer_portable
 
 from .optimizers import ThresholdMissed, TowerOptimizer
 from .tokenizer import TURN_END, TURN_START, train_tokenizer
@@ -262,6 +263,7 @@ class TextTraining:
         """Write the model and its tokenizer into the folder ``out``."""
         self.model.eval().save_pretrained(out)
         self.tokenizer.save_pretrained(out)
+        make_tokenizer_portable(out)
 
     def _forward(self, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
         """Logits (answer tokens, vocabulary) and target ids (answer tokens) of a collated batch."""

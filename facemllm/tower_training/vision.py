@@ -244,13 +244,13 @@ class VisionTraining:
 
     def save(self, out: Path) -> None:
         """Write the tower with the settings of its image processor into the folder ``out``."""
-        from transformers.models.siglip.image_processing_siglip import SiglipImageProcessor
+        from modeling_facemllm.versions_facemllm import default_image_processor
 
         side = self.tower.config.image_size
         # A tower is a part, loaded by this package: it does not carry its own code, as a whole model does.
         self.tower._auto_class = self.tower.config._auto_class = None
         self.tower.cpu().eval().save_pretrained(out)
-        SiglipImageProcessor(size={"height": side, "width": side}).save_pretrained(out)
+        default_image_processor(side).save_pretrained(out)
 
     def _steps(self, number: int, bar: tqdm) -> None:
         for _ in range(number):
