@@ -139,8 +139,8 @@ class ModelOf457(PreTrainedModel):
 ModelBase = PreTrainedModel if hasattr(PreTrainedModel, "get_expanded_tied_weights_keys") else ModelOf457
 
 
-class ProcessorOf457(ProcessorMixin):
-    """4.57 to 5.8: calls the same hooks in the same order as later releases, for text and images."""
+class ProcessorUpTo517(ProcessorMixin):
+    """4.57 to 5.17: calls the same hooks in the same order as later releases, for text and images."""
 
     attributes = ["image_processor", "tokenizer"]
     image_processor_class = "AutoImageProcessor"
@@ -190,7 +190,7 @@ class ProcessorOf457(ProcessorMixin):
             return super().apply_chat_template(conversation, chat_template, **kwargs)
         if kwargs.get("continue_final_message"):
             raise ValueError("continue_final_message is not compatible with return_assistant_tokens_mask.")
-        # 4.57 looks the spans of the prompt up in the prompt with its image tokens expanded; here they are shifted.
+        # The library looks the spans of the prompt up in the prompt with its image tokens expanded; here they are shifted.
         batched = isinstance(conversation[0], (list, tuple))
         features = super().apply_chat_template(conversation, chat_template, return_offsets_mapping=True, **kwargs)
         prompts, spans = render_jinja_template(
@@ -214,16 +214,19 @@ class ProcessorOf457(ProcessorMixin):
         return [int(any(start < high and end > low for low, high in shifted)) for start, end in offsets]
 
 
-ProcessorBase = ProcessorMixin if hasattr(ProcessorMixin, "get_text_with_replacements") else ProcessorOf457
+# From 5.10 on the library has these hooks; up to 5.17 its mask of the assistant's tokens is off by the image tokens.
+ProcessorBase = ProcessorMixin if Version(transformers.__version__) >= Version("5.18") else ProcessorUpTo517
+
+
+def pil_image_processor(name: str) -> type:
+    """The image processor of this name that works on PIL: since 5.4 the plain name is torchvision's."""
+    return getattr(transformers, f"{name}Pil", None) or getattr(transformers, name)
 
 
 def default_image_processor(image_size: int):
-    """SigLIP's image processor on PIL: a square of `image_size` pixels, scaled to [-1, 1].
-
-    Since 5.4 the plain name is torchvision's.
-    """
-    name = "SiglipImageProcessorPil" if hasattr(transformers, "SiglipImageProcessorPil") else "SiglipImageProcessor"
-    return getattr(transformers, name)(size={"height": image_size, "width": image_size}, do_convert_rgb=True)
+    """SigLIP's image processor on PIL: a square of `image_size` pixels, scaled to [-1, 1]."""
+    size = {"height": image_size, "width": image_size}
+    return pil_image_processor("SiglipImageProcessor")(size=size, do_convert_rgb=True)
 
 
 def make_tokenizer_portable(folder: str | Path) -> None:
@@ -254,6 +257,7 @@ __all__ = [
     "default_image_processor",
     "given_cache",
     "make_tokenizer_portable",
+    "pil_image_processor",
     "remedy",
     "torch_compilable_check",
 ]

@@ -8,8 +8,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoImageProcessor, AutoTokenizer, InternVLProcessor
+from transformers import AutoTokenizer, InternVLProcessor
 from transformers.utils import cached_file, is_torchvision_available
+
+from modeling_facemllm.versions_facemllm import AutoImageProcessor
 
 _COPIED = (
     "processor_config.json",

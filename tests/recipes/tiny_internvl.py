@@ -5,7 +5,6 @@ from pathlib import Path
 
 import torch
 from transformers import (
-    GotOcr2ImageProcessorPil,
     InternVLConfig,
     InternVLForConditionalGeneration,
     InternVLVisionConfig,
@@ -13,6 +12,7 @@ from transformers import (
     Qwen2Config,
 )
 
+from modeling_facemllm.versions_facemllm import pil_image_processor
 from tests.recipes.tiny import chat_tokenizer
 
 CHAT_TEMPLATE = (
@@ -40,7 +40,9 @@ def write_internvl(folder: Path) -> str:
         chat_template=CHAT_TEMPLATE,
     )
     tokenizer.save_pretrained(folder)
-    GotOcr2ImageProcessorPil(size={"height": 28, "width": 28}, crop_to_patches=True).save_pretrained(folder)
+    pil_image_processor("GotOcr2ImageProcessor")(
+        size={"height": 28, "width": 28}, crop_to_patches=True
+    ).save_pretrained(folder)
     settings = {"processor_class": "InternVLProcessor", "image_seq_length": 4}
     (folder / "processor_config.json").write_text(json.dumps(settings))
     vision = InternVLVisionConfig(
