@@ -190,7 +190,7 @@ class ProcessorUpTo517(ProcessorMixin):
             return super().apply_chat_template(conversation, chat_template, **kwargs)
         if kwargs.get("continue_final_message"):
             raise ValueError("continue_final_message is not compatible with return_assistant_tokens_mask.")
-        # The library looks the spans of the prompt up in the prompt with its image tokens expanded; here they are shifted.
+        # The library looks the spans up in the prompt with its image tokens expanded; here they are shifted.
         batched = isinstance(conversation[0], (list, tuple))
         features = super().apply_chat_template(conversation, chat_template, return_offsets_mapping=True, **kwargs)
         prompts, spans = render_jinja_template(

@@ -4,7 +4,9 @@ import pytest
 import torch
 import transformers
 from packaging.version import Version
-from transformers import DynamicCache, GenerationConfig
+from transformers import DynamicCache, GenerationConfig, LogitsProcessor
+
+from modeling_facemllm.versions_facemllm import CACHE_NAME, cache_of
 
 LENGTH = 8
 
@@ -117,12 +119,12 @@ def test_an_assistant_model_gives_the_same(model, inputs):
 def test_generation_can_be_continued_from_its_cache(model, inputs):
     expected = model.generate(**inputs)
     begun = model.generate(**inputs, max_new_tokens=3, return_dict_in_generate=True)
-    assert isinstance(begun.past_key_values, DynamicCache)
+    assert isinstance(cache_of(begun), DynamicCache)
     mask = torch.cat([inputs["attention_mask"], torch.ones(2, 3, dtype=torch.long)], dim=1)
     rest = model.generate(
         input_ids=begun.sequences,
         attention_mask=mask,
-        past_key_values=begun.past_key_values,
+        **{CACHE_NAME: cache_of(begun)},
         max_new_tokens=LENGTH - 3,
     )
     assert torch.equal(rest, expected)
@@ -174,3 +176,112 @@ def test_a_streamer_sees_every_token(model, inputs):
     single, recorder = {key: value[1:] for key, value in inputs.items()}, Recorder()
     expected = model.generate(**single, streamer=recorder)
     assert recorder.tokens == [*expected[0].tolist(), "end"]
+
+
+def several(processor, prompts):
+    """Prompts of `(question, pictures)`, padded to one length."""
+    return processor.apply_chat_template(
+        [
+            [
+                {
+                    "role": "user",
+                    "content": [
+                        *({"type": "image", "image": picture} for picture in pictures),
+                        {"type": "text", "text": text},
+                    ],
+                }
+            ]
+            for text, pictures in prompts
+        ],
+        tokenize=True,
+        return_dict=True,
+        return_tensors="pt",
+        add_generation_prompt=True,
+        processor_kwargs={"padding": True},
+    )
+
+
+@pytest.fixture
+def uneven(processor, photo, other_photo):
+    """A prompt with two pictures, one with none and one with one."""
+    prompts = [("Who is older?", [photo, other_photo]), ("What is a face?", []), ("Glasses?", [other_photo])]
+    return several(processor, prompts)
+
+
+def test_each_of_several_answers_sees_its_own_pictures(model, uneven):
+    """Drawn from one token, each is the greedy answer."""
+    answers = model.generate(**uneven, do_sample=True, top_k=1, num_return_sequences=3)
+    assert torch.equal(answers, greedy_without_generate(model, uneven).repeat_interleave(3, dim=0))
+
+
+def test_a_beams_score_is_what_the_model_gives_its_text_beside_its_pictures(model, uneven):
+    reported = model.generate(
+        **uneven,
+        num_beams=3,
+        num_return_sequences=3,
+        return_dict_in_generate=True,
+        output_scores=True,
+        length_penalty=0,
+    )
+    mask = torch.cat([uneven["attention_mask"].repeat_interleave(3, dim=0), torch.ones(9, LENGTH).long()], dim=1)
+    pictures = uneven["pixel_values"][[0, 1, 0, 1, 0, 1, 2, 2, 2]]
+    with torch.no_grad():
+        logits = model(input_ids=reported.sequences, attention_mask=mask, pixel_values=pictures).logits
+    chosen = logits[:, :-1].log_softmax(-1).gather(-1, reported.sequences[:, 1:, None])[:, -LENGTH:]
+    torch.testing.assert_close(reported.sequences_scores, chosen.sum((1, 2)), atol=1e-3, rtol=1e-3)
+
+
+@pytest.fixture
+def conversation(model, processor, photo, other_photo):
+    """A first turn about one picture with its cache, and the inputs of the whole with a second turn about another."""
+    first = [{"role": "user", "content": [{"type": "image", "image": photo}, {"type": "text", "text": "Smiles?"}]}]
+    options = {"tokenize": True, "return_dict": True, "return_tensors": "pt"}
+    begun = processor.apply_chat_template(first, **options)
+    with torch.no_grad():
+        cache = cache_of(model(**begun, use_cache=True))
+    second = [{"role": "assistant", "content": [{"type": "text", "text": "yes"}]}]
+    second.append(
+        {"role": "user", "content": [{"type": "image", "image": other_photo}, {"type": "text", "text": "Hat?"}]}
+    )
+    return cache, processor.apply_chat_template(first + second, add_generation_prompt=True, **options)
+
+
+@pytest.mark.parametrize("shown", [slice(None), slice(1, None)], ids=["all-pictures", "the-new-one"])
+def test_a_cache_is_continued_with_a_new_picture(shown, model, conversation):
+    cache, whole = conversation
+    expected = model.generate(**whole)
+    given = {**whole, "pixel_values": whole["pixel_values"][shown]}
+    assert torch.equal(model.generate(**given, **{CACHE_NAME: cache}), expected)
+
+
+def test_pictures_that_fit_neither_the_new_tokens_nor_the_whole_are_refused(model, conversation):
+    cache, whole = conversation
+    given = {**whole, "pixel_values": whole["pixel_values"][[0, 1, 1]]}
+    with pytest.raises(ValueError, match="pass only the new pictures"):
+        model.generate(**given, **{CACHE_NAME: cache})
+
+
+def test_an_image_token_among_the_answers_shows_nothing(model, inputs):
+    """A model may say the token; the pictures of the prompt are not shown once more for it."""
+    single = {key: value[1:] for key, value in inputs.items()}
+
+    class SaysImageToken(LogitsProcessor):
+        def __call__(self, input_ids, scores):
+            forced = torch.full_like(scores, -torch.inf)
+            forced[:, model.config.image_token_id] = 0.0
+            return forced
+
+    said = model.generate(**single, logits_processor=[SaysImageToken()])
+    assert (said[:, -LENGTH:] == model.config.image_token_id).all()
+
+
+def test_a_long_prompt_is_read_in_chunks(model, inputs):
+    """Only releases that encode pictures beforehand can cut a prompt through a picture."""
+    single = {key: value[1:] for key, value in inputs.items()}
+    expected = model.generate(**single)
+    try:
+        chunked = model.generate(**single, prefill_chunk_size=6)
+    except ValueError as error:
+        assert "multimodal" in str(error) or "Image features and image tokens do not match" in str(error)
+    else:
+        assert torch.equal(chunked, expected)
