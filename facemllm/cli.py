@@ -133,5 +133,5 @@ def _names_out(argv: list[str]) -> bool:
 
 def _mistakes_in_data() -> tuple[type[Exception], ...]:
     # Who raised one has imported it: datasets takes a second to import, and where only exports are run it is missing.
-    known = (("datasets_scripts.schema", "CorpusError"), ("recipes.strict", "RecipeError"))
+    known = (("datasets_scripts.schema", "CorpusError"), ("facemllm_recipes.strict", "RecipeError"))
     return tuple(getattr(sys.modules[module], name) for module, name in known if module in sys.modules)

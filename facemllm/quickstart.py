@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from facemllm.cli import UserError
-from recipes.run_folder import FINISHED, read_finished, write_json
-from recipes.strict import read_yaml
+from facemllm_recipes.run_folder import FINISHED, read_finished, write_json
+from facemllm_recipes.strict import read_yaml
 
 STATE = "quickstart.json"
 REQUIRED_ACCURACY = 0.85
@@ -42,7 +42,7 @@ class Plan:
         image_size: side of the drawn pictures in pixels.
     """
 
-    recipes: Path = field(default_factory=lambda: _packaged("recipes", "quickstart"))
+    recipes: Path = field(default_factory=lambda: _packaged("facemllm_recipes", "quickstart"))
     vision: Path = field(default_factory=lambda: _packaged("facemllm", "towers", "vision"))
     text: Path = field(default_factory=lambda: _packaged("facemllm", "towers", "text"))
     train_faces: int = 6000
@@ -173,8 +173,8 @@ class Quickstart:
         )
 
     def _train(self, file: Path, previous: Path | None) -> None:
-        from recipes.recipe import recipe_from_dict
-        from recipes.sft import train
+        from facemllm_recipes.recipe import recipe_from_dict
+        from facemllm_recipes.sft import train
 
         data = read_yaml(file)
         if previous is None:

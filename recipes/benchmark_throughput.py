@@ -1,6 +1,6 @@
 """Questions per second: TRL's one question per row against this project's conversations, side by side.
 
-    python recipes/benchmark_throughput.py [--pictures 64] [--questions 8 40] [--batch 16] [--rounds 3] [--bf16]
+    python -m facemllm_recipes.benchmark_throughput [--pictures 64] [--questions 8 40] [--batch 16] [--bf16]
 
 The same model, drawn faces, questions and answers in all ways, in interleaved rounds, so that a busy machine disturbs
 all alike; CPU seconds of optimizer steps with their collation, through ``Trainer.train``:
@@ -24,9 +24,6 @@ import tempfile
 import time
 from pathlib import Path
 from typing import Any
-
-if __name__ == "__main__" and __package__ is None:
-    sys.path.append(str(Path(__file__).resolve().parent.parent))
 
 STOCK_WAYS = ("messages, as shipped", "messages", "prompt/completion")
 ASKED = ("What is the {}?", "Tell me the {}.", "Which {} does the picture show?", "And the {}?")
@@ -82,9 +79,10 @@ def conversation_rows(rows: list[dict], processor: Any) -> tuple[Any, Any]:
     from datasets import Dataset
 
     from datasets_scripts.schema import FEATURES, assistant_turn, make_record, user_turn
-    from recipes.conversations import ConversationCollator, ConversationTokenizer, image_expansion
-    from recipes.corpora import load_corpus, tokenize_corpus
-    from recipes.recipe import CorpusRecipe
+
+    from .conversations import ConversationCollator, ConversationTokenizer, image_expansion
+    from .corpora import load_corpus, tokenize_corpus
+    from .recipe import CorpusRecipe
 
     records = []
     for index, row in enumerate(rows):
@@ -106,7 +104,7 @@ def make_trainer(way: str, rows: list[dict], batch: int, bf16: bool, folder: str
     import torch
     from trl import SFTConfig, SFTTrainer
 
-    from recipes.face_trainer import FaceSFTTrainer
+    from .face_trainer import FaceSFTTrainer
 
     model, processor = build_model(*towers)
     settings = SFTConfig(

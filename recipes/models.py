@@ -8,9 +8,9 @@ import torch
 from torch import nn
 from transformers import AutoModelForImageTextToText, AutoProcessor, PreTrainedModel
 
-import recipes.internvl
-from recipes.recipe import TRAINABLE, ModelRecipe
-from recipes.strict import RecipeError
+from . import internvl
+from .recipe import TRAINABLE, ModelRecipe
+from .strict import RecipeError
 
 # What other families call the same part.
 _ATTRIBUTES = {
@@ -52,9 +52,9 @@ def load_model(recipe: ModelRecipe) -> tuple[PreTrainedModel, Any]:
 
 
 def _load_processor(base: str, trust: dict) -> Any:
-    if not recipes.internvl.needed_for(base, **trust):
+    if not internvl.needed_for(base, **trust):
         return AutoProcessor.from_pretrained(base, **trust)
-    return recipes.internvl.load_picture_processor(base)
+    return internvl.load_picture_processor(base)
 
 
 def _compose(recipe: ModelRecipe, kwargs: dict) -> tuple[PreTrainedModel, Any]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from recipes.strict import RecipeError, apply_overrides, build, convert, describe, read_yaml, unknown_key
+from .strict import RecipeError, apply_overrides, build, convert, describe, read_yaml, unknown_key
 
 __all__ = ["CorpusRecipe", "LoraRecipe", "ModelRecipe", "Recipe", "RecipeError", "load_recipe", "recipe_from_dict"]
 

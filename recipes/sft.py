@@ -10,6 +10,7 @@ folder that ``AutoModelForImageTextToText.from_pretrained`` loads, with ``run.js
 """
 
 import argparse
+import importlib.util
 import os
 import resource
 import sys
@@ -18,13 +19,18 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-if __name__ == "__main__" and __package__ is None:
-    # Run as a file, only this folder is on the path; the rooms are beside it.
-    sys.path.append(str(Path(__file__).resolve().parent.parent))
+if not __package__:
+    # Started as a file, from a clone where nothing need be installed: the rooms lie beside this folder, whose import
+    # name is not its own.
+    _folder = Path(__file__).resolve().parent
+    sys.path.insert(0, str(_folder.parent))
+    _spec = importlib.util.spec_from_file_location("facemllm_recipes", _folder / "__init__.py")
+    sys.modules[_spec.name] = importlib.util.module_from_spec(_spec)
+    _spec.loader.exec_module(sys.modules[_spec.name])
 
-from recipes.recipe import Recipe, load_recipe
-from recipes.run_folder import CHECKPOINTS, FINISHED, claim, last_complete_checkpoint, publish, read_finished
-from recipes.strict import RecipeError
+from facemllm_recipes.recipe import Recipe, load_recipe
+from facemllm_recipes.run_folder import CHECKPOINTS, FINISHED, claim, last_complete_checkpoint, publish, read_finished
+from facemllm_recipes.strict import RecipeError
 
 
 def train(recipe: Recipe) -> dict[str, Any]:
@@ -41,11 +47,11 @@ def train(recipe: Recipe) -> dict[str, Any]:
     from transformers import set_seed
     from trl import SFTConfig
 
-    from recipes import models
-    from recipes.conversations import ConversationCollator, ConversationTokenizer, image_expansion
-    from recipes.corpora import load_mixture
-    from recipes.face_tasks import name_face_tasks
-    from recipes.face_trainer import FaceSFTTrainer
+    from facemllm_recipes import models
+    from facemllm_recipes.conversations import ConversationCollator, ConversationTokenizer, image_expansion
+    from facemllm_recipes.corpora import load_mixture
+    from facemllm_recipes.face_tasks import name_face_tasks
+    from facemllm_recipes.face_trainer import FaceSFTTrainer
 
     start, cpu_start = time.monotonic(), _cpu_seconds()
     folder = Path(recipe.output_dir).expanduser()
@@ -210,8 +216,8 @@ def _reload_adapter(recipe: Recipe, adapter: Path) -> Any:
     from peft import PeftModel
     from transformers import set_seed
 
-    from recipes import models
-    from recipes.face_tasks import name_face_tasks
+    from facemllm_recipes import models
+    from facemllm_recipes.face_tasks import name_face_tasks
 
     set_seed(recipe.seed)
     model, _ = models.load_model(recipe.model)
@@ -220,7 +226,7 @@ def _reload_adapter(recipe: Recipe, adapter: Path) -> Any:
 
 
 def _finish(folder: Path, run: dict, history: list[dict]) -> None:
-    from recipes.run_folder import git_revision, package_versions, plot_losses, write_json
+    from facemllm_recipes.run_folder import git_revision, package_versions, plot_losses, write_json
 
     plot_losses(history, folder / "loss.png", title=f"{folder.name}: {run['steps']} steps")
     run |= {"git_revision": git_revision(), "versions": package_versions()}

@@ -25,20 +25,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from recipes.recipe import load_recipe
+    from facemllm_recipes.recipe import load_recipe
 
     # Forked data workers and the tokenizer's threads do not go together; without this it says so at every fork.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     recipe = load_recipe(args.recipe, args.overrides)
     if args.check:
-        from recipes.corpus_check import check_corpora
+        from facemllm_recipes.corpus_check import check_corpora
 
         for line in check_corpora(recipe):
             print(line, file=sys.stderr)
         print(json.dumps(recipe.to_dict(), indent=2, default=str))
         return 0
 
-    from recipes.sft import train
+    from facemllm_recipes.sft import train
 
     # The trainer reports its losses on standard output, where --json promises nothing but JSON.
     with contextlib.redirect_stdout(sys.stderr) if args.json else contextlib.nullcontext():

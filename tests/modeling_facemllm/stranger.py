@@ -17,7 +17,7 @@ for package in ("accelerate", "cv2", "datasets", "evaluate", "h5py", "matplotlib
 
 
 def main(folder: str, photo: str, report: str, resaved: str) -> None:
-    for package in ("modeling_facemllm", "facemllm", "recipes"):
+    for package in ("modeling_facemllm", "facemllm", "facemllm_recipes"):
         if importlib.util.find_spec(package) is not None:
             raise SystemExit(f"{package} is importable: this process is no stranger")
 

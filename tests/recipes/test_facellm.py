@@ -10,8 +10,8 @@ from safetensors.torch import load_file
 from transformers import AutoModelForImageTextToText
 
 from datasets_scripts.fairfacegpt_published import build_published
-from recipes.recipe import load_recipe
-from recipes.sft import train
+from facemllm_recipes.recipe import load_recipe
+from facemllm_recipes.sft import train
 from tests.recipes.tiny import COLOURS, QUESTIONS, answers, encoded
 from tests.recipes.tiny_internvl import write_internvl
 

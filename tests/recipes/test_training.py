@@ -7,8 +7,8 @@ import pytest
 import torch
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
-from recipes.sft import train
-from recipes.strict import RecipeError
+from facemllm_recipes.sft import train
+from facemllm_recipes.strict import RecipeError
 from tests.recipes.tiny import picture_record, write_corpus
 
 LORA = {"r": 4, "alpha": 8, "dropout": 0.0, "target": "language_model"}
@@ -148,8 +148,8 @@ def test_gradient_checkpointing_gives_the_same_losses(make_recipe, tmp_path):
 
 
 def test_scoring_labelled_positions_only_gives_the_loss_of_the_model_itself(make_recipe, base):
-    from recipes.conversations import ConversationCollator, ConversationTokenizer, image_expansion
-    from recipes.corpora import load_mixture
+    from facemllm_recipes.conversations import ConversationCollator, ConversationTokenizer, image_expansion
+    from facemllm_recipes.corpora import load_mixture
 
     recipe = make_recipe(model={"base": base, "trainable": ["all"]}, trainer={"max_steps": 1, "learning_rate": 0.0})
     run = train(recipe)
