@@ -29,12 +29,13 @@ STOCK_WAYS = ("messages, as shipped", "messages", "prompt/completion")
 ASKED = ("What is the {}?", "Tell me the {}.", "Which {} does the picture show?", "And the {}?")
 
 
-def build_model(vision: str | None, text: str | None) -> tuple[Any, Any]:
-    """The quickstart's model (packaged towers unless folders are given) and its processor."""
+def build_model(vision: str, text: str) -> tuple[Any, Any]:
+    """The model of two towers, folders or packaged ones, and its processor."""
     from modeling_facemllm import FaceMLLMForConditionalGeneration, FaceMLLMProcessor
 
-    towers = Path(__file__).resolve().parent.parent / "facemllm" / "towers"
-    vision, text = vision or str(towers / "vision"), text or str(towers / "text")
+    from .packaged import tower_folder
+
+    vision, text = tower_folder(vision, "--vision"), tower_folder(text, "--text")
     for folder in (vision, text):
         if not Path(folder).is_dir():
             raise SystemExit(f"benchmark_throughput: {folder!r} is not a folder; give --vision and --text")
@@ -153,8 +154,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--steps", type=int, default=4, help="steps of conversations per round")
     parser.add_argument("--rounds", type=int, default=3, help="interleaved rounds; the median is reported")
     parser.add_argument("--bf16", action="store_true", help="compute in bfloat16, all ways")
-    parser.add_argument("--vision", help="folder of a vision tower (default: the packaged one)")
-    parser.add_argument("--text", help="folder of a language model (default: the packaged one)")
+    parser.add_argument("--vision", default="packaged:vision", help="folder of a vision tower (default: %(default)s)")
+    parser.add_argument("--text", default="packaged:text", help="folder of a language model (default: %(default)s)")
     args = parser.parse_args(argv)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("HF_HUB_OFFLINE", "1")

@@ -9,6 +9,7 @@ from torch import nn
 from transformers import AutoModelForImageTextToText, AutoProcessor, PreTrainedModel
 
 from . import internvl
+from .packaged import tower_folder
 from .recipe import TRAINABLE, ModelRecipe
 from .strict import RecipeError
 
@@ -66,9 +67,10 @@ def _compose(recipe: ModelRecipe, kwargs: dict) -> tuple[PreTrainedModel, Any]:
     for_model = dict(shared)
     if recipe.vision_feature_layer is not None:
         for_model["vision_feature_layer"] = recipe.vision_feature_layer
-    processor = FaceMLLMProcessor.from_towers(recipe.vision, recipe.text, image_size=recipe.image_size, **shared)
+    vision, text = tower_folder(recipe.vision, "model.vision"), tower_folder(recipe.text, "model.text")
+    processor = FaceMLLMProcessor.from_towers(vision, text, image_size=recipe.image_size, **shared)
     model = FaceMLLMForConditionalGeneration.from_towers(
-        recipe.vision, recipe.text, tokenizer=processor.tokenizer, dtype=kwargs["dtype"], **for_model
+        vision, text, tokenizer=processor.tokenizer, dtype=kwargs["dtype"], **for_model
     )
     if "attn_implementation" in kwargs:
         model.set_attn_implementation(kwargs["attn_implementation"])

@@ -1,7 +1,7 @@
 """Supervised fine-tuning of a vision-language model on conversations about faces: one recipe, one stage.
 
-    facemllm train recipes/face_mllm/stage1_alignment.yaml [key=value ...]
-    python recipes/sft.py --config recipes/face_mllm/stage1_alignment.yaml [key=value ...]
+    facemllm train face_mllm/stage1_alignment [key=value ...]
+    python recipes/sft.py --config face_mllm/stage1_alignment [key=value ...]
     accelerate launch --config_file recipes/accelerate_configs/fsdp2.yaml recipes/sft.py --config ... [key=value ...]
     ACCELERATE_USE_CPU=true torchrun --nproc_per_node 2 recipes/sft.py --config ... [key=value ...]
 
@@ -262,9 +262,9 @@ def main(argv: list[str] | None = None) -> int:
     """Command line of ``recipes/sft.py``; exit code 2 and one line for a mistake in the recipe."""
     parser = argparse.ArgumentParser(
         description="Run one training stage from a recipe.",
-        epilog="example: python recipes/sft.py --config recipes/face_mllm/stage1_alignment.yaml output_dir=runs/one",
+        epilog="example: python recipes/sft.py --config face_mllm/stage1_alignment output_dir=runs/one",
     )
-    parser.add_argument("--config", required=True, help="the recipe, a YAML file")
+    parser.add_argument("--config", required=True, help="the recipe: a YAML file, or a packaged one's name")
     parser.add_argument(
         "overrides", nargs="*", metavar="key=value", help="change a key, e.g. trainer.learning_rate=1e-4"
     )
