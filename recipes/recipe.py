@@ -245,7 +245,8 @@ def _check_trainer(values: dict) -> dict:
             raise RecipeError(f"trainer.{key}: {value!r} cannot be set here; {_TRAINER_RESERVED[key]}")
         if key not in allowed:
             raise RecipeError(unknown_key(f"trainer.{key}", key, value, allowed))
-        checked[key] = _trainer_value(hints[key], value, f"trainer.{key}")
+        hint = float if key == "warmup_steps" else hints[key]  # in transformers 4.57 a whole number
+        checked[key] = _trainer_value(hint, value, f"trainer.{key}")
     limit = checked["save_total_limit"]
     if limit is not None and limit < 2:
         raise RecipeError(

@@ -15,6 +15,7 @@ import os
 import resource
 import sys
 import time
+import typing
 import warnings
 from pathlib import Path
 from typing import Any
@@ -163,6 +164,9 @@ def _training_arguments(recipe: Recipe, folder: Path, config_class: type) -> Any
     if values.get("bf16") and not torch.accelerator.is_available():
         values.setdefault("use_cpu", True)  # transformers wants to hear it; CPUs with AVX512-BF16 gain from it
     values.setdefault("dataloader_pin_memory", torch.cuda.is_available())
+    warmup = values.get("warmup_steps", 0)
+    if typing.get_type_hints(config_class)["warmup_steps"] is int:  # transformers 4.57: a share has its own name
+        values |= {"warmup_steps": int(warmup), "warmup_ratio": warmup if warmup < 1 else 0.0}
     values["report_to"] = [name for name in _reports(recipe) if name != "tensorboard"] or "none"
     try:
         with warnings.catch_warnings():

@@ -140,6 +140,15 @@ def test_texts_alone_cannot_train_a_projector(make_recipe, base, pictures, texts
         train(recipe)
 
 
+def test_a_warm_up_below_1_is_a_share_of_all_steps(make_recipe, tmp_path):
+    runs = [
+        train(make_recipe(output_dir=str(tmp_path / str(warmup)), trainer={"max_steps": 4, "warmup_steps": warmup}))
+        for warmup in (0.5, 2, 0)
+    ]
+    share, steps, none = ([entry["learning_rate"] for entry in run["loss_history"]] for run in runs)
+    assert share == steps != none
+
+
 def test_gradient_checkpointing_gives_the_same_losses(make_recipe, tmp_path):
     plain = train(make_recipe(output_dir=str(tmp_path / "plain")))
     saved = train(make_recipe(output_dir=str(tmp_path / "saved"), trainer={"gradient_checkpointing": True}))
