@@ -29,6 +29,7 @@ from datasets_scripts.annotator_progress import Progress
 from datasets_scripts.annotator_settings import Annotator, FaceSource, FaceToAsk, Request, picture_part
 from datasets_scripts.engines import check_engine, run_tasks
 from datasets_scripts.schema import CorpusError
+from modeling_facemllm.installation import install_command
 
 __all__ = [
     "Annotator",
@@ -117,5 +118,5 @@ def _pipeline(
         return [ReadFaces(source, limit, out), AskAnnotator(annotator, check, out, concurrency)]
     except ImportError as error:
         raise CorpusError(
-            f"annotating needs packages that are missing ({error}): pip install facemllm[annotate]"
+            f"annotating needs packages that are missing ({error}): {install_command('annotate')}"
         ) from error

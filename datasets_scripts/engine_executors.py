@@ -36,6 +36,7 @@ from loguru import logger
 from datasets_scripts.engines import LocalOptions, RayOptions, SlurmOptions
 from datasets_scripts.schema import CorpusError
 from datasets_scripts.worker_processes import end_when_closed, follow_parent
+from modeling_facemllm.installation import install_command
 
 LOCK_SECONDS = 60.0  # an orphan ends within a second of its parent's death; a network file system may take longer
 
@@ -282,7 +283,7 @@ def _ray_cluster(options: RayOptions, workers: int) -> Iterator[None]:
     try:
         import ray
     except ImportError as error:
-        raise CorpusError("engine ray needs Ray: pip install 'facemllm[ray]'") from error
+        raise CorpusError(f"engine ray needs Ray: {install_command('ray')}") from error
     if ray.is_initialized():  # a caller's own cluster, which is not ours to end
         yield
         return

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, get_args, get_origin
 
 from datasets_scripts.schema import CorpusError
+from modeling_facemllm.installation import install_command
 
 ENGINES = ("local", "slurm", "ray")
 
@@ -102,7 +103,7 @@ def run_tasks(
     try:
         from datasets_scripts import engine_executors
     except ImportError as error:
-        raise CorpusError(f"tasks run on datatrove: pip install 'facemllm[annotate]' ({error})") from error
+        raise CorpusError(f"tasks run on datatrove: {install_command('annotate')} ({error})") from error
     _claim(folder, tasks)
     with engine_executors.make_executor(engine, list(pipeline), tasks, str(folder), workers, chosen) as executor:
         if not executor.get_incomplete_ranks():

@@ -51,7 +51,7 @@ def load_model(
             trusted.
     """
     import modeling_facemllm
-    import recipes.internvl
+    from facemllm_recipes import internvl
 
     modeling_facemllm.register()
     model, adapter = _base_and_adapter(model, adapter)
@@ -66,8 +66,8 @@ def load_model(
     try:
         # First, because it says when code would have to be trusted; AutoProcessor would only find nothing.
         AutoConfig.from_pretrained(name, **options)
-        if recipes.internvl.needed_for(name, **options):
-            processor = recipes.internvl.load_picture_processor(name)
+        if internvl.needed_for(name, **options):
+            processor = internvl.load_picture_processor(name)
         else:
             processor = AutoProcessor.from_pretrained(name, **options)
         network, found = AutoModelForImageTextToText.from_pretrained(

@@ -45,9 +45,9 @@ DEPENDENCIES = frozenset(
         "tensorboard",
     ]
 )
-"""Modules that `pip install facemllm` brings; where only exports are run, most of them are missing."""
+"""Modules that the project needs; where only exports are run, most of them are missing."""
 ONNX_DEPENDENCIES = frozenset(["onnxruntime", "onnxscript", "onnx_ir"])
-"""Modules that `pip install "facemllm[onnx]"` brings besides."""
+"""Modules that its extra `onnx` brings besides."""
 
 
 class UserError(ValueError):
@@ -105,8 +105,10 @@ def main(argv: list[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         if error.name not in DEPENDENCIES | ONNX_DEPENDENCIES:
             raise
-        way_out = 'pip install "facemllm[onnx]"' if error.name in ONNX_DEPENDENCIES else "pip install facemllm"
-        print(f"facemllm {command}: needs {error.name}, which is not installed here: {way_out}", file=sys.stderr)
+        from modeling_facemllm.installation import install_command
+
+        remedy = install_command("onnx" if error.name in ONNX_DEPENDENCIES else None)
+        print(f"facemllm {command}: needs {error.name}, which is not installed here: {remedy}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         goes_on = command in ("data", "annotate") or (command in ("analyze", "evaluate") and _names_out(argv))
@@ -133,5 +135,5 @@ def _names_out(argv: list[str]) -> bool:
 
 def _mistakes_in_data() -> tuple[type[Exception], ...]:
     # Who raised one has imported it: datasets takes a second to import, and where only exports are run it is missing.
-    known = (("datasets_scripts.schema", "CorpusError"), ("recipes.strict", "RecipeError"))
+    known = (("datasets_scripts.schema", "CorpusError"), ("facemllm_recipes.strict", "RecipeError"))
     return tuple(getattr(sys.modules[module], name) for module, name in known if module in sys.modules)

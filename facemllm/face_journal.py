@@ -13,7 +13,7 @@ from datasets_scripts.settings_differences import differences
 from facemllm.cli import UserError
 from facemllm.hashed_names import HashedNames, hash_name
 from facemllm.photo_sources import readable
-from recipes.run_folder import write_json
+from facemllm_recipes.run_folder import write_json
 
 NOWHERE = -1
 SYNC_BYTES = 2**20  # a power cut loses no more than this; a kill loses nothing that was written

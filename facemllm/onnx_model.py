@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from facemllm.cli import UserError
 from facemllm.hub_names import could_be_hub_id
 from facemllm_onnx.export_location import RECORD
+from modeling_facemllm.installation import install_command
 
 if TYPE_CHECKING:
     from transformers import ProcessorMixin
@@ -127,8 +128,8 @@ def check_runtime(model: str | Path) -> None:
         import onnxruntime  # noqa: F401
     except ImportError as error:
         raise UserError(
-            f'{model}: is an ONNX export, and ONNX Runtime is not installed: pip install "facemllm[onnx]", or '
-            '"facemllm[onnx-gpu]" for CUDA'
+            f"{model}: is an ONNX export, and ONNX Runtime is not installed: {install_command('onnx')}, or for CUDA "
+            f"{install_command('onnx-gpu')}"
         ) from error
 
 

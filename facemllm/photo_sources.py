@@ -20,6 +20,7 @@ from typing import Any
 from PIL import Image
 
 from modeling_facemllm.image_loading_facemllm import load_image
+from modeling_facemllm.installation import install_command
 
 STDIN = "-"
 _MPEG_SUFFIXES = frozenset((".3gp", ".m2ts", ".m4v", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".vob"))
@@ -279,7 +280,7 @@ def _opencv() -> Any:
     try:
         import cv2
     except ImportError as error:
-        raise ImportError("reading videos needs OpenCV: pip install opencv-python-headless") from error
+        raise ImportError(f"reading videos needs OpenCV: {install_command('detection')}") from error
     return cv2
 
 

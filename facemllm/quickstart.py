@@ -10,23 +10,19 @@ import shutil
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
-from importlib.resources import files
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from facemllm.cli import UserError
-from recipes.run_folder import FINISHED, read_finished, write_json
-from recipes.strict import read_yaml
+from facemllm_recipes.packaged import RECIPES, tower_folder
+from facemllm_recipes.run_folder import FINISHED, read_finished, write_json
+from facemllm_recipes.strict import read_yaml
 
 STATE = "quickstart.json"
 REQUIRED_ACCURACY = 0.85
 EXAMPLE_FACES = 12
 _PRIOR = 30.0  # seconds of the expected pace that the measured one is weighed against
-
-
-def _packaged(package: str, *names: str) -> Path:
-    return Path(str(files(package))).joinpath(*names)
 
 
 @dataclass(frozen=True)
@@ -35,16 +31,16 @@ class Plan:
 
     Attributes:
         recipes: folder with one YAML per stage, in the order of their names.
-        vision: folder of the vision tower.
-        text: folder of the language model.
+        vision: the vision tower, a folder or `packaged:vision`.
+        text: the language model, a folder or `packaged:text`.
         train_faces: faces per config of the corpus where no recipe sets ``max_rows``.
         held_out_faces: faces of the test split that are asked about after each stage.
         image_size: side of the drawn pictures in pixels.
     """
 
-    recipes: Path = field(default_factory=lambda: _packaged("recipes", "quickstart"))
-    vision: Path = field(default_factory=lambda: _packaged("facemllm", "towers", "vision"))
-    text: Path = field(default_factory=lambda: _packaged("facemllm", "towers", "text"))
+    recipes: Path = RECIPES / "quickstart"
+    vision: str | Path = "packaged:vision"
+    text: str | Path = "packaged:text"
     train_faces: int = 6000
     held_out_faces: int = 300
     image_size: int = 64
@@ -54,8 +50,8 @@ class Plan:
         stages = sorted(self.recipes.glob("stage*.yaml"))
         if not stages:
             raise UserError(f"{self.recipes} holds no stage*.yaml: reinstall the package, or run in a full clone")
-        for tower in (self.vision, self.text):
-            if not (tower / "config.json").is_file():
+        for tower in (tower_folder(str(self.vision), "vision"), tower_folder(str(self.text), "text")):
+            if not (Path(tower) / "config.json").is_file():
                 raise UserError(f"{tower} holds no tower: reinstall the package, or train it with facemllm towers")
         return stages
 
@@ -173,8 +169,8 @@ class Quickstart:
         )
 
     def _train(self, file: Path, previous: Path | None) -> None:
-        from recipes.recipe import recipe_from_dict
-        from recipes.sft import train
+        from facemllm_recipes.recipe import recipe_from_dict
+        from facemllm_recipes.sft import train
 
         data = read_yaml(file)
         if previous is None:

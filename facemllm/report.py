@@ -7,7 +7,7 @@ from typing import Any
 
 from facemllm.evaluation.drawn_faces import above_baselines, mean
 from facemllm.report_page import page
-from recipes.run_folder import write_bytes, write_json
+from facemllm_recipes.run_folder import write_bytes, write_json
 
 StageResults = Mapping[str, tuple[Mapping[str, Any], Mapping[str, Mapping[str, Any]]]]
 """Stage name to what its ``run.json`` and its ``evaluation.json`` hold, first stage first."""

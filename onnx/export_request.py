@@ -45,8 +45,8 @@ def _choose_backend(backend: str) -> str:
         )
     if backend == "optimum" and not _is_installed("optimum-onnx"):
         raise ExportError(
-            'backend optimum: optimum-onnx is not installed; pip install "facemllm[optimum]" in an environment of its '
-            "own, for it takes transformers 4.57"
+            "backend optimum: optimum-onnx is not installed, and takes transformers 4.57: install this project with "
+            "its extra optimum in an environment of its own (docs/onnx.md), or take the backend transformers"
         )
     return backend
 

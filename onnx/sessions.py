@@ -17,6 +17,7 @@ logger = logging.getLogger(__name__)
 
 EXECUTION_PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 CHOICES = ("auto", *EXECUTION_PROVIDERS)
+GPU_INSTALL = 'pip install "onnxruntime-gpu[cuda,cudnn]"'
 
 
 class ProviderUnavailable(ValueError):
@@ -115,10 +116,10 @@ def _other_package() -> str:
     if len(installed) == len(names):
         way_out = (
             "both packages are installed and one hides the other: pip uninstall onnxruntime onnxruntime-gpu, then "
-            "pip install onnxruntime-gpu[cuda,cudnn]"
+            + GPU_INSTALL
         )
     else:
-        way_out = "pip uninstall onnxruntime, then pip install onnxruntime-gpu[cuda,cudnn]"
+        way_out = f"pip uninstall onnxruntime, then {GPU_INSTALL}"
     return (
         f"CUDA is not in this ONNX Runtime (installed: {', '.join(installed) or 'a build of your own'}; providers: "
         f"{', '.join(onnxruntime.get_available_providers())}): {way_out}; or take provider='cpu'"
@@ -128,7 +129,7 @@ def _other_package() -> str:
 def _not_starting(reason: str) -> str:
     return (
         f"CUDA does not start in onnxruntime-gpu {onnxruntime.__version__} ({reason}): it needs an NVIDIA driver, "
-        f"CUDA {onnxruntime.cuda_version or ''} and cuDNN 9 (pip install onnxruntime-gpu[cuda,cudnn]); or take "
+        f"CUDA {onnxruntime.cuda_version or ''} and cuDNN 9 ({GPU_INSTALL}); or take "
         "provider='cpu'"
     )
 

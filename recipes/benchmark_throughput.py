@@ -1,6 +1,6 @@
 """Questions per second: TRL's one question per row against this project's conversations, side by side.
 
-    python recipes/benchmark_throughput.py [--pictures 64] [--questions 8 40] [--batch 16] [--rounds 3] [--bf16]
+    python -m facemllm_recipes.benchmark_throughput [--pictures 64] [--questions 8 40] [--batch 16] [--bf16]
 
 The same model, drawn faces, questions and answers in all ways, in interleaved rounds, so that a busy machine disturbs
 all alike; CPU seconds of optimizer steps with their collation, through ``Trainer.train``:
@@ -25,19 +25,17 @@ import time
 from pathlib import Path
 from typing import Any
 
-if __name__ == "__main__" and __package__ is None:
-    sys.path.append(str(Path(__file__).resolve().parent.parent))
-
 STOCK_WAYS = ("messages, as shipped", "messages", "prompt/completion")
 ASKED = ("What is the {}?", "Tell me the {}.", "Which {} does the picture show?", "And the {}?")
 
 
-def build_model(vision: str | None, text: str | None) -> tuple[Any, Any]:
-    """The quickstart's model (packaged towers unless folders are given) and its processor."""
+def build_model(vision: str, text: str) -> tuple[Any, Any]:
+    """The model of two towers, folders or packaged ones, and its processor."""
     from modeling_facemllm import FaceMLLMForConditionalGeneration, FaceMLLMProcessor
 
-    towers = Path(__file__).resolve().parent.parent / "facemllm" / "towers"
-    vision, text = vision or str(towers / "vision"), text or str(towers / "text")
+    from .packaged import tower_folder
+
+    vision, text = tower_folder(vision, "--vision"), tower_folder(text, "--text")
     for folder in (vision, text):
         if not Path(folder).is_dir():
             raise SystemExit(f"benchmark_throughput: {folder!r} is not a folder; give --vision and --text")
@@ -82,9 +80,10 @@ def conversation_rows(rows: list[dict], processor: Any) -> tuple[Any, Any]:
     from datasets import Dataset
 
     from datasets_scripts.schema import FEATURES, assistant_turn, make_record, user_turn
-    from recipes.conversations import ConversationCollator, ConversationTokenizer, image_expansion
-    from recipes.corpora import load_corpus, tokenize_corpus
-    from recipes.recipe import CorpusRecipe
+
+    from .conversations import ConversationCollator, ConversationTokenizer, image_expansion
+    from .corpora import load_corpus, tokenize_corpus
+    from .recipe import CorpusRecipe
 
     records = []
     for index, row in enumerate(rows):
@@ -106,7 +105,7 @@ def make_trainer(way: str, rows: list[dict], batch: int, bf16: bool, folder: str
     import torch
     from trl import SFTConfig, SFTTrainer
 
-    from recipes.face_trainer import FaceSFTTrainer
+    from .face_trainer import FaceSFTTrainer
 
     model, processor = build_model(*towers)
     settings = SFTConfig(
@@ -155,8 +154,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--steps", type=int, default=4, help="steps of conversations per round")
     parser.add_argument("--rounds", type=int, default=3, help="interleaved rounds; the median is reported")
     parser.add_argument("--bf16", action="store_true", help="compute in bfloat16, all ways")
-    parser.add_argument("--vision", help="folder of a vision tower (default: the packaged one)")
-    parser.add_argument("--text", help="folder of a language model (default: the packaged one)")
+    parser.add_argument("--vision", default="packaged:vision", help="folder of a vision tower (default: %(default)s)")
+    parser.add_argument("--text", default="packaged:text", help="folder of a language model (default: %(default)s)")
     args = parser.parse_args(argv)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("HF_HUB_OFFLINE", "1")

@@ -22,7 +22,8 @@ from transformers.utils import logging
 from transformers.utils.chat_template_utils import render_jinja_template
 
 from modeling_facemllm.image_loading_facemllm import load_image
-from recipes.strict import RecipeError
+
+from .strict import RecipeError
 
 logger = logging.get_logger(__name__)
 

@@ -10,10 +10,10 @@ from datasets import Dataset, Image, concatenate_datasets, load_dataset
 from datasets.fingerprint import Hasher
 from transformers.utils import logging
 
-from recipes.conversations import TOKEN_FEATURES, ConversationTokenizer
-from recipes.corpus_check import cannot_load, check_folder, no_conversations
-from recipes.recipe import CorpusRecipe
-from recipes.strict import RecipeError
+from .conversations import TOKEN_FEATURES, ConversationTokenizer
+from .corpus_check import cannot_load, check_folder, no_conversations
+from .recipe import CorpusRecipe
+from .strict import RecipeError
 
 logger = logging.get_logger(__name__)
 

@@ -5,8 +5,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from recipes.recipe import CorpusRecipe, Recipe
-from recipes.strict import RecipeError
+from .recipe import CorpusRecipe, Recipe
+from .strict import RecipeError
 
 # Files that can hold conversations; a folder with none of them is pictures and label files.
 _DATA_FILES = (".parquet", ".arrow", ".json", ".jsonl", ".tar", ".zip", ".gz", ".zst", ".lance")

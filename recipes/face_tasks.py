@@ -13,8 +13,9 @@ from datasets_scripts.synthetic_faces import ATTRIBUTES as DRAWN
 from datasets_scripts.synthetic_text import WORDING, options
 from datasets_scripts.synthetic_text import canonical_question as canonical_question_of_drawn
 from datasets_scripts.task import STATED_OPTIONS, Task
-from recipes.corpora import load_corpus
-from recipes.recipe import CorpusRecipe
+
+from .corpora import load_corpus
+from .recipe import CorpusRecipe
 
 LOOKED_AT = 2000  # conversations of a corpus, evenly spaced
 

@@ -11,9 +11,9 @@ from transformers import PreTrainedModel, TrainerCallback
 from trl import SFTTrainer
 from trl.trainer.utils import FusedCausalLMOutput
 
-from recipes.optimizers import MuonWithAdamW, hidden_matrices
-from recipes.run_folder import COMPLETE
-from recipes.strict import RecipeError
+from .optimizers import MuonWithAdamW, hidden_matrices
+from .run_folder import COMPLETE
+from .strict import RecipeError
 
 # A few damaged files in millions are life; beyond this share a run would spend days on blank pictures.
 MOST_UNREADABLE = 0.05

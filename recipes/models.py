@@ -8,9 +8,10 @@ import torch
 from torch import nn
 from transformers import AutoModelForImageTextToText, AutoProcessor, PreTrainedModel
 
-import recipes.internvl
-from recipes.recipe import TRAINABLE, ModelRecipe
-from recipes.strict import RecipeError
+from . import internvl
+from .packaged import tower_folder
+from .recipe import TRAINABLE, ModelRecipe
+from .strict import RecipeError
 
 # What other families call the same part.
 _ATTRIBUTES = {
@@ -52,9 +53,9 @@ def load_model(recipe: ModelRecipe) -> tuple[PreTrainedModel, Any]:
 
 
 def _load_processor(base: str, trust: dict) -> Any:
-    if not recipes.internvl.needed_for(base, **trust):
+    if not internvl.needed_for(base, **trust):
         return AutoProcessor.from_pretrained(base, **trust)
-    return recipes.internvl.load_picture_processor(base)
+    return internvl.load_picture_processor(base)
 
 
 def _compose(recipe: ModelRecipe, kwargs: dict) -> tuple[PreTrainedModel, Any]:
@@ -66,9 +67,10 @@ def _compose(recipe: ModelRecipe, kwargs: dict) -> tuple[PreTrainedModel, Any]:
     for_model = dict(shared)
     if recipe.vision_feature_layer is not None:
         for_model["vision_feature_layer"] = recipe.vision_feature_layer
-    processor = FaceMLLMProcessor.from_towers(recipe.vision, recipe.text, image_size=recipe.image_size, **shared)
+    vision, text = tower_folder(recipe.vision, "model.vision"), tower_folder(recipe.text, "model.text")
+    processor = FaceMLLMProcessor.from_towers(vision, text, image_size=recipe.image_size, **shared)
     model = FaceMLLMForConditionalGeneration.from_towers(
-        recipe.vision, recipe.text, tokenizer=processor.tokenizer, dtype=kwargs["dtype"], **for_model
+        vision, text, tokenizer=processor.tokenizer, dtype=kwargs["dtype"], **for_model
     )
     if "attn_implementation" in kwargs:
         model.set_attn_implementation(kwargs["attn_implementation"])

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from recipes.strict import RecipeError, apply_overrides, build, convert, describe, read_yaml, unknown_key
+from .packaged import command_that_makes, find_recipe, tower_folder
+from .strict import RecipeError, apply_overrides, build, convert, describe, read_yaml, unknown_key
 
 __all__ = ["CorpusRecipe", "LoraRecipe", "ModelRecipe", "Recipe", "RecipeError", "load_recipe", "recipe_from_dict"]
 
@@ -122,21 +123,21 @@ class Recipe:
         return dataclasses.asdict(self)
 
 
-def load_recipe(path: str | Path, overrides: Iterable[str] = ()) -> Recipe:
-    """Read the recipe at ``path``, with ``key.sub=value`` overrides on top.
+def load_recipe(name: str | Path, overrides: Iterable[str] = ()) -> Recipe:
+    """Read the recipe ``name``, a path or a packaged recipe's name, with ``key.sub=value`` overrides on top.
 
     Raises:
-        RecipeError: for a missing file, bad YAML, an unknown key, a wrong type, or values that contradict each other;
-            one line that names the key, the value and what is allowed.
+        RecipeError: for a missing file, bad YAML, an unknown key, a wrong type, a corpus or model not made yet, or
+            values that contradict each other; one line that names the key, the value and what is allowed.
     """
-    return recipe_from_dict(apply_overrides(read_yaml(path), overrides))
+    return recipe_from_dict(apply_overrides(read_yaml(find_recipe(name)), overrides))
 
 
 def recipe_from_dict(data: dict) -> Recipe:
     """The recipe in plain ``data``, checked as ``load_recipe`` checks it."""
     recipe = build(Recipe, data)
+    _check_data(recipe)  # first: a model that is missing may have to be trained on them
     _check_model(recipe.model)
-    _check_data(recipe)
     recipe.trainer = _check_trainer(recipe.trainer)
     fully_trained = recipe.model.trainable and recipe.model.dtype != recipe.model.trainable_dtype
     if fully_trained and not (recipe.trainer.get("bf16") or recipe.trainer.get("fp16")):
@@ -160,8 +161,9 @@ def _check_model(model: ModelRecipe) -> None:
     for name in ("base", "vision", "text"):
         value = getattr(model, name)
         if value is not None:
-            check_location(value, f"model.{name}", owner=name == "base")
-            _check_model_folder(value, f"model.{name}")
+            folder = value if name == "base" else tower_folder(value, f"model.{name}")
+            check_location(folder, f"model.{name}", owner=name == "base")
+            _check_model_folder(folder, f"model.{name}")
     if model.base:
         defaults = {f.name: f.default for f in dataclasses.fields(ModelRecipe)}
         for name in ("pixel_shuffle_factor", "vision_feature_layer", "vision_feature_select_strategy", "image_size"):
@@ -193,7 +195,9 @@ def _check_model_folder(value: str, where: str) -> None:
             f"{where}: {value!r} is an ONNX export, which cannot be trained; give the model that it was made from"
         )
     if path.exists() and not (path / "config.json").is_file():
-        raise RecipeError(f"{where}: {value!r} has no config.json; give the folder that training left")
+        command = command_that_makes(value)
+        finish = f", or finish this one first: {command}" if command else ""
+        raise RecipeError(f"{where}: {value!r} has no config.json; give the folder that training left{finish}")
 
 
 def _check_data(recipe: Recipe) -> None:
@@ -219,6 +223,9 @@ def check_location(value: str, where: str, owner: bool = False) -> None:
     """Refuse what can neither be a folder here nor a Hub id: ``owner/name``, without ``owner`` also ``name``."""
     if Path(value).expanduser().exists():
         return
+    command = command_that_makes(value)
+    if command:
+        raise RecipeError(f"{where}: {value!r} does not exist; make it first: {command}")
     pattern = r"[\w.-]+/[\w.-]+" if owner else r"[\w.-]+/[\w.-]+|[\w-]+"
     looks_like_id = re.fullmatch(pattern, value) and not value.startswith((".", "/", "~"))
     if not looks_like_id or ("/" in value and Path(value).parent.is_dir()):
@@ -228,7 +235,6 @@ def check_location(value: str, where: str, owner: bool = False) -> None:
 
 
 def _check_trainer(values: dict) -> dict:
-
     from trl import SFTConfig
 
     hints = typing.get_type_hints(SFTConfig)
@@ -239,7 +245,8 @@ def _check_trainer(values: dict) -> dict:
             raise RecipeError(f"trainer.{key}: {value!r} cannot be set here; {_TRAINER_RESERVED[key]}")
         if key not in allowed:
             raise RecipeError(unknown_key(f"trainer.{key}", key, value, allowed))
-        checked[key] = _trainer_value(hints[key], value, f"trainer.{key}")
+        hint = float if key == "warmup_steps" else hints[key]  # in transformers 4.57 a whole number
+        checked[key] = _trainer_value(hint, value, f"trainer.{key}")
     limit = checked["save_total_limit"]
     if limit is not None and limit < 2:
         raise RecipeError(

@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from recipes.strict import RecipeError
+from .strict import RecipeError
 
 FINISHED = "run.json"
 STARTED = "recipe.json"

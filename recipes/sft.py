@@ -1,7 +1,7 @@
 """Supervised fine-tuning of a vision-language model on conversations about faces: one recipe, one stage.
 
-    facemllm train recipes/face_mllm/stage1_alignment.yaml [key=value ...]
-    python recipes/sft.py --config recipes/face_mllm/stage1_alignment.yaml [key=value ...]
+    facemllm train face_mllm/stage1_alignment [key=value ...]
+    python recipes/sft.py --config face_mllm/stage1_alignment [key=value ...]
     accelerate launch --config_file recipes/accelerate_configs/fsdp2.yaml recipes/sft.py --config ... [key=value ...]
     ACCELERATE_USE_CPU=true torchrun --nproc_per_node 2 recipes/sft.py --config ... [key=value ...]
 
@@ -10,21 +10,28 @@ folder that ``AutoModelForImageTextToText.from_pretrained`` loads, with ``run.js
 """
 
 import argparse
+import importlib.util
 import os
 import resource
 import sys
 import time
+import typing
 import warnings
 from pathlib import Path
 from typing import Any
 
-if __name__ == "__main__" and __package__ is None:
-    # Run as a file, only this folder is on the path; the rooms are beside it.
-    sys.path.append(str(Path(__file__).resolve().parent.parent))
+if not __package__:
+    # Started as a file, from a clone where nothing need be installed: the rooms lie beside this folder, whose import
+    # name is not its own.
+    _folder = Path(__file__).resolve().parent
+    sys.path.insert(0, str(_folder.parent))
+    _spec = importlib.util.spec_from_file_location("facemllm_recipes", _folder / "__init__.py")
+    sys.modules[_spec.name] = importlib.util.module_from_spec(_spec)
+    _spec.loader.exec_module(sys.modules[_spec.name])
 
-from recipes.recipe import Recipe, load_recipe
-from recipes.run_folder import CHECKPOINTS, FINISHED, claim, last_complete_checkpoint, publish, read_finished
-from recipes.strict import RecipeError
+from facemllm_recipes.recipe import Recipe, load_recipe
+from facemllm_recipes.run_folder import CHECKPOINTS, FINISHED, claim, last_complete_checkpoint, publish, read_finished
+from facemllm_recipes.strict import RecipeError
 
 
 def train(recipe: Recipe) -> dict[str, Any]:
@@ -41,11 +48,11 @@ def train(recipe: Recipe) -> dict[str, Any]:
     from transformers import set_seed
     from trl import SFTConfig
 
-    from recipes import models
-    from recipes.conversations import ConversationCollator, ConversationTokenizer, image_expansion
-    from recipes.corpora import load_mixture
-    from recipes.face_tasks import name_face_tasks
-    from recipes.face_trainer import FaceSFTTrainer
+    from facemllm_recipes import models
+    from facemllm_recipes.conversations import ConversationCollator, ConversationTokenizer, image_expansion
+    from facemllm_recipes.corpora import load_mixture
+    from facemllm_recipes.face_tasks import name_face_tasks
+    from facemllm_recipes.face_trainer import FaceSFTTrainer
 
     start, cpu_start = time.monotonic(), _cpu_seconds()
     folder = Path(recipe.output_dir).expanduser()
@@ -157,6 +164,9 @@ def _training_arguments(recipe: Recipe, folder: Path, config_class: type) -> Any
     if values.get("bf16") and not torch.accelerator.is_available():
         values.setdefault("use_cpu", True)  # transformers wants to hear it; CPUs with AVX512-BF16 gain from it
     values.setdefault("dataloader_pin_memory", torch.cuda.is_available())
+    warmup = values.get("warmup_steps", 0)
+    if typing.get_type_hints(config_class)["warmup_steps"] is int:  # transformers 4.57: a share has its own name
+        values |= {"warmup_steps": int(warmup), "warmup_ratio": warmup if warmup < 1 else 0.0}
     values["report_to"] = [name for name in _reports(recipe) if name != "tensorboard"] or "none"
     try:
         with warnings.catch_warnings():
@@ -210,8 +220,8 @@ def _reload_adapter(recipe: Recipe, adapter: Path) -> Any:
     from peft import PeftModel
     from transformers import set_seed
 
-    from recipes import models
-    from recipes.face_tasks import name_face_tasks
+    from facemllm_recipes import models
+    from facemllm_recipes.face_tasks import name_face_tasks
 
     set_seed(recipe.seed)
     model, _ = models.load_model(recipe.model)
@@ -220,7 +230,7 @@ def _reload_adapter(recipe: Recipe, adapter: Path) -> Any:
 
 
 def _finish(folder: Path, run: dict, history: list[dict]) -> None:
-    from recipes.run_folder import git_revision, package_versions, plot_losses, write_json
+    from facemllm_recipes.run_folder import git_revision, package_versions, plot_losses, write_json
 
     plot_losses(history, folder / "loss.png", title=f"{folder.name}: {run['steps']} steps")
     run |= {"git_revision": git_revision(), "versions": package_versions()}
@@ -256,9 +266,9 @@ def main(argv: list[str] | None = None) -> int:
     """Command line of ``recipes/sft.py``; exit code 2 and one line for a mistake in the recipe."""
     parser = argparse.ArgumentParser(
         description="Run one training stage from a recipe.",
-        epilog="example: python recipes/sft.py --config recipes/face_mllm/stage1_alignment.yaml output_dir=runs/one",
+        epilog="example: python recipes/sft.py --config face_mllm/stage1_alignment output_dir=runs/one",
     )
-    parser.add_argument("--config", required=True, help="the recipe, a YAML file")
+    parser.add_argument("--config", required=True, help="the recipe: a YAML file, or a packaged one's name")
     parser.add_argument(
         "overrides", nargs="*", metavar="key=value", help="change a key, e.g. trainer.learning_rate=1e-4"
     )

@@ -58,10 +58,7 @@ def parse_yaml(text: str, where: str) -> Any:
 
 def read_yaml(path: str | Path) -> dict:
     """The mapping in the YAML file at ``path``."""
-    path = Path(path)
-    if not path.is_file():
-        raise RecipeError(f"recipe {str(path)!r} is not a file; give the path of a recipe YAML")
-    data = parse_yaml(path.read_text(encoding="utf-8"), str(path))
+    data = parse_yaml(Path(path).read_text(encoding="utf-8"), str(path))
     if not isinstance(data, dict):
         raise RecipeError(f"{path}: a recipe is a mapping of keys to values, this is {_kind(data)}")
     return data

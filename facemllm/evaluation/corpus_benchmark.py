@@ -148,7 +148,7 @@ def _ids_and_labels(rows: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 
 def _need_pictures(rows: Any, where: str) -> None:
-    from recipes.corpora import has_image_in
+    from facemllm_recipes.corpora import has_image_in
 
     if not has_image_in(rows).any():
         raise CorpusError(

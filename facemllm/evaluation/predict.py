@@ -18,7 +18,7 @@ from datasets_scripts.settings_differences import differences
 from facemllm.cli import UserError
 from facemllm.evaluation.answerers import AskedFace
 from facemllm.evaluation.predictions import Prediction, PredictionLog, Way
-from recipes.run_folder import write_json
+from facemllm_recipes.run_folder import write_json
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -60,7 +60,7 @@ def write_report(
 
     from facemllm.evaluation.plots import draw_plots
     from facemllm.evaluation.report_markdown import markdown
-    from recipes.run_folder import write_bytes, write_json
+    from facemllm_recipes.run_folder import write_bytes, write_json
 
     out = Path(out)
     run = _read_run(out)
@@ -95,7 +95,7 @@ def write_report(
 
 def _described(run: Mapping[str, Any], drawing: Mapping[str, Any], tasks: Iterable[str]) -> dict[str, Any]:
     """What a report says of the run beside its figures."""
-    from recipes.run_folder import git_revision, package_versions
+    from facemllm_recipes.run_folder import git_revision, package_versions
 
     return {
         "model": (run.get("settings") or {}).get("model"),

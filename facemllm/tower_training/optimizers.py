@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from torch import nn
 
-from recipes.optimizers import MuonWithAdamW, hidden_matrices
+from facemllm_recipes.optimizers import MuonWithAdamW, hidden_matrices
 
 
 class ThresholdMissed(RuntimeError):

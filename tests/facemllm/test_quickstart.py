@@ -15,32 +15,17 @@ from datasets_scripts.synthetic_faces import ATTRIBUTES
 from facemllm.cli import UserError, main
 from facemllm.evaluation.drawn_faces import above_baselines, majority_values, mean
 from facemllm.quickstart import Plan, Quickstart, clock
+from tests.facemllm.small_quickstart import STAGES, write_small_recipes
 from tests.modeling_facemllm.test_stranger import meet_stranger
 
 TRAINED = {attribute.name for attribute in ATTRIBUTES if not attribute.held_out}
 HELD_OUT = {attribute.name for attribute in ATTRIBUTES if attribute.held_out}
 
-STAGES = {
-    "stage1_alignment": (["projector"], ["captions"]),
-    "stage2_vqa": (["projector", "language_model"], ["vqa", "text"]),
-    "stage3_face_tasks": (["all"], ["face_tasks", "text"]),
-}
-
 
 @pytest.fixture(scope="module")
 def plan(tiny_towers, tmp_path_factory):
     """Two steps a stage on untrained towers: everything real but the accuracy."""
-    recipes = tmp_path_factory.mktemp("recipes")
-    for name, (trainable, configs) in STAGES.items():
-        recipe = {
-            "model": {"trainable": trainable},
-            "data": [{"path": "drawn", "config": config, "max_rows": 8} for config in configs],
-            "trainer": {"max_steps": 2, "per_device_train_batch_size": 4, "logging_steps": 1, "use_cpu": True},
-            "output_dir": "elsewhere",
-        }
-        if name == "stage1_alignment":
-            recipe["model"] |= {"vision": "elsewhere", "text": "elsewhere", "pixel_shuffle_factor": 2}
-        (recipes / f"{name}.yaml").write_text(json.dumps(recipe))
+    recipes = write_small_recipes(tmp_path_factory.mktemp("recipes"))
     vision, text = tiny_towers
     return Plan(recipes=recipes, vision=vision, text=text, held_out_faces=16)
 

@@ -44,7 +44,7 @@ sys.path[:] = [entry for entry in sys.path if not (pathlib.Path(entry or ".") / 
 
 
 def main(folder: str, photo: str, report: str, resaved: str) -> None:
-    for package in ("modeling_facemllm", "facemllm", "recipes"):
+    for package in ("modeling_facemllm", "facemllm", "facemllm_recipes"):
         if importlib.util.find_spec(package) is not None:
             raise SystemExit(f"{package} is importable: this process is no stranger")
 

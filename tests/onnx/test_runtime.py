@@ -266,7 +266,7 @@ def test_bfloat16_is_kept_as_pytorch_rounds_it():
 
 
 def test_cuda_that_is_not_there_is_an_error_and_never_the_cpu(onnx_folder):
-    with pytest.raises(ProviderUnavailable, match="pip install onnxruntime-gpu"):
+    with pytest.raises(ProviderUnavailable, match='pip install "onnxruntime-gpu'):
         FaceMLLMForONNX.from_pretrained(onnx_folder, provider="cuda")
     assert FaceMLLMForONNX.from_pretrained(onnx_folder, provider="auto", threads=1).provider == "cpu"
     with pytest.raises(ValueError, match=r"provider='tpu'.*auto, cpu, cuda"):

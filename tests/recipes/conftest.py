@@ -4,8 +4,8 @@ import pytest
 import torch
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
+from facemllm_recipes.recipe import recipe_from_dict
 from modeling_facemllm import FaceMLLMVisionConfig, FaceMLLMVisionModel
-from recipes.recipe import recipe_from_dict
 from tests.recipes.tiny import chat_tokenizer, picture_record, text_record, write_corpus
 
 

@@ -5,11 +5,11 @@ import pytest
 import torch
 from datasets import load_dataset
 
+from facemllm_recipes.conversations import ConversationCollator, ConversationTokenizer, image_expansion
+from facemllm_recipes.corpora import fingerprint, load_corpus, mix, tokenize_corpus
+from facemllm_recipes.recipe import CorpusRecipe
+from facemllm_recipes.strict import RecipeError
 from modeling_facemllm import FaceMLLMProcessor
-from recipes.conversations import ConversationCollator, ConversationTokenizer, image_expansion
-from recipes.corpora import fingerprint, load_corpus, mix, tokenize_corpus
-from recipes.recipe import CorpusRecipe
-from recipes.strict import RecipeError
 from tests.recipes.tiny import QUESTIONS, answers, encoded, picture_record, text_record, write_corpus
 
 

@@ -7,9 +7,9 @@ from datasets import Dataset
 from PIL import Image
 
 from facemllm.cli import main
-from recipes.corpora import load_corpus
-from recipes.corpus_check import check_corpora
-from recipes.recipe import CorpusRecipe, RecipeError
+from facemllm_recipes.corpora import load_corpus
+from facemllm_recipes.corpus_check import check_corpora
+from facemllm_recipes.recipe import CorpusRecipe, RecipeError
 from tests.recipes.tiny import picture_record, write_corpus
 
 

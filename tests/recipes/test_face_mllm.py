@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from recipes.recipe import load_recipe
-from recipes.sft import train
+from facemllm_recipes.recipe import load_recipe
+from facemllm_recipes.sft import train
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes" / "face_mllm"
 STAGES = ("stage1_alignment", "stage2_vqa", "stage3_face_tasks")

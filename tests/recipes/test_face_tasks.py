@@ -9,9 +9,9 @@ import pytest
 from datasets_scripts.questions import make_conversation
 from datasets_scripts.schema import assistant_turn, user_turn
 from datasets_scripts.sources.synthetic import DrawnFaces
+from facemllm_recipes.face_tasks import face_tasks_in
+from facemllm_recipes.sft import train
 from modeling_facemllm.face_tasks_facemllm import face_tasks
-from recipes.face_tasks import face_tasks_in
-from recipes.sft import train
 from tests.recipes.tiny import picture_record, write_corpus
 
 TABLE = face_tasks()

@@ -10,8 +10,8 @@ from safetensors.torch import load_file
 from transformers import AutoModelForImageTextToText
 
 from datasets_scripts.fairfacegpt_published import build_published
-from recipes.recipe import load_recipe
-from recipes.sft import train
+from facemllm_recipes.recipe import load_recipe
+from facemllm_recipes.sft import train
 from tests.recipes.tiny import COLOURS, QUESTIONS, answers, encoded
 from tests.recipes.tiny_internvl import write_internvl
 
@@ -67,7 +67,7 @@ def test_the_recipes_read_fairfacegpt_as_it_is_built_here(internvl, tmp_path):
 
 @pytest.mark.parametrize(("size", "batch", "accumulated"), [("1b", 10, 8), ("8b", 10, 8), ("38b", 2, 6)])
 def test_the_recipes_are_the_published_settings(size, batch, accumulated):
-    recipe = load_recipe(RECIPES / f"{size}.yaml")
+    recipe = load_recipe(RECIPES / f"{size}.yaml", ["data.0.path=owner/fairfacegpt"])
     published = {
         "learning_rate": 1e-5,
         "lr_scheduler_type": "cosine",

@@ -4,8 +4,8 @@ import copy
 
 import torch
 
+from facemllm_recipes.optimizers import MuonWithAdamW, hidden_matrices
 from modeling_facemllm import FaceMLLMForConditionalGeneration
-from recipes.optimizers import MuonWithAdamW, hidden_matrices
 
 
 def model_of(towers) -> FaceMLLMForConditionalGeneration:

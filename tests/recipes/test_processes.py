@@ -1,7 +1,6 @@
 """Runs of whole processes: killed and taken up again, two at a time, and through the command line."""
 
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -14,9 +13,10 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from recipes.run_folder import CHECKPOINTS, COMPLETE
-from recipes.sft import train
-from recipes.strict import RecipeError
+from facemllm_recipes.run_folder import CHECKPOINTS, COMPLETE
+from facemllm_recipes.sft import train
+from facemllm_recipes.strict import RecipeError
+from tests.fresh_environment import fresh_environment, plain_variables
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "recipes" / "sft.py"
@@ -27,7 +27,7 @@ def environment(**more: str) -> dict[str, str]:
     import datasets
 
     cache = {"HF_DATASETS_CACHE": str(datasets.config.HF_DATASETS_CACHE), "HF_HUB_OFFLINE": "1"}
-    return {**os.environ, **cache, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", **more}
+    return {**plain_variables(), **cache, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", **more}
 
 
 def written(recipe, path: Path) -> Path:
@@ -121,3 +121,62 @@ def test_the_command_trains_and_tells_a_mistake_in_one_line(make_recipe, tmp_pat
     done = facemllm("trainer.max_steps=1", f"output_dir={tmp_path}/by-command")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "by-command" / "run.json").exists()
+
+
+@pytest.fixture(scope="module")
+def bare_python(tmp_path_factory):
+    """A Python that has what the project needs, and not the project."""
+    python = fresh_environment(tmp_path_factory.mktemp("environment"))
+    found = subprocess.run([python, "-c", "import facemllm_recipes"], cwd=python.parent, env=environment())
+    assert found.returncode != 0, "the project is importable: this environment proves nothing"
+    return python
+
+
+@pytest.fixture(params=["package", "plain folder"])
+def folder_with_recipes(request, tmp_path):
+    """Somebody's folder that holds a folder `recipes` of their own; as a package it cannot even be imported."""
+    folder = tmp_path / "somebody"
+    (folder / "recipes").mkdir(parents=True)
+    (folder / "recipes" / "recipe.py").write_text("raise SystemExit('a stranger was imported')\n")
+    if request.param == "package":
+        (folder / "recipes" / "__init__.py").write_text("raise SystemExit('a stranger was imported')\n")
+    return folder
+
+
+def test_the_script_of_a_clone_starts_where_nothing_is_installed(bare_python, folder_with_recipes):
+    command = [bare_python, SCRIPT, "--config", "missing.yaml"]
+    done = subprocess.run(command, cwd=folder_with_recipes, env=environment(), capture_output=True, text=True)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1 and "'missing.yaml'" in done.stderr, done.stderr
+
+
+def test_a_spawned_worker_of_the_script_finds_the_rooms(bare_python, tmp_path):
+    # Where processes are spawned, each runs the script that started it under this name.
+    program = f"import runpy; runpy.run_path({str(SCRIPT)!r}, run_name='__mp_main__'); import datasets_scripts"
+    done = subprocess.run([bare_python, "-c", program], cwd=tmp_path, env=environment(), capture_output=True)
+    assert done.returncode == 0, done.stderr.decode()
+
+
+def test_the_command_does_not_import_the_caller_s_folder_recipes(folder_with_recipes):
+    command = [sys.executable, "-m", "facemllm", "train", "missing.yaml"]
+    done = subprocess.run(command, cwd=folder_with_recipes, env=environment(), capture_output=True, text=True)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1 and "'missing.yaml'" in done.stderr, done.stderr
+
+
+LAUNCHERS = {
+    "python": [],
+    "accelerate launch": ["-m", "accelerate.commands.launch", "--num_processes", "1", "--cpu"],
+    "torchrun": ["-m", "torch.distributed.run", "--nproc_per_node", "1", "--standalone"],
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_every_launcher_trains_from_a_clone_that_is_not_installed(launcher, bare_python, make_recipe, tmp_path):
+    (tmp_path / "recipes").mkdir()
+    config = written(make_recipe(trainer={"max_steps": 1}), tmp_path / "recipe.yaml")
+    command = [bare_python, *LAUNCHERS[launcher], SCRIPT, "--config", config]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment(ACCELERATE_USE_CPU="true"), capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["steps"] == 1

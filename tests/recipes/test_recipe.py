@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from recipes.recipe import RecipeError, load_recipe
-from recipes.sft import main
+from facemllm_recipes.recipe import RecipeError, load_recipe
+from facemllm_recipes.sft import main
 
 MINIMAL = """
 model: {base: BASE, trainable: [projector]}

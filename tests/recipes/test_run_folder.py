@@ -2,7 +2,7 @@
 
 import pytest
 
-from recipes.run_folder import (
+from facemllm_recipes.run_folder import (
     CHECKPOINTS,
     COMPLETE,
     claim,
@@ -11,7 +11,7 @@ from recipes.run_folder import (
     publish,
     read_finished,
 )
-from recipes.strict import RecipeError
+from facemllm_recipes.strict import RecipeError
 
 
 def test_what_makes_a_folder_loadable_is_moved_last(tmp_path):

@@ -7,8 +7,8 @@ import pytest
 import torch
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
-from recipes.sft import train
-from recipes.strict import RecipeError
+from facemllm_recipes.sft import train
+from facemllm_recipes.strict import RecipeError
 from tests.recipes.tiny import picture_record, write_corpus
 
 LORA = {"r": 4, "alpha": 8, "dropout": 0.0, "target": "language_model"}
@@ -140,6 +140,15 @@ def test_texts_alone_cannot_train_a_projector(make_recipe, base, pictures, texts
         train(recipe)
 
 
+def test_a_warm_up_below_1_is_a_share_of_all_steps(make_recipe, tmp_path):
+    runs = [
+        train(make_recipe(output_dir=str(tmp_path / str(warmup)), trainer={"max_steps": 4, "warmup_steps": warmup}))
+        for warmup in (0.5, 2, 0)
+    ]
+    share, steps, none = ([entry["learning_rate"] for entry in run["loss_history"]] for run in runs)
+    assert share == steps != none
+
+
 def test_gradient_checkpointing_gives_the_same_losses(make_recipe, tmp_path):
     plain = train(make_recipe(output_dir=str(tmp_path / "plain")))
     saved = train(make_recipe(output_dir=str(tmp_path / "saved"), trainer={"gradient_checkpointing": True}))
@@ -148,8 +157,8 @@ def test_gradient_checkpointing_gives_the_same_losses(make_recipe, tmp_path):
 
 
 def test_scoring_labelled_positions_only_gives_the_loss_of_the_model_itself(make_recipe, base):
-    from recipes.conversations import ConversationCollator, ConversationTokenizer, image_expansion
-    from recipes.corpora import load_mixture
+    from facemllm_recipes.conversations import ConversationCollator, ConversationTokenizer, image_expansion
+    from facemllm_recipes.corpora import load_mixture
 
     recipe = make_recipe(model={"base": base, "trainable": ["all"]}, trainer={"max_steps": 1, "learning_rate": 0.0})
     run = train(recipe)
