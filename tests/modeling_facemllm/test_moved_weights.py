@@ -4,6 +4,9 @@ import copy
 
 import pytest
 import torch
+import transformers
+from packaging.specifiers import SpecifierSet
+from packaging.version import Version
 from torch.nn.functional import cosine_similarity
 from transformers import AutoModel, BitsAndBytesConfig, Qwen3Config, SiglipVisionConfig, TorchAoConfig
 from transformers.dynamic_module_utils import get_class_from_dynamic_module
@@ -131,10 +134,14 @@ PLACES = {
 }
 
 
-@pytest.mark.parametrize("device_map", PLACES.values(), ids=PLACES)
-def test_weights_may_lie_on_the_disk(device_map, folder, model, inputs, tmp_path):
+@pytest.mark.parametrize("place", PLACES)
+def test_weights_may_lie_on_the_disk(place, folder, model, inputs, tmp_path):
+    if place in ("disk", "language-model-on-disk") and Version(transformers.__version__) in SpecifierSet(
+        ">=5.0,<5.14"
+    ):
+        pytest.skip("from 5.0 to 5.13 transformers finds a tied head on the disk for none of its models")
     moved = FaceMLLMForConditionalGeneration.from_pretrained(
-        folder, device_map=device_map, offload_folder=tmp_path / "offload"
+        folder, device_map=PLACES[place], offload_folder=tmp_path / "offload"
     )
     assert torch.equal(moved.generate(**inputs, max_new_tokens=6), model.generate(**inputs, max_new_tokens=6))
 
