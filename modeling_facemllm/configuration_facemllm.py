@@ -130,7 +130,7 @@ class FaceMLLMConfig(PretrainedConfig):
 
     model_type = "facemllm"
     sub_configs = {"vision_config": AutoConfig, "text_config": AutoConfig}
-    keys_to_ignore_at_inference = list(CACHE_NAMES)
+    keys_to_ignore_at_inference = [*CACHE_NAMES, "image_hidden_states"]
 
     def __init__(
         self,
