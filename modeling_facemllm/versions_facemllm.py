@@ -105,6 +105,11 @@ def cache_argument(model: Any, cache: Cache | None) -> dict[str, Cache | None]:
     return {next((name for name in CACHE_NAMES if name in parameters), CACHE_NAME): cache}
 
 
+def without_head(model: PreTrainedModel) -> PreTrainedModel:
+    """The model that gives hidden states. In 4.57 `base_model` of the library's own vision-language models is all."""
+    return model.model if model.base_model is model else model.base_model
+
+
 def adapt_rope(config: dict) -> None:
     """5.x saves rotary embeddings as `rope_parameters`, which 4.57 would silently pass over: give it its own names."""
     rope = config.get("rope_parameters")
@@ -260,4 +265,5 @@ __all__ = [
     "pil_image_processor",
     "remedy",
     "torch_compilable_check",
+    "without_head",
 ]

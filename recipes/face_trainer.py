@@ -11,6 +11,8 @@ from transformers import PreTrainedModel, TrainerCallback
 from trl import SFTTrainer
 from trl.trainer.utils import FusedCausalLMOutput
 
+from modeling_facemllm.versions_facemllm import without_head
+
 from .optimizers import MuonWithAdamW, hidden_matrices
 from .run_folder import COMPLETE
 from .strict import RecipeError
@@ -36,7 +38,7 @@ class FaceSFTTrainer(SFTTrainer):
             from transformers.integrations import TensorBoardCallback
 
             callback = TensorBoardCallback()
-            callback.logging_dir = str(log_folder)
+            callback.logging_dir = self.args.logging_dir = str(log_folder)  # transformers 4.57 reads the second
             self.add_callback(callback)
 
     def create_optimizer(self, *model: Any) -> torch.optim.Optimizer:
@@ -87,7 +89,7 @@ def score_labelled_positions(model: PreTrainedModel) -> None:
         if not fused_lm_head or not plain_head or labels is None or labels.device.type != "cpu":
             return fused_forward(*args, fused_lm_head=fused_lm_head, labels=labels, **kwargs)
         items = kwargs.pop("num_items_in_batch", None)
-        hidden = self.base_model(*args, **{**kwargs, "use_cache": False}).last_hidden_state[:, :-1]
+        hidden = without_head(self)(*args, **{**kwargs, "use_cache": False}).last_hidden_state[:, :-1]
         targets = labels[:, 1:]
         mask = targets != -100
         log_probs = self.get_output_embeddings()(hidden[mask]).float().log_softmax(-1)
