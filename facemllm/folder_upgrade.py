@@ -1,4 +1,4 @@
-"""``facemllm upgrade``: today's code beside old weights, in a folder's own place or in a copy of it.
+"""`facemllm upgrade`: today's code beside old weights, in a folder's own place or in a copy of it.
 
 In place, all new files are staged in the folder and looked at before the first of them is moved. A kill before that
 leaves the old folder; a kill between two moves leaves one that the same command finishes.
@@ -17,7 +17,7 @@ from typing import Any
 
 from facemllm.cli import UserError
 from facemllm.hub_names import ADAPTER, check_model_name
-from facemllm.model_code import CODE, CONFIG, code_age, code_of_others, planned_changes, read_settings
+from facemllm.model_code import CODE, CONFIG, code_age, code_of_others, planned_changes, read_settings, tested_range
 from facemllm_onnx.export_location import RECORD, why_not_downloaded
 
 STAGING = ".facemllm-upgrade"
@@ -26,7 +26,7 @@ CHECK = Path(__file__).with_name("own_code_check.py")
 
 
 def upgrade_model(model: str | Path, out: str | Path | None = None, revision: str | None = None) -> dict[str, Any]:
-    """Put the installed package's code beside the weights of ``model``, and return what was changed.
+    """Put the installed package's code beside the weights of `model`, and return what was changed.
 
     Args:
         model: the folder of a model, or a Hub id.
@@ -34,39 +34,37 @@ def upgrade_model(model: str | Path, out: str | Path | None = None, revision: st
         revision: branch, tag or commit of a Hub id.
 
     Returns:
-        ``model``, ``folder`` (where the upgraded model is; None for one that needed nothing), ``added``, ``replaced``,
-        ``removed`` (files), ``transformers_tested``, ``checked`` (the release that the folder was loaded on with its
-        own code; None where it was not), ``not_run`` (classes of others, because of which it was not), ``base_model``
-        (of an adapter), ``publish`` (the command).
+        `model`, `folder` (where the upgraded model is; None for one that needed nothing), `added`, `replaced`,
+        `removed` (files), `transformers_tested`, `checked` (the release that the folder was loaded on with its
+        own code; None where it was not), `not_run` (classes of others, because of which it was not), `base_model`
+        (of an adapter), `publish` (the command).
 
     Raises:
         UserError: for no Face-MLLM, newer code, a place that cannot be written, and a folder that would not load.
     """
+    out = None if out is None else Path(out).expanduser()
+    if out is not None and out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise UserError(f"--out {out}: exists and is not empty; give a new folder")
     folder = _source(model, out, revision)
+    if out is not None and out.resolve().is_relative_to(folder.resolve()):
+        raise UserError(f"--out {out}: lies in {folder}; give a folder beside it")
     base_model = _check_kind(model, folder)
-    if out is None:
-        _check_writable(folder)
-    else:
-        _check_out(Path(out).expanduser(), folder)
-    _check_not_newer(model, folder)
     carries_code = base_model is None or any(folder.glob(CODE))
+    if out is None and carries_code:
+        _check_writable(folder)
     changes = planned_changes(folder) if carries_code else {}
     report = {"model": str(model), "folder": None, **_changed_files(folder, changes), "base_model": base_model}
-    report |= {"transformers_tested": None, "checked": None, "not_run": [], "publish": None}
-    if carries_code:
-        from modeling_facemllm.versions_facemllm import TESTED
-
-        report["transformers_tested"] = TESTED
+    report |= {"transformers_tested": tested_range() if carries_code else None}
+    report |= {"checked": None, "not_run": [], "publish": None}
     if not changes:
         return report
+    _check_not_newer(model, folder)
     if out is None:
-        not_run = _upgrade_in_place(folder, changes)
-    else:
-        not_run = _upgrade_copy(_whole(model, folder), Path(out).expanduser(), changes)
-    return report | _result(model, folder if out is None else Path(out), not_run)
+        return report | _result(model, folder, _upgrade_in_place(folder, changes))
+    return report | _result(model, out, _upgrade_copy(_whole(model, folder), out, changes))
 
 
-def _source(model: str | Path, out: str | Path | None, revision: str | None) -> Path:
+def _source(model: str | Path, out: Path | None, revision: str | None) -> Path:
     """The folder itself, or, of a Hub id, the files that tell what would change."""
     check_model_name(model)
     folder = Path(model).expanduser()
@@ -99,7 +97,7 @@ def _whole(model: str | Path, folder: Path) -> Path:
 
 
 def _check_kind(model: str | Path, folder: Path) -> str | None:
-    """What an adapter belongs to; None for a whole model. Raises ``UserError`` for whatever cannot be upgraded."""
+    """What an adapter belongs to; None for a whole model. Raises `UserError` for whatever cannot be upgraded."""
     if (folder / RECORD).is_file():
         raise UserError(f"{model}: is an ONNX export, which carries no code of a model: nothing in it has to change")
     if (folder / CONFIG).is_file():
@@ -118,11 +116,9 @@ def _check_kind(model: str | Path, folder: Path) -> str | None:
 def _check_not_newer(model: str | Path, folder: Path) -> None:
     config = read_settings(folder / CONFIG) if (folder / CONFIG).is_file() else {}
     if code_age(config) == "newer":
-        from modeling_facemllm.versions_facemllm import TESTED
-
         raise UserError(
             f"{model}: its code is newer than this package's (transformers_tested {config['transformers_tested']}, "
-            f"here {TESTED}): install a newer facemllm"
+            f"here {tested_range()}): install a newer facemllm"
         )
 
 
@@ -137,13 +133,6 @@ def _check_writable(folder: Path) -> None:
     as_whom = {"effective_ids": True} if os.access in os.supports_effective_ids else {}
     if not os.access(folder, os.W_OK | os.X_OK, **as_whom):
         raise UserError(f"{folder}: cannot be written; say with --out NEW where an upgraded copy goes")
-
-
-def _check_out(out: Path, folder: Path) -> None:
-    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise UserError(f"--out {out}: exists and is not empty; give a new folder")
-    if out.resolve().is_relative_to(folder.resolve()):
-        raise UserError(f"--out {out}: lies in {folder}; give a folder beside it")
 
 
 def _changed_files(folder: Path, changes: dict[str, bytes | None]) -> dict[str, list[str]]:
@@ -237,6 +226,6 @@ def _check_loads(folder: Path, staged: Path) -> list[str]:
         command = [sys.executable, "-P", str(CHECK), str(staged)]
         ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if ran.returncode != 0:
-        said = next(reversed(ran.stderr.strip().splitlines()), f"exit code {ran.returncode}")
-        raise UserError(f"{folder}: would not load with today's code, so nothing was changed: {said}")
+        reason = next(reversed(ran.stderr.strip().splitlines()), f"exit code {ran.returncode}")
+        raise UserError(f"{folder}: would not load with today's code, so nothing was changed: {reason}")
     return []

@@ -20,23 +20,30 @@ PLACES = ("adapter/", "")
 """Where in a model folder code lies: training keeps the adapters, with their processor, beside the merged model."""
 
 
+def tested_range() -> str:
+    """The releases of transformers that today's code was tested on."""
+    from modeling_facemllm.versions_facemllm import TESTED
+
+    return TESTED
+
+
 def code_age(config: dict[str, Any]) -> str:
-    """``older``, ``today's`` or ``newer``: what ``transformers_tested`` tells of the code beside a ``config.json``."""
+    """`older`, `today's` or `newer`: what `transformers_tested` says of the code beside a `config.json`."""
     from packaging.version import Version
 
-    from modeling_facemllm.versions_facemllm import NEWEST_TESTED, TESTED
+    from modeling_facemllm.versions_facemllm import NEWEST_TESTED
 
     tested = config.get("transformers_tested")
-    if tested == TESTED:
+    if tested == tested_range():
         return "today's"
     newest = _newest_release(tested)
     return "newer" if newest is not None and newest > Version(NEWEST_TESTED) else "older"
 
 
 def planned_changes(folder: Path) -> dict[str, bytes | None]:
-    """What today's code changes in ``folder``, by path and in the order in which it has to be done; None removes.
+    """What today's code changes in `folder`, by path and in the order in which it has to be done; None removes.
 
-    A kill between two of the changes leaves a ``config.json`` that still counts as older.
+    A kill between two of the changes leaves a `config.json` that still counts as older.
 
     Raises:
         UserError: for settings that are no JSON object.
@@ -50,7 +57,7 @@ def planned_changes(folder: Path) -> dict[str, bytes | None]:
 
 
 def describe_code(name: str | Path, config: dict[str, Any]) -> str:
-    """One line about the code beside ``config`` in the folder ``name``, with the command that renews older code."""
+    """One line about the code beside `config` in the folder `name`, with the command that renews older code."""
     return {
         "today's": "today's",
         "older": f"older than this package: facemllm upgrade {shlex.quote(str(name))}",
@@ -59,7 +66,7 @@ def describe_code(name: str | Path, config: dict[str, Any]) -> str:
 
 
 def code_of_others(folder: Path) -> list[str]:
-    """Classes of configuration and processor that the settings of ``folder`` name, and that are not this project's."""
+    """Classes of configuration and processor that the settings of `folder` name, and that are not this project's."""
     named = {
         name
         for file in SETTINGS
@@ -71,7 +78,7 @@ def code_of_others(folder: Path) -> list[str]:
 
 
 def read_settings(path: Path) -> dict[str, Any]:
-    """A JSON object. Raises ``UserError`` for anything else."""
+    """A JSON object. Raises `UserError` for anything else."""
     try:
         settings = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -82,7 +89,7 @@ def read_settings(path: Path) -> dict[str, Any]:
 
 
 def _newest_release(tested: Any) -> Any:
-    """The upper bound in ``transformers_tested``; None for what names none."""
+    """The upper bound in `transformers_tested`; None for what names none."""
     from packaging.specifiers import InvalidSpecifier, SpecifierSet
     from packaging.version import Version
 
@@ -124,21 +131,20 @@ def _renewed(name: str, settings: dict[str, Any]) -> dict[str, Any]:
 def _renewed_config(config: dict[str, Any]) -> dict[str, Any]:
     """Classes of others stay named."""
     from modeling_facemllm.configuration_facemllm import AUTO_MAP, CUSTOM_PIPELINES
-    from modeling_facemllm.versions_facemllm import TESTED
 
     classes, pipelines = config.get("auto_map") or {}, config.get("custom_pipelines") or {}
+    our_classes = {kind for kind, name in classes.items() if _is_ours(name)}
+    our_pipelines = {task for task, pipeline in pipelines.items() if _is_ours(pipeline.get("impl"))}
     return {
         **config,
-        "auto_map": _renewed_names(classes, AUTO_MAP, {kind for kind, name in classes.items() if _is_ours(name)}),
-        "custom_pipelines": _renewed_names(
-            pipelines, CUSTOM_PIPELINES, {task for task, told in pipelines.items() if _is_ours(told.get("impl"))}
-        ),
-        "transformers_tested": TESTED,
+        "auto_map": _renewed_names(classes, AUTO_MAP, our_classes),
+        "custom_pipelines": _renewed_names(pipelines, CUSTOM_PIPELINES, our_pipelines),
+        "transformers_tested": tested_range(),
     }
 
 
 def _renewed_names(named: dict[str, Any], todays: dict[str, Any], ours: set[str]) -> dict[str, Any]:
-    """``named``, in its order: of the keys in ``ours`` only those that today's code has, with its values."""
+    """`named`, in its order: of the keys in `ours` only those that today's code has, with its values."""
     others = {key: value for key, value in named.items() if key not in ours}
     kept = {key: value for key, value in named.items() if key in todays or key in others}
     return {**kept, **todays, **others}
@@ -183,5 +189,5 @@ def _named_classes(settings: dict[str, Any]) -> Iterator[str]:
 
 
 def _is_ours(name: Any) -> bool:
-    """Whether a class, ``module.Class`` or ``owner/name--module.Class``, is of a module that this project ships."""
+    """Whether a class, `module.Class` or `owner/name--module.Class`, is of a module that this project ships."""
     return isinstance(name, str) and name.split("--")[-1].split(".")[0].endswith("_facemllm")

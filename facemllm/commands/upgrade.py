@@ -1,4 +1,4 @@
-"""``facemllm upgrade``: today's code beside the weights of a model that older code saved."""
+"""`facemllm upgrade`: today's code beside the weights of a model that older code saved."""
 
 import argparse
 import json
