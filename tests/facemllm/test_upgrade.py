@@ -186,10 +186,8 @@ def test_a_folder_that_would_not_load_stays_as_it_was(old_model, capsys):
 def test_code_of_others_is_named_and_not_run(old_model, tmp_path, capsys):
     ran = tmp_path / "ran"
     (old_model / "pictures.py").write_text(f"open({str(ran)!r}, 'w')\n")
-    edit(
-        old_model / "processor_config.json",
-        lambda processor: processor["image_processor"].update(auto_map={"AutoImageProcessor": "pictures.Pictures"}),
-    )
+    named = {"image_processor_type": "Pictures", "auto_map": {"AutoImageProcessor": "pictures.Pictures"}}
+    (old_model / "preprocessor_config.json").write_text(json.dumps(named))
     report = upgraded(capsys, old_model)
     assert report["not_run"] == ["pictures.Pictures"] and report["checked"] is None
     assert_todays_code(old_model)
