@@ -20,6 +20,7 @@ COMMANDS = {
     "ask": "ask a model a question about a picture",
     "export": "write a model as ONNX graphs, checked against it",
     "publish": "put a corpus or a model on the Hugging Face Hub",
+    "upgrade": "put today's code beside the weights of a model folder that older code saved",
     "info": "show versions, devices and what a model folder contains",
 }
 DEPENDENCIES = frozenset(

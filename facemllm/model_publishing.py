@@ -21,6 +21,7 @@ from facemllm.hub_repository import (
     upload_bar,
 )
 from facemllm.model_card import exported_model_card, trained_model_card
+from facemllm.model_code import CONFIG, code_age, describe_code, read_settings
 from facemllm.model_folder import ADAPTER_CONFIG, ModelFolder, is_model_file, open_model_folder
 from facemllm.model_index import eval_results, read_card, read_reports, with_results
 from facemllm_onnx.export_location import RECORD
@@ -244,6 +245,10 @@ def _notes(model: ModelFolder, texts: dict[str, str]) -> list[str]:
     notes = []
     if not read_card(texts[CARD]).data.license:
         notes.append("the card names no licence: add one to README.md, and publish again")
+    if model.adapter_base is None and model.export is None:
+        config = read_settings(model.folder / CONFIG)
+        if config.get("model_type") == "facemllm" and code_age(config) != "today's":
+            notes.append(f"its code is {describe_code(model.folder, config)}")
     for name in model.files:
         if name.endswith(("config.json", "run.json")):
             text = texts.get(name) or (model.folder / name).read_text(encoding="utf-8")

@@ -26,22 +26,27 @@ __all__ = [
 
 
 def register() -> None:
-    """Let ``AutoModel``, ``pipeline`` and their like load a Face-MLLM folder with the classes of this package."""
-    from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForImageTextToText, AutoProcessor
+    """Let ``AutoModel``, ``pipeline`` and their like load a Face-MLLM folder with the classes of this package.
+
+    They win over the code that the folder brings; before transformers 5.4 only without ``trust_remote_code=True``.
+    """
+    from transformers import AutoConfig, AutoModel, AutoModelForImageTextToText, AutoProcessor
     from transformers.pipelines import PIPELINE_REGISTRY
 
-    from .configuration_facemllm import FaceMLLMConfig, FaceMLLMVisionConfig
+    from .configuration_facemllm import FaceMLLMConfig, FaceMLLMVisionConfig, RegisteredPipelines
     from .modeling_facemllm import FaceMLLMForConditionalGeneration, FaceMLLMModel
     from .pipeline_facemllm import FaceAnalysisPipeline
     from .processing_facemllm import FaceMLLMProcessor
+    from .versions_facemllm import AUTO_MODELS
     from .vision_facemllm import FaceMLLMVisionModel
 
     AutoConfig.register("facemllm_vision", FaceMLLMVisionConfig, exist_ok=True)
     AutoModel.register(FaceMLLMVisionConfig, FaceMLLMVisionModel, exist_ok=True)
     AutoConfig.register("facemllm", FaceMLLMConfig, exist_ok=True)
-    for auto_class in (AutoModel, AutoModelForImageTextToText, AutoModelForCausalLM):
+    for auto_class in AUTO_MODELS:
         auto_class.register(FaceMLLMConfig, FaceMLLMForConditionalGeneration, exist_ok=True)
     AutoProcessor.register(FaceMLLMConfig, FaceMLLMProcessor, exist_ok=True)
+    FaceMLLMConfig.pipelines_type = RegisteredPipelines
     if "face-analysis" not in PIPELINE_REGISTRY.get_supported_tasks():
         PIPELINE_REGISTRY.register_pipeline(
             "face-analysis", FaceAnalysisPipeline, pt_model=AutoModelForImageTextToText, type="multimodal"

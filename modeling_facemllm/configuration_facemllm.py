@@ -20,6 +20,18 @@ CUSTOM_PIPELINES = {
     "face-analysis": {"impl": "pipeline_facemllm.FaceAnalysisPipeline", "pt": ["AutoModelForImageTextToText"]}
 }
 
+
+class RegisteredPipelines(dict):
+    """`custom_pipelines` where the classes of an installed package are registered, and win over a folder's code.
+
+    `pipeline` reads from its keys which task a folder is for, and imports the folder's code for every task that is
+    *in* it: the package's own are not, so that their registered classes are taken.
+    """
+
+    def __contains__(self, task) -> bool:
+        return task not in CUSTOM_PIPELINES and super().__contains__(task)
+
+
 TOWERS_WITHOUT_CLASS_TOKEN = {"siglip_vision_model", "siglip2_vision_model", "facemllm_vision"}
 
 
@@ -131,6 +143,7 @@ class FaceMLLMConfig(PretrainedConfig):
     model_type = "facemllm"
     sub_configs = {"vision_config": AutoConfig, "text_config": AutoConfig}
     keys_to_ignore_at_inference = [*CACHE_NAMES, "image_hidden_states"]
+    pipelines_type = dict
 
     def __init__(
         self,
@@ -158,7 +171,8 @@ class FaceMLLMConfig(PretrainedConfig):
         self.face_tasks = face_tasks
         # Plain names, also after loading from the Hub: a fine-tuned copy then refers to its own files.
         kwargs["auto_map"] = dict(AUTO_MAP)
-        kwargs["custom_pipelines"] = {**(kwargs.get("custom_pipelines") or {}), **copy.deepcopy(CUSTOM_PIPELINES)}
+        pipelines = {**(kwargs.get("custom_pipelines") or {}), **copy.deepcopy(CUSTOM_PIPELINES)}
+        kwargs["custom_pipelines"] = self.pipelines_type(pipelines)
         kwargs["transformers_tested"] = TESTED
         kwargs["tie_word_embeddings"] = bool(getattr(self.text_config, "tie_word_embeddings", False))
         super().__init__(**kwargs)

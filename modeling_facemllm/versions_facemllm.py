@@ -53,6 +53,14 @@ CACHE_NAME = next(
 """The name that the library's own outputs have, and its language models take."""
 
 
+AUTO_MODELS = tuple(
+    getattr(transformers, name)
+    for name in ("AutoModel", "AutoModelForImageTextToText", "AutoModelForCausalLM", "AutoModelForMultimodalLM")
+    if hasattr(transformers, name)
+)
+"""The auto classes that load the whole model; 4.57 has no `AutoModelForMultimodalLM`."""
+
+
 def check_transformers(vision_tower: str | None = None, installed: str = transformers.__version__) -> None:
     """Warn once of a release newer than the newest tested; refuse one that answers wrongly.
 
@@ -246,6 +254,7 @@ def make_tokenizer_portable(folder: str | Path) -> None:
 
 
 __all__ = [
+    "AUTO_MODELS",
     "CACHE_NAME",
     "CACHE_NAMES",
     "KNOWN_WRONG",

@@ -36,34 +36,40 @@ def exported_folder(
 
 def _download(name: str, revision: str | None, token: str | bool | None) -> Path:
     from huggingface_hub import hf_hub_download, snapshot_download
-    from huggingface_hub.errors import (
-        EntryNotFoundError,
-        HFValidationError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
     where = {"repo_id": name, "revision": revision, "token": token}
     try:
         # Before gigabytes of something else.
         hf_hub_download(filename=RECORD, **where)
         return Path(snapshot_download(allow_patterns=list(NEEDED), **where))
-    except HFValidationError:
-        reason = NO_FOLDER
-    except RevisionNotFoundError:
-        reason = f"revision={revision!r} is no branch, tag or commit of this repository"
-    except RepositoryNotFoundError:
-        reason = (
-            "there is no such folder, and no such repository of the Hub that you may read; private ones need token="
+    except (OSError, ValueError) as error:
+        if isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError):
+            raise ValueError(f"{name}: {_no_export('the repository')}") from error
+        raise ValueError(f"{name}: {why_not_downloaded(error, revision)}") from error
+
+
+def why_not_downloaded(error: Exception, revision: str | None) -> str:
+    """What an error of `huggingface_hub` means to whoever asked for a repository by its name."""
+    from huggingface_hub.errors import (
+        HFValidationError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    if isinstance(error, HFValidationError):
+        return NO_FOLDER
+    if isinstance(error, RevisionNotFoundError):
+        return f"revision={revision!r} is no branch, tag or commit of this repository"
+    if isinstance(error, RepositoryNotFoundError):
+        return (
+            "there is no such folder, and no such repository of the Hub that you may read; private ones need "
+            "hf auth login, or token="
         )
-    except LocalEntryNotFoundError as error:
-        reason = f"there is no such folder, and the Hub cannot be asked: {_first_line(error)}"
-    except EntryNotFoundError:
-        reason = _no_export("the repository")
-    except OSError as error:
-        reason = f"the Hub does not give it: {_first_line(error)}"
-    raise ValueError(f"{name}: {reason}")
+    if isinstance(error, LocalEntryNotFoundError):
+        return f"there is no such folder, and the Hub cannot be asked: {_first_line(error)}"
+    return f"the Hub does not give it: {_first_line(error)}"
 
 
 def _no_export(place: str) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from facemllm.cli import UserError
+from facemllm.model_code import describe_code, read_settings
 from facemllm.onnx_model import export_file, read_export
 
 HELP = (
@@ -89,7 +90,7 @@ def devices() -> dict[str, Any]:
 
 
 def describe_model(folder: str) -> dict[str, Any]:
-    """Architecture, towers, sizes and licence of a model folder.
+    """Architecture, towers, sizes and licence of a model folder, and how old the code is that it carries.
 
     Raises:
         UserError: when the folder is missing or holds no model that transformers can describe.
@@ -108,6 +109,9 @@ def describe_model(folder: str) -> dict[str, Any]:
         raise UserError(f"{folder}: config.json cannot be read ({str(error).splitlines()[0]})") from error
     vision = getattr(config, "vision_config", None)
     parameters, dtypes = count_parameters(path)
+    # As it stands in the file: the configuration that is loaded is today's code's.
+    settings = read_settings(path / "config.json")
+    code = {"code": describe_code(folder, settings)} if config.model_type == "facemllm" else {}
     return {
         "architecture": (config.architectures or [type(config).__name__])[0],
         "model_type": config.model_type,
@@ -118,6 +122,7 @@ def describe_model(folder: str) -> dict[str, Any]:
         "image_size": getattr(config, "image_size", None) or getattr(vision, "image_size", None),
         "tokens_per_image": getattr(config, "num_image_tokens", None),
         "licence": licence(path),
+        **code,
     }
 
 

@@ -1,6 +1,7 @@
 """`facemllm info`: versions, devices, and a model folder described without loading it."""
 
 import json
+import shutil
 
 import pytest
 from transformers import AutoModelForImageTextToText
@@ -54,6 +55,20 @@ def test_the_licence_is_the_cards(tiny_model, tmp_path, capsys):
     (tmp_path / "README.md").unlink(missing_ok=True)
     (tmp_path / "README.md").write_text("---\nlicense: apache-2.0\n---\n# A model\n")
     assert _info(capsys, tmp_path)["model"]["licence"] == "apache-2.0"
+
+
+@pytest.mark.parametrize(
+    ("tested", "told"),
+    [(None, "older"), (">=4.57.6,<=5.0.0", "older"), ("no range", "older"), (">=4.57.6,<=99.0.0", "newer")],
+)
+def test_code_of_another_time_is_told_with_what_to_do(tiny_model, tmp_path, capsys, tested, told):
+    assert _info(capsys, tiny_model)["model"]["code"] == "today's"
+    folder = shutil.copytree(tiny_model, tmp_path / "model")
+    config = json.loads((folder / "config.json").read_text()) | {"transformers_tested": tested}
+    (folder / "config.json").write_text(json.dumps(config))
+    code = _info(capsys, folder)["model"]["code"]
+    assert code.startswith(told) and "\n" not in code
+    assert {"older": f"facemllm upgrade {folder}", "newer": "install a newer facemllm"}[told] in code
 
 
 def test_the_table_is_for_people(tiny_model, capsys):

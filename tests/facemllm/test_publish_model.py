@@ -231,6 +231,15 @@ def test_a_path_of_the_publishers_machine_is_pointed_out(model, capsys):
     assert "run.json names a path of this machine, /home/anna/faces/fairface" in capsys.readouterr().out
 
 
+def test_code_that_is_older_than_the_package_is_pointed_out(model, capsys):
+    assert "upgrade" not in " ".join(publish_model(model, "faces/unsent", dry_run=True)["notes"])
+    config = json.loads((model / "config.json").read_text())
+    del config["transformers_tested"]
+    (model / "config.json").write_text(json.dumps(config))
+    notes = publish_model(model, "faces/unsent", dry_run=True)["notes"]
+    assert any(f"facemllm upgrade {model}" in note for note in notes)
+
+
 @pytest.mark.parametrize(
     ("face_tasks", "question"),
     [
