@@ -37,11 +37,12 @@ def check_request(out: str | Path, backend: str, precision: str, device: str) ->
 
 def _choose_backend(backend: str) -> str:
     if backend == "auto":
-        backend = "transformers" if _has_exporter() else "optimum"
+        backend = "optimum" if _is_installed("optimum-onnx") and not _has_exporter() else "transformers"
     if backend == "transformers" and not _has_exporter():
         raise ExportError(
-            f"backend transformers: transformers {importlib.metadata.version('transformers')} has no exporter, 5.14 "
-            "is the first that has; upgrade it, or take optimum in an environment of its own"
+            f"backend transformers: transformers {importlib.metadata.version('transformers')} has no exporter "
+            "with ONNX Runtime's operators, 5.23 is the first that has; upgrade it, or take optimum in an environment "
+            "of its own"
         )
     if backend == "optimum" and not _is_installed("optimum-onnx"):
         raise ExportError(
@@ -54,7 +55,8 @@ def _choose_backend(backend: str) -> str:
 def _has_exporter() -> bool:
     # Looked up on the disk: importing transformers takes seconds.
     found = importlib.util.find_spec("transformers")
-    return found is not None and (Path(found.origin).parent / "exporters").is_dir()
+    settings = found and Path(found.origin).parent / "exporters" / "configs.py"
+    return bool(settings) and settings.is_file() and "ort_fusions" in settings.read_text(encoding="utf-8")
 
 
 def _is_installed(package: str) -> bool:
