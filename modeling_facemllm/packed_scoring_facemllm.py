@@ -73,7 +73,7 @@ class PackedScorer:
         self.text_config = model.get_decoder().config
         self.windows = attention_windows(self.text_config)
         weight = model.get_input_embeddings().weight
-        self.device, self.dtype = weight.device, weight.dtype
+        self.device, self.dtype = device_of_inputs(weight), weight.dtype
 
     def _refuse(self, reason: str) -> NoReturn:
         """Remember that this model cannot be packed, and say so."""
@@ -203,7 +203,7 @@ class PackedScorer:
             of_face = encoded[face * per_face : (face + 1) * per_face]
             features = {"image": type(features["image"])(pooler_output=of_face)}
         plain = self._read([*prefix, *tree.path(len(tree) - 1)], 1, features, None)[0, -1]
-        if not agrees(hidden[face, len(tree)], plain, self.dtype):
+        if not difference(hidden[face, len(tree)], plain) < agreement(self.dtype):
             self._refuse("does not keep to the masks or positions of a packed row")
         agreed.add(circumstances)
 
@@ -226,10 +226,19 @@ class PackedScorer:
             sums.index_add_(0, answers[here], values.double().cpu())
 
 
-def agrees(found: torch.Tensor, plain: torch.Tensor, dtype: torch.dtype) -> bool:
-    """Whether what a shorter way gives is what the plain one gives, but for rounding in `dtype`; never for NaN."""
-    difference = (found.double() - plain.double()).norm() / plain.double().norm()
-    return bool(difference < AGREEMENT.get(dtype, HALF_PRECISION_AGREEMENT))
+def device_of_inputs(holder: torch.Tensor | PreTrainedModel) -> torch.device:
+    """The device of a weight or a model; the CPU where weights are offloaded, whose hooks take inputs from there."""
+    return torch.device("cpu") if holder.device.type == "meta" else holder.device
+
+
+def difference(found: torch.Tensor, plain: torch.Tensor) -> float:
+    """How far `found` is from `plain`, relative to its length; NaN where one of them holds one."""
+    return ((found.double() - plain.double()).norm() / plain.double().norm()).item()
+
+
+def agreement(dtype: torch.dtype) -> float:
+    """The difference that rounding in `dtype` explains."""
+    return AGREEMENT.get(dtype, HALF_PRECISION_AGREEMENT)
 
 
 def attention_windows(config: PretrainedConfig) -> dict[str, int | None]:
@@ -250,4 +259,4 @@ def attention_windows(config: PretrainedConfig) -> dict[str, int | None]:
     return {kind: window if kind == "sliding_attention" else None for kind in kinds}
 
 
-__all__ = ["PackedScorer", "PrefixCache", "agrees", "attention_windows"]
+__all__ = ["PackedScorer", "PrefixCache", "agreement", "attention_windows", "device_of_inputs", "difference"]

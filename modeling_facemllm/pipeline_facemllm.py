@@ -19,12 +19,12 @@ from .face_finding_facemllm import DETECTORS, FaceChoice, FoundFace, is_boxes, l
 from .face_task_table_facemllm import USUAL_TASKS
 from .face_tasks_facemllm import FaceTask, choose_tasks, face_tasks
 from .image_loading_facemllm import load_image
+from .packed_scoring_facemllm import device_of_inputs
 from .picture_stream_facemllm import each_image, holds_several, is_array, read_ahead, with_boxes
 from .scoring_facemllm import score_options
 
 if TYPE_CHECKING:  # not needed here: transformers 4.57 copies from a folder only what the pipeline's own file names
     from .option_scores_facemllm import Scores  # noqa: F401
-    from .packed_scoring_facemllm import PackedScorer  # noqa: F401
     from .token_tree_facemllm import TokenTree  # noqa: F401
     from .versions_facemllm import TESTED  # noqa: F401
 
@@ -273,9 +273,9 @@ class FaceAnalysisPipeline(Pipeline):
 
         Questions about one face and the same about others share passes, `batch_size` of them at once.
         """
-        model, processor = self.model, self.processor
+        model, processor, device = self.model, self.processor, device_of_inputs(self.model)
         pixels = torch.as_tensor(processor.image_processor(images=faces, return_tensors="pt")["pixel_values"])
-        features = model.get_image_features(pixels.to(model.device, model.dtype)).pooler_output
+        features = model.get_image_features(pixels.to(device, model.dtype)).pooler_output
         blank = Image.new("RGB", (8, 8))
         prompts = processor.apply_chat_template(
             [
@@ -287,7 +287,7 @@ class FaceAnalysisPipeline(Pipeline):
             return_dict=True,
             return_tensors="pt",
             processor_kwargs={"padding": True, "padding_side": "left"},
-        ).to(model.device)
+        ).to(device)
         words = model.get_input_embeddings()(prompts["input_ids"])
         places = (prompts["input_ids"] == model.config.image_token_id).unsqueeze(-1)
         answers: list[dict[str, str]] = [{} for _ in faces]

@@ -18,12 +18,14 @@ from transformers.utils import logging
 
 from .closed_questions_facemllm import ClosedQuestion, QuestionTokenizer, question_messages
 from .option_scores_facemllm import Scores, probabilities, score_faces
-from .packed_scoring_facemllm import PackedScorer, agrees
+from .packed_scoring_facemllm import PackedScorer, agreement, device_of_inputs, difference
 from .token_tree_facemllm import CannotPack
 from .versions_facemllm import cache_argument, cache_of, remedy
 
 logger = logging.get_logger(__name__)
 
+QUANTIZED_AGREEMENT = 0.3
+"""How far logits with a cache may be from those without in a quantized model; an unread cache moves them further."""
 _continue_rightly: WeakSet = WeakSet()
 """Models that were seen to give the same logits with a cache as without."""
 
@@ -216,7 +218,8 @@ def _score_alone(
 def _answers_alone(model, processor, messages: list[dict], answers: tuple[tuple[int, ...], ...], batch_size: int):
     inputs = processor.apply_chat_template(
         messages, add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt"
-    ).to(model.device, dtype=model.dtype)
+    ).to(device_of_inputs(model), dtype=model.dtype)
+    device = inputs["input_ids"].device
     last_only = {"logits_to_keep": 1} if "logits_to_keep" in inspect.signature(model.forward).parameters else {}
     output = model(**inputs, use_cache=True, return_dict=True, **last_only)
     first = output.logits[0, -1].float().log_softmax(-1)
@@ -231,13 +234,11 @@ def _answers_alone(model, processor, messages: list[dict], answers: tuple[tuple[
         width = max(len(answers[number]) for number in numbers) - 1
         # Padding on the right: nothing that counts comes after it.
         ids = torch.tensor([(list(answers[n][:-1]) + [answers[n][0]] * width)[:width] for n in numbers])
-        ids = ids.to(model.device)
+        ids = ids.to(device)
         if continues:
             theirs = cache if start + batch_size >= len(longer) else copy.deepcopy(cache)
-            theirs.reorder_cache(torch.zeros(len(numbers), dtype=torch.long, device=model.device))
-            mask = torch.ones(
-                len(numbers), inputs["input_ids"].shape[1] + width, dtype=torch.long, device=model.device
-            )
+            theirs.reorder_cache(torch.zeros(len(numbers), dtype=torch.long, device=device))
+            mask = torch.ones(len(numbers), inputs["input_ids"].shape[1] + width, dtype=torch.long, device=device)
             continued = cache_argument(model, theirs)
             logits = model(input_ids=ids, attention_mask=mask, **continued, return_dict=True).logits
             _check_continuation(model, logits[0], inputs, ids[:1])
@@ -256,12 +257,18 @@ def _check_continuation(model: PreTrainedModel, logits: torch.Tensor, inputs, id
     """
     if model in _continue_rightly:
         return
-    if not agrees(logits, _whole(model, inputs, ids)[0], model.dtype):
+    # Activations that are quantized row by row or all together differ more than rounding does.
+    allowed = QUANTIZED_AGREEMENT if _is_quantized(model) else agreement(model.dtype)
+    if not difference(logits, _whole(model, inputs, ids)[0]) < allowed:
         raise ValueError(
             f"{type(model).__name__} gives other logits with a cache than without, so its scores cannot be trusted; "
             f"{remedy()}"
         )
     _continue_rightly.add(model)
+
+
+def _is_quantized(model: PreTrainedModel) -> bool:
+    return getattr(model, "is_quantized", False) or any("quantized" in type(m).__module__ for m in model.modules())
 
 
 def _whole(model, inputs, ids: torch.Tensor) -> torch.Tensor:

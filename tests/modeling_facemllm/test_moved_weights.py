@@ -11,7 +11,13 @@ from torch.nn.functional import cosine_similarity
 from transformers import AutoModel, BitsAndBytesConfig, Qwen3Config, SiglipVisionConfig, TorchAoConfig
 from transformers.dynamic_module_utils import get_class_from_dynamic_module
 
-from modeling_facemllm import FaceMLLMForConditionalGeneration, FaceMLLMProcessor, FaceMLLMVisionConfig
+from modeling_facemllm import (
+    FaceAnalysisPipeline,
+    FaceMLLMForConditionalGeneration,
+    FaceMLLMProcessor,
+    FaceMLLMVisionConfig,
+)
+from modeling_facemllm.scoring_facemllm import ClosedQuestion, score_each_alone, score_options
 
 WIDTH, BROKEN = 128, 96
 """Of the language model, in whole blocks of 64; and of the tiny tower, as the packaged one has it."""
@@ -144,6 +150,45 @@ def test_weights_may_lie_on_the_disk(place, folder, model, inputs, tmp_path):
         folder, device_map=PLACES[place], offload_folder=tmp_path / "offload"
     )
     assert torch.equal(moved.generate(**inputs, max_new_tokens=6), model.generate(**inputs, max_new_tokens=6))
+
+
+def test_questions_are_scored_with_weights_on_the_disk(folder, model, processor, photo, tmp_path):
+    moved = FaceMLLMForConditionalGeneration.from_pretrained(
+        folder, device_map=PLACES["tower-on-disk"], offload_folder=tmp_path / "offload"
+    )
+    question = ClosedQuestion("Hat?", ("none", "no hat", "a cap"))
+    for way in (score_options, score_each_alone):
+        found, expected = (way(network, processor, [photo], [question])[0][0] for network in (moved, model))
+        assert found == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_face_is_analysed_with_weights_on_the_disk(folder, model, processor, photo, tmp_path):
+    """Pipelines run on the first device of the map, which cannot be the disk."""
+    device_map = dict(sorted(PLACES["tower-on-disk"].items(), key=lambda place: place[1]))
+    moved = FaceMLLMForConditionalGeneration.from_pretrained(
+        folder, device_map=device_map, offload_folder=tmp_path / "offload"
+    )
+    # 4.57 makes the ids of an answer on the first weight's device, which the disk is none of.
+    questions = ["Smile?"] if Version(transformers.__version__) >= Version("5") else []
+    analyses = [
+        FaceAnalysisPipeline(network, processor=processor, detector="none")(photo, questions=questions)
+        for network in (moved, model)
+    ]
+    (found,), (expected,) = analyses
+    assert found["answers"] == expected["answers"]
+    assert found["tasks"]["age"]["scores"] == pytest.approx(expected["tasks"]["age"]["scores"], abs=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:.*ao.quantization is deprecated")
+@pytest.mark.parametrize("way", [score_options, score_each_alone])
+def test_a_quantized_models_scores_are_near_the_models(way, model, processor, photo):
+    """Activations that are quantized give other logits with a cache than without, within bounds."""
+    quantized = torch.ao.quantization.quantize_dynamic(
+        copy.deepcopy(model.eval()), {torch.nn.Linear}, dtype=torch.qint8
+    )
+    question = ClosedQuestion("Hat?", ("none", "no hat", "a cap"))
+    found, expected = (way(network, processor, [photo], [question])[0][0] for network in (quantized, model))
+    assert found == pytest.approx(expected, abs=0.2)
 
 
 def test_accelerate_brings_each_weight_when_it_is_needed(folder, model, inputs):
