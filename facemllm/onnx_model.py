@@ -128,8 +128,8 @@ def check_runtime(model: str | Path) -> None:
         import onnxruntime  # noqa: F401
     except ImportError as error:
         raise UserError(
-            f"{model}: is an ONNX export, and ONNX Runtime is not installed: {install_command('onnx')}, or for CUDA "
-            f"{install_command('onnx-gpu')}"
+            f"{model}: is an ONNX export, and ONNX Runtime is not installed: "
+            f"{install_command('onnx', 'onnxruntime')}, or for CUDA {install_command('onnx-gpu', 'onnxruntime-gpu')}"
         ) from error
 
 

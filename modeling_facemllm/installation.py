@@ -11,16 +11,19 @@ from pathlib import Path
 PROJECT = "facemllm"
 
 
-def install_command(extra: str | None = None) -> str:
+def install_command(extra: str | None = None, package: str | None = None) -> str:
     """`pip install "onnxruntime>=1.28" "onnxscript>=0.7"`: the packages of `extra`, or those that the project needs.
 
-    Those that are installed are left out, unless all of them are. Where the project itself is not installed, the
-    command installs it from the folder that this file lies in, with the extra.
+    Those that are installed are left out, unless all of them are. With `package` only that one of them is named, also
+    where it is installed and does not work. Where the project itself is not installed, the command installs it from
+    the folder that this file lies in, with the extra.
     """
     try:
         requirements = _requirements(extra)
     except metadata.PackageNotFoundError:
         return f'pip install -e "{Path(__file__).resolve().parents[1]}{f"[{extra}]" if extra else ""}"'
+    if package is not None:
+        requirements = [requirement for requirement in requirements if _name(requirement) == package]
     missing = [requirement for requirement in requirements if not _is_installed(requirement)]
     return " ".join(["pip install", *(f'"{requirement}"' for requirement in missing or requirements)])
 
@@ -41,9 +44,13 @@ def _requirements(extra: str | None) -> list[str]:
     return found
 
 
+def _name(requirement: str) -> str:
+    return re.match(r"[\w.-]+", requirement)[0]
+
+
 def _is_installed(requirement: str) -> bool:
     try:
-        metadata.version(re.match(r"[\w.-]+", requirement)[0])
+        metadata.version(_name(requirement))
     except metadata.PackageNotFoundError:
         return False
     return True
