@@ -29,22 +29,21 @@ class FaceMLLMGenerationMixin(GenerationMixin):
         new = self._images_per_row(model_inputs["input_ids"])
         for name, value in pictures.items():
             given = _number(value)
-            if not any(new) or given is None:
+            if given is None:
                 continue
             if given == sum(new):
                 model_inputs[name] = value
             elif given == sum(images):  # the whole conversation's: the cache holds the first of each row
-                model_inputs[name] = _chosen(value, _last_of_each(images, new))
-            else:
+                if any(new):
+                    model_inputs[name] = _chosen(value, _last_of_each(images, new))
+            elif any(new) or not any(images):
                 where = f"the prompts have room for {sum(new)}"
                 if images != new:
                     where = (
                         f"the tokens that the cache does not hold have room for {sum(new)}, the whole conversation "
                         f"for {sum(images)}; pass only the new pictures"
                     )
-                raise ValueError(
-                    f"Image features and image tokens do not match: {name} holds {given} pictures, {where}"
-                )
+                raise ValueError(f"Image features and image tokens do not match: {given} pictures are given, {where}")
         return model_inputs
 
     def _expand_inputs_for_generation(self, expand_size=1, is_encoder_decoder=False, input_ids=None, **model_kwargs):
@@ -55,8 +54,8 @@ class FaceMLLMGenerationMixin(GenerationMixin):
                     images = self._images_per_row(input_ids, model_kwargs.get("inputs_embeds"))
                     if sum(images) != _number(value):
                         raise ValueError(
-                            f"Image features and image tokens do not match: {name} holds {_number(value)} pictures, "
-                            f"the prompts have room for {sum(images)}; several answers to a prompt need them all"
+                            f"Image features and image tokens do not match: {_number(value)} pictures are given, the "
+                            f"prompts have room for {sum(images)}; several answers to a prompt need them all"
                         )
                     pictures[name] = _chosen(value, _repeated(images, expand_size))
         input_ids, model_kwargs = super()._expand_inputs_for_generation(
@@ -66,9 +65,8 @@ class FaceMLLMGenerationMixin(GenerationMixin):
 
     def _update_model_kwargs_for_generation(self, outputs, model_kwargs, *args, **kwargs):
         model_kwargs = super()._update_model_kwargs_for_generation(outputs, model_kwargs, *args, **kwargs)
-        if (
-            model_kwargs.get(CACHE_NAME) is not None
-        ):  # it holds what was seen; an image token that is said shows nothing
+        # The cache holds what was seen. An image token among the answers shows nothing.
+        if model_kwargs.get(CACHE_NAME) is not None:
             for name in PICTURES:
                 model_kwargs.pop(name, None)
         return model_kwargs

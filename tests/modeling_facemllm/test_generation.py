@@ -261,6 +261,15 @@ def test_pictures_that_fit_neither_the_new_tokens_nor_the_whole_are_refused(mode
         model.generate(**given, **{CACHE_NAME: cache})
 
 
+@pytest.mark.parametrize("shown", [0, 1, 2])
+def test_pictures_that_the_prompt_has_no_tokens_for_are_refused(shown, model, processor, photo):
+    """None is left out without a word, however many are missing."""
+    prompts = several(processor, [("Who is it?", [photo] * shown)])
+    pictures = processor(images=[photo] * 3, return_tensors="pt")["pixel_values"]
+    with pytest.raises(ValueError, match=f"3 pictures are given, the prompts have room for {shown}"):
+        model.generate(**{**prompts, "pixel_values": pictures})
+
+
 def test_an_image_token_among_the_answers_shows_nothing(model, inputs):
     """A model may say the token; the pictures of the prompt are not shown once more for it."""
     single = {key: value[1:] for key, value in inputs.items()}
