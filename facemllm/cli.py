@@ -50,6 +50,9 @@ DEPENDENCIES = frozenset(
 ONNX_DEPENDENCIES = frozenset(["onnxruntime", "onnxscript", "onnx_ir"])
 """Modules that its extra `onnx` brings besides."""
 
+WITHOUT_PYTORCH = {"numpy": "numpy", "PIL": "pillow", "jinja2": "jinja2", "yaml": "pyyaml"}
+"""Modules that exports and recipes are read with, and their packages: whoever lacks one need not want PyTorch."""
+
 
 class UserError(ValueError):
     """A mistake of the caller's, told in one line that names the value and the way out."""
@@ -108,8 +111,14 @@ def main(argv: list[str] | None = None) -> int:
             raise
         from modeling_facemllm.installation import install_command
 
-        remedy = install_command("onnx" if error.name in ONNX_DEPENDENCIES else None)
+        extra = "onnx" if error.name in ONNX_DEPENDENCIES else None
+        remedy = install_command(extra, WITHOUT_PYTORCH.get(error.name))
         print(f"facemllm {command}: needs {error.name}, which is not installed here: {remedy}", file=sys.stderr)
+        return 2
+    except ImportError as error:  # looked up by its name: the class is the model's code, which imports PyTorch
+        if type(error).__name__ != "UnsupportedTransformers":
+            raise
+        print(f"facemllm {command}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         goes_on = command in ("data", "annotate") or (command in ("analyze", "evaluate") and _names_out(argv))

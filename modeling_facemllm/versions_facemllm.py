@@ -61,6 +61,10 @@ AUTO_MODELS = tuple(
 """The auto classes that load the whole model; 4.57 has no `AutoModelForMultimodalLM`."""
 
 
+class UnsupportedTransformers(ImportError):
+    """The installed release of transformers is known to be wrong for a model, or too old."""
+
+
 def check_transformers(vision_tower: str | None = None, installed: str = transformers.__version__) -> None:
     """Warn once of a release newer than the newest tested; refuse one that answers wrongly.
 
@@ -69,17 +73,17 @@ def check_transformers(vision_tower: str | None = None, installed: str = transfo
         installed: the release that is asked about.
 
     Raises:
-        ImportError: for a release older than the oldest tested, and for those known to be wrong.
+        UnsupportedTransformers: for a release older than the oldest tested, and for those known to be wrong.
     """
     release = Version(Version(installed).base_version)
     for releases, (tower, reason) in KNOWN_WRONG.items():
         if tower in (None, vision_tower) and release in SpecifierSet(releases):
-            raise ImportError(
+            raise UnsupportedTransformers(
                 f"transformers {installed} cannot run this model: {reason}. Install another release: "
                 f'pip install -U "transformers{TESTED}"'
             )
     if release < Version(OLDEST_TESTED):
-        raise ImportError(
+        raise UnsupportedTransformers(
             f"transformers {installed} is older than {OLDEST_TESTED}, the oldest release that this model runs on: "
             f'pip install -U "transformers{TESTED}"'
         )
@@ -264,6 +268,7 @@ __all__ = [
     "AutoImageProcessor",
     "ModelBase",
     "ProcessorBase",
+    "UnsupportedTransformers",
     "adapt_rope",
     "cache_argument",
     "cache_of",
