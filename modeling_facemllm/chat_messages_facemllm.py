@@ -31,8 +31,9 @@ def _plain_message(message: Any) -> dict:
     return {key: value for key, value in message.items() if value is not None}
 
 
-def _plain_part(part: Mapping) -> dict:
-    part = {key: value for key, value in part.items() if value is not None}
+def _plain_part(part: Any) -> dict:
+    fields = part if isinstance(part, Mapping) else vars(part)  # clients of chat servers give objects
+    part = {key: value for key, value in fields.items() if value is not None}
     if part.get("type") == "image_url":  # OpenAI's form
         url = part.pop("image_url", None)
         part = {"type": "image", "url": url.get("url") if isinstance(url, dict) else url}

@@ -142,7 +142,7 @@ class FaceMLLMConfig(PretrainedConfig):
 
     model_type = "facemllm"
     sub_configs = {"vision_config": AutoConfig, "text_config": AutoConfig}
-    keys_to_ignore_at_inference = [*CACHE_NAMES, "image_hidden_states"]
+    keys_to_ignore_at_inference = [*CACHE_NAMES, "image_hidden_states", "image_outputs"]
     pipelines_type = dict
 
     def __init__(

@@ -42,9 +42,13 @@ if TYPE_CHECKING:  # not needed here: `save_pretrained` copies to a model's fold
 
 @dataclass
 class FaceMLLMModelOutputWithPast(BaseModelOutputWithPast):
-    """Output of [`FaceMLLMModel`]; `image_hidden_states` is `(num_images, num_image_tokens, hidden_size)`."""
+    """Output of [`FaceMLLMModel`]; `image_hidden_states` is `(num_images, num_image_tokens, hidden_size)`.
+
+    `image_outputs` is what `get_image_features` gave, with the vision tower's attentions where they were asked for.
+    """
 
     image_hidden_states: torch.FloatTensor | None = None
+    image_outputs: BaseModelOutputWithPooling | None = None
 
 
 @dataclass
@@ -52,6 +56,7 @@ class FaceMLLMCausalLMOutputWithPast(CausalLMOutputWithPast):
     """Output of [`FaceMLLMForConditionalGeneration`]; `logits` is `(batch, sequence, vocab_size)`."""
 
     image_hidden_states: torch.FloatTensor | None = None
+    image_outputs: BaseModelOutputWithPooling | None = None
 
 
 class FaceMLLMPreTrainedModel(ModelBase):
@@ -249,6 +254,7 @@ class FaceMLLMModel(FaceMLLMPreTrainedModel):
             hidden_states=outputs.hidden_states,
             attentions=outputs.attentions,
             image_hidden_states=image_features,
+            image_outputs=image_outputs,
         )
 
 
@@ -367,6 +373,7 @@ class FaceMLLMForConditionalGeneration(FaceMLLMPreTrainedModel, FaceMLLMGenerati
             hidden_states=outputs.hidden_states,
             attentions=outputs.attentions,
             image_hidden_states=outputs.image_hidden_states,
+            image_outputs=outputs.image_outputs,
         )
 
     def compute_logits(self, hidden_states: torch.Tensor) -> torch.Tensor:

@@ -7,6 +7,7 @@ releases is what was known when the folder was saved.
 import dataclasses
 import inspect
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,8 @@ def given_cache(past_key_values: Cache | None, cache: Cache | None) -> Cache | N
     """The cache that `forward` was given under one of its names. Raises `ValueError` for two different ones."""
     if past_key_values is not None and cache is not None and past_key_values is not cache:
         raise ValueError("cache and past_key_values are two names of one argument: give one of them")
+    if past_key_values is not None and CACHE_NAME == "cache":
+        warnings.warn("`past_key_values` is deprecated: since transformers 5.24 it is `cache`", FutureWarning, 3)
     return past_key_values if cache is None else cache
 
 

@@ -2,6 +2,7 @@
 
 import base64
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -322,3 +323,14 @@ def test_the_folder_names_its_code(processor, tmp_path):
 def test_pixels_are_those_of_the_image_processor(processor):
     white = Image.fromarray(np.full((50, 20, 3), 255, np.uint8))
     assert torch.equal(processor(images=white, return_tensors="pt")["pixel_values"], torch.ones(1, 3, 32, 32))
+
+
+def test_messages_and_their_parts_may_be_objects(processor, photo):
+    """As clients of chat servers hand them out."""
+    photo_part, text_part = {"type": "image", "image": photo}, {"type": "text", "text": "Glasses?"}
+    objects = [SimpleNamespace(role="user", content=[SimpleNamespace(**photo_part), SimpleNamespace(**text_part)])]
+    plain = [{"role": "user", "content": [photo_part, text_part]}]
+    options = {"tokenize": True, "return_dict": True, "return_tensors": "pt"}
+    found, expected = (processor.apply_chat_template(messages, **options) for messages in (objects, plain))
+    assert torch.equal(found["input_ids"], expected["input_ids"])
+    assert torch.equal(found["pixel_values"], expected["pixel_values"])

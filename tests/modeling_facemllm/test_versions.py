@@ -131,7 +131,7 @@ def test_outputs_have_the_librarys_names(model, processor, question, photo):
     )
     for network, first in ((model, "logits"), (model.model, "last_hidden_state")):
         output = network(**inputs, use_cache=True)
-        assert list(output) == [first, CACHE_NAME, "image_hidden_states"]
+        assert list(output) == [first, CACHE_NAME, "image_hidden_states", "image_outputs"]
         assert cache_of(output).get_seq_length() == inputs["input_ids"].shape[1]
 
 

@@ -31,3 +31,6 @@ class FaceMLLMProcessorTest(ProcessorTesterMixin, unittest.TestCase):
     @staticmethod
     def prepare_processor_dict():
         return {"num_image_tokens": 4, "chat_template": CHAT_TEMPLATE}
+
+    def test_chat_template_message_objects(self):
+        self.skipTest("a template sees each picture under `image`, not under the key that it came under")
