@@ -49,6 +49,8 @@ def upgrade_model(model: str | Path, out: str | Path | None = None, revision: st
     if out is not None and out.resolve().is_relative_to(folder.resolve()):
         raise UserError(f"--out {out}: lies in {folder}; give a folder beside it")
     base_model = _check_kind(model, folder)
+    if base_model is None and folder == Path(model).expanduser() and not _has_weights(folder):
+        raise UserError(f"{model}: no weights are there (*.safetensors): give the whole folder")
     carries_code = base_model is None or any(folder.glob(CODE))
     if out is None and carries_code:
         _check_writable(folder)
@@ -91,9 +93,13 @@ def _whole(model: str | Path, folder: Path) -> Path:
     if Path(model).expanduser().is_dir():
         return folder
     whole = _snapshot(str(model), folder.name)
-    if not any(whole.glob("*.safetensors")) and not any(whole.glob("*.bin")):
+    if not _has_weights(whole):
         raise UserError(f"{model}: no weights are there (*.safetensors): with HF_HUB_OFFLINE set, unset it")
     return whole
+
+
+def _has_weights(folder: Path) -> bool:
+    return any(folder.glob("*.safetensors")) or any(folder.glob("*.bin"))
 
 
 def _check_kind(model: str | Path, folder: Path) -> str | None:

@@ -11,7 +11,7 @@ import torch
 from transformers.generation import GenerationMixin
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
-from .versions_facemllm import CACHE_NAME
+from .versions_facemllm import CACHE_NAME, cache_length
 
 PICTURES = ("pixel_values", "mm_encoder_outputs")
 
@@ -36,7 +36,7 @@ class FaceMLLMGenerationMixin(GenerationMixin):
             elif given == sum(images):  # the whole conversation's: the cache holds the first of each row
                 if any(new):
                     model_inputs[name] = _chosen(value, _last_of_each(images, new))
-            elif any(new) or not any(images):
+            else:
                 where = f"the prompts have room for {sum(new)}"
                 if images != new:
                     where = (
@@ -52,6 +52,9 @@ class FaceMLLMGenerationMixin(GenerationMixin):
             for name, value in pictures.items():
                 if _number(value) is not None:
                     images = self._images_per_row(input_ids, model_kwargs.get("inputs_embeds"))
+                    read = cache_length(model_kwargs)
+                    if read and sum(images) != _number(value):  # only what the cache does not hold
+                        images = self._images_per_row(input_ids[:, read:])
                     if sum(images) != _number(value):
                         raise ValueError(
                             f"Image features and image tokens do not match: {_number(value)} pictures are given, the "
@@ -84,7 +87,7 @@ class FaceMLLMGenerationMixin(GenerationMixin):
         if any(count % each for count in tokens):
             raise ValueError(
                 f"Image features and image tokens do not match: a picture takes {each} tokens, and the prompts hold "
-                f"{tokens}; take them from the processor"
+                f"{tokens}; take prompts from the processor, and keep the token out of what follows (suppress_tokens)"
             )
         return [count // each for count in tokens]
 

@@ -114,6 +114,12 @@ def cache_of(output: Any) -> Cache | None:
     return next((getattr(output, name) for name in CACHE_NAMES if getattr(output, name, None) is not None), None)
 
 
+def cache_length(arguments: dict[str, Any]) -> int:
+    """Tokens that the cache among the arguments of `generate` holds; 0 without one."""
+    cache = next((arguments[name] for name in CACHE_NAMES if arguments.get(name) is not None), None)
+    return 0 if cache is None else int(cache.get_seq_length())
+
+
 def cache_argument(model: Any, cache: Cache | None) -> dict[str, Cache | None]:
     """`cache` as a keyword argument under the name in the signature of `model.forward`."""
     parameters = inspect.signature(model.forward).parameters
@@ -274,6 +280,7 @@ __all__ = [
     "UnsupportedTransformers",
     "adapt_rope",
     "cache_argument",
+    "cache_length",
     "cache_of",
     "check_transformers",
     "default_image_processor",

@@ -254,6 +254,23 @@ def test_a_cache_is_continued_with_a_new_picture(shown, model, conversation):
     assert torch.equal(model.generate(**given, **{CACHE_NAME: cache}), expected)
 
 
+def test_the_new_pictures_alone_are_repeated_beside_a_repeated_cache(model, conversation):
+    cache, whole = conversation
+    expected = model.generate(**whole, num_beams=2)
+    cache.batch_repeat_interleave(2)
+    given = {**whole, "pixel_values": whole["pixel_values"][1:]}
+    assert torch.equal(model.generate(**given, **{CACHE_NAME: cache}, num_beams=2), expected)
+
+
+def test_pictures_beside_a_turn_without_one_have_to_be_the_conversations(model, conversation):
+    cache, whole = conversation
+    length = cache.get_seq_length()
+    text_only = {name: whole[name][:, : length + 2] for name in ("input_ids", "attention_mask")}
+    text_only["input_ids"][:, length:] = 70
+    with pytest.raises(ValueError, match="3 pictures are given"):
+        model.generate(**text_only, pixel_values=whole["pixel_values"][[0, 1, 1]], **{CACHE_NAME: cache})
+
+
 def test_pictures_that_fit_neither_the_new_tokens_nor_the_whole_are_refused(model, conversation):
     cache, whole = conversation
     given = {**whole, "pixel_values": whole["pixel_values"][[0, 1, 1]]}
