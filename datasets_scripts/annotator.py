@@ -27,7 +27,8 @@ from datasets_scripts.annotator_estimate import estimate
 from datasets_scripts.annotator_folder import claim
 from datasets_scripts.annotator_progress import Progress
 from datasets_scripts.annotator_settings import Annotator, FaceSource, FaceToAsk, Request, picture_part
-from datasets_scripts.engines import check_engine, run_tasks
+from datasets_scripts.engines.options import check_engine
+from datasets_scripts.engines.run import run_tasks
 from datasets_scripts.schema import CorpusError
 from modeling_facemllm.installation import install_command
 

@@ -19,7 +19,7 @@ from transformers import (
 )
 
 from facemllm.cli import UserError
-from facemllm.hub_names import ADAPTER, check_model_name, could_be_hub_id
+from facemllm.inference.hub_names import ADAPTER, check_model_name, could_be_hub_id
 from facemllm.onnx_model import is_onnx_export, load_onnx_model
 
 

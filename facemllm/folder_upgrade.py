@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from facemllm.cli import UserError
-from facemllm.hub_names import ADAPTER, check_model_name
+from facemllm.inference.hub_names import ADAPTER, check_model_name
 from facemllm.model_code import CODE, CONFIG, code_age, code_of_others, planned_changes, read_settings, tested_range
 from facemllm_onnx.export_location import RECORD, why_not_downloaded
 

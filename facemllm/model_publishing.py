@@ -10,7 +10,6 @@ from typing import Any
 
 from datasets_scripts.publish import CARD
 from facemllm.cli import UserError
-from facemllm.hub_names import could_be_hub_id
 from facemllm.hub_repository import (
     HubRepository,
     check_repository_name,
@@ -20,6 +19,7 @@ from facemllm.hub_repository import (
     open_repository,
     upload_bar,
 )
+from facemllm.inference.hub_names import could_be_hub_id
 from facemllm.model_card import exported_model_card, trained_model_card
 from facemllm.model_code import CONFIG, code_age, describe_code, read_settings
 from facemllm.model_folder import ADAPTER_CONFIG, ModelFolder, is_model_file, open_model_folder

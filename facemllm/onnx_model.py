@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from facemllm.cli import UserError
-from facemllm.hub_names import could_be_hub_id
+from facemllm.inference.hub_names import could_be_hub_id
 from facemllm_onnx.export_location import RECORD
 from modeling_facemllm.installation import install_command
 
@@ -23,7 +23,7 @@ def is_onnx_export(model: str | Path) -> bool:
 
 def export_file(model: str | Path) -> Path | None:
     """The record of an export, in its folder or in the Hub's cache; None for what is no export."""
-    from facemllm.evaluation.model_identity import from_hub
+    from facemllm.inference.hub_names import from_hub
 
     folder = Path(model).expanduser()
     if folder.is_dir():

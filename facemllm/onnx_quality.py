@@ -221,7 +221,7 @@ def _mistakes() -> tuple[type[Exception], ...]:
 def _measure(args: argparse.Namespace, out: Path) -> dict[str, dict[str, Any]]:
     from facemllm.evaluation.benchmarks import NAMES, Wanted, open_benchmark
     from facemllm.evaluation.corpus_benchmark import open_corpus
-    from facemllm.evaluation.model_identity import taught_age
+    from facemllm.evaluation.task_protocols import taught_age
 
     wanted = Wanted(
         root=args.root,

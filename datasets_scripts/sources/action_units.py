@@ -9,7 +9,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
 from datasets_scripts.schema import CorpusError, LabelledFace, Skipped
-from datasets_scripts.sources.reading import FaceReader
+
+from .reading import FaceReader
 
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png")
 

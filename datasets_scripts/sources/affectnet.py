@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from datasets_scripts.schema import LabelledFace, Skipped
-from datasets_scripts.sources.reading import FaceReader, csv_rows, list_files, list_hash, need
+
+from .reading import FaceReader, csv_rows, list_files, list_hash, need
 
 EXPRESSIONS = ("neutral", "happiness", "sadness", "surprise", "fear", "disgust", "anger", "contempt")
 NO_EXPRESSION = (8, 9, 10)  # "none", "uncertain", "no face"

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import ClassVar
 
 from datasets_scripts.schema import CorpusError
-from datasets_scripts.sources.reading import need
-from datasets_scripts.sources.w300_lp import PoseParameterFaces
+
+from .reading import need
+from .w300_lp import PoseParameterFaces
 
 
 @dataclass(frozen=True)

@@ -12,15 +12,8 @@ from pathlib import PurePosixPath
 from typing import ClassVar
 
 from datasets_scripts.schema import CorpusError, LabelledFace, Skipped
-from datasets_scripts.sources.reading import (
-    PICTURE_SUFFIXES,
-    FaceReader,
-    age_labels,
-    hashed_split,
-    list_files,
-    list_hash,
-    need,
-)
+
+from .reading import PICTURE_SUFFIXES, FaceReader, age_labels, hashed_split, list_files, list_hash, need
 
 NAME = re.compile(r"(\d+)_(.+)_(\d+)_([mf])", re.IGNORECASE)
 OLDEST = 120

@@ -21,9 +21,10 @@ from pathlib import Path
 from typing import ClassVar
 
 from datasets_scripts.schema import CorpusError, LabelledFace, Skipped
-from datasets_scripts.sources.head_pose import ANGLE_BEYOND, is_rotation, pose_from_rotation
-from datasets_scripts.sources.reading import FaceReader, list_hash, need
-from datasets_scripts.sources.w300_lp import file_size
+
+from .head_pose import ANGLE_BEYOND, is_rotation, pose_from_rotation
+from .reading import FaceReader, list_hash, need
+from .w300_lp import file_size
 
 PEOPLE = {  # recording: person; four were recorded twice
     **{f"{number:02d}": f"F{number:02d}" for number in range(1, 7)},

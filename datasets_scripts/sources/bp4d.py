@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from datasets_scripts.schema import CorpusError, LabelledFace, Skipped
-from datasets_scripts.sources.action_units import CodedFrame, CodedRecordings, list_frames
-from datasets_scripts.sources.reading import csv_fields, need, read_picture
+
+from .action_units import CodedFrame, CodedRecordings, list_frames
+from .reading import csv_fields, need, read_picture
 
 UNITS = (1, 2, 4, 6, 7, 10, 12, 14, 15, 17, 23, 24)
 INTENSITY_UNITS = (6, 10, 12, 14, 17)

@@ -11,7 +11,8 @@ from pathlib import Path, PurePosixPath
 from typing import ClassVar
 
 from datasets_scripts.schema import CorpusError, LabelledFace, Skipped
-from datasets_scripts.sources.reading import FaceReader, gender_and_attributes, need, text_lines
+
+from .reading import FaceReader, gender_and_attributes, need, text_lines
 
 # fmt: off
 ATTRIBUTES = (

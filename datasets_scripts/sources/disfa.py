@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from datasets_scripts.schema import CorpusError, LabelledFace, Skipped
-from datasets_scripts.sources.action_units import CodedFrame, CodedRecordings, list_frames
-from datasets_scripts.sources.reading import need, read_picture, text_lines
-from datasets_scripts.sources.video import VideoFrames
+
+from .action_units import CodedFrame, CodedRecordings, list_frames
+from .reading import need, read_picture, text_lines
+from .video import VideoFrames
 
 UNITS = (1, 2, 4, 5, 6, 9, 12, 15, 17, 20, 25, 26)
 LABELS = "ActionUnit_Labels"

@@ -13,7 +13,8 @@ from pathlib import Path, PurePosixPath
 from typing import ClassVar
 
 from datasets_scripts.schema import CorpusError, LabelledFace, Skipped
-from datasets_scripts.sources.reading import AGE_GROUPS, FaceReader, csv_rows, inside, is_readable
+
+from .reading import AGE_GROUPS, FaceReader, csv_rows, inside, is_readable
 
 __all__ = ["AGE_GROUPS", "FairFace", "is_readable", "read_age_group"]
 

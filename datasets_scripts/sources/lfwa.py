@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from datasets_scripts.schema import CorpusError, LabelledFace, Skipped
-from datasets_scripts.sources.reading import FaceReader, gender_and_attributes, need
+
+from .reading import FaceReader, gender_and_attributes, need
 
 if TYPE_CHECKING:
     import numpy as np

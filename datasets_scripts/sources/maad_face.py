@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import ClassVar
 
 from datasets_scripts.schema import CorpusError, LabelledFace, Skipped
-from datasets_scripts.sources.reading import FaceReader, gender_and_attributes, need, text_lines
+
+from .reading import FaceReader, gender_and_attributes, need, text_lines
 
 RACES = {"White": "White", "Black": "Black", "Asian": None}  # which of FairFace's; "Asian" is none of them
 # fmt: off

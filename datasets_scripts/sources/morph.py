@@ -13,7 +13,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
 from datasets_scripts.schema import LabelledFace, Skipped
-from datasets_scripts.sources.reading import FaceReader, age_labels, csv_rows, hashed_split, need
+
+from .reading import FaceReader, age_labels, csv_rows, hashed_split, need
 
 LABEL_FILE = "morph_2008_nonCommercial.csv"
 NAME = re.compile(r"(\w+)_(\d+)([MF])(\d+)", re.IGNORECASE)

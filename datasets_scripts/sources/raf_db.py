@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import ClassVar
 
 from datasets_scripts.schema import LabelledFace, Skipped
-from datasets_scripts.sources.reading import FaceReader, need, text_lines
+
+from .reading import FaceReader, need, text_lines
 
 EXPRESSIONS = {
     "1": "surprise",

@@ -13,7 +13,8 @@ from pathlib import PurePosixPath
 from typing import ClassVar
 
 from datasets_scripts.schema import CorpusError, LabelledFace, Skipped
-from datasets_scripts.sources.reading import FaceReader, age_labels, hashed_split, list_files, list_hash, need
+
+from .reading import FaceReader, age_labels, hashed_split, list_files, list_hash, need
 
 NAME = re.compile(r"(\d{1,3})_(\d+)_(\d+)_(\d+)")
 ENDINGS = ("jpg", "jpeg", "png")  # without the dot, which some of the malformed names lack

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from datasets_scripts.schema import CorpusError, LabelledFace, Skipped
-from datasets_scripts.sources.head_pose import ANGLE_BEYOND, pose_from_parameters
-from datasets_scripts.sources.matlab import read_matlab
-from datasets_scripts.sources.reading import FaceReader, list_hash, need
+
+from .head_pose import ANGLE_BEYOND, pose_from_parameters
+from .matlab import read_matlab
+from .reading import FaceReader, list_hash, need
 
 if TYPE_CHECKING:
     import numpy as np

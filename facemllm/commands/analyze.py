@@ -88,7 +88,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from facemllm.hub_names import check_model_name
+    from facemllm.inference.hub_names import check_model_name
 
     check_model_name(args.model)
     _check(args)
@@ -259,7 +259,8 @@ def _settings(args: argparse.Namespace) -> dict[str, Any]:
 
 def _which_model(name: str) -> str:
     """Name and state of a model: the commit of a Hub's, a digest of a folder's weights and settings."""
-    from facemllm.evaluation.model_identity import hub_commit, identify
+    from facemllm.evaluation.model_identity import identify
+    from facemllm.inference.hub_names import hub_commit
 
     folder = Path(name).expanduser()
     return f"{folder.resolve().name}@{identify(folder)}" if folder.is_dir() else f"{name}@{hub_commit(name)}"

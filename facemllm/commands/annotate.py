@@ -138,7 +138,7 @@ def _add_corpus(parser: argparse.ArgumentParser, configs: tuple[str, ...], pictu
 def _add_annotator(parser: argparse.ArgumentParser) -> None:
     from datasets_scripts.annotator import Annotator
     from datasets_scripts.annotator_settings import STRUCTURED
-    from datasets_scripts.engines import ENGINES
+    from datasets_scripts.engines.options import ENGINES
 
     default = {field.name: field.default for field in fields(Annotator)}
     group = parser.add_argument_group("annotator")
@@ -239,7 +239,7 @@ def _laion_face(args: argparse.Namespace) -> int:
 
 def _annotate(args: argparse.Namespace, annotate: Any, words: list[str]) -> int:
     from datasets_scripts.annotator import Annotator
-    from datasets_scripts.engines import TasksUnfinished, check_engine
+    from datasets_scripts.engines.options import TasksUnfinished, check_engine
 
     options = _engine_options(args.engine_options)
     check_engine(args.engine, options)

@@ -129,7 +129,7 @@ def _evaluate(args: argparse.Namespace, out: Path) -> int:
 
     from facemllm.evaluation.answerers import BACKENDS, backend_of
     from facemllm.evaluation.benchmarks import FACEXBENCH
-    from facemllm.hub_names import check_model_name
+    from facemllm.inference.hub_names import check_model_name
 
     check_model_name(args.model)
     args.backend = args.backend or backend_of(args.model)
@@ -207,7 +207,7 @@ def _ask_facexbench(args: argparse.Namespace, out: Path) -> dict[str, Any]:
 def _open(args: argparse.Namespace) -> "Benchmark":
     from facemllm.evaluation.benchmarks import NAMES, Wanted, open_benchmark
     from facemllm.evaluation.corpus_benchmark import open_corpus
-    from facemllm.evaluation.model_identity import taught_age
+    from facemllm.evaluation.task_protocols import taught_age
 
     wanted = Wanted(
         root=args.root,
@@ -235,7 +235,8 @@ def _options(pairs: Sequence[str]) -> dict[str, str]:
 
 def _settings(args: argparse.Namespace) -> dict[str, Any]:
     """Whose answers, to what: all that must be the same for a run to be gone on with."""
-    from facemllm.evaluation.model_identity import hub_commit, identify
+    from facemllm.evaluation.model_identity import identify
+    from facemllm.inference.hub_names import hub_commit
 
     return {
         "model": _plain(args.model),

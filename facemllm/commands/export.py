@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from facemllm.evaluation.model_identity import identify
-    from facemllm.hub_names import check_model_name
+    from facemllm.inference.hub_names import check_model_name
     from facemllm.onnx_model import is_onnx_export
     from facemllm_onnx.export_folder import ExportError
     from facemllm_onnx.export_request import check_request

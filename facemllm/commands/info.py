@@ -135,7 +135,7 @@ def describe_export(model: str, file: Path) -> dict[str, Any]:
     Raises:
         UserError: when one of the two cannot be read.
     """
-    from facemllm.evaluation.model_identity import from_hub
+    from facemllm.inference.hub_names import from_hub
 
     record = read_export(file)
     if not Path(model).expanduser().is_dir():  # what is missing beside the record is told below

@@ -1,68 +1,28 @@
-"""Who answers: a Face-MLLM, its ONNX export, any other image-text-to-text model, or a stub whose answers are known.
+"""Who answers: a Face-MLLM, its ONNX export, or any other image-text-to-text model."""
 
-Two ways to answer, never mixed. ``scoring``: the model's log-likelihood of every stated option, so there is nothing to
-parse. ``generation``: the model writes greedily, and ``answer_parsing`` reads what it wrote.
-"""
-
-import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import groupby, islice
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from facemllm.cli import UserError
-from facemllm.evaluation.predictions import Way
+
+from .answers import (
+    FACES_ON_CPU,
+    OPEN_TOKENS,
+    OPTION_TOKENS,
+    Answer,
+    Answerer,
+    AskedFace,
+    AskedQuestion,
+    room_for,
+    score_batch,
+)
+from .predictions import Way
 
 if TYPE_CHECKING:
     from PIL import Image
-
-OPTION_TOKENS = 32
-"""Tokens a model may write where options are stated: room for a short sentence around the option."""
-OPEN_TOKENS = 128
-"""Tokens it may write where the answer is a list or several numbers."""
-FACES_ON_CPU = 8
-"""Faces in a batch on a CPU, where more are no faster, and all that a kill loses."""
-
-
-@dataclass(frozen=True)
-class AskedQuestion:
-    """One question as the model reads it; ``options`` are empty where it can only be answered by writing.
-
-    ``max_new_tokens`` is how much it may write; by default ``OPTION_TOKENS`` or ``OPEN_TOKENS``.
-    """
-
-    task: str
-    text: str
-    options: tuple[str, ...] = ()
-    max_new_tokens: int | None = None
-
-
-@dataclass(frozen=True)
-class AskedFace:
-    """An item, its pictures (one of a face; none or several in other benchmarks) and what is asked about them."""
-
-    id: str
-    images: tuple["Image.Image", ...]
-    questions: tuple[AskedQuestion, ...]
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a model wrote, or the probability of each option, which sum to 1."""
-
-    text: str | None = None
-    probabilities: dict[str, float] | None = None
-
-
-class Answerer(Protocol):
-    """Answers questions about faces; ``describe`` is what of it the answers depend on, in JSON's types."""
-
-    def answer(self, faces: Sequence[AskedFace], way: Way) -> Iterator[list[Answer]]:
-        """The answers to each face's questions, face by face in the order given."""
-        ...
-
-    def describe(self) -> dict[str, Any]: ...
 
 
 @dataclass
@@ -155,88 +115,10 @@ class FaceMLLMAnswerer(GenericAnswerer):
             yield [answers[position, question] for question in face.questions]
 
 
-def score_batch(faces: Sequence[AskedFace], score: Callable[[list, list], Any]) -> list[list[Answer]]:
-    """Probabilities of every option of every question; ``score`` takes images and questions as ``score_options``.
-
-    Raises:
-        UserError: where the model cannot be scored, with another way to ask it.
-    """
-    from modeling_facemllm.closed_questions_facemllm import ClosedQuestion
-
-    images = [face.images if len(face.images) > 1 else (face.images or (None,))[0] for face in faces]
-    questions = [[ClosedQuestion(asked.text, asked.options) for asked in face.questions] for face in faces]
-    try:
-        scores = score(images, questions)
-    except ValueError as error:
-        raise UserError(f"{error}; or have it write its answers with --ways generation") from error
-    return [
-        [
-            Answer(probabilities=dict(zip(asked.options, probabilities, strict=True)))
-            for asked, probabilities in zip(face.questions, of_face, strict=True)
-        ]
-        for face, of_face in zip(faces, scores, strict=True)
-    ]
-
-
 def _share_questions(faces: Sequence[AskedFace]) -> bool:
     """Whether the same questions are asked about several faces, which can then be answered together."""
     asked = [question for face in faces for question in face.questions]
     return len(faces) == 1 or len(set(asked)) < len(asked)
-
-
-def room_for(question: AskedQuestion) -> int:
-    """Tokens that may be written in answer to a question."""
-    if question.max_new_tokens is not None:
-        return question.max_new_tokens
-    return OPTION_TOKENS if question.options else OPEN_TOKENS
-
-
-@dataclass(frozen=True)
-class Known:
-    """What is true of one item, for ``StubAnswerer``: the right option of each task, and the item's groups."""
-
-    answers: Mapping[str, str]
-    groups: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass
-class StubAnswerer:
-    """Answers of a known accuracy: right with ``rate``, or with the rate of the first group that ``rates`` names.
-
-    Wrong answers are drawn evenly from the other options; each depends on ``seed``, the item and the task alone. In
-    scoring, the chosen option has the probability ``confidence`` (the rate itself unless given, which is perfect
-    calibration) and the others share the rest. A ``babble`` share of what it writes is no option.
-
-    Args:
-        known: what is true of each item, by id.
-        rates: rate by ``(group, value)``, such as ``{("gender", "female"): 0.9}``.
-    """
-
-    known: Mapping[str, Known]
-    rate: float = 0.8
-    rates: Mapping[tuple[str, str], float] = field(default_factory=dict)
-    confidence: float | None = None
-    babble: float = 0.0
-    seed: int = 0
-
-    def answer(self, faces: Sequence[AskedFace], way: Way) -> Iterator[list[Answer]]:
-        for face in faces:
-            yield [self._answer(self.known[face.id], face.id, question, way) for question in face.questions]
-
-    def describe(self) -> dict[str, Any]:
-        return {"stub": {"rate": self.rate, "seed": self.seed}}
-
-    def _answer(self, known: Known, id: str, question: AskedQuestion, way: Way) -> Answer:
-        rng = random.Random(f"{self.seed}/{id}/{question.task}/{question.text}")
-        rate = next((self.rates[pair] for pair in known.groups.items() if pair in self.rates), self.rate)
-        right = known.answers[question.task]
-        others = [option for option in question.options if option != right]
-        chosen = right if rng.random() < rate or not others else rng.choice(others)
-        if way == "generation":
-            return Answer(text="Who can tell?" if rng.random() < self.babble else chosen)
-        confidence = rate if self.confidence is None else self.confidence
-        rest = (1 - confidence) / max(1, len(question.options) - 1)
-        return Answer(probabilities={option: confidence if option == chosen else rest for option in question.options})
 
 
 def load_torch_answerer(
@@ -275,8 +157,9 @@ def load_onnx_answerer(
     Raises:
         UserError: as ``onnx_model.load_runtime``, and for an adapter, which an export has merged or has not.
     """
-    from facemllm.evaluation.onnx_answerer import ONNXAnswerer
     from facemllm.onnx_model import load_runtime
+
+    from .onnx_answerer import ONNXAnswerer
 
     if adapter is not None:
         raise UserError(f"--adapter {adapter}: an ONNX export takes none; export the model with the adapter")

@@ -7,8 +7,9 @@ from typing import Any
 
 from datasets_scripts.schema import LabelledFace
 from datasets_scripts.sources.reading import FaceReader
-from facemllm.evaluation.figures import most_frequent
-from facemllm.evaluation.task_protocols import TaskProtocol
+
+from .figures import most_frequent
+from .task_protocols import TaskProtocol
 
 BASELINE_ROWS = 20_000
 SLICES = 20

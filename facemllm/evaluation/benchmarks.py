@@ -11,9 +11,10 @@ from datasets_scripts.sources.biwi import PEOPLE
 from datasets_scripts.sources.reading import FaceReader
 from datasets_scripts.zero_shot import UNSEEN
 from facemllm.cli import UserError
-from facemllm.evaluation.baselines import constant_answers, sample_labels
-from facemllm.evaluation.groups import GROUP_LABELS
-from facemllm.evaluation.task_protocols import AgeQuestion, DrawnAttribute, TaskProtocol, protocols
+
+from .baselines import constant_answers, sample_labels
+from .groups import GROUP_LABELS
+from .task_protocols import AgeQuestion, DrawnAttribute, TaskProtocol, protocols
 
 ZERO_SHOT_ATTRIBUTES, SYNTHETIC, FACEXBENCH = "zero_shot_attributes", "synthetic", "facexbench"
 LOOKED_AT = 2000

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from facemllm.evaluation.bootstrap import Summed, face_codes
-from facemllm.evaluation.metrics.confusion import UNREAD, across, class_codes, classification, presence
-from facemllm.evaluation.metrics.errors import ANGLES, age_estimation, head_pose
-from facemllm.evaluation.predictions import Prediction, TaskSpec
+from .bootstrap import Summed, face_codes
+from .metrics.confusion import UNREAD, across, class_codes, classification, presence
+from .metrics.errors import ANGLES, age_estimation, head_pose
+from .predictions import Prediction, TaskSpec
 
 PRIMARY = {"options": "accuracy", "binary": "accuracy", "number": "mae", "angles": "mae", "units": "f1"}
 """The one metric by which groups are compared, by kind of task."""

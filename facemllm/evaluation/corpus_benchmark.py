@@ -16,10 +16,11 @@ from datasets_scripts.schema import CorpusError, LabelledFace, Skipped
 from datasets_scripts.task import Conventions, Task
 from datasets_scripts.tasks import ACTION_UNITS, TASK_GROUPS
 from facemllm.cli import UserError
-from facemllm.evaluation.baselines import BASELINE_ROWS, constant_answers
-from facemllm.evaluation.benchmarks import NAMES, Benchmark, Wanted
-from facemllm.evaluation.groups import GROUP_LABELS
-from facemllm.evaluation.task_protocols import TaskProtocol, protocols
+
+from .baselines import BASELINE_ROWS, constant_answers
+from .benchmarks import NAMES, Benchmark, Wanted
+from .groups import GROUP_LABELS
+from .task_protocols import TaskProtocol, protocols
 
 ROWS_AT_ONCE = 64
 WITHOUT_PICTURE = "row without a picture"
@@ -177,7 +178,7 @@ def _near(name: str) -> str:
 def _load(corpus: str, config: str, split: str) -> Any:
     from datasets import Image, load_dataset
 
-    from facemllm.hub_names import could_be_hub_id
+    from facemllm.inference.hub_names import could_be_hub_id
 
     if not Path(corpus).is_dir() and not could_be_hub_id(corpus):
         told = f"there is no such corpus folder and no benchmark of that name; {_near(corpus)}"

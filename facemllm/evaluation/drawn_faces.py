@@ -21,9 +21,10 @@ from tqdm import tqdm
 from datasets_scripts.synthetic_faces import ATTRIBUTES, Attribute
 from datasets_scripts.synthetic_text import canonical_question
 from facemllm.answering import answer_each, encode_faces
-from facemllm.evaluation.answer_parsing import normalize
-from facemllm.evaluation.bootstrap import wilson_interval
-from facemllm.evaluation.figures import most_frequent
+
+from .answer_parsing import normalize
+from .bootstrap import wilson_interval
+from .figures import most_frequent
 
 Labels = Mapping[str, str]
 """Attribute name to value; an attribute that does not apply (the hair colour of a bald head) is missing."""

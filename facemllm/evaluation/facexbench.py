@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from facemllm.cli import UserError
-from facemllm.evaluation.answerers import Answer, Answerer, AskedFace, AskedQuestion
-from facemllm.evaluation.facexbench_answers import safe
-from facemllm.evaluation.facexbench_overlap import find_overlap
-from facemllm.evaluation.facexbench_reader import LETTERS, FaceXBench, Question, Setting, read_facexbench
-from facemllm.evaluation.predict import finish, run_into
-from facemllm.evaluation.predictions import Prediction, PredictionLog, TaskSpec, Way
+
+from .answers import Answer, Answerer, AskedFace, AskedQuestion
+from .facexbench_answers import safe
+from .facexbench_overlap import find_overlap
+from .facexbench_reader import LETTERS, FaceXBench, Question, Setting, read_facexbench
+from .predict import finish, run_into
+from .predictions import Prediction, PredictionLog, TaskSpec, Way
 
 NAME = "facexbench"
 MAX_NEW_TOKENS = 128

@@ -6,7 +6,7 @@ Both readings return a letter, or None for an answer that cannot be read, which 
 import re
 from collections.abc import Iterator, Sequence
 
-from facemllm.evaluation.facexbench_reader import LETTERS
+from .facexbench_reader import LETTERS
 
 DENIAL_REACH = 60
 """Characters around a mention in which a "not" belongs to it."""

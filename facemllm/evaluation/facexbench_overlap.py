@@ -13,7 +13,8 @@ import numpy as np
 from PIL import Image
 
 from facemllm.cli import UserError
-from facemllm.evaluation.facexbench_reader import FaceXBench
+
+from .facexbench_reader import FaceXBench
 
 SIDE = 16
 BRIGHTER = 2
@@ -58,7 +59,7 @@ def _excluded_by(exclude: str, bench: FaceXBench) -> list[str]:
         return _listed_in(path, bench)
     if path.is_dir() and next(path.rglob("*.parquet"), None) is None:
         return _showing(_files_under(path), exclude, bench)
-    from facemllm.hub_names import could_be_hub_id
+    from facemllm.inference.hub_names import could_be_hub_id
 
     if not path.is_dir() and not could_be_hub_id(exclude):
         raise UserError(

@@ -7,10 +7,10 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from facemllm.evaluation.bootstrap import RESAMPLES
-from facemllm.evaluation.facexbench_answers import safe, strict
-from facemllm.evaluation.facexbench_reader import CATEGORIES, IMAGE_KINDS, LETTERS
-from facemllm.evaluation.predictions import Prediction
+from .bootstrap import RESAMPLES
+from .facexbench_answers import safe, strict
+from .facexbench_reader import CATEGORIES, IMAGE_KINDS, LETTERS
+from .predictions import Prediction
 
 READINGS = {"scoring": "scoring", "safe": "generation, safe", "strict": "generation, strict"}
 
@@ -125,7 +125,7 @@ def _accuracies(answers: Sequence[Reading], **drawing: int) -> dict[str, dict[st
     """Accuracy with its bootstrap interval, n and unread answers for every cell of the table that has questions."""
     from scipy.sparse import csr_array
 
-    from facemllm.evaluation.bootstrap import Statistic, Summed, estimates, ratio
+    from .bootstrap import Statistic, Summed, estimates, ratio
 
     cells: dict[str, int] = {}
     unparsed: Counter[str] = Counter()

@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from facemllm.evaluation.bootstrap import CONFIDENCE, RESAMPLES, Summed, estimates
-from facemllm.evaluation.columns import PRIMARY, Columns, columns_of, options_of
-from facemllm.evaluation.groups import group_figures
-from facemllm.evaluation.metrics.confusion import across, classification, matrices, per_class
-from facemllm.evaluation.metrics.errors import ANGLES, wrapped
-from facemllm.evaluation.metrics.reliability import if_calibrated, reliability, reliability_bins
-from facemllm.evaluation.predictions import Prediction, TaskSpec
+from .bootstrap import CONFIDENCE, RESAMPLES, Summed, estimates
+from .columns import PRIMARY, Columns, columns_of, options_of
+from .groups import group_figures
+from .metrics.confusion import across, classification, matrices, per_class
+from .metrics.errors import ANGLES, wrapped
+from .metrics.reliability import if_calibrated, reliability, reliability_bins
+from .predictions import Prediction, TaskSpec
 
 __all__ = ["group_figures", "mean_figures", "task_figures"]
 

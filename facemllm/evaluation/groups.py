@@ -8,16 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from facemllm.evaluation.bootstrap import (
-    CONFIDENCE,
-    RESAMPLES,
-    Statistic,
-    estimate,
-    resampled_sums,
-    sum_by,
-)
-from facemllm.evaluation.columns import PRIMARY, columns_of, numbers_first
-from facemllm.evaluation.predictions import Prediction, TaskSpec
+from .bootstrap import CONFIDENCE, RESAMPLES, Statistic, estimate, resampled_sums, sum_by
+from .columns import PRIMARY, columns_of, numbers_first
+from .predictions import Prediction, TaskSpec
 
 GROUP_LABELS = ("age_group", "gender", "race")
 

@@ -8,16 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from facemllm.evaluation.answerers import (
-    FACES_ON_CPU,
-    OPEN_TOKENS,
-    OPTION_TOKENS,
-    Answer,
-    AskedFace,
-    room_for,
-    score_batch,
-)
-from facemllm.evaluation.predictions import Way
+from .answers import FACES_ON_CPU, OPEN_TOKENS, OPTION_TOKENS, Answer, AskedFace, room_for, score_batch
+from .predictions import Way
 
 if TYPE_CHECKING:
     from facemllm_onnx.runtime import FaceMLLMForONNX

@@ -16,10 +16,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
-from facemllm.evaluation.metrics.errors import ANGLES, wrapped
-from facemllm.evaluation.prediction_index import PredictionIndex
-from facemllm.evaluation.predictions import TaskSpec
-from facemllm.evaluation.wording import WAYS, data_title, group_of, is_share, label_of, own_label, task_title
+from .metrics.errors import ANGLES, wrapped
+from .prediction_index import PredictionIndex
+from .predictions import TaskSpec
+from .wording import WAYS, data_title, group_of, is_share, label_of, own_label, task_title
 
 BLUE, ORANGE, GREEN, INK, SOFT, LIGHT = "#0072B2", "#D55E00", "#009E73", "#1d2433", "#667085", "#d0d5dd"
 MOST_CLASSES = 20  # beyond which the cells of a confusion matrix carry no numbers

@@ -16,16 +16,17 @@ from typing import TYPE_CHECKING, Any
 from datasets_scripts.schema import LabelledFace, Skipped
 from datasets_scripts.settings_differences import differences
 from facemllm.cli import UserError
-from facemllm.evaluation.answerers import AskedFace
-from facemllm.evaluation.predictions import Prediction, PredictionLog, Way
 from facemllm_recipes.run_folder import write_json
+
+from .answers import AskedFace
+from .predictions import Prediction, PredictionLog, Way
 
 if TYPE_CHECKING:
     from PIL import Image
 
-    from facemllm.evaluation.answerers import Answerer
-    from facemllm.evaluation.benchmarks import Benchmark
-    from facemllm.evaluation.task_protocols import TaskProtocol
+    from .answers import Answerer
+    from .benchmarks import Benchmark
+    from .task_protocols import TaskProtocol
 
 RUN, PREDICTIONS = "run.json", "predictions.jsonl"
 FACES_AT_ONCE = 64

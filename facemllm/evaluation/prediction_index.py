@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from facemllm.cli import UserError
-from facemllm.evaluation.predictions import Prediction, parse_prediction
+
+from .predictions import Prediction, parse_prediction
 
 
 class PredictionIndex:

@@ -11,14 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from facemllm.cli import UserError
-from facemllm.evaluation.bootstrap import CONFIDENCE, RESAMPLES
-from facemllm.evaluation.columns import options_of
-from facemllm.evaluation.facexbench_tables import facexbench_section, task_figures_of
-from facemllm.evaluation.figures import group_figures, mean_figures, task_figures
-from facemllm.evaluation.predict import PREDICTIONS, RUN, read_run
-from facemllm.evaluation.prediction_index import PredictionIndex
-from facemllm.evaluation.predictions import WAYS, TaskSpec, read_predictions
-from facemllm.hub_names import could_be_hub_id
+from facemllm.inference.hub_names import could_be_hub_id
+
+from .bootstrap import CONFIDENCE, RESAMPLES
+from .columns import options_of
+from .facexbench_tables import facexbench_section, task_figures_of
+from .figures import group_figures, mean_figures, task_figures
+from .predict import PREDICTIONS, RUN, read_run
+from .prediction_index import PredictionIndex
+from .predictions import WAYS, TaskSpec, read_predictions
 
 REPORT, TEXT, PLOTS = "report.json", "report.md", "plots"
 PACKAGES = ("facemllm", "torch", "transformers", "datasets", "evaluate", "numpy", "scipy")
@@ -58,9 +59,10 @@ def write_report(
     """
     from tqdm import tqdm
 
-    from facemllm.evaluation.plots import draw_plots
-    from facemllm.evaluation.report_markdown import markdown
     from facemllm_recipes.run_folder import write_bytes, write_json
+
+    from .plots import draw_plots
+    from .report_markdown import markdown
 
     out = Path(out)
     run = _read_run(out)

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from facemllm.evaluation.facexbench_tables import facexbench_markdown
-from facemllm.evaluation.wording import (
+from .facexbench_tables import facexbench_markdown
+from .wording import (
     POINTS,
     WAYS,
     data_title,

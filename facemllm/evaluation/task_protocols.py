@@ -7,9 +7,11 @@ face-analysis takes it for (``face_task_table_facemllm.RANGED``). ``ActionUnits`
 What a model writes instead is read by ``answer_parsing``.
 """
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from datasets_scripts.measured_task import PartsTask, UnitsTask
@@ -17,9 +19,11 @@ from datasets_scripts.questions import TASKS, canonical_question, expected_answe
 from datasets_scripts.schema import CorpusError
 from datasets_scripts.task import USUAL, Conventions, Task, read_label
 from datasets_scripts.tasks import ACTION_UNITS
-from facemllm.evaluation.answer_parsing import parse_angles, parse_option, parse_units, parse_years
-from facemllm.evaluation.answerers import Answer, AskedQuestion
-from facemllm.evaluation.predictions import TaskSpec, Way
+from facemllm.inference.hub_names import from_hub
+
+from .answer_parsing import parse_angles, parse_option, parse_units, parse_years
+from .answers import Answer, AskedQuestion
+from .predictions import TaskSpec, Way
 
 AGES = tuple(str(years) for years in range(101))
 AGE_EDGES = (0, 3, 10, 20, 30, 40, 50, 60, 70, 121)
@@ -271,3 +275,17 @@ def protocols(
 
 def _rounded(probabilities: Mapping[str, float]) -> dict[str, float]:
     return {option: round(share, 6) for option, share in probabilities.items()}
+
+
+def taught_age(model: str) -> AgeQuestion:
+    """``groups`` for a model whose ``config.face_tasks`` has the age groups and no age in years, else ``years``."""
+    folder = Path(model).expanduser()
+    config = folder / "config.json" if folder.is_dir() else from_hub(model, "config.json")
+    if config is None:
+        return "years"
+    try:
+        told = json.loads(config.read_text(encoding="utf-8")).get("face_tasks")
+    except (OSError, ValueError):
+        return "years"
+    age = (told or {}).get("age", {}).get("options", ())
+    return "groups" if set(age) == set(canonical_question("age")[1]) and "age_years" not in told else "years"

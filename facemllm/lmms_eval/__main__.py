@@ -5,7 +5,8 @@ import sys
 from pathlib import Path
 
 from facemllm.cli import UserError
-from facemllm.lmms_eval import TASKS
+
+from . import TASKS
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -19,7 +20,7 @@ def main(arguments: list[str] | None = None) -> int:
     if args.command == "tasks":
         print(TASKS)
         return 0
-    from facemllm.lmms_eval.facexbench import write_questions
+    from .facexbench import write_questions
 
     try:
         counts = write_questions(args.root, args.out)

@@ -6,6 +6,6 @@
 import sys
 
 if sys.argv[1:3] == ["export", "onnx"] and not {"-h", "--help"} & set(sys.argv):
-    import facemllm_onnx.optimum  # noqa: F401  registers the model's type with Optimum
+    import facemllm_onnx.export.optimum  # noqa: F401  registers the model's type with Optimum
 
 REGISTER_COMMANDS = []

@@ -13,8 +13,8 @@ import pytest
 
 from datasets_scripts.annotator import read_answers
 from tests.datasets_scripts.annotator_server import AnnotatorServer
-from tests.datasets_scripts.one_node_ray import ROOT, one_node_ray
-from tests.datasets_scripts.one_node_slurm import one_node_slurm, why_not
+from tests.datasets_scripts.engines.one_node_ray import ROOT, one_node_ray
+from tests.datasets_scripts.engines.one_node_slurm import one_node_slurm, why_not
 
 PARTS, EACH, CONCURRENCY = 4, 20, 8
 PROGRAM = f"""

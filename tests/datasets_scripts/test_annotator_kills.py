@@ -41,7 +41,7 @@ def started(url, out):
     # a fork of a process that has imported everything: an import per kill would be most of the test's time
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
-        [__name__, "datasets_scripts.annotator_runner", "datasets_scripts.engine_executors", "openai"]
+        [__name__, "datasets_scripts.annotator_runner", "datasets_scripts.engines.local", "openai"]
     )
     process = context.Process(target=run, args=(url, str(out)))
     process.start()

@@ -8,7 +8,8 @@ import pytest
 
 from facemllm.cli import main
 from facemllm.evaluation.corpus_benchmark import label_values
-from facemllm.evaluation.model_identity import hub_commit, taught_age
+from facemllm.evaluation.task_protocols import taught_age
+from facemllm.inference.hub_names import hub_commit
 from tests.datasets_scripts.miniatures import WRITERS
 
 AGES = ("20-29", "30-39", "more than 70")

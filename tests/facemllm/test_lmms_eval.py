@@ -112,7 +112,7 @@ def model_and_faces(model_folder, fairface):
 def test_what_the_model_writes_there_is_what_it_writes_here(logged, model_and_faces, task):
     from datasets_scripts.questions import canonical_question
     from facemllm.answering import answer_prompts
-    from facemllm.evaluation.answerers import OPTION_TOKENS
+    from facemllm.evaluation.answers import OPTION_TOKENS
 
     model, processor, faces = model_and_faces
     prompts = [(canonical_question(task)[0], (face,)) for face in faces]

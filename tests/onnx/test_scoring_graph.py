@@ -10,7 +10,8 @@ import torch
 from transformers import Gemma2Config, Gemma3TextConfig, GPT2Config, LlamaConfig, Qwen2Config, Qwen3NextConfig
 
 from facemllm.cli import UserError, main
-from facemllm.evaluation.answerers import AskedFace, AskedQuestion, load_answerer
+from facemllm.evaluation.answerers import load_answerer
+from facemllm.evaluation.answers import AskedFace, AskedQuestion
 from facemllm_onnx import FaceMLLMForONNX
 from facemllm_onnx.scoring import lay_out, stack
 from facemllm_onnx.scoring_graph import Scoring

@@ -10,11 +10,12 @@ from datasets_scripts.questions import TASKS, expected_answer
 from datasets_scripts.schema import CorpusError, LabelledFace
 from datasets_scripts.zero_shot import SEEN, UNSEEN
 from facemllm.cli import UserError
-from facemllm.evaluation.answerers import Answer, Known, StubAnswerer
+from facemllm.evaluation.answers import Answer
 from facemllm.evaluation.benchmarks import DATASETS, Crop, Wanted, open_benchmark
 from facemllm.evaluation.figures import task_figures
 from facemllm.evaluation.predict import predict
 from facemllm.evaluation.predictions import PredictionLog, read_predictions
+from facemllm.evaluation.stub_answerer import Known, StubAnswerer
 from facemllm.evaluation.task_protocols import AgeInYears, HeadPose, middles
 from modeling_facemllm.face_detection_facemllm import crop_box
 from modeling_facemllm.image_loading_facemllm import load_image

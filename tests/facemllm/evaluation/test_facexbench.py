@@ -4,11 +4,13 @@ import json
 
 import pytest
 
-from facemllm.evaluation.answerers import Answer, FaceMLLMAnswerer, GenericAnswerer, Known, StubAnswerer
+from facemllm.evaluation.answerers import FaceMLLMAnswerer, GenericAnswerer
+from facemllm.evaluation.answers import Answer
 from facemllm.evaluation.facexbench import ask_facexbench, task_specs
 from facemllm.evaluation.facexbench_reader import LETTERS, read_facexbench
 from facemllm.evaluation.facexbench_tables import facexbench_markdown, facexbench_section
 from facemllm.evaluation.predictions import WAYS, PredictionLog, read_predictions
+from facemllm.evaluation.stub_answerer import Known, StubAnswerer
 from tests.facemllm.evaluation import miniature_facexbench as miniature
 
 

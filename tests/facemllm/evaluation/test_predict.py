@@ -13,10 +13,11 @@ import pytest
 
 from datasets_scripts.schema import LabelledFace
 from facemllm.cli import UserError
-from facemllm.evaluation.answerers import Answer, Known, StubAnswerer
+from facemllm.evaluation.answers import Answer
 from facemllm.evaluation.benchmarks import Wanted, open_benchmark
 from facemllm.evaluation.predict import FACES_AT_ONCE, predict, run_into
 from facemllm.evaluation.predictions import PredictionLog, read_predictions
+from facemllm.evaluation.stub_answerer import Known, StubAnswerer
 
 TASKS = ("beard", "hat")
 REPOSITORY = Path(__file__).resolve().parents[3]

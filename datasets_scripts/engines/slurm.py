@@ -16,9 +16,10 @@ from typing import Any
 from datatrove.executor.slurm import SlurmPipelineExecutor
 
 import datasets_scripts
-from datasets_scripts.engine_executors import Failures, TaskExecutor, task_lock
-from datasets_scripts.engines import SlurmOptions, TasksUnfinished
 from datasets_scripts.schema import CorpusError
+
+from .options import SlurmOptions, TasksUnfinished
+from .tasks import Failures, TaskExecutor, task_lock
 
 SQUEUE_TRIES = 12  # Slurm's controller may restart while we wait
 SQUEUE_FIRST_TRIES = 2  # before anything is submitted there is nothing to lose
@@ -32,7 +33,7 @@ class SlurmTasks(TaskExecutor, SlurmPipelineExecutor):
     def from_options(
         cls, options: SlurmOptions, *, pipeline: list[Any], tasks: int, workers: int, logging_dir: str
     ) -> "SlurmTasks":
-        """The executor for ``engines.SlurmOptions``."""
+        """The executor for ``options.SlurmOptions``."""
         executor = cls(
             pipeline=pipeline,
             tasks=tasks,
@@ -54,7 +55,7 @@ class SlurmTasks(TaskExecutor, SlurmPipelineExecutor):
     def run_tasks(self, tell: Callable[[str], None]) -> None:
         """Submit what is not done, unless its jobs are in the queue already, and wait for the queue to be rid of them.
 
-        Raises as ``engines.run_tasks`` says.
+        Raises as ``run.run_tasks`` says.
         """
         with task_lock(Path(self.logging_dir.path) / "locks" / "submit"):
             states = self._queued(SQUEUE_FIRST_TRIES)

@@ -11,57 +11,19 @@ the same path.
 
 import contextlib
 import json
-import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import TYPE_CHECKING, Any
 
 from datasets_scripts.schema import CorpusError
 from modeling_facemllm.installation import install_command
 
-ENGINES = ("local", "slurm", "ray")
+from .options import LocalOptions, RayOptions, SlurmOptions, check_engine
 
-
-@dataclass(frozen=True)
-class LocalOptions:
-    """One machine takes no options: ``workers`` is all there is to choose."""
-
-
-@dataclass(frozen=True)
-class SlurmOptions:
-    """What ``sbatch`` is asked for, for each task. ``workers`` bounds how many tasks run at a time."""
-
-    partition: str
-    time: str = "24:00:00"
-    cpus_per_task: int = 1
-    mem_per_cpu_gb: int = 4
-    qos: str | None = None
-    account: str | None = None
-    venv: str | None = None  # a virtual environment's folder; the Python that submits, unless given
-    env_command: str | None = None  # shell line before each task, instead of ``venv``
-    max_array_size: int = 1001  # Slurm's own default of MaxArraySize
-    sbatch_args: dict[str, str] = field(default_factory=dict)
-    wait: bool = True  # False: submit and return with ``TasksUnfinished``
-    poll_seconds: float = 5.0
-
-
-@dataclass(frozen=True)
-class RayOptions:
-    """Which cluster, and what is reserved there for each task. ``workers`` bounds how many tasks run at a time."""
-
-    address: str | None = None  # "auto", "HOST:PORT" or "ray://HOST:PORT"; None starts a cluster on this machine
-    cpus_per_task: int = 1
-    mem_per_cpu_gb: float | None = None  # None: memory is not counted
-
-
-OPTIONS: dict[str, type] = {"local": LocalOptions, "slurm": SlurmOptions, "ray": RayOptions}
-
-
-class TasksUnfinished(CorpusError):
-    """Nothing failed, but the result is not there yet; the message says how to go on."""
+if TYPE_CHECKING:
+    from .tasks import TaskExecutor
 
 
 def run_tasks(
@@ -101,11 +63,11 @@ def run_tasks(
     chosen = check_engine(engine, options or {})
     folder = Path(logging_dir).resolve()
     try:
-        from datasets_scripts import engine_executors
+        import datatrove  # noqa: F401
     except ImportError as error:
         raise CorpusError(f"tasks run on datatrove: {install_command('annotate')} ({error})") from error
     _claim(folder, tasks)
-    with engine_executors.make_executor(engine, list(pipeline), tasks, str(folder), workers, chosen) as executor:
+    with make_executor(engine, list(pipeline), tasks, str(folder), workers, chosen) as executor:
         if not executor.get_incomplete_ranks():
             return
         with _bar(folder / "completions", tasks, progress) as show:
@@ -113,50 +75,38 @@ def run_tasks(
         executor.merge_stats()
 
 
-def check_engine(engine: str, options: Mapping[str, Any]) -> Any:
-    """The engine's options, checked, and that its commands are there: cheap, to be called before any work."""
-    if engine not in ENGINES:
-        raise CorpusError(f"engine={engine!r}: expected one of {', '.join(ENGINES)}")
-    chosen = engine_options(engine, options)
-    for command in ("sbatch", "squeue") if engine == "slurm" else ():
-        if shutil.which(command) is None:
-            raise CorpusError(f"engine slurm needs the command {command}: run this on a login node of the cluster")
-    return chosen
+@contextlib.contextmanager
+def make_executor(
+    engine: str,
+    pipeline: list[Any],
+    tasks: int,
+    logging_dir: str,
+    workers: int,
+    options: LocalOptions | SlurmOptions | RayOptions,
+) -> Iterator["TaskExecutor"]:
+    """The engine's executor, in whose context a Ray cluster is up."""
+    from loguru import logger
 
+    kept = {"pipeline": pipeline, "tasks": tasks, "workers": workers, "logging_dir": logging_dir}
+    if engine == "local":
+        from .local import LocalTasks
 
-def engine_options(engine: str, options: Mapping[str, Any]) -> Any:
-    """The engine's options, checked; text (from a command line) becomes the number or truth value a field wants."""
-    kind = OPTIONS[engine]
-    known = {item.name: item.type for item in fields(kind)}
-    values = {}
-    for name, value in options.items():
-        if name not in known:
-            raise CorpusError(f"option {name!r} of engine {engine}: expected one of {', '.join(known) or 'none'}")
-        try:
-            values[name] = _converted(value, known[name])
-        except (ValueError, TypeError, KeyError, AttributeError):
-            wanted = getattr(known[name], "__name__", known[name])
-            raise CorpusError(f"option {name}={value!r} of engine {engine}: expected {wanted}") from None
-    missing = [name for name in ("partition",) if name in known and not values.get(name)]
-    if missing:
-        raise CorpusError(f"engine {engine} needs the option {missing[0]}")
-    return kind(**values)
+        yield LocalTasks(**kept)
+        return
+    logger.disable("datatrove")  # in this process, which runs no task itself
+    try:
+        if engine == "slurm":
+            from .slurm import SlurmTasks
 
+            yield SlurmTasks.from_options(options, **kept)
+        else:
+            from .ray import RayTasks, ray_cluster
 
-def _converted(value: Any, wanted: Any) -> Any:
-    """``value`` as the type ``wanted`` of a field; raises ValueError or TypeError where it is none."""
-    if get_origin(wanted) is dict:
-        pairs = value.items() if isinstance(value, Mapping) else (pair.split("=", 1) for pair in value.split(","))
-        return {str(name): str(content) for name, content in pairs}
-    kind, *optional = get_args(wanted) or (wanted,)
-    if value is None and optional:
-        return None
-    if kind is bool:
-        return {"true": True, "false": False}[str(value).lower()]
-    converted = kind(value)
-    if kind is int and converted != float(value):
-        raise ValueError(f"{value} is no whole number")
-    return converted
+            with ray_cluster(options, workers):
+                reserved = {"cpus_per_task": options.cpus_per_task, "mem_per_cpu_gb": options.mem_per_cpu_gb or 0}
+                yield RayTasks(**kept, **reserved)
+    finally:
+        logger.enable("datatrove")
 
 
 def _claim(folder: Path, tasks: int) -> None:

@@ -10,18 +10,19 @@ from pathlib import Path
 
 import pytest
 
-from datasets_scripts.engine_executors import task_lock
-from datasets_scripts.engines import TasksUnfinished, engine_options, run_tasks
+from datasets_scripts.engines.options import TasksUnfinished, engine_options
+from datasets_scripts.engines.run import run_tasks
+from datasets_scripts.engines.tasks import task_lock
 from datasets_scripts.schema import CorpusError
-from tests.datasets_scripts.engine_steps import EACH_ONCE, TASKS, Journal, journals, processes
-from tests.datasets_scripts.one_node_ray import one_node_ray
-from tests.datasets_scripts.one_node_slurm import one_node_slurm, why_not
+from tests.datasets_scripts.engines.engine_steps import EACH_ONCE, TASKS, Journal, journals, processes
+from tests.datasets_scripts.engines.one_node_ray import one_node_ray
+from tests.datasets_scripts.engines.one_node_slurm import one_node_slurm, why_not
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 PROGRAM = """
 import json, sys
-from datasets_scripts.engines import run_tasks
+from datasets_scripts.engines.run import run_tasks
 from tests.datasets_scripts.engine_steps import TASKS, Journal
 if __name__ == "__main__":
     out, orders, pause, settings = sys.argv[1], sys.argv[2], float(sys.argv[3]), json.loads(sys.argv[4])
@@ -227,7 +228,7 @@ def slurm_cluster(monkeypatch):
 
 @pytest.mark.slow
 def test_slurm_tells_what_failed_and_goes_on(folders, slurm_cluster, monkeypatch):
-    monkeypatch.setattr("datasets_scripts.engine_slurm.SETTLE_SECONDS", 2.0)  # no network file system here
+    monkeypatch.setattr("datasets_scripts.engines.slurm.SETTLE_SECONDS", 2.0)  # no network file system here
     settings = {
         "engine": "slurm",
         "workers": 2,

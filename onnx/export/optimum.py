@@ -25,13 +25,13 @@ from torch import nn
 from torch.utils._pytree import tree_map_only
 from transformers import DynamicCache, PretrainedConfig, PreTrainedModel, ProcessorMixin
 
-from .export_folder import EXTERNAL_DATA_ABOVE, GRAPHS, ExportError, save_graph
-from .export_request import PRECISIONS
-from .exportable import check_exportable
-from .graphs import SCORING, VARYING, Graph, graphs
-from .scoring_graph import Scoring, scoring_inputs
-from .tracing import quietly
-from .wrappers import (
+from facemllm_onnx.export_folder import EXTERNAL_DATA_ABOVE, GRAPHS, ExportError, save_graph
+from facemllm_onnx.export_request import PRECISIONS
+from facemllm_onnx.exportable import check_exportable
+from facemllm_onnx.graphs import SCORING, VARYING, Graph, graphs
+from facemllm_onnx.scoring_graph import Scoring, scoring_inputs
+from facemllm_onnx.tracing import quietly
+from facemllm_onnx.wrappers import (
     BATCH,
     Decoder,
     TokenEmbeddings,
@@ -41,6 +41,8 @@ from .wrappers import (
     embedding_inputs,
     vision_inputs,
 )
+
+from .contents import Writers, fill_folder
 
 TASK = "image-text-to-text"
 
@@ -110,8 +112,6 @@ class FaceMLLMOnnxConfig(GraphOnnxConfig):
             ExportError: when the graphs do not answer as the model does.
             ValueError: when Optimum had no processor to give.
         """
-        from .export import fill_folder  # which imports this file where Optimum is asked for
-
         processor = next((part for part in self._preprocessors or () if isinstance(part, ProcessorMixin)), None)
         if processor is None:
             raise ValueError("preprocessors has no processor: pass preprocessors=[AutoProcessor.from_pretrained(…)]")
@@ -120,7 +120,9 @@ class FaceMLLMOnnxConfig(GraphOnnxConfig):
         model = models_and_onnx_configs["model"][0]
         check_exportable(model)
         source = {"name": model.config._name_or_path}
-        fill_folder(model, processor, path, backend="optimum", precision=self.float_dtype, source=source)
+        fill_folder(
+            model, processor, path, backend="optimum", writers=WRITERS, precision=self.float_dtype, source=source
+        )
         return models_and_onnx_configs, [f"{GRAPHS}/{self.graph.file_name}"]
 
 
@@ -169,6 +171,9 @@ def write_scoring_graph(
     """
     config = GraphOnnxConfig(model.config, SCORING, scoring_inputs(model))
     _write(Scoring(model), config, folder, external_data_above)
+
+
+WRITERS = Writers(graphs=write_graphs, scoring=write_scoring_graph)
 
 
 def _write(module: nn.Module, config: GraphOnnxConfig, folder: Path, external_data_above: int) -> None:

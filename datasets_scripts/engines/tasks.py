@@ -1,0 +1,128 @@
+"""What the engines' executors share: a task's lock, its log and its error, and how failures end a run.
+
+Each engine runs a task by datatrove's own ``_run_for_rank`` (steps, log, stats, completion mark); what is added:
+
+- one lock per task, so that a second run never works beside what is left of a first one;
+- a worker that dies is an error: datatrove's pools (``LocalPipelineExecutor``, and inside ``RayPipelineExecutor``'s
+  actor) wait for its result for ever;
+- logs go to files alone, and the error of a failed task is kept in one line.
+"""
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+
+from datatrove.executor.base import PipelineExecutor
+from datatrove.utils.stats import PipelineStats
+from loguru import logger
+
+from datasets_scripts.schema import CorpusError
+
+LOCK_SECONDS = 60.0  # an orphan ends within a second of its parent's death; a network file system may take longer
+
+
+class TaskExecutor(PipelineExecutor):
+    """What all three share."""
+
+    def run_tasks(self, tell: Callable[[str], None]) -> None:
+        """Run what is not done; raises as ``run.run_tasks`` says. ``tell`` shows a few words beside the bar."""
+        self.save_executor_as_json()
+        self.run()
+
+    def save_executor_as_json(self, indent: int = 4) -> None:
+        """Only what datatrove's ``jobs_status`` reads: the steps' settings may not be JSON, or not for every eye."""
+        with self.logging_dir.open("executor.json", "w") as file:
+            json.dump({"world_size": self.world_size, "pipeline": [repr(step) for step in self.pipeline]}, file)
+
+    def merge_stats(self) -> None:
+        """The tasks' statistics, summed over all runs, into ``stats.json``."""
+        total = PipelineStats()
+        for rank in range(self.world_size):
+            with self.logging_dir.open(f"stats/{rank:05d}.json", "r") as file:
+                total += PipelineStats.from_json(json.load(file))
+        with self.logging_dir.open("stats.json", "w") as file:
+            total.save_to_disk(file)
+
+    def _run_for_rank(self, rank: int, local_rank: int = 0, node_rank: int = -1) -> PipelineStats:
+        folder = Path(self.logging_dir.path)
+        error_file = folder / "errors" / f"{rank:05d}"
+        with task_lock(folder / "locks" / f"{rank:05d}"):
+            error_file.unlink(missing_ok=True)
+            try:
+                # Of PipelineExecutor, not of the subclass: Ray's writes its log to one place for all runs first.
+                # A local rank other than 0 keeps datatrove's log off standard error.
+                return PipelineExecutor._run_for_rank(self, rank, local_rank=1, node_rank=node_rank)
+            except Exception as error:
+                error_file.parent.mkdir(exist_ok=True)
+                error_file.write_text(one_line(error))
+                raise
+            finally:
+                logger.remove()  # datatrove put its default back, which writes to standard error
+
+
+class Failures:
+    """Which tasks failed, and how the run ends of it."""
+
+    def __init__(self, logging_dir: str, tasks: int):
+        self.logging_dir = logging_dir
+        self.tasks = tasks
+        self.errors: dict[int, str] = {}
+
+    def hear(self, rank: int, error: BaseException | str | None) -> None:
+        """Keep one task's error; a ``CorpusError`` is raised at once, and so is a pool that broke."""
+        if isinstance(error, CorpusError | BrokenProcessPool):
+            raise error
+        if error is not None:
+            self.errors[rank] = error if isinstance(error, str) else one_line(error)
+
+    def raise_any(self) -> None:
+        """Raise one ``CorpusError`` for all errors heard."""
+        if self.errors:
+            rank, line = min(self.errors.items())
+            raise CorpusError(
+                f"{len(self.errors)} of {self.tasks} tasks failed, task {rank} with: {line}; "
+                f"logs in {self.logging_dir}/logs; the same command again goes on with what is not done"
+            )
+
+
+@contextlib.contextmanager
+def task_lock(path: Path, patience: float = LOCK_SECONDS) -> Iterator[None]:
+    """Hold the lock file at ``path``; the system frees it when the process ends, however it ends.
+
+    It is ``flock``, which Linux carries across machines on NFS (version 3 with its lock service, version 4) and
+    which Lustre needs mounted with ``flock``. Raises ``CorpusError`` where another process holds it for longer than
+    ``patience`` seconds and where the file system has no locks.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "a+") as file:
+        end = time.monotonic() + patience
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError as error:
+                if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+                    way_out = "keep the output on a file system with locks (NFS 4, or Lustre mounted with flock)"
+                    raise CorpusError(f"{path}: cannot be locked ({error.strerror}); {way_out}") from error
+            if time.monotonic() > end:
+                file.seek(0)
+                holder = file.read().strip() or "another process"
+                raise CorpusError(f"task {int(path.name)} is still worked on by {holder}: wait for it, or end it")
+            time.sleep(0.1)
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+        file.flush()
+        yield
+
+
+def one_line(error: BaseException) -> str:
+    said = " ".join(str(error).split())
+    said = said if len(said) <= 300 else f"{said[:300]}…"
+    return said if isinstance(error, CorpusError) else f"{type(error).__name__}: {said}"

@@ -1,0 +1,44 @@
+"""Names that may mean the Hub: told apart from folders before anything is loaded, and asked for single files."""
+
+from pathlib import Path
+
+from facemllm.cli import UserError
+
+# The rule lies there because the ONNX runtime, which imports nothing of this package, follows it too.
+from facemllm_onnx.export_location import could_be_hub_id
+
+__all__ = ["ADAPTER", "check_model_name", "could_be_hub_id", "from_hub", "hub_commit"]
+
+ADAPTER = "adapter_config.json"
+
+
+def check_model_name(model: str | Path) -> None:
+    """Refuse what is neither a model's or adapter's folder nor can be a Hub id. Raises ``UserError``; asks no Hub."""
+    path = Path(model).expanduser()
+    if path.is_dir():
+        if not any((path / name).is_file() for name in ("config.json", ADAPTER)):
+            raise UserError(
+                f"{model}: the folder has no config.json; give the folder that training or quickstart left"
+            )
+    elif not could_be_hub_id(str(model)):
+        raise UserError(f"{model}: there is no such model folder; a Hub id has the form owner/name")
+
+
+def from_hub(repo_id: str, name: str) -> Path | None:
+    """A file of a model on the Hub as it lies in the local cache, ``…/snapshots/COMMIT/name``."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        return Path(hf_hub_download(repo_id, name))
+    except (HfHubHTTPError, OSError, ValueError):  # loading the model says what is wrong
+        return None
+
+
+def hub_commit(model: str) -> str | None:
+    """The commit that a Hub id stands for now; None for a folder, and for what neither the Hub nor its cache has."""
+    if Path(model).expanduser().is_dir():
+        return None
+    # Adapters have their own; one of these is all that is fetched.
+    config = from_hub(model, "config.json") or from_hub(model, "adapter_config.json")
+    return None if config is None else config.parent.name

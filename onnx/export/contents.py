@@ -1,0 +1,222 @@
+"""What lies in an export's folder: the graphs, asked what PyTorch's model is asked, and the record of it."""
+
+import contextlib
+import importlib.metadata
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnxruntime
+import torch
+from transformers import PreTrainedModel, ProcessorMixin
+
+from facemllm_onnx.export_folder import (
+    EXTERNAL_DATA_ABOVE,
+    GRAPHS,
+    ExportError,
+    describe_graphs,
+    write_record,
+    write_side_files,
+)
+from facemllm_onnx.export_request import PRECISIONS
+from facemllm_onnx.half_precision import lacks_kernels, write_in_float32
+from facemllm_onnx.parity import Reference, check, compare
+from facemllm_onnx.quantize import quantize_graphs
+from facemllm_onnx.weight_types import cast_weights
+from facemllm_onnx.wrappers import cache_shape
+from modeling_facemllm.token_tree_facemllm import CannotPack
+
+DTYPES = {name: getattr(torch, kind) for name, kind in PRECISIONS.items()}
+
+
+@dataclass(frozen=True)
+class Writers:
+    """How a backend writes its graphs into a folder, once a model is loaded.
+
+    Args:
+        graphs: writes the three graphs; returns whether the decoder's cache may be one buffer.
+        scoring: writes the graph for closed questions; raises `CannotPack` where the model can have none.
+    """
+
+    graphs: Callable[..., bool | None]
+    scoring: Callable[..., None]
+
+
+def fill_folder(
+    model: PreTrainedModel,
+    processor: ProcessorMixin,
+    folder: Path,
+    *,
+    backend: str,
+    writers: Writers,
+    precision: str = "fp32",
+    device: str = "cpu",
+    fused: bool = False,
+    scoring: bool = True,
+    source: dict[str, Any] | None = None,
+    external_data_above: int = EXTERNAL_DATA_ABOVE,
+    step: Callable[[str], None] = lambda what: None,
+) -> dict[str, Any]:
+    """Write all of an export into a folder that is there, the record last.
+
+    Args:
+        backend: the name of the backend for the record.
+        writers: how that backend writes its graphs. `export_model` has the other arguments.
+
+    Raises:
+        ExportError: when the graphs do not answer as the model does.
+    """
+    base = traced_precision(precision, device)
+    (folder / GRAPHS).mkdir(exist_ok=True)
+    told = _write_all_graphs(model, folder / GRAPHS, writers, scoring, external_data_above, step)
+    record = {
+        "format": 1,
+        "backend": backend,
+        "precision": precision,
+        "device": device,
+        "batch": "one" if fused else "any",
+        "opset": opset(folder),
+        "versions": versions(),
+        "source": source,
+        "graphs": describe_graphs(folder),
+        "cache": describe_cache(model, told["shared_buffer"]),
+        "model": describe_model(model),
+    }
+    if told["no_scoring"]:
+        record["no_scoring"] = told["no_scoring"]
+    step("asking PyTorch's model")
+    if base == "bf16":  # the rounded weights, computed with as exactly as can be
+        cast_weights(model, torch.float32)
+    reference = Reference(model, processor, batch=not fused)
+    step(f"asking the {base} graphs")
+    record["parity"] = {base: _compare(reference, folder, record, base)}
+    if precision != base:
+        step(f"quantizing to {precision}")
+        quantize_graphs(folder / GRAPHS, precision, device=device, external_data_above=external_data_above)
+        record["graphs"] = describe_graphs(folder)
+        step(f"asking the {precision} graphs")
+        record["parity"][precision] = _compare(reference, folder, record, precision)
+    write_side_files(model, processor, folder)
+    write_record(record, folder)
+    return record
+
+
+def traced_precision(precision: str, device: str) -> str:
+    """The precision to trace in, which integers then take the weights' place of."""
+    if precision in PRECISIONS:
+        return precision
+    return "fp16" if device == "cuda" else "fp32"
+
+
+def _write_all_graphs(
+    model: PreTrainedModel,
+    folder: Path,
+    writers: Writers,
+    scoring: bool,
+    external_data_above: int,
+    step: Callable[[str], None],
+) -> dict[str, Any]:
+    shared = writers.graphs(model, folder, external_data_above=external_data_above, step=step)
+    told: dict[str, Any] = {"shared_buffer": bool(shared), "no_scoring": None}
+    try:
+        if scoring:
+            step("tracing scoring")
+            writers.scoring(model, folder, external_data_above=external_data_above)
+        else:
+            told["no_scoring"] = "it was left out of the export"
+    except CannotPack as reason:
+        told["no_scoring"] = str(reason)
+    return told
+
+
+def _compare(reference: Reference, folder: Path, record: dict[str, Any], precision: str) -> dict[str, Any]:
+    """What `parity.compare` finds, checked; where ONNX Runtime cannot load CUDA's graphs here, why not."""
+    cuda = record["device"] == "cuda" and "CUDAExecutionProvider" in onnxruntime.get_available_providers()
+    try:
+        if record["device"] == "cuda" and not cuda:
+            found = _compare_without_cuda(reference, folder, record)
+        else:
+            found = compare(reference, folder, record, record["device"])
+    except ExportError:
+        raise
+    except Exception as error:  # ONNX Runtime's exceptions have no base class of their own
+        reason = next(iter(str(error).replace(f"{folder}/", "").strip().splitlines()), type(error).__name__)
+        if record["device"] == "cuda" and not cuda:
+            return {"provider": None, "unchecked": reason}
+        raise ExportError(
+            f"ONNX Runtime does not run the {precision} graphs on {record['device']}: {reason}. Nothing was written; "
+            "take another precision or backend"
+        ) from error
+    check(found, DTYPES.get(precision))
+    return found
+
+
+def _compare_without_cuda(reference: Reference, folder: Path, record: dict[str, Any]) -> dict[str, Any]:
+    """CUDA's graphs on the CPU: as they are or, where it has no kernels for one, all of them computed in float32."""
+    lacking = [path for path in (folder / GRAPHS).glob("*.onnx") if lacks_kernels(path)]
+    if not lacking:
+        # What an operator cannot do some kernels find out only when they run; and a copy's error says the same.
+        with contextlib.suppress(Exception):
+            return compare(reference, folder, record, "cpu")
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".float32-") as copy:
+        write_in_float32(folder, Path(copy))
+        return {**compare(reference, Path(copy), record, "cpu"), "computed_in": "float32"}
+
+
+def describe_cache(model: PreTrainedModel, shared_buffer: bool) -> dict[str, Any]:
+    """The decoder's cache; with `shared_buffer`, keys and values that come out may overwrite those that went in."""
+    layers, heads, head_size = cache_shape(model.config.text_config)
+    kind = str(model.get_decoder().dtype).removeprefix("torch.")
+    return {
+        "layers": layers,
+        "kv_heads": heads,
+        "head_dim": head_size,
+        "dtype": kind,
+        "shared_buffer": shared_buffer,
+    }
+
+
+def describe_model(model: PreTrainedModel) -> dict[str, Any]:
+    """The sizes and ids that a runtime needs and would otherwise have to ask transformers for."""
+    config, settings = model.config, model.generation_config
+    return {
+        "image_token_id": config.image_token_id,
+        "num_image_tokens": config.num_image_tokens,
+        "image_size": config.image_size,
+        "hidden_size": config.text_config.hidden_size,
+        "vocab_size": config.text_config.vocab_size,
+        "bos_token_id": settings.bos_token_id,
+        "eos_token_id": settings.eos_token_id,
+        "pad_token_id": settings.pad_token_id,
+        "max_position_embeddings": getattr(config.text_config, "max_position_embeddings", None),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Of the packages that a graph's form depends on, those that are installed."""
+    found = {}
+    for package in (
+        "facemllm",
+        "torch",
+        "transformers",
+        "optimum",
+        "optimum-onnx",
+        "onnx",
+        "onnxscript",
+        "onnxruntime",
+    ):
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def opset(folder: Path) -> int:
+    """The version of ONNX's operators that the decoder uses."""
+    import onnx
+
+    model = onnx.load(folder / GRAPHS / "decoder_model_merged.onnx", load_external_data=False)
+    return next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
