@@ -189,8 +189,8 @@ def _pillow(args: argparse.Namespace, tars: Path, out: Path) -> tuple[int, int]:
 
 
 def _faces(args: argparse.Namespace, tars: Path, out: Path) -> tuple[int, int]:
-    from datasets_scripts.annotator import FaceToAsk
-    from datasets_scripts.laion_face import LaionFaces
+    from datasets_scripts.annotator.settings import FaceToAsk
+    from datasets_scripts.laion_face.annotation import LaionFaces
 
     source = LaionFaces.from_pretrained(tars, detector=args.yunet, progress=False)
     found = [isinstance(face, FaceToAsk) for part in range(len(source)) for face in source.faces(part)]
@@ -198,9 +198,10 @@ def _faces(args: argparse.Namespace, tars: Path, out: Path) -> tuple[int, int]:
 
 
 def _annotate(args: argparse.Namespace, tars: Path, out: Path) -> tuple[int, int]:
-    from datasets_scripts.annotator import Annotator, annotate
-    from datasets_scripts.laion_face import LaionFaces
-    from datasets_scripts.laion_prompt import check_face_answer
+    from datasets_scripts.annotator.annotate import annotate
+    from datasets_scripts.annotator.settings import Annotator
+    from datasets_scripts.laion_face.annotation import LaionFaces
+    from datasets_scripts.laion_face.prompt import check_face_answer
 
     source = LaionFaces.from_pretrained(tars, detector=args.yunet, progress=False)
     annotator = Annotator(args.url, "m", concurrency=32)
@@ -212,8 +213,8 @@ def _annotate(args: argparse.Namespace, tars: Path, out: Path) -> tuple[int, int
 
 def _corpus(args: argparse.Namespace, tars: Path, out: Path) -> tuple[int, int]:
     """The whole of ``facemllm annotate laion-face``, the crops carried along."""
-    from datasets_scripts.annotator import Annotator
-    from datasets_scripts.laion_face import annotate_laion
+    from datasets_scripts.annotator.settings import Annotator
+    from datasets_scripts.laion_face.annotation import annotate_laion
 
     settings = {"detector": args.yunet, "workers": args.workers, "num_proc": args.workers, "include_images": True}
     annotator = Annotator(args.url, "m", concurrency=32)
@@ -226,7 +227,7 @@ def _img2dataset(args: argparse.Namespace, tars: Path, out: Path) -> tuple[int, 
     import pyarrow
     from pyarrow import parquet
 
-    from datasets_scripts.laion_download import count_downloaded, download
+    from datasets_scripts.laion_face.download import count_downloaded, download
 
     number = 0
     for path in tars.glob("*.tar"):

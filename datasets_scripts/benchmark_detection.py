@@ -1,4 +1,4 @@
-"""Which scores YuNet gives to faces and to what is none: how the least score of ``laion_rules`` was chosen.
+"""Which scores YuNet gives to faces and to what is none: how the least score of ``laion_face.rules`` was chosen.
 
     python -m datasets_scripts.benchmark_detection PHOTOS YUNET.onnx
 
@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageFilter
 
-from datasets_scripts.laion_rules import FaceRules
+from datasets_scripts.laion_face.rules import FaceRules
 
 SCORES = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9)
 BLURS = (0, 2, 3)  # radius in pixels

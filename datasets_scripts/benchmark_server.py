@@ -12,7 +12,7 @@ import sys
 from functools import cache
 from pathlib import Path
 
-from datasets_scripts.face_attributes import answer_schema
+from datasets_scripts.laion_face.answers import answer_schema
 
 
 def main() -> None:

@@ -7,23 +7,23 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from datasets_scripts.corpora import configs_of, conventions_of_reader, own_options, reader_of
-from datasets_scripts.publish import write_corpus
-from datasets_scripts.questions import DEFAULT_TURNS, AskedFaces, expand_tasks
+from datasets_scripts.corpus.writing import write_corpus
+from datasets_scripts.questions.conversations import DEFAULT_TURNS, AskedFaces, expand_tasks
+from datasets_scripts.questions.zero_shot import ZERO_SHOT, attributes_of, tasks_of_side
 from datasets_scripts.schema import CorpusError
-from datasets_scripts.sources import synthetic
+from datasets_scripts.sources.readers import configs_of, conventions_of_reader, own_options, reader_of
 from datasets_scripts.sources.reading import FaceReader
-from datasets_scripts.zero_shot import ZERO_SHOT, attributes_of, tasks_of_side
+from datasets_scripts.synthetic import records as synthetic
 
 DESCRIPTION = """\
 Captions and questions with answers about the faces of [{title}]({url}){citation}. The words were made from the labels
-by templates (`datasets_scripts/tasks.py`), about: {tasks}. The pictures are as the dataset has them: nothing was
-cropped, and no file encoded again; frames of videos are JPEG."""
+by templates (`datasets_scripts/questions/tasks.py`), about: {tasks}. The pictures are as the dataset has them: nothing
+was cropped, and no file encoded again; frames of videos are JPEG."""
 
 ZERO_SHOT_DESCRIPTION = """\
 In the config `zero_shot`, rows of `train` ask about some attributes, rows of the other splits about others, of which
-`train` says nothing (`datasets_scripts/zero_shot.py`). The other configs do tell of them: a model to be tested on
-attributes it has never been asked about is trained on no other config of this corpus."""
+`train` says nothing (`datasets_scripts/questions/zero_shot.py`). The other configs do tell of them: a model to be
+tested on attributes it has never been asked about is trained on no other config of this corpus."""
 
 SYNTHETIC_DESCRIPTION = """\
 Drawn faces with exact labels, captions in varied wording and questions with answers, for learning how a face model is
@@ -47,7 +47,7 @@ def build_corpus(
     options_by_split: Mapping[str, Mapping[str, Any]] | None = None,
     **publishing: Any,
 ) -> dict[str, Any]:
-    """The dataset ``name`` of ``corpora.READERS``, from its folder ``root``, as a corpus in ``out``.
+    """The dataset ``name`` of ``readers.READERS``, from its folder ``root``, as a corpus in ``out``.
 
     Args:
         configs, splits: all that the dataset has, unless named; ``zero_shot`` only where ``tasks`` has attributes of
@@ -123,7 +123,7 @@ def configs_to_build(
         side = ", ".join(attributes_of(without[0])[:3])
         raise CorpusError(
             f"config={ZERO_SHOT!r}: none of the tasks {', '.join(tasks)} is on the side of {without[0]} "
-            f"({side}, ...; datasets_scripts/zero_shot.py has both sides): name one, or leave the config out"
+            f"({side}, ...; datasets_scripts/questions/zero_shot.py has both sides): name one, or leave the config out"
         )
     return tuple(config for config in configs if config != ZERO_SHOT)
 

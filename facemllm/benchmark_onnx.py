@@ -145,7 +145,7 @@ def make_model(work: Path, size: str) -> Path:
 
 
 def _inputs(work: Path, model: Path, rows: int) -> Path:
-    from datasets_scripts.synthetic_faces import draw_face, sample_labels
+    from datasets_scripts.synthetic.faces import draw_face, sample_labels
     from facemllm.benchmark_scoring import face_questions
 
     config = json.loads((model / "config.json").read_text())

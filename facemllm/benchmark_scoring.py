@@ -74,7 +74,7 @@ def build_model(texts: list[str], image_size: int, **text_sizes: int) -> tuple[A
 
 def yes_or_no_questions() -> list[tuple[str, tuple[str, ...]]]:
     """The project's yes/no questions and their options, as evaluation asks them."""
-    from datasets_scripts.questions import canonical_question, expand_tasks
+    from datasets_scripts.questions.conversations import canonical_question, expand_tasks
 
     asked = map(canonical_question, expand_tasks(["attributes"]))
     return [(text, options) for text, options in asked if options == ("yes", "no")]
@@ -90,7 +90,7 @@ def make_ways(model: Any, processor: Any, questions: list, image_size: int) -> d
     """For each way, a function that puts all questions about drawn faces to the model."""
     import torch
 
-    from datasets_scripts.synthetic_faces import draw_face, sample_labels
+    from datasets_scripts.synthetic.faces import draw_face, sample_labels
     from facemllm.answering import answer, user_message
     from modeling_facemllm.scoring_facemllm import ClosedQuestion
 

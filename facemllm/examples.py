@@ -7,8 +7,8 @@ from typing import Any
 
 from PIL import Image
 
-from datasets_scripts import synthetic_text
-from datasets_scripts.synthetic_faces import ATTRIBUTES
+from datasets_scripts.synthetic import text as synthetic_text
+from datasets_scripts.synthetic.faces import ATTRIBUTES
 from facemllm.answering import answer
 from facemllm.evaluation.answer_parsing import normalize
 from facemllm.evaluation.drawn_faces import Face

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from datasets_scripts.settings_differences import differences
+from datasets_scripts.files import differences
 from facemllm.cli import UserError
 from facemllm.hashed_names import HashedNames, hash_name
 from facemllm.photo_sources import readable

@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from datasets_scripts.publish import CARD
+from datasets_scripts.corpus.writing import CARD
 from facemllm.cli import UserError
 from facemllm.hub_repository import (
     HubRepository,

@@ -10,9 +10,9 @@ import re
 import time
 from typing import Any
 
-from datasets_scripts.complete_corpus import CompleteCorpus, open_corpus
-from datasets_scripts.dataset_card import REPOSITORY
-from datasets_scripts.publish import CARD, MANIFEST
+from datasets_scripts.corpus.card import REPOSITORY
+from datasets_scripts.corpus.complete import CompleteCorpus, open_corpus
+from datasets_scripts.corpus.writing import CARD, MANIFEST
 from facemllm.cli import UserError
 from facemllm.hub_repository import HubRepository, connect, is_same, one_line_errors, open_repository, upload_bar
 

@@ -148,8 +148,8 @@ class Quickstart:
 
     def _corpus(self) -> None:
         from datasets_scripts.build import SYNTHETIC_DESCRIPTION
-        from datasets_scripts.publish import write_corpus
-        from datasets_scripts.sources.synthetic import DrawnFaces
+        from datasets_scripts.corpus.writing import write_corpus
+        from datasets_scripts.synthetic.records import DrawnFaces
 
         def drawn(config: str, split: str, count: int) -> DrawnFaces:
             return DrawnFaces(config, split, count, self.seed, self.plan.image_size)

@@ -45,7 +45,7 @@ def build_model(vision: str, text: str) -> tuple[Any, Any]:
 
 def draw_rows(count: int, questions: int) -> list[dict]:
     """``count`` drawn faces of 64 px with ``questions`` questions and answers each (at most), PNG-encoded."""
-    from datasets_scripts.synthetic_faces import draw_face, sample_labels
+    from datasets_scripts.synthetic.faces import draw_face, sample_labels
 
     rows = []
     for index in range(count):

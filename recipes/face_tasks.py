@@ -8,11 +8,11 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any
 
-from datasets_scripts.questions import TASKS, Conventions, canonical_question
-from datasets_scripts.synthetic_faces import ATTRIBUTES as DRAWN
-from datasets_scripts.synthetic_text import WORDING, options
-from datasets_scripts.synthetic_text import canonical_question as canonical_question_of_drawn
-from datasets_scripts.task import STATED_OPTIONS, Task
+from datasets_scripts.questions.closed_task import STATED_OPTIONS, Task
+from datasets_scripts.questions.conversations import TASKS, Conventions, canonical_question
+from datasets_scripts.synthetic.faces import ATTRIBUTES as DRAWN
+from datasets_scripts.synthetic.text import WORDING, options
+from datasets_scripts.synthetic.text import canonical_question as canonical_question_of_drawn
 
 from .corpora import load_corpus
 from .recipe import CorpusRecipe

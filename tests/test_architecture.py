@@ -1,7 +1,6 @@
 """The walls of the house: which room may import which, read from the imports themselves."""
 
 import ast
-import subprocess
 from pathlib import Path
 
 import pytest

@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_fairfacegpt(sources: Any) -> None:
-    from datasets_scripts.fairfacegpt_records import CONFIGS
+    from datasets_scripts.fairfacegpt.records import CONFIGS
 
     parser = sources.add_parser(
         "fairfacegpt",
@@ -59,8 +59,8 @@ def _add_fairfacegpt(sources: Any) -> None:
 
 
 def _add_laion_face(sources: Any) -> None:
-    from datasets_scripts.laion_records import CONFIGS
-    from datasets_scripts.laion_rules import FaceRules
+    from datasets_scripts.laion_face.records import CONFIGS
+    from datasets_scripts.laion_face.rules import FaceRules
 
     parser = sources.add_parser(
         "laion-face",
@@ -92,7 +92,7 @@ def _add_laion_face(sources: Any) -> None:
 
 
 def _add_download(sources: Any) -> None:
-    from datasets_scripts.laion_download import download
+    from datasets_scripts.laion_face.download import download
 
     parser = sources.add_parser(
         "download",
@@ -136,8 +136,7 @@ def _add_corpus(parser: argparse.ArgumentParser, configs: tuple[str, ...], pictu
 
 
 def _add_annotator(parser: argparse.ArgumentParser) -> None:
-    from datasets_scripts.annotator import Annotator
-    from datasets_scripts.annotator_settings import STRUCTURED
+    from datasets_scripts.annotator.settings import STRUCTURED, Annotator
     from datasets_scripts.engines.options import ENGINES
 
     default = {field.name: field.default for field in fields(Annotator)}
@@ -205,7 +204,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _fairfacegpt(args: argparse.Namespace) -> int:
-    from datasets_scripts.fairfacegpt import annotate_fairfacegpt
+    from datasets_scripts.fairfacegpt.annotation import annotate_fairfacegpt
 
     words = ["fairfacegpt FOLDER", "--split", args.split, *(["--labels CSV"] if args.labels else [])]
     words += ["--race"] if args.race else []
@@ -219,8 +218,8 @@ def _fairfacegpt(args: argparse.Namespace) -> int:
 
 
 def _laion_face(args: argparse.Namespace) -> int:
-    from datasets_scripts.laion_face import annotate_laion
-    from datasets_scripts.laion_rules import FaceRules
+    from datasets_scripts.laion_face.annotation import annotate_laion
+    from datasets_scripts.laion_face.rules import FaceRules
 
     rules = _given(args, "min_crop", "min_score", "min_sharpness", "max_faces", "margin")
     rules |= {"skip_nsfw": False} if args.keep_nsfw else {}
@@ -238,7 +237,7 @@ def _laion_face(args: argparse.Namespace) -> int:
 
 
 def _annotate(args: argparse.Namespace, annotate: Any, words: list[str]) -> int:
-    from datasets_scripts.annotator import Annotator
+    from datasets_scripts.annotator.settings import Annotator
     from datasets_scripts.engines.options import TasksUnfinished, check_engine
 
     options = _engine_options(args.engine_options)
@@ -275,7 +274,7 @@ def _annotate(args: argparse.Namespace, annotate: Any, words: list[str]) -> int:
 
 
 def _download(args: argparse.Namespace) -> int:
-    from datasets_scripts.laion_download import download
+    from datasets_scripts.laion_face.download import download
 
     options = _given(args, "processes", "threads", "timeout", "retries", "images_per_shard")
     report = download(args.urls, args.out, img2dataset=args.img2dataset, **options)

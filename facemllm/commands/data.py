@@ -19,7 +19,7 @@ FOLDER_OPTIONS = ("frames", "images")  # places on this machine: the card does n
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    from datasets_scripts.corpora import READERS
+    from datasets_scripts.sources.readers import READERS
 
     corpora = parser.add_subparsers(dest="corpus", metavar="CORPUS", required=True)
     _add_synthetic(corpora)
@@ -49,7 +49,7 @@ def _add_synthetic(corpora: Any) -> None:
 
 
 def _add_fairfacegpt(corpora: Any) -> None:
-    from datasets_scripts.fairfacegpt_records import CONFIGS
+    from datasets_scripts.fairfacegpt.records import CONFIGS
 
     parser = corpora.add_parser(
         "fairfacegpt",
@@ -71,8 +71,8 @@ def _add_fairfacegpt(corpora: Any) -> None:
 
 
 def _add_reader(corpora: Any, reader: Any) -> None:
-    from datasets_scripts.corpora import configs_of, own_options
-    from datasets_scripts.questions import DEFAULT_TURNS
+    from datasets_scripts.questions.conversations import DEFAULT_TURNS
+    from datasets_scripts.sources.readers import configs_of, own_options
 
     parser = corpora.add_parser(
         reader.NAME,
@@ -90,8 +90,9 @@ def _add_reader(corpora: Any, reader: Any) -> None:
         nargs="+",
         default=list(reader.TASKS),
         metavar="TASK",
-        help="what is asked about: names of datasets_scripts/tasks.py, or attributes for all of them; zero_shot asks "
-        f"those of its side, captions tell what is known whatever is asked (default: {' '.join(reader.TASKS)})",
+        help="what is asked about: names of datasets_scripts/questions/tasks.py, or attributes for all of them; "
+        "zero_shot asks those of its side, captions tell what is known whatever is asked "
+        f"(default: {' '.join(reader.TASKS)})",
     )
     parser.add_argument(
         "--turns",
@@ -179,7 +180,7 @@ def run(args: argparse.Namespace) -> int:
     if args.corpus == "synthetic":
         report = build_synthetic(args.out, counts=dict(zip(SPLITS, args.count, strict=True)), size=args.size, **common)
     elif args.corpus == "fairfacegpt":
-        from datasets_scripts.fairfacegpt_published import build_published
+        from datasets_scripts.fairfacegpt.published import build_published
 
         keep_apart(args.images, args.out)
         pictures = {"race": args.race, "include_images": not args.no_images}
@@ -210,7 +211,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _options(args: argparse.Namespace) -> dict[str, Any]:
     """The reader's own settings that were given; lists as tuples."""
-    from datasets_scripts.corpora import own_options, reader_of
+    from datasets_scripts.sources.readers import own_options, reader_of
 
     given = {name: getattr(args, name) for name in own_options(reader_of(args.corpus))}
     return {
@@ -221,7 +222,7 @@ def _options(args: argparse.Namespace) -> dict[str, Any]:
 def _settle(args: argparse.Namespace) -> None:
     """Make a dataset's tasks and configs what will be built: race only where it is asked for by its own option."""
     from datasets_scripts.build import configs_to_build
-    from datasets_scripts.corpora import reader_of
+    from datasets_scripts.sources.readers import reader_of
     from facemllm.cli import UserError
 
     reader = reader_of(args.corpus)
@@ -233,7 +234,7 @@ def _settle(args: argparse.Namespace) -> None:
 
 
 def _label_files(pairs: list[str]) -> dict[str, dict[str, str]]:
-    from datasets_scripts.corpora import READERS
+    from datasets_scripts.sources.readers import READERS
     from facemllm.cli import UserError
 
     known = READERS["fairface"].SPLITS
@@ -266,7 +267,7 @@ def _card_command(args: argparse.Namespace) -> str:
 
 
 def _option_words(args: argparse.Namespace) -> list[str]:
-    from datasets_scripts.corpora import own_options, reader_of
+    from datasets_scripts.sources.readers import own_options, reader_of
 
     words = []
     for name, field in own_options(reader_of(args.corpus)).items():

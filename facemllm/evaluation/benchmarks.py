@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, get_args, get_origin
 
-from datasets_scripts.corpora import conventions_of_reader, own_options, reader_of
-from datasets_scripts.questions import expand_tasks
+from datasets_scripts.questions.conversations import expand_tasks
+from datasets_scripts.questions.zero_shot import UNSEEN
 from datasets_scripts.schema import CorpusError, LabelledFace, Skipped
 from datasets_scripts.sources.biwi import PEOPLE
+from datasets_scripts.sources.readers import conventions_of_reader, own_options, reader_of
 from datasets_scripts.sources.reading import FaceReader
-from datasets_scripts.zero_shot import UNSEEN
 from facemllm.cli import UserError
 
 from .baselines import constant_answers, sample_labels
@@ -297,7 +297,8 @@ def _open_zero_shot(wanted: Wanted) -> Benchmark:
         if not names:
             raise UserError(f"--tasks {' '.join(tasks)}: none is unseen; those are {', '.join(UNSEEN)}")
         note = (
-            f"Attributes that the config zero_shot does not train on (datasets_scripts/zero_shot.py). {dataset.note}"
+            "Attributes that the config zero_shot does not train on (datasets_scripts/questions/zero_shot.py). "
+            f"{dataset.note}"
         )
         try:
             opened = _open_dataset(name, replace(wanted, tasks=None), replace(dataset, tasks=names, note=note))
@@ -310,9 +311,9 @@ def _open_zero_shot(wanted: Wanted) -> Benchmark:
 
 def open_synthetic(wanted: Wanted) -> Benchmark:
     """Drawn faces, made as they are asked about; options ``seed`` and ``size``."""
-    from datasets_scripts.synthetic import SPLITS
-    from datasets_scripts.synthetic_faces import ATTRIBUTES, draw_face
-    from datasets_scripts.synthetic_faces import sample_labels as draw_labels
+    from datasets_scripts.synthetic.faces import ATTRIBUTES, draw_face
+    from datasets_scripts.synthetic.faces import sample_labels as draw_labels
+    from datasets_scripts.synthetic.records import SPLITS
 
     if wanted.root is not None:
         raise UserError(f"--root {wanted.root}: drawn faces are made on the spot; leave it out")

@@ -11,10 +11,10 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from datasets_scripts.questions import TASKS, conventions_of, expand_tasks
+from datasets_scripts.questions.closed_task import Conventions, Task
+from datasets_scripts.questions.conversations import TASKS, conventions_of, expand_tasks
+from datasets_scripts.questions.tasks import ACTION_UNITS, TASK_GROUPS
 from datasets_scripts.schema import CorpusError, LabelledFace, Skipped
-from datasets_scripts.task import Conventions, Task
-from datasets_scripts.tasks import ACTION_UNITS, TASK_GROUPS
 from facemllm.cli import UserError
 
 from .baselines import BASELINE_ROWS, constant_answers
@@ -111,7 +111,7 @@ def open_corpus(corpus: str, config: str, wanted: Wanted) -> Benchmark:
         title=f"{Path(corpus).name}, {config}",
         split=split,
         protocol=f"Split {split} of the corpus, pictures as they are in it; questions and options as in "
-        "datasets_scripts/tasks.py.",
+        "datasets_scripts/questions/tasks.py.",
         tasks=asked,
         faces=lambda: _faces(rows, split),
         count=len(rows),

@@ -18,8 +18,8 @@ from typing import Any
 from PIL import Image
 from tqdm import tqdm
 
-from datasets_scripts.synthetic_faces import ATTRIBUTES, Attribute
-from datasets_scripts.synthetic_text import canonical_question
+from datasets_scripts.synthetic.faces import ATTRIBUTES, Attribute
+from datasets_scripts.synthetic.text import canonical_question
 from facemllm.answering import answer_each, encode_faces
 
 from .answer_parsing import normalize

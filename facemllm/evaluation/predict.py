@@ -13,8 +13,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from datasets_scripts.files import differences
 from datasets_scripts.schema import LabelledFace, Skipped
-from datasets_scripts.settings_differences import differences
 from facemllm.cli import UserError
 from facemllm_recipes.run_folder import write_json
 

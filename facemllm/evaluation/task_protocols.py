@@ -14,11 +14,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from datasets_scripts.measured_task import PartsTask, UnitsTask
-from datasets_scripts.questions import TASKS, canonical_question, expected_answer
+from datasets_scripts.questions.closed_task import USUAL, Conventions, Task, read_label
+from datasets_scripts.questions.conversations import TASKS, canonical_question, expected_answer
+from datasets_scripts.questions.measured_tasks import PartsTask, UnitsTask
+from datasets_scripts.questions.tasks import ACTION_UNITS
 from datasets_scripts.schema import CorpusError
-from datasets_scripts.task import USUAL, Conventions, Task, read_label
-from datasets_scripts.tasks import ACTION_UNITS
 from facemllm.inference.hub_names import from_hub
 
 from .answer_parsing import parse_angles, parse_option, parse_units, parse_years
@@ -90,7 +90,7 @@ class DrawnAttribute:
 
     @cached_property
     def spec(self) -> TaskSpec:
-        from datasets_scripts.synthetic_text import options
+        from datasets_scripts.synthetic.text import options
 
         values = options(self.name)
         return TaskSpec(self.name, "binary" if set(values) == {"yes", "no"} else "options", values)
@@ -99,7 +99,7 @@ class DrawnAttribute:
         return read_label(f"attributes.{self.name}", labels)
 
     def questions(self, way: Way, expected: Any) -> tuple[AskedQuestion, ...]:
-        from datasets_scripts.synthetic_text import canonical_question
+        from datasets_scripts.synthetic.text import canonical_question
 
         return (AskedQuestion(self.name, canonical_question(self.name), self.spec.options),)
 
@@ -268,7 +268,9 @@ def protocols(
         elif isinstance(TASKS.get(name), Task):
             made.append(Closed(name, conventions))
         else:
-            near = "valence and arousal" if name == "valence_arousal" else "a task of datasets_scripts/tasks.py"
+            near = (
+                "valence and arousal" if name == "valence_arousal" else "a task of datasets_scripts/questions/tasks.py"
+            )
             raise CorpusError(f"task {name!r} cannot be evaluated: name {near}")
     return tuple(made)
 

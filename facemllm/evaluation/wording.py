@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from datasets_scripts.tasks import PEOPLE
+from datasets_scripts.questions.tasks import PEOPLE
 
 WAYS = {"scoring": "options scored", "generation": "generated"}
 

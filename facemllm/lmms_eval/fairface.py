@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from datasets_scripts.questions import canonical_question, expected_answer
+from datasets_scripts.questions.conversations import canonical_question, expected_answer
 from facemllm.evaluation.answer_parsing import parse_option
 
 Doc = dict[str, Any]

@@ -17,8 +17,8 @@ from torch.nn import functional
 from tqdm import tqdm
 from transformers import AutoTokenizer, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
-from datasets_scripts import synthetic_text
-from datasets_scripts.synthetic_faces import ATTRIBUTES, sample_labels
+from datasets_scripts.synthetic import text as synthetic_text
+from datasets_scripts.synthetic.faces import ATTRIBUTES, sample_labels
 from modeling_facemllm.versions_facemllm import make_tokenizer_portable
 
 from .optimizers import ThresholdMissed, TowerOptimizer

@@ -19,9 +19,9 @@ from torch import nn
 from torch.nn import functional
 from tqdm import tqdm
 
-from datasets_scripts import synthetic_text
 from datasets_scripts.schema import CorpusError
-from datasets_scripts.synthetic_faces import draw_face, sample_labels
+from datasets_scripts.synthetic import text as synthetic_text
+from datasets_scripts.synthetic.faces import draw_face, sample_labels
 from modeling_facemllm import FaceMLLMVisionConfig, FaceMLLMVisionModel
 
 from .ngrams import NGramVocabulary

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from datasets_scripts.build import build_corpus
-from datasets_scripts.corpora import READERS, configs_of, conventions_of_reader
-from datasets_scripts.face_attribute_table import EXPRESSIONS
+from datasets_scripts.questions.attribute_table import EXPRESSIONS
+from datasets_scripts.questions.tasks import TASKS
 from datasets_scripts.schema import CorpusError
-from datasets_scripts.tasks import TASKS
-from tests.datasets_scripts.miniatures import WRITERS
+from datasets_scripts.sources.readers import READERS, configs_of, conventions_of_reader
+from tests.datasets_scripts.sources.miniatures import WRITERS
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "fairface"
 

@@ -15,7 +15,7 @@ def tiny_towers(tmp_path_factory):
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM, SiglipImageProcessor
 
-    from datasets_scripts.synthetic_text import WORDING
+    from datasets_scripts.synthetic.text import WORDING
     from modeling_facemllm import FaceMLLMVisionConfig, FaceMLLMVisionModel
 
     folder = tmp_path_factory.mktemp("towers")
@@ -76,7 +76,7 @@ def tiny_model(tiny_towers, tmp_path_factory):
 @pytest.fixture(scope="session")
 def face_png(tmp_path_factory):
     """The path of a drawn face."""
-    from datasets_scripts.synthetic_faces import draw_face, sample_labels
+    from datasets_scripts.synthetic.faces import draw_face, sample_labels
 
     path = tmp_path_factory.mktemp("faces") / "face.png"
     draw_face(sample_labels(0, 0, "test"), 0, 0, "test").save(path)

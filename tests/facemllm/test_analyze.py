@@ -21,13 +21,13 @@ import torch
 from datasets import Dataset
 from PIL import Image
 
-from datasets_scripts.synthetic_faces import draw_face, sample_labels
+from datasets_scripts.synthetic.faces import draw_face, sample_labels
 from facemllm.cli import main
 from facemllm.face_journal import FaceJournal
 from facemllm.face_table import write_table
 from facemllm.hashed_names import HashedNames
-from tests.datasets_scripts.img2dataset_folder import YUNET, encode, needs_faces, plain
-from tests.datasets_scripts.picture_server import PictureServer
+from tests.datasets_scripts.laion_face.img2dataset_folder import YUNET, encode, needs_faces, plain
+from tests.datasets_scripts.laion_face.picture_server import PictureServer
 
 needs_yunet = pytest.mark.skipif(
     not YUNET.is_file(), reason=f"the detector's weights are no part of the repository, and not at {YUNET}"

@@ -7,13 +7,13 @@ import shutil
 import pytest
 from datasets import load_dataset
 
-from datasets_scripts.annotator import Annotator
-from datasets_scripts.synthetic_faces import draw_face, sample_labels
+from datasets_scripts.annotator.settings import Annotator
+from datasets_scripts.synthetic.faces import draw_face, sample_labels
 from facemllm.cli import build_parser, main
 from facemllm.commands.annotate import _estimate
-from tests.datasets_scripts.annotator_server import AnnotatorServer
-from tests.datasets_scripts.img2dataset_folder import YUNET, needs_faces, plain, sample, write_tar
-from tests.datasets_scripts.test_laion_download import write_stats, write_table
+from tests.datasets_scripts.annotator.server import AnnotatorServer
+from tests.datasets_scripts.laion_face.img2dataset_folder import YUNET, needs_faces, plain, sample, write_tar
+from tests.datasets_scripts.laion_face.test_download import write_stats, write_table
 
 PEOPLE = [("0-2", "Male"), ("3-9", "Female"), ("20-29", "Female"), ("more than 70", "Male")]
 

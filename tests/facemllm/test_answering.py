@@ -3,7 +3,7 @@
 import pytest
 from PIL import Image
 
-from datasets_scripts.synthetic_faces import draw_face, sample_labels
+from datasets_scripts.synthetic.faces import draw_face, sample_labels
 from facemllm.answering import answer, answer_each, encode_faces, load_model, pick_device
 from facemllm.cli import UserError
 from facemllm.evaluation.answer_parsing import normalize

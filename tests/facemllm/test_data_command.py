@@ -8,7 +8,7 @@ from datasets import load_dataset
 from PIL import Image
 
 from facemllm.cli import main
-from tests.datasets_scripts.miniatures import WRITERS
+from tests.datasets_scripts.sources.miniatures import WRITERS
 
 GROUPS = ("0-2", "03-Sep", "Oct-19", "20-29", "30-39", "40-49", "50-59", "60-69", "more than 70")
 
@@ -147,7 +147,7 @@ def test_a_mistake_ends_in_one_line_and_exit_code_2(words, message, tmp_path, ca
 
 
 def test_every_dataset_is_listed_and_tells_its_layout_and_terms(capsys):
-    from datasets_scripts.corpora import READERS
+    from datasets_scripts.sources.readers import READERS
 
     with pytest.raises(SystemExit):
         build("--help")

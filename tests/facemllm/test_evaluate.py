@@ -10,16 +10,16 @@ from facemllm.cli import main
 from facemllm.evaluation.corpus_benchmark import label_values
 from facemllm.evaluation.task_protocols import taught_age
 from facemllm.inference.hub_names import hub_commit
-from tests.datasets_scripts.miniatures import WRITERS
+from tests.datasets_scripts.sources.miniatures import WRITERS
 
 AGES = ("20-29", "30-39", "more than 70")
 CPU = ("--device", "cpu")
 
 
 def write_labelled(out, counts, **options):
-    from datasets_scripts.publish import write_corpus
+    from datasets_scripts.corpus.writing import write_corpus
     from datasets_scripts.schema import assistant_turn, make_record, user_turn
-    from datasets_scripts.synthetic_faces import draw_face, sample_labels
+    from datasets_scripts.synthetic.faces import draw_face, sample_labels
 
     def records(split, count):
         for index in range(count):
@@ -146,7 +146,7 @@ def test_the_unseen_side_of_a_corpus_is_evaluated_too(tiny_model, tmp_path, caps
 
 
 def test_an_age_is_asked_for_as_the_models_configuration_says_that_it_was_taught(tiny_model, tmp_path):
-    from datasets_scripts.questions import canonical_question
+    from datasets_scripts.questions.conversations import canonical_question
 
     groups = {"age": {"question": "How old?", "options": list(canonical_question("age")[1])}}
     years = {"age_years": {"question": "How many years?", "options": ["0", "1"]}}
@@ -160,7 +160,7 @@ def test_an_age_is_asked_for_as_the_models_configuration_says_that_it_was_taught
 
 
 def test_a_model_on_the_hub_is_told_apart_by_its_commit_and_asked_for_its_age_as_it_was_taught(tmp_path, monkeypatch):
-    from datasets_scripts.questions import canonical_question
+    from datasets_scripts.questions.conversations import canonical_question
 
     cache = tmp_path / "models--owner--name"
     (cache / "refs").mkdir(parents=True)

@@ -48,7 +48,7 @@ def model_folder(tmp_path_factory):
 def fairface(tmp_path_factory):
     """A corpus that `facemllm data fairface` built, with labels of race."""
     from facemllm.cli import main
-    from tests.datasets_scripts.miniatures import WRITERS
+    from tests.datasets_scripts.sources.miniatures import WRITERS
 
     folder = tmp_path_factory.mktemp("fairface")
     (folder / "root").mkdir()
@@ -110,7 +110,7 @@ def model_and_faces(model_folder, fairface):
 @needs_lmms_eval
 @pytest.mark.parametrize("task", ["gender", "age"])
 def test_what_the_model_writes_there_is_what_it_writes_here(logged, model_and_faces, task):
-    from datasets_scripts.questions import canonical_question
+    from datasets_scripts.questions.conversations import canonical_question
     from facemllm.answering import answer_prompts
     from facemllm.evaluation.answers import OPTION_TOKENS
 
@@ -124,7 +124,7 @@ def test_what_the_model_writes_there_is_what_it_writes_here(logged, model_and_fa
 @needs_lmms_eval
 @pytest.mark.parametrize("task", ["gender", "age"])
 def test_its_losses_are_our_log_likelihoods(logged, model_and_faces, task):
-    from datasets_scripts.questions import canonical_question
+    from datasets_scripts.questions.conversations import canonical_question
     from modeling_facemllm.scoring_facemllm import ClosedQuestion, option_log_likelihoods
 
     model, processor, faces = model_and_faces

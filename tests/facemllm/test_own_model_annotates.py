@@ -24,7 +24,7 @@ def describer(tiny_towers, tmp_path_factory):
     import torch
     from PIL import Image
 
-    from datasets_scripts.fairfacegpt_questions import ASPECTS, chat
+    from datasets_scripts.fairfacegpt.questions import ASPECTS, chat
     from modeling_facemllm import FaceMLLMForConditionalGeneration, FaceMLLMProcessor
 
     vision, text = map(str, tiny_towers)

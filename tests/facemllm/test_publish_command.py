@@ -10,7 +10,7 @@ import textwrap
 import pytest
 from PIL import Image
 
-from datasets_scripts.publish import write_corpus
+from datasets_scripts.corpus.writing import write_corpus
 from datasets_scripts.schema import assistant_turn, make_record, user_turn
 from facemllm.cli import main
 from tests.facemllm.hub_process import ROOT, ClientProcess, HubProcess, until

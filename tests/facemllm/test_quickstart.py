@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import ModelCard
 
-from datasets_scripts.synthetic_faces import ATTRIBUTES
+from datasets_scripts.synthetic.faces import ATTRIBUTES
 from facemllm.cli import UserError, main
 from facemllm.evaluation.drawn_faces import above_baselines, majority_values, mean
 from facemllm.quickstart import Plan, Quickstart, clock

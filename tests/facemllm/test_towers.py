@@ -13,7 +13,7 @@ from PIL import Image
 from transformers import AutoTokenizer, Qwen3ForCausalLM
 
 import facemllm
-from datasets_scripts import synthetic
+from datasets_scripts.synthetic import records as synthetic
 from facemllm.cli import main
 from facemllm.tower_training import folders, text, vision
 from facemllm.tower_training.ngrams import NGramVocabulary, ngrams

@@ -17,7 +17,7 @@ def names(*asked):
 
 
 def test_questions_and_options_are_those_that_corpora_and_evaluation_use():
-    from datasets_scripts.questions import TASKS, canonical_question
+    from datasets_scripts.questions.conversations import TASKS, canonical_question
 
     assert set(TASKS) - set(TABLE) == IN_SEVERAL_PARTS and set(TABLE) <= set(TASKS)
     for name, task in TABLE.items():
@@ -27,7 +27,7 @@ def test_questions_and_options_are_those_that_corpora_and_evaluation_use():
 
 
 def test_ranges_are_those_of_the_corpora_but_for_the_open_ends():
-    from datasets_scripts.questions import TASKS
+    from datasets_scripts.questions.conversations import TASKS
 
     for name in ("yaw", "pitch", "roll"):
         theirs, ours = list(TASKS[name].bins.values()), TABLE[name].ranges

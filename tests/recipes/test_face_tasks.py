@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from datasets_scripts.questions import make_conversation
+from datasets_scripts.questions.conversations import make_conversation
 from datasets_scripts.schema import assistant_turn, user_turn
-from datasets_scripts.sources.synthetic import DrawnFaces
+from datasets_scripts.synthetic.records import DrawnFaces
 from facemllm_recipes.face_tasks import face_tasks_in
 from facemllm_recipes.sft import train
 from modeling_facemllm.face_tasks_facemllm import face_tasks

@@ -9,7 +9,7 @@ import yaml
 from safetensors.torch import load_file
 from transformers import AutoModelForImageTextToText
 
-from datasets_scripts.fairfacegpt_published import build_published
+from datasets_scripts.fairfacegpt.published import build_published
 from facemllm_recipes.recipe import load_recipe
 from facemllm_recipes.sft import train
 from tests.recipes.tiny import COLOURS, QUESTIONS, answers, encoded

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from datasets_scripts.synthetic_faces import draw_face, sample_labels
+from datasets_scripts.synthetic.faces import draw_face, sample_labels
 
 POSTPEND = "Please answer the question and provide only the correct option letter, e.g., A, B, C, D."
 CONTEXT = "Ignore the black image provided.\n1. Age Estimation:\n    api_name: api_1"

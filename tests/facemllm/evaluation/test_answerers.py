@@ -19,7 +19,7 @@ POSE = AskedQuestion("head_pose", "What is the pose of the head?", max_new_token
 
 @pytest.fixture(scope="module")
 def faces():
-    from datasets_scripts.synthetic_faces import draw_face, sample_labels
+    from datasets_scripts.synthetic.faces import draw_face, sample_labels
 
     pictures = [draw_face(sample_labels(index, 0, "test"), index, 0, "test") for index in range(3)]
     asked = [(GENDER, HAT), (HAT,), (HAT, GENDER)]

@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from datasets_scripts.corpora import READERS
-from datasets_scripts.questions import TASKS, expected_answer
+from datasets_scripts.questions.conversations import TASKS, expected_answer
+from datasets_scripts.questions.zero_shot import SEEN, UNSEEN
 from datasets_scripts.schema import CorpusError, LabelledFace
-from datasets_scripts.zero_shot import SEEN, UNSEEN
+from datasets_scripts.sources.readers import READERS
 from facemllm.cli import UserError
 from facemllm.evaluation.answers import Answer
 from facemllm.evaluation.benchmarks import DATASETS, Crop, Wanted, open_benchmark
@@ -19,7 +19,7 @@ from facemllm.evaluation.stub_answerer import Known, StubAnswerer
 from facemllm.evaluation.task_protocols import AgeInYears, HeadPose, middles
 from modeling_facemllm.face_detection_facemllm import crop_box
 from modeling_facemllm.image_loading_facemllm import load_image
-from tests.datasets_scripts.miniatures import WRITERS
+from tests.datasets_scripts.sources.miniatures import WRITERS
 
 
 def miniature(name, folder):

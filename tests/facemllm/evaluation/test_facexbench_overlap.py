@@ -30,7 +30,7 @@ def reencoded(bench, path):
 
 
 def other_face():
-    from datasets_scripts.synthetic_faces import draw_face, sample_labels
+    from datasets_scripts.synthetic.faces import draw_face, sample_labels
 
     data = io.BytesIO()
     draw_face(sample_labels(0, 7, "train"), 0, 7, "train").save(data, "PNG")

@@ -1,0 +1,95 @@
+"""Ask every question about every face of a source once, part by part on an engine, and report what came of it."""
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from datasets_scripts.engines.options import check_engine
+from datasets_scripts.engines.run import run_tasks
+from datasets_scripts.schema import CorpusError
+from modeling_facemllm.installation import install_command
+
+from .answers import part_path, read_answers, read_counts, sum_counts
+from .folder import claim
+from .progress import Progress
+from .settings import Annotator, FaceSource
+
+
+def annotate(
+    source: FaceSource,
+    annotator: Annotator,
+    out: str | os.PathLike,
+    *,
+    check: Callable[[str, Any], Any],
+    engine: str = "local",
+    workers: int = 1,
+    engine_options: Mapping[str, Any] | None = None,
+    progress: bool = True,
+    limit: int | None = None,
+) -> dict[str, Any]:
+    """Ask every question about every face of the source once, and keep the answers in the folder ``out``.
+
+    The same call goes on with a run that was interrupted, and only returns the report of one that is complete.
+
+    Args:
+        check: called with a request's name and its answer (the parsed JSON where the request has a schema, else the
+            text); raises ``InvalidAnswer`` for an answer that is not to be kept. A function of a module.
+        engine: ``local``, ``slurm`` or ``ray``, with ``engine_options`` as ``engines.run.run_tasks`` takes them.
+        workers: parts of the source that are worked on at once.
+        limit: faces that are asked about at most, spread evenly over the parts.
+
+    Returns:
+        ``faces``, ``skipped`` (by reason), ``valid`` and ``rejected`` (by reason) questions, ``invalid`` (by reason)
+        answers that were asked for again or given up, ``requests``, ``input_tokens``, ``output_tokens``, ``cost``
+        (None without prices), ``date``, ``out``, ``seconds``.
+
+    Raises:
+        CorpusError: for a wrong key or model, for an endpoint that does not answer, and if ``out`` holds the answers
+            of other settings. What was answered is kept for the next call.
+        OSError: for a full disk, say.
+    """
+    began, out = time.monotonic(), Path(out).absolute()
+    parts = _check_arguments(source, annotator, workers, limit)
+    check_engine(engine, engine_options or {})
+    plan = claim(source, annotator, out, limit)
+    missing = [part for part in range(parts) if not part_path(out, part).exists()]
+    if missing:
+        pipeline = _pipeline(source, annotator, str(out), check, annotator.concurrency // min(workers, parts), limit)
+        for part in missing:  # marked by a run whose answers were removed since
+            (out / "tasks" / "completions" / f"{part:05d}").unlink(missing_ok=True)
+        with Progress(out, parts, annotator, shown=progress) as bar:
+            run_tasks(pipeline, parts, out / "tasks", engine, workers, engine_options, progress=False, tell=bar.tell)
+    read_answers(out)  # raises where a part is missing after all
+    shutil.rmtree(out / "journal", ignore_errors=True)
+    report = sum_counts(read_counts(out, parts))
+    report["cost"] = annotator.cost(report["input_tokens"], report["output_tokens"])
+    return {**report, "date": plan["date"], "out": str(out), "seconds": round(time.monotonic() - began, 2)}
+
+
+def _check_arguments(source: FaceSource, annotator: Annotator, workers: int, limit: int | None) -> int:
+    """The number of parts."""
+    for argument, value in (("workers", workers), ("limit", limit)):
+        if value is not None and value < 1:
+            raise CorpusError(f"{argument}={value}: give 1 or more")
+    if workers > annotator.concurrency:
+        raise CorpusError(f"workers={workers}: each needs a request of its own, give concurrency={workers} or more")
+    if not len(source):
+        raise CorpusError("the source has no parts: there is nothing to ask about")
+    annotator.api_key()  # raises where it is missing, before anything begins
+    return len(source)
+
+
+def _pipeline(
+    source: FaceSource, annotator: Annotator, out: str, check: Callable, concurrency: int, limit: int | None
+) -> list[Any]:
+    try:
+        from .runner import AskAnnotator, ReadFaces
+
+        return [ReadFaces(source, limit, out), AskAnnotator(annotator, check, out, concurrency)]
+    except ImportError as error:
+        raise CorpusError(
+            f"annotating needs packages that are missing ({error}): {install_command('annotate')}"
+        ) from error

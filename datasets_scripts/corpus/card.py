@@ -1,0 +1,187 @@
+"""The dataset card of a corpus: YAML that the Hub and ``load_dataset`` read, and plain sections for people.
+
+The Hub makes a dataset's Croissant file itself, from what is here: ``configs`` over Parquet files, ``dataset_info``
+with the features, ``license``, and the description, which is the card's first paragraph.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from datasets import DatasetInfo, Features
+from datasets.info import DatasetInfosDict
+
+from .card_text import (
+    ANNOTATED,
+    DRAWN,
+    EMOTION,
+    GATE_FIELDS,
+    GATE_HEADING,
+    GATE_PROMPT,
+    PEOPLE,
+    RACE,
+    RECORD,
+    WEB_PICTURES,
+)
+
+SIZES = {1_000: "n<1K", 10_000: "1K<n<10K", 100_000: "10K<n<100K", 1_000_000: "100K<n<1M", 10_000_000: "1M<n<10M"}
+TASK_CATEGORIES = {  # what each config is for, in the Hub's names
+    "captions": "image-to-text",
+    "vqa": "visual-question-answering",
+    "face_tasks": "image-classification",
+    "zero_shot": "zero-shot-image-classification",
+    "text": "question-answering",
+}
+REPEATING = "pairs"  # FairFaceGPT's config of several rows for one picture
+REASONS_SHOWN = 20
+REPOSITORY = "path/or/name"  # stands in the card for the name that the corpus is loaded by
+WEB_SOURCES = ("laion", "maad")  # their licences are of lists and labels; MAAD-Face's pictures are VGGFace2's
+EMOTION_LABELS = {"expression", "valence", "arousal", "action_units"}
+
+
+def card_text(manifest: Mapping[str, Any], features: Features, *, command: str) -> str:
+    """The whole README.md of the corpus whose counts and settings ``writing.write_corpus`` put into ``manifest``."""
+    from huggingface_hub import DatasetCardData
+
+    configs, people = manifest["configs"], manifest["people"]
+    data = DatasetCardData(
+        pretty_name=manifest["name"],
+        language=["en"],
+        **_license_data(manifest),
+        annotations_creators=["machine-generated"] if manifest["annotations"] else None,
+        size_categories=[_size(sum(split["rows"] for splits in configs.values() for split in splits.values()))],
+        task_categories=[
+            "image-text-to-text",
+            *(TASK_CATEGORIES[name] for name in configs if name in TASK_CATEGORIES),
+        ],
+        tags=["face", "face-analysis", "facemllm", "biometrics" if people else "synthetic"],
+        configs=[
+            {
+                "config_name": config,
+                "data_files": [{"split": split, "path": f"{config}/{split}-*.parquet"} for split in splits],
+            }
+            for config, splits in configs.items()
+        ],
+        **(_gate_data() if manifest["gated"] else {}),
+    )
+    infos = {config: _info(config, splits, features) for config, splits in configs.items()}
+    DatasetInfosDict(infos).to_dataset_card_data(data)
+    return f"---\n{data.to_yaml()}\n---\n\n{_sections(manifest, command)}"
+
+
+def shows_web_pictures(manifest: Mapping[str, Any]) -> bool:
+    """Whether the corpus carries pixels that somebody collected on the web: pictures of people whom nobody asked."""
+    return bool(manifest["pictures"]) and any(source.lower().startswith(WEB_SOURCES) for source in manifest["sources"])
+
+
+def pictures_carried(manifest: Mapping[str, Any]) -> int:
+    """How many pictures the corpus carries: every config has the same ones, so as many as the largest has rows."""
+    rows = {name: sum(split["rows"] for split in splits.values()) for name, splits in manifest["configs"].items()}
+    single = [count for name, count in rows.items() if name != REPEATING] or rows.values()
+    return min(manifest["pictures"], max(single))
+
+
+def _license_data(manifest: Mapping[str, Any]) -> dict[str, str]:
+    data = {"license": manifest["license"]}
+    if data["license"] == "other":
+        slug = re.sub(r"[^a-z0-9]+", "-", manifest["name"].lower()).strip("-")
+        data["license_name"] = manifest["settings"]["license_name"] or f"{slug}-terms"
+        link = manifest["settings"]["license_link"]
+        data |= {"license_link": link} if link else {}
+    return data
+
+
+def _gate_data() -> dict[str, Any]:
+    return {
+        "extra_gated_heading": GATE_HEADING,
+        "extra_gated_prompt": GATE_PROMPT,
+        "extra_gated_fields": GATE_FIELDS,
+        "extra_gated_button_content": "Ask for access",
+    }
+
+
+def _info(config: str, splits: Mapping[str, Mapping[str, Any]], features: Features) -> DatasetInfo:
+    sizes = {
+        name: {"name": name, "num_bytes": split["bytes"], "num_examples": split["rows"]}
+        for name, split in splits.items()
+    }
+    return DatasetInfo(
+        features=features,
+        splits=sizes,
+        config_name=config,
+        download_size=sum(split["file_bytes"] for split in splits.values()),
+        dataset_size=sum(split["bytes"] for split in splits.values()),
+    )
+
+
+def _sections(manifest: Mapping[str, Any], command: str) -> str:
+    settings, labels = manifest["settings"], set(manifest["labels"])
+    sections = [f"# {manifest['name']}", settings["description"].strip()]
+    if shows_web_pictures(manifest):
+        sections += ["## Warning: other people's pictures", WEB_PICTURES.format(pictures=pictures_carried(manifest))]
+    sections += ["## The rows", RECORD, "## The people in the pictures", PEOPLE if manifest["people"] else DRAWN]
+    if "race" in labels:
+        sections += ["### Race", RACE]
+    if labels & EMOTION_LABELS:
+        sections += ["### Expression and emotion", EMOTION]
+    if manifest["annotations"]:
+        sections += ["## Words written by a model", ANNOTATED, _annotations(manifest["annotations"])]
+    sections += ["## Licence", _licence(manifest)]
+    if settings["notices"]:
+        sections += ["## Terms", *(notice.strip() for notice in settings["notices"])]
+    sections += ["## How it was built", f"```\n{command}\n```", _counts(manifest["configs"])]
+    sections += ["## Rows left out, and why", _skipped(manifest["configs"])]
+    sections += ["## Use", _use(manifest["configs"])]
+    return "\n\n".join(sections) + "\n"
+
+
+def _annotations(annotations: Sequence[Mapping[str, Any]]) -> str:
+    """One line of a table for each annotator and prompt version, with the first and the last date."""
+    lines = ["| annotator | prompt | dates | rows |", "|---|---|---|---|"]
+    groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for entry in annotations:
+        groups.setdefault((entry["annotator"], entry["prompt_version"]), []).append(entry)
+    for (annotator, prompt_version), entries in groups.items():
+        first, last = min(entry["date"] for entry in entries), max(entry["date"] for entry in entries)
+        dates = first if first == last else f"{first} to {last}"
+        lines.append(f"| {annotator} | {prompt_version} | {dates} | {sum(entry['rows'] for entry in entries):,} |")
+    return "\n".join(lines)
+
+
+def _licence(manifest: Mapping[str, Any]) -> str:
+    data = _license_data(manifest)
+    name = f"`{data['license']}`"
+    if data["license"] == "other":
+        named = f"[{data['license_name']}]({data['license_link']})" if "license_link" in data else data["license_name"]
+        name = f"`other`: {named}, a licence of its own kind"
+    text = f"{name}; the column `license` says it row by row, and `source` says whose work it is."
+    return text if manifest["images"] else f"{text} The pictures are not carried here and keep the rights they have."
+
+
+def _counts(configs: Mapping[str, Any]) -> str:
+    lines = ["| config | split | rows | shards |", "|---|---|---|---|"]
+    for config, splits in configs.items():
+        lines += [f"| {config} | {name} | {split['rows']:,} | {split['shards']:,} |" for name, split in splits.items()]
+    return "\n".join(lines)
+
+
+def _skipped(configs: Mapping[str, Any]) -> str:
+    lines = []
+    for config, splits in configs.items():
+        for name, split in splits.items():
+            reasons = sorted(split["skipped"].items(), key=lambda entry: (-entry[1], entry[0]))
+            lines += [f"- {config}, {name}: {reason}: {rows:,}" for reason, rows in reasons[:REASONS_SHOWN]]
+            rest = sum(rows for _, rows in reasons[REASONS_SHOWN:])
+            lines += [f"- {config}, {name}: other reasons: {rest:,}"] if rest else []
+    return "\n".join(lines) or "None: every row of the source is here."
+
+
+def _use(configs: Mapping[str, Any]) -> str:
+    config = list(configs)[-1]
+    split = next(iter(configs[config]))
+    call = f'load_dataset("{REPOSITORY}", "{config}", split="{split}")  # streaming=True works too'
+    return f"```python\nfrom datasets import load_dataset\n\nrows = {call}\n```"
+
+
+def _size(rows: int) -> str:
+    return next((name for limit, name in SIZES.items() if rows < limit), "n>10M" if rows > 10**8 else "10M<n<100M")

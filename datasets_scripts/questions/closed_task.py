@@ -1,0 +1,199 @@
+"""What a row of the table of questions is: how one label is asked about and answered.
+
+There are four kinds: ``Task`` has a closed set of answers, ``NumberTask`` asks for a number, ``PartsTask`` for several
+labels at once (the three angles of a head), ``UnitsTask`` for the action units that are active. All of them offer the
+same methods, which is all that ``conversations.py`` knows of them.
+"""
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from datasets_scripts.schema import CorpusError
+
+Pair = tuple[str, str]
+"""A question and its answer."""
+
+STATED_OPTIONS = (
+    "{question} Options: {options}.",
+    "{question} Choose one of: {options}.",
+    "{question} Answer with one of these: {options}.",
+    "Choose among {options}. {question}",
+)
+
+
+@dataclass(frozen=True)
+class Conventions:
+    """In what labels of the same name differ from source to source.
+
+    ``extra_values`` are those that only some sources give, such as ``contempt``. ``present_from`` is the intensity
+    from which an action unit counts as active: 2 of 5 as usual with DISFA, 1 where a source marks only presence.
+    """
+
+    extra_values: tuple[str, ...] = ()
+    present_from: float = 2.0
+
+
+USUAL = Conventions()
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What a yes-or-no question asserts; for values in neither tuple it is undefined and not asked."""
+
+    text: str
+    true_for: tuple[str, ...]
+    false_for: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Task:
+    """How a label with a closed set of values is asked about.
+
+    ``label`` is a column of the labels, ``attributes.NAME`` or ``action_units.NUMBER``. ``answers`` maps each value of
+    the label to its canonical answer, in the order in which the options are stated; ``bins`` maps a value to the
+    half-open interval ``[low, high)`` of a numeric label that it stands for. ``claims`` complete ``{claim}`` in
+    ``statement`` and ``checks``: the first wordings of all values go together in one question, and so do the second.
+    A label whose answers are yes and no has no claims: its questions are yes-or-no questions already; any other has
+    claims for every value.
+
+    ``extra`` are values that only some sources have. Of the tasks of one ``group``, whose answers give each other
+    away, a conversation asks one at most. ``caption`` says in a caption what a yes means; None leaves it out.
+    """
+
+    label: str
+    answers: Mapping[str, str]
+    questions: tuple[str, ...]
+    statement: str = "This person is {claim}."
+    checks: tuple[str, ...] = ("Is this person {claim}?", "Is the person in the picture {claim}?")
+    claims: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    ranges: tuple[Claim, ...] = ()
+    bins: Mapping[str, tuple[float, float]] | None = None
+    ordered: bool = False
+    on_request: bool = False
+    extra: tuple[str, ...] = ()
+    group: str | None = None
+    caption: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.claims and set(self.claims) != set(self.answers):
+            raise CorpusError(f"the row of {self.label}: claims and answers name different values")
+
+    @cached_property
+    def all_claims(self) -> tuple[Claim, ...]:
+        """Everything a yes-or-no question may assert: the ranges, and each value in each of its wordings."""
+        single = []
+        for claimed, wordings in self.claims.items():
+            others = tuple(value for value in self.answers if value != claimed)
+            single += [Claim(words, (claimed,), others) for words in wordings]
+        return (*self.ranges, *single)
+
+    @cached_property
+    def says_yes_or_no(self) -> bool:
+        """Whether every question is one of yes or no."""
+        return set(self.answers) == {"yes", "no"}
+
+    def value(self, labels: Mapping[str, Any], conventions: Conventions = USUAL) -> str | None:
+        """The label's value, numbers put into their bins; None where unknown. ``CorpusError`` if not in the table."""
+        value = read_label(self.label, labels)
+        if value is not None and self.bins is not None:
+            value = next((name for name, (low, high) in self.bins.items() if low <= value < high), None)
+        if value is not None and value not in self.answers:
+            known = ", ".join(self.answers)
+            raise CorpusError(f"labels.{self.label} = {value!r} is not in the table of tasks.py; it knows {known}")
+        if value in self.extra and value not in conventions.extra_values:
+            way_out = f"say Conventions(extra_values=({value!r},)) for this source"
+            raise CorpusError(f"labels.{self.label} = {value!r}: only some sources have it; {way_out}")
+        return value
+
+    def answer(self, value: str, conventions: Conventions = USUAL) -> str:
+        """The canonical answer."""
+        return self.answers[value]
+
+    def options(self, conventions: Conventions = USUAL) -> list[str]:
+        """The answers that are possible, those of the source's extra values among them."""
+        return [self.answers[value] for value in self._values(conventions)]
+
+    def canonical_question(self, conventions: Conventions = USUAL) -> str:
+        """The question as evaluation asks it, options stated."""
+        return STATED_OPTIONS[0].format(question=self.questions[0], options=", ".join(self.options(conventions)))
+
+    def stated_question(self, value: str, rng: random.Random, conventions: Conventions = USUAL) -> Pair:
+        """A question that says what the answer must look like, and the canonical answer."""
+        options = self.options(conventions)
+        if not self.ordered:
+            rng.shuffle(options)
+        wording = rng.choice(STATED_OPTIONS)
+        return wording.format(question=rng.choice(self.questions), options=", ".join(options)), self.answers[value]
+
+    def basic_questions(self, value: str, rng: random.Random, conventions: Conventions = USUAL) -> list[Pair]:
+        """Questions of yes or no, of either or, and open ones, the least telling first.
+
+        What was answered must not give the next answer away, so a label of two values is asked about once.
+        """
+        values = self._values(conventions)
+        if not self.claims:
+            return [self._open_question(value, rng)]
+        if len(self.answers) == 2:
+            choices = (
+                self._open_question,
+                lambda *given: self._either_or(*given, values),
+                lambda *given: self._checks(*given, values, 1)[0],
+            )
+            return [rng.choice(choices)(value, rng)]
+        checks = self._checks(value, rng, values, 2)
+        last = rng.choice((self._open_question, lambda *given: self._either_or(*given, values)))
+        return [*checks, last(value, rng)]
+
+    def _values(self, conventions: Conventions) -> list[str]:
+        return [value for value in self.answers if value not in self.extra or value in conventions.extra_values]
+
+    def _open_question(self, value: str, rng: random.Random) -> Pair:
+        words = rng.choice(self.claims.get(value) or (self.answers[value],))
+        question = rng.choice(self.questions)
+        return question, self._short_or_long(words, rng) if self.claims else as_sentence(words)
+
+    def _either_or(self, value: str, rng: random.Random, values: Sequence[str]) -> Pair:
+        other = rng.choice([claimed for claimed in values if claimed != value])
+        pair = rng.choice(list(zip(self.claims[value], self.claims[other], strict=False)))
+        first, second = rng.sample(pair, 2)
+        return rng.choice(self.checks).format(claim=f"{first} or {second}"), self._short_or_long(pair[0], rng)
+
+    def _checks(self, value: str, rng: random.Random, values: Sequence[str], count: int) -> list[Pair]:
+        """Yes-or-no questions, both in equal shares; the words of a no do not tell the right value."""
+        claims = [claim for claim in self.all_claims if set(claim.true_for) & set(values)]
+        pairs = []
+        for _ in range(count):
+            yes = rng.random() < 0.5 and any(value in claim.true_for for claim in claims)
+            claim = rng.choice([claim for claim in claims if value in (claim.true_for if yes else claim.false_for)])
+            claims = [other for other in claims if other is not claim]
+            answers = ("Yes.", f"Yes. {self._statement(claim.text)}") if yes else ("No.",)
+            pairs.append((rng.choice(self.checks).format(claim=claim.text), rng.choice(answers)))
+        return pairs
+
+    def _short_or_long(self, words: str, rng: random.Random) -> str:
+        return rng.choice((as_sentence(words), self._statement(words)))
+
+    def _statement(self, words: str) -> str:
+        told = self.statement.format(claim=words)
+        return told[0].upper() + told[1:]
+
+
+def read_label(label: str, labels: Mapping[str, Any]) -> Any:
+    """The value of a column, ``attributes.NAME`` or ``action_units.NUMBER`` in a record's labels; None if unknown."""
+    column, _, key = label.partition(".")
+    value = labels.get(column)
+    if not key or value is None:
+        return value
+    if column == "attributes" and isinstance(value, dict):
+        return value.get(key)
+    name, content = ("name", "value") if column == "attributes" else ("unit", "intensity")
+    pairs = value.items() if isinstance(value, Mapping) else ((entry[name], entry[content]) for entry in value)
+    return next((found for which, found in pairs if str(which) == key), None)
+
+
+def as_sentence(words: str) -> str:
+    """The words with a capital and a full stop."""
+    return f"{words[0].upper()}{words[1:]}."

@@ -1,0 +1,283 @@
+"""What was asked of whom, what is kept of the answers, and what a run costs; against a real server on loopback."""
+
+import base64
+import json
+import resource
+import sqlite3
+
+import pytest
+from PIL import Image
+
+from datasets_scripts.annotator.annotate import annotate
+from datasets_scripts.annotator.answers import read_answers
+from datasets_scripts.annotator.estimate import estimate
+from datasets_scripts.annotator.settings import Annotator, FaceToAsk, Request, picture_part
+from datasets_scripts.schema import CorpusError, Skipped
+from tests.datasets_scripts.annotator.faces import PIXELS, SCHEMA, Faces, check, jpeg, user
+from tests.datasets_scripts.annotator.server import AnnotatorServer, answer_to
+
+
+@pytest.fixture
+def server(tmp_path):
+    with AnnotatorServer(tmp_path / "server.jsonl") as started:
+        yield started
+
+
+@pytest.fixture
+def stubborn(tmp_path):
+    """A server whose model does the same thing at every question."""
+    started = []
+
+    def start(fault, **options):
+        log = tmp_path / f"{fault}-{len(started)}.jsonl"
+        started.append(AnnotatorServer(log, f"{fault}:1", **options).__enter__())
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.__exit__()
+
+
+def ask(server, out, source=None, limit=None, **settings):
+    annotator = Annotator(server.url, "some/model", **settings)
+    return annotate(source or Faces(), annotator, out, check=check, progress=False, limit=limit)
+
+
+def test_answers_come_back_with_their_faces_in_the_order_of_the_source(server, tmp_path):
+    source = Faces(parts=3, each=20, questions=("What is the light like?",))
+    report = ask(server, tmp_path / "out", source)
+    answered = read_answers(tmp_path / "out")
+    rows = list(answered.answers())
+    expected = [face for part in range(3) for face in source.faces(part)]
+    assert [row.id for row in rows] == [face.id for face in expected] and len(answered) == 60
+    for row, face in zip(rows, expected, strict=True):
+        if isinstance(face, Skipped):
+            assert row == face
+            continue
+        assert row.facts == face.facts and set(row.answers["table"]) == set(SCHEMA["properties"])
+        assert row.answers["What is the light like?"].startswith("A face that")
+        assert row.usage == {"requests": 2, "input_tokens": 2000, "output_tokens": 200}
+    assert report["faces"] == 54 and report["valid"] == 108 and report["skipped"] == {"no face": 6}
+    assert list(answered.answers(13, 45)) == rows[13:45]
+
+
+def test_a_complete_run_is_not_asked_again(server, tmp_path):
+    first = ask(server, tmp_path / "out", input_price=2.0, output_price=10.0)
+    again = ask(server, tmp_path / "out", input_price=2.0, output_price=10.0)
+    assert len(server.requests()) == 9
+    assert {**again, "seconds": 0} == {**first, "seconds": 0}
+    assert first["cost"] == pytest.approx((9 * 1000 * 2.0 + 9 * 100 * 10.0) / 1e6)
+
+
+def test_a_part_that_was_whole_when_it_was_killed_is_not_asked_again(server, tmp_path):
+    ask(server, tmp_path)
+    (tmp_path / "tasks" / "completions" / "00000").unlink()  # the last of all, after the journal
+    (tmp_path / "journal" / "00000").mkdir(parents=True)
+    (tmp_path / "journal" / "00000" / "replay.sqlite3").touch()
+    ask(server, tmp_path)
+    assert len(server.requests()) == 9 and not (tmp_path / "journal").exists()
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        ("nojson", "no JSON"),
+        ("wrong", "not of the schema"),
+        ("refusal", "refused by the model"),
+        ("filter", "refused by the model"),
+        ("length", "cut off at max_tokens"),
+    ],
+)
+def test_an_invalid_answer_is_asked_for_again_then_kept_apart_with_its_reason(stubborn, tmp_path, fault, reason):
+    server = stubborn(fault)
+    report = ask(server, tmp_path / "out", Faces(each=3), attempts=2, temperature=0.0)
+    assert (report["valid"], report["rejected"], report["invalid"]) == (0, {reason: 3}, {reason: 6})
+    assert report["input_tokens"] == 6000  # rejected answers are paid, too
+    face = next(read_answers(tmp_path / "out").answers())
+    assert (face.answers, face.rejected) == ({}, {"table": reason})
+    asked = [(request["body"].get("seed"), request["body"]["temperature"]) for request in server.requests()]
+    assert sorted(asked, key=str) == [(2, 0.5)] * 3 + [(None, 0.0)] * 3
+
+
+def test_a_valid_answer_at_a_later_attempt_counts(tmp_path):
+    with AnnotatorServer(tmp_path / "log.jsonl", "wrong:0.5") as server:
+        report = ask(server, tmp_path / "out", Faces(each=30), attempts=9)
+    assert report["rejected"] == {} and report["valid"] == 26
+    assert report["requests"] == 26 + report["invalid"]["not of the schema"] > 30
+
+
+def test_pictures_are_sent_and_never_stored(server, tmp_path):
+    with pytest.raises(KeyboardInterrupt):  # so that a journal is left, too
+        annotate(Interrupted(each=10), Annotator(server.url, "m"), tmp_path / "out", check=check, progress=False)
+    assert list((tmp_path / "out" / "journal").rglob("*.sqlite3"))
+    ask(server, tmp_path / "done")
+    pixels = (PIXELS, base64.b64encode(PIXELS)[8:200], repr(PIXELS)[8:200].encode())
+    for path in (*(tmp_path / "out").rglob("*"), *(tmp_path / "done").rglob("*")):
+        assert not path.is_file() or not any(form in path.read_bytes() for form in pixels), path
+
+
+class Interrupted(Faces):
+    """Ctrl-C while the last face is read."""
+
+    def faces(self, part):
+        for face in super().faces(part):
+            if face.id.endswith("/9"):
+                raise KeyboardInterrupt
+            yield face
+
+
+def test_json_schema_is_enforced_by_the_endpoint(server, tmp_path):
+    ask(server, tmp_path / "out", Faces(each=1), max_tokens=77, extra_body={"chat_template_kwargs": {"a": False}})
+    body = server.requests()[0]["body"]
+    assert body["response_format"]["json_schema"] == {"name": "table", "schema": SCHEMA, "strict": True}
+    assert (body["model"], body["max_tokens"], body["chat_template_kwargs"]) == ("some/model", 77, {"a": False})
+    assert server.requests()[0]["path"] == "/v1/chat/completions"
+
+
+@pytest.mark.parametrize(("structured", "form"), [("json_object", {"type": "json_object"}), ("none", None)])
+def test_without_json_schema_the_prompt_names_it_and_json_is_dug_out(stubborn, tmp_path, structured, form):
+    server = stubborn("fenced", schema=json.dumps(SCHEMA))
+    report = ask(server, tmp_path / "out", Faces(each=3), structured=structured)
+    assert report["valid"] == 3 and report["invalid"] == {}
+    request = server.requests()[0]
+    assert request["body"].get("response_format") == form and json.dumps(SCHEMA) in request["words"]
+
+
+def test_other_settings_are_refused_by_name_and_the_first_day_is_kept(server, tmp_path):
+    out = tmp_path / "out"
+    ask(server, out, date="2026-01-31")
+    with pytest.raises(CorpusError, match=r"annotator\.temperature: 0\.2 there, 0\.7 now"):
+        ask(server, out, temperature=0.7)
+    with pytest.raises(CorpusError, match=r"source\.version: 1 there, 2 now"):
+        ask(server, out, Faces(version="2"))
+    with pytest.raises(CorpusError, match=r"limit: None there, 3 now"):
+        ask(server, out, limit=3)
+    assert ask(server, out, concurrency=3, timeout=9.0)["date"] == "2026-01-31"
+    described = read_answers(out).describe()
+    assert (described["annotator"], described["date"], described["prompt_version"]) == (
+        "some/model",
+        "2026-01-31",
+        "1",
+    )
+
+
+@pytest.mark.parametrize("keep", [100, -1, 0])
+def test_a_cut_file_of_answers_is_named_and_its_part_alone_is_asked_again(server, tmp_path, keep):
+    ask(server, tmp_path / "out", Faces(parts=2))
+    cut = tmp_path / "out/answers/00001.jsonl"
+    whole = cut.read_bytes()
+    cut.write_bytes(b"".join(whole.splitlines(True)[:-1]) if keep == -1 else whole[:keep])
+    with pytest.raises(CorpusError, match=r"answers/00001\.jsonl is damaged from line \d+ on: delete this file"):
+        list(read_answers(tmp_path / "out").answers())
+    cut.unlink()
+    ask(server, tmp_path / "out", Faces(parts=2))
+    assert cut.read_bytes() == whole and len(server.requests()) == 18 + 9
+
+
+def test_a_damaged_count_names_the_answers_to_delete(server, tmp_path):
+    ask(server, tmp_path / "out")
+    (tmp_path / "out/counts/00000.json").write_text("{")
+    with pytest.raises(CorpusError, match=r"counts/00000\.json is damaged or missing: delete .*answers/00000\.jsonl"):
+        ask(server, tmp_path / "out")
+    (tmp_path / "out/answers/00000.jsonl").unlink()
+    assert ask(server, tmp_path / "out")["valid"] == 9
+
+
+def test_answers_of_an_unfinished_run_are_not_read(server, tmp_path):
+    with pytest.raises(CorpusError, match=r"holds no annotation"):
+        read_answers(tmp_path)
+    ask(server, tmp_path, Faces(parts=3))
+    (tmp_path / "answers" / "00001.jsonl").unlink()
+    with pytest.raises(CorpusError, match=r"1 of 3 parts of the source are not answered yet, part 1 is the first"):
+        read_answers(tmp_path)
+    ask(server, tmp_path, Faces(parts=3))  # only that part again
+    assert len(server.requests()) == 4 * 9
+
+
+def test_a_full_disk_ends_the_run_and_loses_no_answer(server, tmp_path):
+    source, (soft, hard) = Faces(each=400), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        with pytest.raises((OSError, CorpusError), match=r"journal|File too large"):
+            ask(server, tmp_path / "out", source, concurrency=4)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    asked = len(server.requests())
+    journal = next((tmp_path / "out" / "journal").rglob("*.sqlite3"))
+    with sqlite3.connect(journal) as connection:
+        kept = connection.execute("SELECT count(*) FROM request_cache").fetchone()[0]
+    assert 20 < asked < 300 and kept >= asked - 4
+    assert ask(server, tmp_path / "out", source)["valid"] == 343
+    assert len(server.requests()) == asked + 343 - kept
+
+
+def test_an_estimate_asks_nothing_and_is_right_about_the_number_of_questions(server, tmp_path):
+    source = Pictures(parts=2, each=12, questions=("How old does this person look?",))
+    annotator = Annotator(server.url, "m", input_price=1.0, output_price=4.0, max_tokens=500, attempts=2)
+    told = estimate(source, annotator, sample=5, progress=False)
+    assert server.requests() == []
+    assert (told["faces"], told["requests"], told["skipped"], told["counted"], told["sampled"]) == (22, 44, 2, True, 5)
+    # 280 x 336 pixels are 10 x 12 patches, in each of 44 questions; the words come on top
+    assert 44 * 120 < told["input_tokens"] < 44 * 200
+    assert 22 * 2 * 140 < told["output_tokens"] < 22 * 2 * 200
+    assert told["cost"] == pytest.approx((told["input_tokens"] + 4 * told["output_tokens"]) / 1e6)
+    assert told["most_output_tokens"] == 44 * 2 * 500
+    assert estimate(Pictures(parts=40, each=7), annotator, limit=100, progress=False)["faces"] == 100
+
+
+class Pictures(Faces):
+    """The same with pictures that have a size."""
+
+    def faces(self, part):
+        import io
+
+        file = io.BytesIO()
+        Image.new("RGB", (280, 336)).save(file, "JPEG")
+        for face in super().faces(part):
+            if isinstance(face, Skipped):
+                yield face
+            else:
+                shown = picture_part(file.getvalue())
+                asked = (Request(r.name, [user(shown, "Describe this face.")], r.schema) for r in face.requests)
+                yield FaceToAsk(face.id, tuple(asked))
+
+
+def test_a_limit_is_spread_over_the_parts(server, tmp_path):
+    assert ask(server, tmp_path / "out", Faces(parts=4, each=10), limit=6)["faces"] == 6
+    ids = [face.id.split("/")[1] for face in read_answers(tmp_path / "out").answers()]
+    assert ids == ["0", "0", "1", "1", "2", "3"]
+
+
+@pytest.mark.parametrize(
+    ("given", "called"),
+    [
+        ("http://localhost:8000", "http://localhost:8000/v1"),
+        ("http://localhost:8000/v1/", "http://localhost:8000/v1"),
+        ("https://openrouter.ai/api/v1/chat/completions", "https://openrouter.ai/api/v1"),
+        ("https://host/v1beta/openai", "https://host/v1beta/openai"),
+    ],
+)
+def test_an_endpoint_is_named_with_or_without_v1(given, called):
+    assert Annotator(given, "m").endpoint == called
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"endpoint": "localhost:8000"}, {"endpoint": "https://me:key@host/v1"}, {"structured": "xml"}, {"attempts": 0}],
+)
+def test_wrong_settings_are_named(wrong):
+    with pytest.raises(CorpusError, match=next(iter(wrong))) as error:
+        Annotator(**{"endpoint": "http://localhost:8000", "model": "m", **wrong})
+    assert "key@" not in str(error.value)
+
+
+def test_pictures_are_sent_as_what_they_are():
+    assert picture_part(jpeg("a"))["image_url"]["url"].startswith("data:image/jpeg;base64,/9j")
+    assert picture_part(b"\x89PNG\r\n")["image_url"]["url"].startswith("data:image/png;")
+    with pytest.raises(CorpusError, match="no JPEG, PNG or WebP"):
+        picture_part(b"GIF89a")
+
+
+def test_the_servers_answers_follow_the_schema_and_the_question_alone():
+    assert answer_to(SCHEMA, "a") == answer_to(SCHEMA, "a") != answer_to(SCHEMA, "b")
+    check("table", answer_to(SCHEMA, "a"))
