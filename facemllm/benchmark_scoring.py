@@ -91,7 +91,7 @@ def make_ways(model: Any, processor: Any, questions: list, image_size: int) -> d
     import torch
 
     from datasets_scripts.synthetic.faces import draw_face, sample_labels
-    from facemllm.answering import answer, user_message
+    from facemllm.inference.answering import answer, user_message
     from modeling_facemllm.scoring_facemllm import ClosedQuestion
 
     face = draw_face(sample_labels(0, 0, "train"), 0, 0, "train", image_size)

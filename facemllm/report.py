@@ -106,7 +106,7 @@ def write(report: Mapping[str, Any], examples: Sequence[Mapping[str, Any]], out:
     """Write ``report.html`` and ``report.png`` and then, last, ``report.json`` into ``out``.
 
     Args:
-        examples: what ``facemllm.examples.answer_examples`` returned; its pictures lie in ``out / "faces"``.
+        examples: what ``quickstart.examples.answer_examples`` returned; its pictures lie in ``out / "faces"``.
     """
     from facemllm import report_charts
 

@@ -20,7 +20,7 @@ def page(
         report: what ``report.json`` holds.
         sentences: the verdicts above the figures.
         charts: the PNGs of the charts ``stages``, ``loss`` and ``attributes``.
-        examples: what ``facemllm.examples.answer_examples`` returned.
+        examples: what ``facemllm.quickstart.examples.answer_examples`` returned.
         faces: folder of the examples' pictures.
     """
     minutes, rest = divmod(round(report["seconds"]), 60)

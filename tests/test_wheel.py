@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.facemllm.small_quickstart import STAGES, write_small_recipes
+from tests.facemllm.quickstart.small_quickstart import STAGES, write_small_recipes
 from tests.fresh_environment import fresh_environment, plain_variables
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -70,7 +70,7 @@ def quickstart(installed, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("quickstart")
     recipes = write_small_recipes(tmp_path_factory.mktemp("recipes"))
     program = (
-        "import sys; from pathlib import Path; from facemllm.quickstart import Plan, Quickstart\n"
+        "import sys; from pathlib import Path; from facemllm.quickstart.run import Plan, Quickstart\n"
         "Quickstart(Path('quickstart'), 0, Plan(recipes=Path(sys.argv[1]), held_out_faces=8)).run()"
     )
     command = [installed / "python", "-c", program, recipes]

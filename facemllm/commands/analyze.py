@@ -96,12 +96,12 @@ def run(args: argparse.Namespace) -> int:
     import torch
     from transformers.utils import logging
 
-    from facemllm.analysis import Counts, analyze
-    from facemllm.face_drawing import FaceDrawings
-    from facemllm.face_journal import FaceJournal, row_key
-    from facemllm.face_table import write_table
+    from facemllm.analysis.analyze import Counts, analyze
+    from facemllm.analysis.drawing import FaceDrawings
+    from facemllm.analysis.journal import FaceJournal, row_key
+    from facemllm.analysis.photos import Ignored, find_photos
+    from facemllm.analysis.table import write_table
     from facemllm.hashed_names import HashedNames
-    from facemllm.photo_sources import Ignored, find_photos
 
     logging.disable_progress_bar()
     start = time.perf_counter()
@@ -166,8 +166,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> None:
-    from facemllm.face_table import check_table
-    from facemllm.photo_sources import STDIN, is_url
+    from facemllm.analysis.photos import STDIN, is_url
+    from facemllm.analysis.table import check_table
 
     if not (math.isfinite(args.every) and args.every >= 0):
         raise UserError(f"--every {args.every}: give seconds, 0 or more")
@@ -200,7 +200,7 @@ def _pipeline(args: argparse.Namespace) -> Callable:
     """The model, ready to look at pictures. Raises ``UserError`` for whatever it will not do, before any is read."""
     from PIL import Image
 
-    from facemllm.answering import load_model
+    from facemllm.inference.loading import load_model
     from modeling_facemllm.pipeline_facemllm import FaceAnalysisPipeline
 
     names = ("tasks", "min_score", "max_faces", "margin", "max_new_tokens")
@@ -259,8 +259,8 @@ def _settings(args: argparse.Namespace) -> dict[str, Any]:
 
 def _which_model(name: str) -> str:
     """Name and state of a model: the commit of a Hub's, a digest of a folder's weights and settings."""
-    from facemllm.evaluation.model_identity import identify
     from facemllm.inference.hub_names import hub_commit
+    from facemllm.inference.identity import identify
 
     folder = Path(name).expanduser()
     return f"{folder.resolve().name}@{identify(folder)}" if folder.is_dir() else f"{name}@{hub_commit(name)}"
@@ -282,7 +282,7 @@ def _bar(args: argparse.Namespace) -> Any:
     """A progress bar that learns from a thread how many photos there are, while the first are looked at."""
     from tqdm import tqdm
 
-    from facemllm.photo_sources import count_photos
+    from facemllm.analysis.photos import count_photos
 
     bar = tqdm(desc="analyzing", unit=" photos", disable=not args.out and _for_people(args), mininterval=0.5)
 
@@ -298,8 +298,8 @@ def _for_people(args: argparse.Namespace) -> bool:
 
 
 def _print_row(row: dict[str, Any], args: argparse.Namespace) -> None:
-    from facemllm.face_journal import row_line
-    from facemllm.face_table import row_words
+    from facemllm.analysis.journal import row_line
+    from facemllm.analysis.table import row_words
 
     if _for_people(args):
         print(row_words(row), flush=True)
@@ -309,7 +309,7 @@ def _print_row(row: dict[str, Any], args: argparse.Namespace) -> None:
 
 
 def _tell_failure(row: dict[str, Any], failed: int, args: argparse.Namespace, bar: Any) -> None:
-    from facemllm.face_table import row_name
+    from facemllm.analysis.table import row_name
 
     if not row["error"] or failed > MOST_TOLD or (not args.out and _for_people(args)):
         return

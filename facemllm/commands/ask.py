@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from facemllm.cli import UserError
-from facemllm.onnx_model import is_onnx_export, load_runtime
+from facemllm.inference.exports import is_onnx_export, load_runtime
 
 HELP = (
     "Ask a vision-language model about pictures and print its answer as it is generated (greedy).\n\n"
@@ -73,7 +73,8 @@ def _load(args: argparse.Namespace) -> Callable[[list, str], str]:
     from transformers import TextStreamer
     from transformers.utils import logging
 
-    from facemllm.answering import answer, load_model
+    from facemllm.inference.answering import answer
+    from facemllm.inference.loading import load_model
 
     logging.disable_progress_bar()
     model, processor = load_model(args.model, args.device, args.trust_remote_code)

@@ -182,7 +182,7 @@ def _ask(args: argparse.Namespace, out: Path) -> dict[str, Any]:
 
 def _ask_facexbench(args: argparse.Namespace, out: Path) -> dict[str, Any]:
     """The counts of FaceXBench, asked into ``out``."""
-    from facemllm.evaluation.facexbench import run_facexbench
+    from facemllm.evaluation.facexbench.run import run_facexbench
 
     if args.root is None:
         raise UserError("facexbench needs --root DIR: a clone of its repository")
@@ -235,8 +235,8 @@ def _options(pairs: Sequence[str]) -> dict[str, str]:
 
 def _settings(args: argparse.Namespace) -> dict[str, Any]:
     """Whose answers, to what: all that must be the same for a run to be gone on with."""
-    from facemllm.evaluation.model_identity import identify
     from facemllm.inference.hub_names import hub_commit
+    from facemllm.inference.identity import identify
 
     return {
         "model": _plain(args.model),
@@ -278,7 +278,7 @@ def _tell_left_out(counts: Mapping[str, Any]) -> None:
 
 
 def _tell(args: argparse.Namespace, out: Path) -> int:
-    from facemllm.evaluation.report import write_report
+    from facemllm.evaluation.report.report import write_report
 
     report = write_report(out, plots=args.out is not None)
     print(json.dumps(report, indent=2, ensure_ascii=False) if args.json else _table(report))
@@ -314,7 +314,7 @@ def _line(name: str, metric: str, entry: Mapping[str, Any], baseline: float | No
 
 
 def _group_line(metric: str, label: str, group: str, entry: Mapping[str, Any]) -> str:
-    from facemllm.evaluation.wording import group_of
+    from facemllm.evaluation.report.wording import group_of
 
     return _line(f"  {label}: {group_of(label, group)}", metric, entry) + (" (small)" if entry["small"] else "")
 

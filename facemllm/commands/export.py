@@ -39,9 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from facemllm.evaluation.model_identity import identify
+    from facemllm.inference.exports import is_onnx_export
     from facemllm.inference.hub_names import check_model_name
-    from facemllm.onnx_model import is_onnx_export
+    from facemllm.inference.identity import identify
     from facemllm_onnx.export_folder import ExportError
     from facemllm_onnx.export_request import check_request
 
@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
             raise UserError(f"{args.model}: is an ONNX export already; give the model that it was made from")
         from transformers.utils import logging
 
-        from facemllm.answering import load_model
+        from facemllm.inference.loading import load_model
         from facemllm_onnx.export import export_model
 
         logging.disable_progress_bar()

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from facemllm.cli import UserError
-from facemllm.model_code import describe_code, read_settings
-from facemllm.onnx_model import export_file, read_export
+from facemllm.inference.exports import export_file, read_export
+from facemllm.model_code.comparison import describe_code, read_settings
 
 HELP = (
     "Show the versions and devices that everything runs on and, for a model folder, what is in it. Of an ONNX\n"

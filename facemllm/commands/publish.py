@@ -89,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _publish_corpus(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
-    from facemllm.publishing import publish_corpus
+    from facemllm.publishing.corpus import publish_corpus
 
     report = publish_corpus(
         args.folder,
@@ -104,7 +104,7 @@ def _publish_corpus(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
 
 
 def _publish_model(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
-    from facemllm.model_publishing import publish_model
+    from facemllm.publishing.model import publish_model
 
     report = publish_model(
         args.folder,

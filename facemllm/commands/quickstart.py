@@ -25,7 +25,7 @@ def run(args: argparse.Namespace) -> int:
     import torch
     from transformers.utils import logging
 
-    from facemllm.quickstart import Plan, Quickstart
+    from facemllm.quickstart.run import Plan, Quickstart
     from facemllm.report import table
 
     # Forked data workers and the tokenizer's threads do not go together; without this it says so at every fork.

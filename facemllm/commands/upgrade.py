@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from facemllm.folder_upgrade import upgrade_model
+    from facemllm.model_code.upgrade import upgrade_model
 
     report = upgrade_model(args.model, args.out, args.revision)
     print(json.dumps(report, indent=2) if args.json else _summary(report, args.out))

@@ -64,7 +64,7 @@ class GenericAnswerer:
             yield from score_batch([face], score)
 
     def _write(self, asked: Sequence[tuple[tuple["Image.Image", ...], AskedQuestion]]) -> Iterator[Answer]:
-        from facemllm.answering import answer_prompts
+        from facemllm.inference.answering import answer_prompts
 
         for room, alike in groupby(asked, key=lambda pair: room_for(pair[1])):
             while part := list(islice(alike, self.batch_size)):
@@ -98,7 +98,7 @@ class FaceMLLMAnswerer(GenericAnswerer):
 
     def _write_together(self, faces: Sequence[AskedFace]) -> Iterator[list[Answer]]:
         """What is written about a batch of faces with a picture each: question by question, each of all faces."""
-        from facemllm.answering import answer_each, encode_faces
+        from facemllm.inference.answering import answer_each, encode_faces
 
         features = encode_faces(self.model, self.processor, [face.images[0] for face in faces])
         places: dict[AskedQuestion, list[int]] = {}
@@ -134,7 +134,7 @@ def load_torch_answerer(
     ``batch_size`` is the answerer's own by default, ``FACES_ON_CPU`` on a CPU. Raises ``UserError`` as
     ``answering.load_model`` does.
     """
-    from facemllm.answering import load_model
+    from facemllm.inference.loading import load_model
 
     network, processor = load_model(model, device, trust_remote_code, adapter=adapter)
     if network.device.type == "cpu":
@@ -157,7 +157,7 @@ def load_onnx_answerer(
     Raises:
         UserError: as ``onnx_model.load_runtime``, and for an adapter, which an export has merged or has not.
     """
-    from facemllm.onnx_model import load_runtime
+    from facemllm.inference.exports import load_runtime
 
     from .onnx_answerer import ONNXAnswerer
 
@@ -173,7 +173,7 @@ BACKENDS: dict[str, Callable[..., Answerer]] = {"torch": load_torch_answerer, "o
 
 def backend_of(model: str) -> str:
     """The backend that runs a model: ``onnx`` for an export, else ``torch``."""
-    from facemllm.onnx_model import is_onnx_export
+    from facemllm.inference.exports import is_onnx_export
 
     return "onnx" if is_onnx_export(model) else "torch"
 

@@ -8,7 +8,7 @@ from typing import Any
 from datasets_scripts.schema import LabelledFace
 from datasets_scripts.sources.reading import FaceReader
 
-from .figures import most_frequent
+from .figures.task_figures import most_frequent
 from .task_protocols import TaskProtocol
 
 BASELINE_ROWS = 20_000

@@ -13,7 +13,7 @@ from datasets_scripts.sources.reading import FaceReader
 from facemllm.cli import UserError
 
 from .baselines import constant_answers, sample_labels
-from .groups import GROUP_LABELS
+from .figures.groups import GROUP_LABELS
 from .task_protocols import AgeQuestion, DrawnAttribute, TaskProtocol, protocols
 
 ZERO_SHOT_ATTRIBUTES, SYNTHETIC, FACEXBENCH = "zero_shot_attributes", "synthetic", "facexbench"

@@ -19,7 +19,7 @@ from facemllm.cli import UserError
 
 from .baselines import BASELINE_ROWS, constant_answers
 from .benchmarks import NAMES, Benchmark, Wanted
-from .groups import GROUP_LABELS
+from .figures.groups import GROUP_LABELS
 from .task_protocols import TaskProtocol, protocols
 
 ROWS_AT_ONCE = 64

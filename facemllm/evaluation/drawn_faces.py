@@ -20,11 +20,11 @@ from tqdm import tqdm
 
 from datasets_scripts.synthetic.faces import ATTRIBUTES, Attribute
 from datasets_scripts.synthetic.text import canonical_question
-from facemllm.answering import answer_each, encode_faces
+from facemllm.inference.answering import answer_each, encode_faces
 
 from .answer_parsing import normalize
-from .bootstrap import wilson_interval
-from .figures import most_frequent
+from .figures.bootstrap import wilson_interval
+from .figures.task_figures import most_frequent
 
 Labels = Mapping[str, str]
 """Attribute name to value; an attribute that does not apply (the hair colour of a bald head) is missing."""

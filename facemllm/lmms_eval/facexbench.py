@@ -9,8 +9,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from facemllm.evaluation.facexbench_answers import safe, strict
-from facemllm.evaluation.facexbench_reader import read_facexbench
+from facemllm.evaluation.facexbench.answers import safe, strict
+from facemllm.evaluation.facexbench.reader import read_facexbench
 
 QUESTIONS = "test.jsonl"
 

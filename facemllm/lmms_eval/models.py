@@ -12,7 +12,8 @@ from lmms_eval.api.instance import GenerationResult, Instance
 from lmms_eval.api.model import lmms
 from tqdm import tqdm
 
-from facemllm.answering import load_model, user_message
+from facemllm.inference.answering import user_message
+from facemllm.inference.loading import load_model
 
 MAX_NEW_TOKENS = 128
 """Where a task does not say how much may be written."""

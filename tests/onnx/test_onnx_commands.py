@@ -9,8 +9,8 @@ import onnxruntime
 import pytest
 
 from facemllm.cli import main
-from facemllm.evaluation.model_identity import identify
-from tests.facemllm.hub_process import ClientProcess, HubProcess
+from facemllm.inference.identity import identify
+from tests.facemllm.publishing.hub_process import ClientProcess, HubProcess
 
 QUESTION = "Is this a face?"
 EXPORTS = ["onnx_folder", "onnx_batch_folder"]

@@ -1,4 +1,4 @@
-"""What a precision costs, as `python -m facemllm.onnx_quality` measures it and writes it down."""
+"""What a precision costs, as `python -m facemllm.evaluation.export_quality` measures it and writes it down."""
 
 import json
 import shutil
@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from facemllm.evaluation.export_quality import compare, main
 from facemllm.evaluation.predictions import Prediction
-from facemllm.onnx_quality import compare, main
 from facemllm_onnx.quantize import quantize_graphs
 
 

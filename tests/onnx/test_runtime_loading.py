@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from facemllm_onnx import FaceMLLMForONNX
-from tests.facemllm.hub_process import ClientProcess, HubProcess
+from tests.facemllm.publishing.hub_process import ClientProcess, HubProcess
 
 WITHOUT_TORCH = """
 import sys

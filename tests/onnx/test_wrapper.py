@@ -4,7 +4,7 @@ import pytest
 import torch
 from transformers import AutoProcessor, pipeline
 
-from facemllm.answering import answer_prompts
+from facemllm.inference.answering import answer_prompts
 from facemllm_onnx.transformers_model import ONNXFaceMLLM
 from modeling_facemllm.closed_questions_facemllm import ClosedQuestion
 from modeling_facemllm.pipeline_facemllm import FaceAnalysisPipeline

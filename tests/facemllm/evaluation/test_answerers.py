@@ -5,11 +5,12 @@ import shutil
 import pytest
 import torch
 
-from facemllm.answering import answer, load_model
 from facemllm.cli import UserError
 from facemllm.evaluation.answerers import FaceMLLMAnswerer, GenericAnswerer, load_answerer
 from facemllm.evaluation.answers import AskedFace, AskedQuestion
 from facemllm.evaluation.stub_answerer import Known, StubAnswerer
+from facemllm.inference.answering import answer
+from facemllm.inference.loading import load_model
 from tests.recipes.tiny_internvl import write_internvl
 
 GENDER = AskedQuestion("gender", "What is the gender of this person? Options: female, male.", ("female", "male"))

@@ -12,7 +12,7 @@ from datasets_scripts.sources.readers import READERS
 from facemllm.cli import UserError
 from facemllm.evaluation.answers import Answer
 from facemllm.evaluation.benchmarks import DATASETS, Crop, Wanted, open_benchmark
-from facemllm.evaluation.figures import task_figures
+from facemllm.evaluation.figures.task_figures import task_figures
 from facemllm.evaluation.predict import predict
 from facemllm.evaluation.predictions import PredictionLog, read_predictions
 from facemllm.evaluation.stub_answerer import Known, StubAnswerer

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from facemllm.evaluation.answers import AskedFace, AskedQuestion
-from facemllm.evaluation.bootstrap import estimates
-from facemllm.evaluation.figures import calibration_figures, group_figures, task_figures
-from facemllm.evaluation.metrics.confusion import across, classification, presence
-from facemllm.evaluation.metrics.errors import age_estimation, head_pose
-from facemllm.evaluation.metrics.reliability import reliability
+from facemllm.evaluation.figures.bootstrap import estimates
+from facemllm.evaluation.figures.confusion import across, classification, presence
+from facemllm.evaluation.figures.errors import age_estimation, head_pose
+from facemllm.evaluation.figures.reliability import reliability
+from facemllm.evaluation.figures.task_figures import calibration_figures, group_figures, task_figures
 from facemllm.evaluation.predictions import Prediction, TaskSpec
 from facemllm.evaluation.stub_answerer import Known, StubAnswerer
 from facemllm.evaluation.task_protocols import read_option

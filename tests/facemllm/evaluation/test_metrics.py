@@ -7,7 +7,7 @@ import pytest
 from sklearn import metrics as sklearn_metrics
 
 from facemllm.evaluation import metrics
-from facemllm.evaluation.bootstrap import wilson_interval
+from facemllm.evaluation.figures.bootstrap import wilson_interval
 
 
 @pytest.fixture(scope="module")

@@ -3,8 +3,8 @@
 import datasets
 import evaluate
 
-from facemllm.evaluation.columns import columns_of_labels
-from facemllm.evaluation.figures import metric_figures
+from facemllm.evaluation.figures.columns import columns_of_labels
+from facemllm.evaluation.figures.task_figures import metric_figures
 
 _DESCRIPTION = """\
 F1 of each action unit over all frames and the mean over the units, as reported on DISFA and BP4D; accuracies beside
@@ -40,7 +40,7 @@ _CITATION = """\
 
 
 class ActionUnits(evaluate.Metric):
-    """The ``evaluate`` module of ``facemllm.evaluation.metrics.confusion``."""
+    """The ``evaluate`` module of ``facemllm.evaluation.figures.confusion``."""
 
     def _info(self) -> evaluate.MetricInfo:
         return evaluate.MetricInfo(

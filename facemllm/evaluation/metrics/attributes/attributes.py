@@ -3,8 +3,8 @@
 import datasets
 import evaluate
 
-from facemllm.evaluation.columns import columns_of_labels
-from facemllm.evaluation.figures import metric_figures
+from facemllm.evaluation.figures.columns import columns_of_labels
+from facemllm.evaluation.figures.task_figures import metric_figures
 
 _DESCRIPTION = """\
 Accuracy, balanced accuracy and F1 of each yes-or-no attribute (CelebA's forty, for instance) and their means over the
@@ -39,7 +39,7 @@ _CITATION = """\
 
 
 class Attributes(evaluate.Metric):
-    """The ``evaluate`` module of ``facemllm.evaluation.metrics.confusion``."""
+    """The ``evaluate`` module of ``facemllm.evaluation.figures.confusion``."""
 
     def _info(self) -> evaluate.MetricInfo:
         return evaluate.MetricInfo(

@@ -4,8 +4,8 @@ import datasets
 import evaluate
 import numpy as np
 
-from facemllm.evaluation.bootstrap import face_codes
-from facemllm.evaluation.figures import calibration_figures
+from facemllm.evaluation.figures.bootstrap import face_codes
+from facemllm.evaluation.figures.task_figures import calibration_figures
 
 _DESCRIPTION = """\
 How far the probabilities of closed answers can be believed: expected calibration error of the likeliest option (15
@@ -42,7 +42,7 @@ _CITATION = """\
 
 
 class Calibration(evaluate.Metric):
-    """The ``evaluate`` module of ``facemllm.evaluation.metrics.reliability``."""
+    """The ``evaluate`` module of ``facemllm.evaluation.figures.reliability``."""
 
     def _info(self) -> evaluate.MetricInfo:
         return evaluate.MetricInfo(

@@ -3,8 +3,8 @@
 import datasets
 import evaluate
 
-from facemllm.evaluation.columns import columns_of_arrays
-from facemllm.evaluation.figures import metric_figures
+from facemllm.evaluation.figures.columns import columns_of_arrays
+from facemllm.evaluation.figures.task_figures import metric_figures
 from facemllm.evaluation.predictions import TaskSpec
 
 _DESCRIPTION = """\
@@ -41,7 +41,7 @@ _CITATION = """\
 
 
 class Classification(evaluate.Metric):
-    """The ``evaluate`` module of ``facemllm.evaluation.metrics.confusion``."""
+    """The ``evaluate`` module of ``facemllm.evaluation.figures.confusion``."""
 
     def _info(self) -> evaluate.MetricInfo:
         return evaluate.MetricInfo(

@@ -3,9 +3,9 @@
 import datasets
 import evaluate
 
-from facemllm.evaluation.columns import columns_of_arrays
-from facemllm.evaluation.figures import metric_figures
-from facemllm.evaluation.metrics.errors import ANGLES
+from facemllm.evaluation.figures.columns import columns_of_arrays
+from facemllm.evaluation.figures.errors import ANGLES
+from facemllm.evaluation.figures.task_figures import metric_figures
 from facemllm.evaluation.predictions import TaskSpec
 
 _DESCRIPTION = """\
@@ -40,7 +40,7 @@ _CITATION = """\
 
 
 class HeadPose(evaluate.Metric):
-    """The ``evaluate`` module of ``facemllm.evaluation.metrics.errors``."""
+    """The ``evaluate`` module of ``facemllm.evaluation.figures.errors``."""
 
     def _info(self) -> evaluate.MetricInfo:
         return evaluate.MetricInfo(

@@ -1,0 +1,143 @@
+"""Photos in, rows out: pictures are read ahead by threads, looked at as they come, and told row by row, in order."""
+
+import re
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+from PIL import Image
+
+from .drawing import FaceDrawings, reduced
+from .photos import Photo, readable
+
+READERS = 4
+READ_AHEAD = 8  # pictures
+PIXELS_AHEAD = 64_000_000  # of those that are read already: 192 MB
+
+Faces = list[dict[str, Any]]
+Look = Callable[[Iterator[Image.Image]], Iterator[Faces | dict[str, str]]]
+
+
+@dataclass
+class Counts:
+    """What became of the photos of one run; frames of videos count as photos."""
+
+    photos: int = 0
+    faces: int = 0
+    without_face: int = 0
+    failed: int = 0
+    done_before: int = 0
+    given_twice: int = 0
+    other_files: int = 0
+
+    def add(self, row: dict[str, Any]) -> None:
+        if row["error"]:
+            self.failed += 1
+        else:
+            self.photos += 1
+            self.faces += len(row["faces"])
+            self.without_face += not row["faces"]
+
+
+@dataclass
+class _Waiting:
+    """A photo whose faces are being looked at; its picture is kept only where it will be drawn on."""
+
+    photo: Photo
+    size: list[int] = field(default_factory=list)
+    picture: Image.Image | None = None
+    error: str | None = None
+
+
+def analyze(
+    photos: Iterable[Photo],
+    look: Look,
+    tell: Callable[[dict[str, Any]], None],
+    *,
+    drawings: FaceDrawings | None = None,
+    must_have_face: bool = False,
+) -> None:
+    """Look at the photos and tell a row of each, in their order.
+
+    A row is ``{"image", "frame", "time", "size": [width, height], "faces", "error"}``; frame and time (seconds) are
+    0 for a photo. Where nothing could be seen, ``error`` says why; else it is empty. All rows have all keys, with None
+    only where there is an error: what reads JSON lines in blocks takes the types from the first one.
+
+    Args:
+        look: the faces of each of a stream of pictures, in JSON's types, or ``{"error"}`` where one defeats it.
+        tell: gets each row as soon as those before it are told.
+        drawings: draws the faces on a copy of the photo, which is there before its row is told.
+        must_have_face: a photo without a face counts as failed.
+    """
+    waiting: deque[_Waiting] = deque()
+
+    def tell_failures() -> None:
+        while waiting and waiting[0].error is not None:
+            tell(_row(waiting.popleft(), drawings))
+
+    def pictures(readers: ThreadPoolExecutor) -> Iterator[Image.Image]:
+        for photo, picture in _read_ahead(photos, readers):
+            if isinstance(picture, str):
+                waiting.append(_Waiting(photo, error=picture))
+                tell_failures()  # at once: no picture may come after them for a long time
+            else:
+                kept = reduced(picture) if drawings is not None else None
+                waiting.append(_Waiting(photo, list(picture.size), kept))
+                yield picture
+
+    readers = ThreadPoolExecutor(READERS, "read")
+    try:
+        for found in look(pictures(readers)):
+            tell_failures()
+            looked_at = waiting.popleft()
+            if isinstance(found, dict):
+                looked_at.error = re.sub(r"^image \d+: ", "", found["error"])
+            elif must_have_face and not found:
+                looked_at.error = "no face was found"
+            tell(_row(looked_at, drawings, found))
+        tell_failures()
+    finally:
+        readers.shutdown(wait=False, cancel_futures=True)
+
+
+def _row(looked_at: _Waiting, drawings: FaceDrawings | None, faces: Faces | None = None) -> dict[str, Any]:
+    photo = looked_at.photo
+    failed = looked_at.error is not None
+    row = {
+        "image": readable(photo.name),
+        "frame": photo.frame,
+        "time": photo.time,
+        "size": looked_at.size or None,
+        "faces": [] if failed else faces,
+        "error": looked_at.error or "",
+    }
+    if drawings is not None:
+        drawn = drawings.draw(photo, looked_at.picture, faces, looked_at.size) if row["faces"] else ""
+        row["drawing"] = readable(drawn)
+    return row
+
+
+def _read_ahead(photos: Iterable[Photo], readers: ThreadPoolExecutor) -> Iterator[tuple[Photo, Image.Image | str]]:
+    """Each photo with its picture, or with the reason why there is none."""
+    reading: deque[tuple[Photo, Future]] = deque()
+    for photo in photos:
+        reading.append((photo, readers.submit(photo.load)))
+        while len(reading) == READ_AHEAD or sum(_pixels(future) for _, future in reading) > PIXELS_AHEAD:
+            yield _read(*reading.popleft())
+    while reading:
+        yield _read(*reading.popleft())
+
+
+def _pixels(reading: Future) -> int:
+    if not reading.done() or reading.exception() is not None:
+        return 0
+    return reading.result().width * reading.result().height
+
+
+def _read(photo: Photo, reading: Future) -> tuple[Photo, Image.Image | str]:
+    try:
+        return photo, reading.result()
+    except ValueError as error:
+        return photo, str(error)

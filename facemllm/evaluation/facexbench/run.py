@@ -1,0 +1,161 @@
+"""A model on FaceXBench: its questions asked in one of the two published settings, answers written down as they come.
+
+Zero-shot is the setting of the published tables; ``in-context`` puts the task's description before the question.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from facemllm.cli import UserError
+from facemllm.evaluation.answers import Answer, Answerer, AskedFace, AskedQuestion
+from facemllm.evaluation.predict import finish, run_into
+from facemllm.evaluation.predictions import Prediction, PredictionLog, TaskSpec, Way
+
+from .answers import safe
+from .overlap import find_overlap
+from .reader import LETTERS, FaceXBench, Question, Setting, read_facexbench
+
+NAME = "facexbench"
+MAX_NEW_TOKENS = 128
+"""Room for a sentence or two before the letter; the prompt asks for the letter alone."""
+QUESTIONS_AT_ONCE = 16
+
+PROTOCOL = (
+    "The prompt is the pictures, then the words in the published order: the tools' description where there is one, in "
+    "the in-context setting the task's description, the question, the request for a letter, the options (A) to (D). "
+    f"Scoring compares the likelihood of the four letters as the whole answer. Generation is greedy, {MAX_NEW_TOKENS} "
+    "tokens at most, read strictly (as published) and safely."
+)
+
+
+def run_facexbench(
+    out: Path,
+    root: str | Path,
+    load_answerer: Callable[[], Answerer],
+    settings: Mapping[str, Any],
+    *,
+    ways: Sequence[Way] = ("generation",),
+    setting: Setting = "zero-shot",
+    tasks: Sequence[str] | None = None,
+    excludes: Sequence[str] = (),
+    limit: int | None = None,
+) -> dict[str, Any]:
+    """Ask the benchmark in ``root``, or what of it is missing in ``out``; what ``run.json`` there then holds.
+
+    Args:
+        settings: whose answers these are, as ``run_into`` has it.
+        tasks: only these sub-categories.
+        excludes: what to report the scores without as well (``find_overlap``).
+        limit: only so many questions, spread evenly over the benchmark.
+
+    Raises:
+        UserError: as ``read_facexbench``, ``find_overlap`` and ``run_into``.
+    """
+    bench = read_facexbench(root, tasks, limit)
+    overlap = find_overlap(bench, excludes)
+
+    def ask(log: PredictionLog, ways: Sequence[Way]) -> Mapping[str, Any]:
+        unreadable = ask_facexbench(bench, load_answerer(), log, ways, setting)
+        if not len(log):
+            raise UserError(f"--root {root}: no question could be asked ({next(iter(unreadable.values()))})")
+        return {"counts": _counts(bench, unreadable), "questions": bench.counts() | {"unreadable": unreadable}}
+
+    run = run_into(
+        out,
+        {**settings, "split": "test", "setting": setting, "tasks": tasks, "questions": len(bench.questions)},
+        ways,
+        ask,
+        benchmark=NAME,
+        title=f"FaceXBench, {setting}",
+        protocol=PROTOCOL,
+        tasks=[spec.as_json() for spec in task_specs(bench)],
+        groups=[],
+    )
+    return finish(out, run, overlap=overlap) if excludes else run
+
+
+def _counts(bench: FaceXBench, unreadable: Mapping[str, str]) -> dict[str, Any]:
+    """As ``predict.Counts``. What the public copy lacks is left out; what is broken in it could not be read."""
+    questions = sum("/" in place for place in bench.malformed)
+    wrong = {
+        "malformed JSON file": len(bench.malformed) - questions,
+        "malformed question": questions,
+        "question with an unreadable picture": len(unreadable),
+    }
+    left_out = {"question with a missing picture": len(bench.missing)}
+    return {
+        "faces": len(bench.questions) - len(unreadable),
+        "unlabelled": 0,
+        "unreadable": {reason: count for reason, count in wrong.items() if count},
+        "left_out": {reason: count for reason, count in left_out.items() if count},
+    }
+
+
+def task_specs(bench: FaceXBench) -> list[TaskSpec]:
+    """A task for each sub-category asked, with the four letters as its options."""
+    names = dict.fromkeys(question.file.sub_category for question in bench.questions)
+    return [TaskSpec(name, "options", LETTERS) for name in names]
+
+
+def ask_facexbench(
+    bench: FaceXBench, answerer: Answerer, log: PredictionLog, ways: Sequence[Way], setting: Setting
+) -> dict[str, str]:
+    """Ask every question that ``log`` does not hold, in each of ``ways``; pictures are opened as they are needed.
+
+    Returns:
+        Id of each question that could not be asked, to what is wrong with its pictures.
+    """
+    from tqdm import tqdm
+
+    unreadable: dict[str, str] = {}
+    for way in ways:
+        left = [question for question in bench.questions if (question.id, question.file.sub_category, way) not in log]
+        done = len(bench.questions) - len(left)
+        with tqdm(total=len(bench.questions), initial=done, desc=f"FaceXBench, {way}", unit="question") as bar:
+            for start in range(0, len(left), QUESTIONS_AT_ONCE):
+                questions = left[start : start + QUESTIONS_AT_ONCE]
+                log.append(_answered(bench, answerer, questions, way, setting, unreadable))
+                bar.update(len(questions))
+    return unreadable
+
+
+def _answered(
+    bench: FaceXBench,
+    answerer: Answerer,
+    questions: Sequence[Question],
+    way: Way,
+    setting: Setting,
+    unreadable: dict[str, str],
+) -> list[Prediction]:
+    faces: dict[str, AskedFace] = {}
+    for question in questions:
+        try:
+            images = bench.load_images(question)
+        except ValueError as error:
+            unreadable[question.id] = str(error)
+            continue
+        asked = AskedQuestion(question.file.sub_category, question.prompt(setting), LETTERS, MAX_NEW_TOKENS)
+        faces[question.id] = AskedFace(question.id, images, (asked,))
+    asked_questions = [question for question in questions if question.id in faces]
+    answers = answerer.answer(list(faces.values()), way)
+    return [_prediction(question, way, answer) for question, (answer,) in zip(asked_questions, answers, strict=True)]
+
+
+def _prediction(question: Question, way: Way, answer: Answer) -> Prediction:
+    if answer.probabilities is not None:
+        predicted = max(LETTERS, key=answer.probabilities.__getitem__)
+    else:
+        predicted = safe(answer.text or "", question.options)
+    file = question.file
+    extra: dict[str, Any] = {"category": file.category, "dataset": file.dataset, "images": file.images}
+    return Prediction(
+        id=question.id,
+        task=file.sub_category,
+        way=way,
+        expected=question.expected,
+        predicted=predicted,
+        probabilities=answer.probabilities,
+        text=answer.text,
+        extra=extra | {"options": list(question.options)},
+    )

@@ -1,0 +1,364 @@
+"""An evaluation's report as text for a researcher: results first, then every task, then how it was measured."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from facemllm.evaluation.facexbench.tables import facexbench_markdown
+
+from .wording import (
+    POINTS,
+    WAYS,
+    data_title,
+    group_of,
+    is_share,
+    label_of,
+    number,
+    own_label,
+    task_title,
+    with_interval,
+)
+
+WORST_SHOWN = 10
+"""Intersections in the text; all of them stand in ``report.json``."""
+
+
+def markdown(report: Mapping[str, Any]) -> str:
+    """The text of ``report.md``."""
+    attributes = list(dict.fromkeys(name for means in report["means"].values() for name in means["tasks"]))
+    if "facexbench" in report:
+        notices = (line for notice in report["notices"] for line in ("", f"> {notice}"))
+        lines = [*_head(report), *facexbench_markdown(report["facexbench"]), *notices, *_protocol(report)]
+        return "\n".join(lines) + "\n"
+    lines = [
+        *_head(report),
+        *_results(report, attributes),
+        *(line for notice in report["notices"] for line in ("", f"> {notice}")),
+        *(
+            line
+            for task, ways in report["tasks"].items()
+            if task not in attributes
+            for line in _task(task, ways, report["plots"])
+        ),
+        *_attributes(report, attributes),
+        *_protocol(report),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _head(report: Mapping[str, Any]) -> Iterator[str]:
+    dataset, counts, run = report["dataset"], report["counts"], report["run"]
+    yield f"# {data_title(dataset)}"
+    if not report["complete"]:
+        yield from ("", "**Not complete:** the run goes on or was interrupted; these are the predictions so far.")
+    yield ""
+    yield f"- Model: `{report['model']}`"
+    if "faces" in counts:
+        yield f"- {'Questions' if 'facexbench' in report else 'Faces'}: {counts['faces']:,}"
+    for key, what in (("unreadable", "Could not be read"), ("left_out", "Left out by the protocol")):
+        if reasons := counts.get(key):
+            told = "; ".join(f"{reason}: {count:,}" for reason, count in sorted(reasons.items(), key=lambda r: -r[1]))
+            yield f"- {what}, in no figure: {told}"
+    if counts.get("unlabelled"):
+        yield f"- Without a label for any task: {counts['unlabelled']:,}"
+    if run.get("command"):
+        yield f"- Command: `{run['command']}`"
+
+
+def _results(report: Mapping[str, Any], attributes: Sequence[str]) -> Iterator[str]:
+    rows = []
+    for task, ways in report["tasks"].items():
+        for way, figures in ways.items() if task not in attributes else ():
+            name, baseline = figures["primary"], figures["baseline"] or {}
+            entry = figures["metrics"][name]
+            without_looking = number(name, baseline.get("value"))
+            if is_share(name) and "answer" in baseline:
+                without_looking += f" (always “{baseline['answer']}”)" if isinstance(baseline["answer"], str) else ""
+            unread = _unread(figures) if way == "generation" else "–"
+            told = [task_title(task), WAYS[way], label_of(name) + _unit(figures["kind"]), with_interval(name, entry)]
+            rows.append([*told, f"{entry['n']:,}", without_looking, unread])
+    for way, means in report["means"].items():
+        for name in ("accuracy", "balanced_accuracy"):
+            entry = means["metrics"][name]
+            told = [f"{len(means['tasks'])} attributes, mean", WAYS[way], label_of(name), with_interval(name, entry)]
+            baseline = _mean_baseline(report, way, "value" if name == "accuracy" else "chance")
+            rows.append([*told, f"{entry['n']:,}", baseline, _unread(means) if way == "generation" else "–"])
+    yield from ("", "## Results", "")
+    header = ["task", "answers", "metric", "value [95 %]", "n", "without looking", "unread answers"]
+    yield from _table(header, rows, left=3)
+
+
+def _mean_baseline(report: Mapping[str, Any], way: str, key: str) -> str:
+    """The mean of the attributes' baselines; always the same answer has a balanced accuracy of chance."""
+    names = report["means"][way]["tasks"]
+    values = [(report["tasks"][name][way]["baseline"] or {}).get(key) for name in names]
+    return number("accuracy", None if None in values else sum(values) / len(values))
+
+
+def _task(task: str, ways: Mapping[str, Any], plots: Mapping[str, str]) -> Iterator[str]:
+    yield from ("", f"## {task_title(task)}", "")
+    yield from _metrics(ways)
+    for part, title in (("classes", "By option"), ("units", "By action unit")):
+        if any(figures.get(part) for figures in ways.values()):
+            yield from ("", f"### {title}", "")
+            yield from _parts(ways, part)
+    for way, figures in ways.items():
+        if never := _never_answered(figures):
+            yield from ("", f"Never answered ({WAYS[way]}): {', '.join(never)}.")
+        if figures.get("calibration"):
+            yield from ("", _calibration(figures["calibration"]))
+    ours = [(file, shown) for file, shown in plots.items() if file.rpartition("-")[0].endswith(f"-{_file_name(task)}")]
+    for file, shown in ours:
+        yield from ("", f"![{shown}]({file})")
+    if any((figures.get("groups") or {}).get("by") for figures in ways.values()):
+        yield from ("", f"### {task_title(task)} by group")
+        yield from _groups(task, ways)
+
+
+def _file_name(task: str) -> str:
+    return task.replace(".", "_")
+
+
+def _metrics(ways: Mapping[str, Any]) -> Iterator[str]:
+    names = dict.fromkeys(name for figures in ways.values() for name in figures["metrics"])
+    unit = _unit(next(iter(ways.values()))["kind"])
+    rows = [
+        [
+            label_of(name) + ("" if is_share(name) else unit),
+            *(_cell(name, figures["metrics"].get(name)) for figures in ways.values()),
+        ]
+        for name in names
+    ]
+    rows.append(["unread answers", *(_unread(figures) for figures in ways.values())])
+    yield from _table(["metric", *(f"{WAYS[way]}" for way in ways)], rows)
+
+
+def _parts(ways: Mapping[str, Any], part: str) -> Iterator[str]:
+    names = dict.fromkeys(name for figures in ways.values() for name in figures[part])
+    metrics = ("recall", "f1") if part == "classes" else ("f1", "balanced_accuracy")
+    rows = []
+    for name in names:
+        row = [name if part == "classes" else f"AU{name}"]
+        for figures in ways.values():
+            row += [
+                _cell(metric, figures[part].get(name, {}).get(metric), n=metric == metrics[0]) for metric in metrics
+            ]
+        rows.append(row)
+    header = [f"{label_of(metric)}, {WAYS[way]}" for way in ways for metric in metrics]
+    yield from _table(["option" if part == "classes" else "unit", *header], rows)
+
+
+def _never_answered(figures: Mapping[str, Any]) -> list[str]:
+    """Options that some face has and no answer named: what a mean over all faces does not show."""
+    told = figures.get("confusion") or {"labels": (), "counts": ()}
+    answered = [sum(column) for column in zip(*told["counts"], strict=True)]
+    known = [sum(row) for row in told["counts"]]
+    return [label for place, label in enumerate(told["labels"]) if known[place] and not answered[place]]
+
+
+def _calibration(told: Mapping[str, Any]) -> str:
+    metrics = told["metrics"]
+    shown = ", ".join(f"{label_of(name)} {with_interval(name, metrics[name])}" for name in ("ece", "brier", "nll"))
+    expected = told["expected_ece"]
+    beside = (
+        "" if expected is None else f" A perfectly calibrated model with so many faces has an ECE of {expected:.3f}."
+    )
+    return f"Calibration of the options' probabilities (n = {told['n']:,}): {shown}.{beside}"
+
+
+def _groups(task: str, ways: Mapping[str, Any]) -> Iterator[str]:
+    tables = {way: figures["groups"] for way, figures in ways.items() if figures.get("groups")}
+    first = next(iter(tables.values()))
+    metric = first["metric"]
+    for label in first["by"]:
+        yield ""
+        yield from _table(
+            [label_of(label), *(f"{label_of(metric)}, {WAYS[way]}" for way in tables)],
+            [
+                [
+                    group_of(label, group),
+                    *(_group_cell(metric, table["by"].get(label, {}).get(group)) for table in tables.values()),
+                ]
+                for group in first["by"][label]
+            ],
+        )
+        if label == own_label(task):
+            yield from (
+                "",
+                f"The groups here are the task's own options: these are their recalls, under {label_of(label)}.",
+            )
+    yield ""
+    yield from _table(
+        ["gap between best and worst", *(WAYS[way] for way in tables)],
+        [
+            [
+                " × ".join(map(label_of, label.split(" × "))),
+                *(_gap(metric, table["gap"].get(label)) for table in tables.values()),
+            ]
+            for label in first["gap"]
+        ],
+    )
+    for way, table in tables.items():
+        yield from ("", f"**{WAYS[way].capitalize()}.** {_worst(table)}")
+        yield from _crossed(table)
+
+
+def _crossed(table: Mapping[str, Any]) -> Iterator[str]:
+    """The worst of the intersections of two labels and of all, which are too small where few faces have labels."""
+    metric, minimum = table["metric"], table["minimum"]
+    able = [entry for entry in table["intersections"] if entry["value"] is not None and not entry["small"]]
+    able.sort(key=lambda entry: entry["value"], reverse=not table["higher_is_better"])
+    if able:
+        labels = list(table["by"])
+        yield from ("", f"The worst of {len(able)} intersections with {minimum} faces or more:", "")
+        rows = [
+            [*(group_of(label, entry["groups"].get(label, "–")) for label in labels), _group_cell(metric, entry)]
+            for entry in able[:WORST_SHOWN]
+        ]
+        yield from _table([*map(label_of, labels), label_of(metric)], rows, left=len(labels))
+    if small := sum(entry["small"] for entry in table["intersections"]):
+        yield from ("", f"{small} more intersections have fewer than {minimum} faces: they stand in report.json.")
+
+
+def _worst(table: Mapping[str, Any]) -> str:
+    told = []
+    for name, key in (("Worst group", "worst"), ("Worst intersection", "worst_intersection")):
+        if found := table.get(key):
+            groups = ", ".join(
+                f"{label_of(label)} {group_of(label, value)}" for label, value in found["groups"].items()
+            )
+            told.append(f"{name}: {groups}, {_group_cell(table['metric'], found)}.")
+    return " ".join(told) or "No two groups are large enough to be compared."
+
+
+def _gap(metric: str, gap: Mapping[str, Any] | None) -> str:
+    if gap is None:
+        return "–"
+    told = f"{gap['groups']} groups"
+    if equal := gap["if_equal"]:
+        mean, most = (number(metric, equal[name], POINTS) for name in ("mean", "p95"))
+        told += f"; chance: mean {mean}, 95 % below {most}"
+    return f"{_bold(with_interval(metric, gap, POINTS), gap)} ({told})"
+
+
+def _bold(text: str, gap: Mapping[str, Any]) -> str:
+    """``text`` in bold where the gap is larger than chance makes it in 95 % of cases."""
+    return f"**{text}**" if gap["if_equal"] and gap["value"] > gap["if_equal"]["p95"] else text
+
+
+def _attributes(report: Mapping[str, Any], attributes: Sequence[str]) -> Iterator[str]:
+    for way, means in report["means"].items():
+        tasks = {name: report["tasks"][name][way] for name in attributes if name in means["tasks"]}
+        yield from ("", f"## Attributes, {WAYS[way]}", "")
+        by_group = list(_with_groups(tasks.values()))
+        labels = list(dict.fromkeys(label for table in by_group for label in table["by"]))
+        scored = any(entry.get("calibration") for entry in tasks.values())
+        rows = [
+            [
+                task_title(name),
+                *(with_interval(metric, entry["metrics"][metric]) for metric in ("accuracy", "balanced_accuracy")),
+                number("macro_f1", entry["metrics"]["macro_f1"]["value"]),
+                f"{entry['n']:,}",
+                number("accuracy", (entry["baseline"] or {}).get("value")),
+                _unread(entry),
+                *([_short_ece(entry)] if scored else []),
+                *(_short_gap(entry, label) for label in labels),
+            ]
+            for name, entry in tasks.items()
+        ]
+        header = ["attribute", "accuracy [95 %]", "balanced accuracy [95 %]", "macro F1", "n", "majority", "unread"]
+        header += ["ECE (if calibrated)"] if scored else []
+        yield from _table([*header, *(f"gap by {label_of(label)}" for label in labels)], rows)
+        if labels:
+            yield from (
+                "",
+                "A gap is that in accuracy between the best and the worst group of "
+                f"{by_group[0]['minimum']} faces or more; in brackets, what chance exceeds in 5 % of cases. Bold gaps "
+                "are larger than that.",
+            )
+        for file, shown in report["plots"].items():
+            if file.split("/")[-1] in (f"attributes-{way}.png", f"attribute_gaps-{way}.png"):
+                yield from ("", f"![{shown}]({file})")
+
+
+def _with_groups(tasks: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    """The figures by group of those tasks that have any."""
+    return (entry["groups"] for entry in tasks if (entry.get("groups") or {}).get("by"))
+
+
+def _short_ece(entry: Mapping[str, Any]) -> str:
+    told = entry["calibration"]
+    return f"{number('ece', told['metrics']['ece']['value'])} ({number('ece', told['expected_ece'])})" if told else "–"
+
+
+def _short_gap(entry: Mapping[str, Any], label: str) -> str:
+    gap = (entry.get("groups") or {"gap": {}})["gap"].get(label)
+    if gap is None:
+        return "–"
+    equal = f" ({number('accuracy', gap['if_equal']['p95'], POINTS)})" if gap["if_equal"] else ""
+    return _bold(number("accuracy", gap["value"], POINTS), gap) + equal
+
+
+def _protocol(report: Mapping[str, Any]) -> Iterator[str]:
+    drawing = report["intervals"]
+    yield from ("", "## How it was measured", "")
+    if report.get("protocol"):
+        yield from (str(report["protocol"]), "")
+    used = {way for ways in report["tasks"].values() for way in ways}
+    if "scoring" in used:
+        yield (
+            "- *Options scored*: the likeliest of the stated options by the model's own probabilities, and for ages "
+            "and angles the mean under them; nothing is parsed."
+        )
+    if "generation" in used:
+        yield (
+            "- *Generated*: the model writes and its text is read. An answer that cannot be read counts as wrong in "
+            "shares, and is left out of errors in years and degrees; its rate stands beside them."
+        )
+    every = [figures for ways in report["tasks"].values() for figures in ways.values()]
+    people = max((figures.get("people") or 0 for figures in every), default=0)
+    drawn = "faces (all answers about a face together)"
+    if people:
+        drawn = f"the {people:,} people (all pictures of a person together)"
+    yield (
+        f"- Intervals: {100 * drawing['confidence']:.0f} %, percentile bootstrap, {drawing['resamples']:,} resamples "
+        f"of {drawn}, seed {drawing['seed']}."
+    )
+    baselines = [figures.get("baseline") for figures in every]
+    if sources := sorted({baseline["source"] for baseline in baselines if baseline and "source" in baseline}):
+        yield f"- *Without looking*: the best constant answer, taken from the labels of the {' or '.join(sources)}."
+    if table := next(_with_groups(every), None):
+        yield (
+            f"- Groups: those with fewer than {table['minimum']} faces are marked as small and take part in neither "
+            "worst group nor gap. The largest of many differences is large by chance alone: *chance* is the gap to "
+            "expect, and the one exceeded in 5 % of cases, if all groups were equal; bold gaps are larger than that. "
+            "The interval of a gap heeds that the pair was picked, that of a worst group does not."
+        )
+    versions = ", ".join(f"{name} {number}" for name, number in report["versions"].items())
+    revision = f", facemllm at commit {report['git_revision']}" if report["git_revision"] else ""
+    yield f"- Versions: {versions}{revision}."
+
+
+def _unit(kind: str) -> str:
+    return {"number": ", years", "angles": ", degrees"}.get(kind, "")
+
+
+def _unread(figures: Mapping[str, Any]) -> str:
+    told = figures["unparsed"]
+    return f"{number('accuracy', told['rate'])} ({told['count']:,})" if told["count"] else "0"
+
+
+def _cell(metric: str, entry: Mapping[str, Any] | None, n: bool = True) -> str:
+    if entry is None:
+        return "–"
+    return with_interval(metric, entry) + (f", n = {entry['n']:,}" if n else "")
+
+
+def _group_cell(metric: str, entry: Mapping[str, Any] | None) -> str:
+    return _cell(metric, entry) + (" (small)" if entry and entry["small"] else "")
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> Iterator[str]:
+    yield "| " + " | ".join(header) + " |"
+    yield "|" + "|".join("---" if place < left else "--:" for place in range(len(header))) + "|"
+    for row in rows:
+        yield "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |"

@@ -1,0 +1,202 @@
+"""The report of an evaluation: every figure of ``predictions.jsonl``, as JSON, as text and as plots.
+
+Predicting and scoring are apart: the report can be written again whenever a metric changes, without the model.
+"""
+
+import os
+import shutil
+from collections.abc import Iterable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from facemllm.cli import UserError
+from facemllm.evaluation.facexbench.tables import facexbench_section, task_figures_of
+from facemllm.evaluation.figures.bootstrap import CONFIDENCE, RESAMPLES
+from facemllm.evaluation.figures.columns import options_of
+from facemllm.evaluation.figures.task_figures import group_figures, mean_figures, task_figures
+from facemllm.evaluation.predict import PREDICTIONS, RUN, read_run
+from facemllm.evaluation.prediction_index import PredictionIndex
+from facemllm.evaluation.predictions import WAYS, TaskSpec, read_predictions
+from facemllm.inference.hub_names import could_be_hub_id
+
+REPORT, TEXT, PLOTS = "report.json", "report.md", "plots"
+PACKAGES = ("facemllm", "torch", "transformers", "datasets", "evaluate", "numpy", "scipy")
+ATTRIBUTES = "attributes."
+FACEXBENCH, SYNTHETIC = "facexbench", "synthetic"
+
+RACE_NOTICE = (
+    "Race is a label for auditing data and models. Categorising people by race from biometric data is a prohibited "
+    "practice in the European Union (AI Act, Art. 5)."
+)
+EXPRESSION_NOTICE = (
+    "An expression is what a face shows, not what a person feels. Inferring emotions at work or in schools is a "
+    "prohibited practice in the European Union (AI Act, Art. 5)."
+)
+GROUP_NOTICE = (
+    "Age groups, gender and race are the dataset's labels: mostly other people's guesses about a person, and binary "
+    "where the dataset's gender is."
+)
+
+
+def write_report(
+    out: str | Path, *, resamples: int = RESAMPLES, seed: int = 0, progress: bool = True, plots: bool = True
+) -> dict[str, Any]:
+    """Write ``report.json``, ``report.md`` and ``plots/`` beside the predictions in ``out``; each replaces an old one.
+
+    Tasks are read one after the other, so what is held in memory is the largest task's predictions. ``plots`` False
+    leaves the plots out, for a report that is only printed.
+
+    Returns:
+        What ``report.json`` holds: ``dataset``, ``model``, ``protocol``, ``counts``, ``intervals``, ``versions``,
+        ``git_revision``, ``notices``, ``run`` (``run.json``), ``tasks``: task to way to ``task_figures``, with
+        ``groups`` (``group_figures``); ``means``: way to ``mean_figures`` of the attributes; ``plots``: file to
+        what it shows; for FaceXBench ``facexbench``: its tables (``facexbench_section``).
+
+    Raises:
+        UserError: when ``out`` holds no predictions, or they do not fit its ``run.json``.
+    """
+    from tqdm import tqdm
+
+    from facemllm_recipes.run_folder import write_bytes, write_json
+
+    from .markdown import markdown
+    from .plots import draw_plots
+
+    out = Path(out)
+    run = _read_run(out)
+    drawing = {"resamples": resamples, "seed": seed}
+    if run.get("benchmark") == FACEXBENCH:
+        report = _described(run, drawing, [entry["name"] for entry in run["tasks"]])
+        report |= _facexbench(out, run, drawing) | {"plots": _replace_plots(out, lambda folder: {})}
+        write_json(out / REPORT, report)
+        write_bytes(out / TEXT, markdown(report).encode())
+        return report
+    specs = {entry["name"]: TaskSpec.from_json(entry) for entry in run["tasks"]}
+    index = PredictionIndex(out / PREDICTIONS)
+    asked = _in_order(index.keys, specs, out)
+    tasks: dict[str, dict[str, Any]] = {}
+    for name, way in tqdm(asked, desc="figures", unit="task", disable=not progress):
+        majority = (run.get("majority") or {}).get(name)
+        try:
+            figures = task_figures(specs[name], index.read(name, way), majority=majority, **drawing)
+            if run.get("groups"):
+                figures["groups"] = group_figures(specs[name], index.read(name, way), tuple(run["groups"]), **drawing)
+        except ValueError as error:
+            raise UserError(f"{out / PREDICTIONS}, task {name}: {error}") from error
+        tasks.setdefault(name, {})[way] = figures
+    report = _described(run, drawing, tasks)
+    report |= {"tasks": tasks, "means": _means(asked, specs, index, run, drawing)}
+    draw = partial(draw_plots, report, specs, index) if plots else lambda folder: {}
+    report["plots"] = _replace_plots(out, draw)
+    write_json(out / REPORT, report)
+    write_bytes(out / TEXT, markdown(report).encode())
+    return report
+
+
+def _described(run: Mapping[str, Any], drawing: Mapping[str, Any], tasks: Iterable[str]) -> dict[str, Any]:
+    """What a report says of the run beside its figures."""
+    from facemllm_recipes.run_folder import git_revision, package_versions
+
+    return {
+        "model": (run.get("settings") or {}).get("model"),
+        "dataset": _dataset(run),
+        "protocol": run.get("protocol"),
+        "complete": run.get("status") == "complete",
+        "counts": run.get("counts") or {},
+        "intervals": {
+            "method": "percentile bootstrap over faces, over people where predictions name them",
+            "confidence": CONFIDENCE,
+            **drawing,
+        },
+        "versions": package_versions(PACKAGES),
+        "git_revision": git_revision(),
+        "notices": _notices(tasks, run.get("groups") or (), drawn=run.get("benchmark") == SYNTHETIC),
+        "run": run,
+    }
+
+
+def _facexbench(out: Path, run: Mapping[str, Any], drawing: Mapping[str, int]) -> dict[str, Any]:
+    """FaceXBench's own tables: its answers are letters, which have no classes in common."""
+    predictions = list(read_predictions(out / PREDICTIONS))
+    if not predictions:
+        raise UserError(f"{out / PREDICTIONS}: holds no prediction yet; run facemllm evaluate to the end")
+    told = run.get("overlap"), run.get("questions"), run["settings"]["setting"]
+    section = facexbench_section(predictions, *told, **drawing)
+    return {"tasks": task_figures_of(section), "means": {}, "facexbench": section}
+
+
+def is_attribute(name: str, spec: TaskSpec, benchmark: str | None) -> bool:
+    """Whether a task is one of many of its kind, shown in one table: forty yes-or-no questions need no forty pages."""
+    return name.startswith(ATTRIBUTES) or spec.kind == "binary" or benchmark == SYNTHETIC
+
+
+def _read_run(out: Path) -> dict[str, Any]:
+    run = read_run(out)
+    if run is None:
+        raise UserError(f"{out}: has no {RUN}; give a folder that facemllm evaluate --out has written")
+    return run
+
+
+def _in_order(keys: Iterable[tuple[str, str]], specs: Mapping[str, TaskSpec], out: Path) -> list[tuple[str, str]]:
+    """The tasks in the order of ``run.json``, scoring before generation."""
+    keys = set(keys)
+    if unknown := sorted(name for name, _ in keys if name not in specs):
+        raise UserError(f"{out / PREDICTIONS}: holds task {unknown[0]!r}, which {RUN} does not name")
+    if not keys:
+        raise UserError(f"{out / PREDICTIONS}: holds no prediction yet; run facemllm evaluate to the end")
+    return [(name, way) for name in specs for way in WAYS if (name, way) in keys]
+
+
+def _dataset(run: Mapping[str, Any]) -> dict[str, Any]:
+    """What was evaluated on, as ``model-index`` names it."""
+    settings = run.get("settings") or {}
+    limit, benchmark = settings.get("limit"), str(run.get("benchmark"))
+    name = run.get("title") or benchmark
+    return {
+        "name": f"{name}, {f'{limit} questions' if benchmark == FACEXBENCH else f'first {limit}'}" if limit else name,
+        # A corpus's Hub id says where it is; on which disk it lay is nobody's business.
+        "type": benchmark if could_be_hub_id(benchmark) else Path(benchmark).name,
+        "config": settings.get("config"),
+        "split": settings.get("split"),
+        "revision": settings.get("revision"),
+    }
+
+
+def _notices(tasks: Iterable[str], groups: Iterable[str], drawn: bool) -> list[str]:
+    if drawn:
+        return ["Drawn faces only: this says nothing of how the model answers about photographs."]
+    notices = [GROUP_NOTICE] if groups or {"age", "age_years", "gender", "race"} & set(tasks) else []
+    notices += [RACE_NOTICE] if "race" in tasks or "race" in groups else []
+    return notices + ([EXPRESSION_NOTICE] if "expression" in tasks else [])
+
+
+def _means(
+    asked: Iterable[tuple[str, str]],
+    specs: Mapping[str, TaskSpec],
+    index: PredictionIndex,
+    run: Mapping[str, Any],
+    drawing: Mapping[str, Any],
+) -> dict[str, Any]:
+    """The mean over the attributes, by way, where there are two or more."""
+    means = {}
+    for way in WAYS:
+        names = [
+            name
+            for name, asked_way in asked
+            if asked_way == way and options_of(specs[name]) and is_attribute(name, specs[name], run.get("benchmark"))
+        ]
+        if len(names) > 1:
+            means[way] = mean_figures({name: (specs[name], index.read(name, way)) for name in names}, **drawing)
+    return means
+
+
+def _replace_plots(out: Path, draw: Any) -> dict[str, str]:
+    """Draw beside the old plots, then take their place: none of an earlier report stays."""
+    partial = out / f".{PLOTS}.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
+    drawn = draw(partial)
+    shutil.rmtree(out / PLOTS, ignore_errors=True)
+    os.replace(partial, out / PLOTS)
+    return {f"{PLOTS}/{name}": shown for name, shown in drawn.items()}

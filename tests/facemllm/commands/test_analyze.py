@@ -1,0 +1,411 @@
+"""`facemllm analyze`: a row for every photo, whatever is wrong with it; nothing is lost, and nothing done twice."""
+
+import csv
+import fcntl
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import cv2
+import numpy as np
+import peft
+import pytest
+import torch
+from datasets import Dataset
+from PIL import Image
+
+from datasets_scripts.synthetic.faces import draw_face, sample_labels
+from facemllm.analysis.journal import FaceJournal
+from facemllm.analysis.table import write_table
+from facemllm.cli import main
+from facemllm.hashed_names import HashedNames
+from tests.datasets_scripts.laion_face.img2dataset_folder import YUNET, encode, needs_faces, plain
+from tests.datasets_scripts.laion_face.picture_server import PictureServer
+
+needs_yunet = pytest.mark.skipif(
+    not YUNET.is_file(), reason=f"the detector's weights are no part of the repository, and not at {YUNET}"
+)
+
+
+@pytest.fixture(scope="module")
+def faces():
+    return [encode(draw_face(sample_labels(0, index, "test"), 0, index, "test").convert("RGB")) for index in range(6)]
+
+
+@pytest.fixture
+def photos(tmp_path, faces):
+    """A folder of six photos, one of them a folder further down, and a file that is none."""
+    folder = tmp_path / "photos"
+    (folder / "sub").mkdir(parents=True)
+    for index, face in enumerate(faces):
+        name = f"sub/{index}.jpg" if index == 5 else f"face{2 * index + 1}.jpg"
+        (folder / name).write_bytes(face)
+    (folder / "notes.txt").write_text("no photo")
+    return folder
+
+
+@pytest.fixture
+def analyze(tiny_model, capsys):
+    """The command, with every photo taken for one face unless a detector is given: exit code, output, errors."""
+
+    def run(*words, detector="none", model=tiny_model):
+        rc = main(["analyze", str(model), *map(str, words), "--detector", str(detector), "--device", "cpu"])
+        return rc, *capsys.readouterr()
+
+    return run
+
+
+def read(path):
+    return [json.loads(line) for line in Path(path).read_text(encoding="utf-8").splitlines()]
+
+
+def spoil(path):
+    path.write_bytes(path.read_bytes()[:200])
+
+
+# What is told
+
+
+def test_a_row_for_each_photo_in_natural_order(analyze, photos, tmp_path):
+    rc, out, _ = analyze(photos, "--out", tmp_path / "faces.jsonl", "--tasks", "gender", "age")
+    rows = read(tmp_path / "faces.jsonl")
+    names = ["face1.jpg", "face3.jpg", "face5.jpg", "face7.jpg", "face9.jpg", "sub/5.jpg"]
+    assert rc == 0
+    assert [row["image"] for row in rows] == [str(photos / name) for name in names]
+    assert all(row["faces"][0].keys() >= {"box", "landmarks", "tasks", "answers"} for row in rows)
+    assert rows[0]["faces"][0]["tasks"].keys() == {"gender", "age"}
+    assert "6 photos, 6 faces, 1 other files" in out
+
+
+def test_race_only_where_it_is_named(analyze, photos):
+    _, usual, _ = analyze(photos / "face1.jpg")
+    _, named, _ = analyze(photos / "face1.jpg", "--tasks", "gender", "race")
+    assert "race" not in json.loads(usual)["faces"][0]["tasks"]
+    assert json.loads(named)["faces"][0]["tasks"].keys() == {"gender", "race"}
+
+
+def test_questions_are_answered_in_words(analyze, photos):
+    _, out, _ = analyze(
+        photos / "face1.jpg", "--tasks", "--questions", "What is the expression?", "--max-new-tokens", 2
+    )
+    (face,) = json.loads(out)["faces"]
+    assert (list(face["answers"]), face["tasks"]) == (["What is the expression?"], {})
+
+
+def test_broken_photos_are_reported_and_counted_and_the_others_go_on(analyze, photos, tmp_path):
+    spoil(photos / "face3.jpg")
+    (photos / "empty.png").touch()
+    (photos / "text.webp").write_text("no picture")
+    (photos / "gone.jpg").symlink_to("nowhere.jpg")
+    os.mkfifo(photos / "pipe.jpg")
+    rc, out, err = analyze(photos, "--out", tmp_path / "faces.jsonl", "--json")
+    rows = read(tmp_path / "faces.jsonl")
+    failed = {Path(row["image"]).name: row["error"] for row in rows if row["error"]}
+    assert rc == 1
+    assert failed.keys() == {"face3.jpg", "empty.png", "text.webp", "gone.jpg", "pipe.jpg"}
+    assert failed["empty.png"] == "the file is empty"
+    assert "truncated" in failed["face3.jpg"].lower()
+    counts = json.loads(out)
+    assert (counts["photos"], counts["failed"], counts["other_files"]) == (5, 5, 1)
+    assert all(f"{name}: {reason}" in err for name, reason in failed.items())
+
+
+@needs_yunet
+def test_a_photo_without_a_face_fails_only_where_one_must_be_there(analyze, tmp_path):
+    Image.new("RGB", (200, 200), "gray").save(tmp_path / "wall.png")
+    rc, out, _ = analyze(tmp_path / "wall.png", detector=YUNET)
+    assert (rc, json.loads(out)["faces"]) == (0, [])
+    rc, out, _ = analyze(tmp_path / "wall.png", "--on-no-face", "raise", detector=YUNET)
+    assert (rc, json.loads(out)["error"]) == (1, "no face was found")
+    rc, out, _ = analyze(tmp_path / "wall.png", "--on-no-face", "whole", detector=YUNET)
+    assert json.loads(out)["faces"][0]["box"] == [0, 0, 200, 200]
+
+
+@needs_faces
+def test_all_faces_of_a_photo_and_a_copy_that_shows_them(analyze, tmp_path):
+    crowd = Image.new("RGB", (500, 250), "gray")
+    for index, face in enumerate(plain(2, side=200)):
+        crowd.paste(face, (25 + 250 * index, 25))
+    crowd.save(tmp_path / "crowd.png")
+    before = (tmp_path / "crowd.png").read_bytes()
+    rc, out, _ = analyze(tmp_path / "crowd.png", "--draw", tmp_path / "drawn", detector=YUNET)
+    row = json.loads(out)
+    assert (rc, len(row["faces"])) == (0, 2)
+    assert Image.open(tmp_path / "drawn" / row["drawing"]).width == 640
+    assert (tmp_path / "crowd.png").read_bytes() == before
+
+
+def test_addresses_and_a_list_on_standard_input(analyze, photos, faces, monkeypatch, tmp_path):
+    with PictureServer({"/a.jpg": faces[0]}) as server:
+        (tmp_path / "list").write_text(
+            f"{photos / 'face1.jpg'}\n\n{server.url}/a.jpg\n{server.url}/gone.jpg\nno.jpg\n"
+        )
+        with open(tmp_path / "list") as listed:
+            monkeypatch.setattr(sys, "stdin", listed)
+            rc, out, _ = analyze("-", "--tasks", "gender")
+    first, second, *failed = map(json.loads, out.splitlines())
+    assert rc == 1
+    assert first["faces"] == second["faces"]
+    assert ["404" in failed[0]["error"], failed[1]["error"]] == [True, "No such file or directory"]
+
+
+def test_a_table_with_a_line_per_face(analyze, photos, tmp_path):
+    analyze(photos, "--out", tmp_path / "faces.jsonl", "--csv", tmp_path / "faces.csv", "--tasks", "gender", "age")
+    header, *lines = (tmp_path / "faces.csv").read_text().splitlines()
+    assert header.endswith("detection_score,gender,gender.score,age,age.score,age.number")
+    assert len(lines) == 6
+    assert lines[0].startswith(f"{photos / 'face1.jpg'},0,0.0,0,0.0,0.0,")
+
+
+def test_a_spreadsheet_runs_no_cell_of_the_table(tmp_path):
+    face = {"box": [0, 0, 9, 9], "detection_score": None, "tasks": {}, "answers": {"Hat?": "@none"}}
+    row = {"image": "=cmd.jpg", "frame": 0, "time": 0.0, "faces": [face]}
+    (tmp_path / "faces.jsonl").write_text(json.dumps(row))
+    write_table(tmp_path / "faces.jsonl", tmp_path / "faces.csv")
+    (cells,) = csv.DictReader((tmp_path / "faces.csv").open())
+    assert (cells["image"], cells["Hat?"]) == ("'=cmd.jpg", "'@none")
+
+
+def test_the_rows_load_as_a_data_set(analyze, photos, tmp_path):
+    spoil(photos / "face3.jpg")
+    analyze(photos, "--out", tmp_path / "faces.jsonl")
+    rows = Dataset.from_json(str(tmp_path / "faces.jsonl"), cache_dir=str(tmp_path / "cache"), chunksize=2000)
+    assert [bool(row["error"]) for row in rows] == [False, True, False, False, False, False]
+    assert rows[0]["faces"][0]["tasks"]["gender"]["label"] in ("female", "male")
+
+
+def test_names_that_are_no_utf8_can_be_told_and_remembered(analyze, photos, tmp_path):
+    name = os.fsencode(photos) + b"/caf\xe9.jpg"
+    os.rename(photos / "face1.jpg", name)
+    analyze(photos, "--out", tmp_path / "faces.jsonl", "--draw", tmp_path / "drawn")
+    assert read(tmp_path / "faces.jsonl")[0]["image"] == f"{photos}/caf\\xe9.jpg"
+    _, out, _ = analyze(photos, "--out", tmp_path / "faces.jsonl", "--draw", tmp_path / "drawn", "--json")
+    assert json.loads(out)["done_before"] == 6
+
+
+# Going on
+
+
+def test_a_second_run_does_nothing_and_changes_nothing(analyze, photos, tmp_path):
+    spoil(photos / "face3.jpg")
+    out = tmp_path / "faces.jsonl"
+    analyze(photos, "--out", out)
+    before = out.read_bytes()
+    rc, report, _ = analyze(photos, "--out", out, "--json")
+    assert rc == 1, "the spoiled photo was tried again"
+    assert out.read_bytes() == before
+    assert (json.loads(report)["photos"], json.loads(report)["done_before"]) == (0, 5)
+
+
+def test_a_photo_that_failed_is_tried_again(analyze, photos, tmp_path, faces):
+    spoil(photos / "face3.jpg")
+    out = tmp_path / "faces.jsonl"
+    analyze(photos, "--out", out)
+    (photos / "face3.jpg").write_bytes(faces[1])
+    assert analyze(photos, "--out", out)[0] == 0
+    rows = read(out)
+    assert len(rows) == 6
+    assert not any(row["error"] for row in rows)
+
+
+def test_a_video_that_was_mended_has_its_frames_and_no_error(analyze, tmp_path):
+    writer = cv2.VideoWriter(str(tmp_path / "clip.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 10, (64, 64))
+    for level in range(25):
+        writer.write(np.full((64, 64, 3), 10 * level, np.uint8))
+    writer.release()
+    whole = (tmp_path / "clip.avi").read_bytes()
+    (tmp_path / "clip.avi").write_bytes(whole[: len(whole) // 2])
+    assert analyze(tmp_path, "--out", tmp_path / "faces.jsonl")[0] == 1
+    assert "of 25 frames" in read(tmp_path / "faces.jsonl")[-1]["error"]
+    (tmp_path / "clip.avi").write_bytes(whole)
+    assert analyze(tmp_path, "--out", tmp_path / "faces.jsonl")[0] == 0
+    rows = read(tmp_path / "faces.jsonl")
+    assert [(row["frame"], row["time"], row["error"]) for row in rows] == [(0, 0.0, ""), (10, 1.0, ""), (20, 2.0, "")]
+
+
+def test_a_torn_file_goes_on_as_if_it_had_never_been_torn(analyze, photos, tmp_path):
+    out = tmp_path / "faces.jsonl"
+    analyze(photos, "--out", out)
+    whole = out.read_bytes()
+    out.write_bytes(whole[: len(whole) // 2])
+    assert analyze(photos, "--out", out)[0] == 0
+    assert out.read_bytes() == whole
+
+
+def test_a_photo_given_twice_has_one_row(analyze, photos):
+    _, out, _ = analyze(photos, photos / "face1.jpg", f"{photos}/")
+    assert len(out.splitlines()) == 6
+
+
+def test_other_settings_are_refused(analyze, photos, tmp_path):
+    out = tmp_path / "faces.jsonl"
+    analyze(photos, "--out", out, "--tasks", "gender")
+    before = out.read_bytes()
+    rc, _, err = analyze(photos, "--out", out, "--tasks", "age")
+    assert rc == 2
+    assert "tasks: ['gender'] there, ['age'] now" in err
+    assert out.read_bytes() == before
+
+
+@needs_yunet
+def test_another_detector_of_the_same_name_is_another_setting(analyze, photos, tmp_path):
+    def rows(detector):
+        return analyze(photos / "face1.jpg", "--out", tmp_path / "faces.jsonl", "--tasks", detector=detector)
+
+    for folder, change in (("one", b""), ("two", b""), ("other", b"\x0a\x00")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / YUNET.name).write_bytes(YUNET.read_bytes() + change)
+    assert [rows(tmp_path / folder / YUNET.name)[0] for folder in ("one", "two")] == [0, 0]
+    assert "other settings (detector:" in rows(tmp_path / "other" / YUNET.name)[2]
+
+
+def test_a_model_that_names_no_tasks_is_said_to_be_asked_what_it_may_not_know(analyze, photos):
+    told = "may be asked what it never learned: name --tasks"
+    assert analyze(photos)[2].count(told) == 1
+    assert told not in analyze(photos, "--tasks", "gender")[2]
+
+
+def test_rows_of_an_adapter_go_on_with_that_adapter_only(analyze, photos, tiny_model, tmp_path):
+    from modeling_facemllm import FaceMLLMForConditionalGeneration
+
+    def train(seed):
+        model = FaceMLLMForConditionalGeneration.from_pretrained(tiny_model)
+        torch.manual_seed(seed)
+        config = peft.LoraConfig(r=2, target_modules=r".*language_model.*q_proj", init_lora_weights=False)
+        peft.get_peft_model(model, config).save_pretrained(tmp_path / "adapter")
+
+    def rows():
+        words = (photos / "face1.jpg", "--out", tmp_path / "faces.jsonl", "--tasks", "gender", "--json")
+        return analyze(*words, model=tmp_path / "adapter")
+
+    train(seed=0)
+    assert rows()[0] == 0
+    assert json.loads(rows()[1])["done_before"] == 1
+    train(seed=1)
+    assert "other settings (model:" in rows()[2]
+
+
+def test_another_process_on_the_same_file_is_refused(analyze, photos, tmp_path):
+    with open(tmp_path / "faces.jsonl", "w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        locked = subprocess.run(
+            [sys.executable, "-c", _JOURNAL, str(tmp_path / "faces.jsonl")], capture_output=True, text=True
+        )
+    assert "another process writes this file" in locked.stderr
+
+
+_JOURNAL = "import sys; from facemllm.analysis.journal import FaceJournal; FaceJournal(sys.argv[1], {})"
+
+
+@contextmanager
+def _room_for(size):
+    """Files can be no larger than this, as on a disk that is full."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_full_disk_is_one_line_and_leaves_whole_rows(analyze, photos, tmp_path):
+    out = tmp_path / "faces.jsonl"
+    with _room_for(3000):
+        rc, _, err = analyze(photos, "--out", out)
+    assert rc == 2
+    assert "the same command goes on" in err.splitlines()[-1]
+    assert 0 < len(read(out)) < 6
+    assert analyze(photos, "--out", out)[0] == 0
+    assert len(read(out)) == 6
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_to_the_same_file(analyze, photos, faces, tiny_model, tmp_path):
+    for index in range(150):
+        (photos / f"more{index}.jpg").write_bytes(faces[index % 6])
+    spoil(photos / "more7.jpg")
+    out, whole = tmp_path / "faces.jsonl", tmp_path / "whole.jsonl"
+    command = [sys.executable, "-m", "facemllm", "analyze", str(tiny_model), str(photos), "--out", str(out)]
+    run = subprocess.Popen([*command, "--detector", "none", "--device", "cpu"], stderr=subprocess.DEVNULL)
+    while not (out.exists() and out.read_bytes().count(b"\n") >= 20):
+        assert run.poll() is None
+        time.sleep(0.01)
+    run.send_signal(signal.SIGKILL)
+    run.wait()
+    assert out.read_bytes().count(b"\n") < 156
+    assert analyze(photos, "--out", out)[0] == 1
+    analyze(photos, "--out", whole)
+    assert out.read_bytes() == whole.read_bytes()
+
+
+def test_names_are_remembered_in_few_bytes_and_none_is_lost():
+    names = HashedNames()
+    assert all(names.add(f"photos/{index}.jpg") for index in range(120_000))
+    assert not names.add("photos/77.jpg")
+    assert "photos/119999.jpg" in names
+    assert "photos/120000.jpg" not in names
+
+
+# Mistakes: one line, before anything is written
+
+
+@pytest.mark.parametrize(
+    "words,told",
+    [
+        (("PHOTOS", "nowhere.jpg", "--out", "OUT"), "nowhere.jpg"),
+        (("PHOTOS", "--out", "OUT", "--tasks", "gendr"), "did you mean gender"),
+        (("PHOTOS", "--out", "OUT", "--max-faces", "0"), "--max-faces 0"),
+        (("PHOTOS", "--out", "OUT", "--every", "-1"), "--every -1"),
+        (("PHOTOS", "--out", "OUT", "--draw", "PHOTOS/drawn"), "outside it"),
+        (("PHOTOS", "--out", "PHOTOS/face1.jpg"), "face1.jpg.run.json"),
+        (("PHOTOS", "--out", "PHOTOS"), "regular file"),
+        (("PHOTOS", "--out", "OUT.csv"), "name it .jsonl"),
+        (("PHOTOS", "--csv", "OUT"), "--out as well"),
+        (("PHOTOS", "--out", "OUT", "--csv", "PHOTOS/notes.txt"), "no table of faces"),
+        (("EMPTY", "--out", "OUT"), "no photo and no video"),
+        (("-", "-", "--out", "OUT"), "once"),
+    ],
+)
+def test_a_mistake_is_one_line_that_names_it(analyze, photos, tmp_path, words, told):
+    (tmp_path / "empty").mkdir()
+    places = {"PHOTOS": photos, "OUT": tmp_path / "out.jsonl", "EMPTY": tmp_path / "empty"}
+    before = {path: path.read_bytes() for path in photos.rglob("*") if path.is_file()}
+    for name, place in places.items():
+        words = [word.replace(name, str(place)) for word in words]
+    rc, _, err = analyze(*words)
+    assert rc == 2
+    assert told in err.splitlines()[-1]
+    assert not list(tmp_path.glob("*out.jsonl*"))
+    assert {path: path.read_bytes() for path in photos.rglob("*") if path.is_file()} == before
+
+
+def test_without_opencv_the_way_out_is_a_command(analyze, photos, monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    (tmp_path / "yunet.onnx").write_bytes(b"never read")
+    rc, _, err = analyze(photos, detector=tmp_path / "yunet.onnx")
+    assert (rc, "pip install opencv-python-headless" in err, err.count("\n")) == (2, True, 1)
+
+
+def test_yunet_that_cannot_be_fetched_is_one_line_with_the_ways_out(analyze, photos, monkeypatch, tmp_path):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    rc, _, err = analyze(photos, detector="yunet")
+    assert (rc, err.count("\n")) == (2, 1)
+    assert "give the path of face_detection_yunet_2023mar.onnx" in err
+    assert "--detector none" in err
+
+
+def test_a_journal_that_somebody_wrote_into_is_refused(tmp_path):
+    with FaceJournal(tmp_path / "faces.jsonl", {"tasks": None}) as journal:
+        journal.append({"image": "a.jpg", "frame": 0, "faces": [], "error": ""})
+    shutil.copy(tmp_path / "faces.jsonl", tmp_path / "kept")
+    with open(tmp_path / "faces.jsonl", "a") as file:
+        file.write("a note\n")
+    with pytest.raises(ValueError, match="line 2"):
+        FaceJournal(tmp_path / "faces.jsonl", {"tasks": None})

@@ -1,0 +1,277 @@
+"""``facemllm publish model``, in a process of its own, against a Hub on loopback that speaks HTTP."""
+
+import json
+import shutil
+import subprocess
+import sys
+import textwrap
+
+import pytest
+from PIL import Image
+
+from facemllm.cli import main
+from facemllm.publishing.model import publish_model
+from facemllm.publishing.model_card import trained_model_card
+from facemllm.publishing.model_index import eval_results, with_results
+from tests.facemllm.publishing.hub_process import ClientProcess, HubProcess
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory):
+    hub = HubProcess(tmp_path_factory.mktemp("hub"))
+    yield hub
+    hub.stop()
+
+
+@pytest.fixture(scope="module")
+def client(hub, tmp_path_factory):
+    client = ClientProcess(hub.environment(tmp_path_factory.mktemp("home")))
+    yield client
+    client.stop()
+
+
+@pytest.fixture
+def publish(client):
+    """Run the command in another process; its report, or, if it fails, its one line on stderr."""
+
+    def run(*words):
+        words = ["publish", "model", *map(str, words), "--json"]
+        report, told = client.run(f"from facemllm.cli import main; main({words!r})")
+        return json.loads(report) if report else told
+
+    return run
+
+
+@pytest.fixture
+def model(tiny_model, tmp_path):
+    """A folder as training leaves it: the model, and things that are nobody else's business."""
+    folder = shutil.copytree(tiny_model, tmp_path / "model")
+    checkpoint = folder / "checkpoints" / "checkpoint-3"
+    checkpoint.mkdir(parents=True)
+    (checkpoint / "optimizer.pt").write_bytes(b"moments")
+    (folder / "predictions.jsonl").write_text('{"id": "1"}\n')
+    Image.new("RGB", (8, 8)).save(folder / "somebody.jpg")
+    return folder
+
+
+REPORT = {
+    "model": "runs/faces",
+    "complete": True,
+    "run": {"settings": {"weights": None}},
+    "dataset": {"name": "FairFace", "type": "HuggingFaceM4/FairFace", "config": "0.25", "split": "validation"},
+    "tasks": {
+        "gender": {
+            "scoring": {"metrics": {"accuracy": {"value": 0.8124, "interval": [0.79, 0.83], "n": 1000}}},
+            "generation": {"metrics": {"accuracy": {"value": 0.8, "interval": [0.78, 0.82], "n": 1000}}},
+        },
+        "race": {"scoring": {"metrics": {"accuracy": {"value": 0.5, "interval": [0.4, 0.6], "n": 90}}}},
+    },
+}
+
+
+@pytest.fixture
+def report(tmp_path):
+    (tmp_path / "report").mkdir()
+    (tmp_path / "report" / "report.json").write_text(json.dumps(REPORT))
+    return tmp_path / "report"
+
+
+def test_a_published_model_is_loaded_by_whoever_has_transformers(hub, publish, client, model, report, tmp_path):
+    told = publish(model, "faces/loaded", "--report", report)
+    assert told["load"] == [
+        'AutoModelForImageTextToText.from_pretrained("faces/loaded", trust_remote_code=True)',
+        'pipeline("face-analysis", model="faces/loaded", trust_remote_code=True)',
+    ]
+    assert told["ignored"] == ["checkpoints/", "predictions.jsonl", "somebody.jpg"]
+    code = """
+        import torch
+        from transformers import AutoModel, AutoProcessor
+        from huggingface_hub import HfApi, ModelCard
+        AutoProcessor.from_pretrained("faces/loaded", trust_remote_code=True)
+        model = AutoModel.from_pretrained("faces/loaded", trust_remote_code=True)
+        print(type(model).__name__, sum(weight.double().sum().item() for weight in model.parameters()))
+        print(*HfApi().list_repo_files("faces/loaded"))
+        for result in ModelCard.load("faces/loaded").data.eval_results:
+            print(result.dataset_type, result.dataset_split, result.metric_value, result.metric_args["interval_95"])
+    """
+    environment = hub.environment(tmp_path / "home")
+    environment.pop("PYTHONPATH", None)
+    command = [sys.executable, "-c", textwrap.dedent(code)]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    loaded, files, *results = done.stdout.splitlines()
+
+    from transformers import AutoModelForImageTextToText
+
+    ours = AutoModelForImageTextToText.from_pretrained(model)
+    name, total = loaded.split()
+    assert name == type(ours).__name__
+    assert float(total) == pytest.approx(sum(weight.double().sum().item() for weight in ours.parameters()))
+    assert not {"predictions.jsonl", "somebody.jpg"} & set(files.split()) and "checkpoints" not in files
+    assert results == [
+        "HuggingFaceM4/FairFace validation 0.8124 [0.79, 0.83]",
+        "HuggingFaceM4/FairFace validation 0.8 [0.78, 0.82]",
+    ]
+
+
+def test_a_model_published_again_sends_what_is_new_and_takes_old_weights_away(hub, publish, client, model):
+    first = publish(model, "faces/again")
+    assert publish(model, "faces/again")["commit"] == first["commit"]
+    client.run("""
+        from huggingface_hub import HfApi
+        for name in ("model-00001-of-00002.safetensors", "handler.py"):
+            HfApi().upload_file(path_or_fileobj=b"old", path_in_repo=name, repo_id="faces/again")
+    """)
+    (model / "generation_config.json").write_text('{"max_new_tokens": 5}')
+    told = publish(model, "faces/again")
+    assert (told["new_files"], told["removed_files"]) == (1, 1)
+    files = 'from huggingface_hub import HfApi; print(*HfApi().list_repo_files("faces/again"))'
+    assert "handler.py" in client.run(files)[0]
+
+
+def test_an_upload_that_breaks_off_before_its_commit_leaves_the_old_version(hub, publish, client, model):
+    first = publish(model, "faces/broken")
+    weights = (model / "model.safetensors").read_bytes()
+    (model / "model.safetensors").write_bytes(weights[:-4] + b"\0\0\0\x40")
+    hub.misbehave("POST .*/commit/", "403")
+    assert "the token may not write to faces" in publish(model, "faces/broken")
+    head = "from huggingface_hub import HfApi; print(HfApi().model_info('faces/broken').sha)"
+    assert client.run(head)[0].strip() == first["commit"]
+    sent = len(hub.requests("PUT", "/_storage/"))
+    again = publish(model, "faces/broken")
+    assert again["commit"] != first["commit"] and again["new_files"] == 1
+    assert len(hub.requests("PUT", "/_storage/")) == sent  # the weights had arrived already
+
+
+def test_another_kind_of_model_is_not_replaced_unasked(publish, model, client):
+    client.run("""
+        from huggingface_hub import HfApi
+        HfApi().create_repo("faces/other")
+        config = b'{"model_type": "llava"}'
+        HfApi().upload_file(path_or_fileobj=config, path_in_repo="config.json", repo_id="faces/other")
+    """)
+    told = publish(model, "faces/other")
+    assert "holds another kind of model, 'llava' and not 'facemllm'" in told and "--overwrite" in told
+    client.run("""
+        from huggingface_hub import HfApi
+        HfApi().upload_file(path_or_fileobj=b"{", path_in_repo="config.json", repo_id="faces/other")
+    """)
+    told = publish(model, "faces/other")
+    assert "faces/other: its config.json is no model's configuration (" in told and "--overwrite" in told
+
+
+# -- what is looked at before anything is sent, in this process
+
+
+def refused(folder, capsys, *words):
+    assert main(["publish", "model", str(folder), "faces/unsent", "--dry-run", *map(str, words)]) == 2
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1
+    return told
+
+
+@pytest.mark.parametrize("name", ["badid", "faces/", "faces/a/b"])
+def test_a_name_without_owner_is_refused_in_a_dry_run_too(capsys, tmp_path, name):
+    assert main(["publish", "model", str(tmp_path), name, "--dry-run"]) == 2
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1 and f"{name!r} is no name of a repository: give ORGANISATION/NAME" in told
+
+
+def test_a_folder_that_nobody_could_load_is_refused(model, capsys, tmp_path):
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    broken = {name: shutil.copytree(model, tmp_path / name) for name in ("code", "weights", "cut", "state")}
+    (broken["code"] / "vision_facemllm.py").unlink()
+    weights = load_file(model / "model.safetensors")
+    name = "model.language_model.layers.0.mlp.up_proj.weight"
+    save_file({**weights, name: torch.zeros(1)}, broken["weights"] / "model.safetensors", {"format": "pt"})
+    with open(broken["cut"] / "model.safetensors", "r+b") as file:
+        file.truncate(9000)
+    (broken["state"] / "optimizer.pt").write_bytes(b"moments")
+
+    assert "its code needs vision_facemllm.py, which is not there" in refused(broken["code"], capsys)
+    assert f"{name} is of another shape" in refused(broken["weights"], capsys)
+    assert "does not load" in refused(broken["cut"], capsys)
+    assert "is a training checkpoint (optimizer.pt)" in refused(broken["state"], capsys)
+    assert "has no config.json" in refused(tmp_path, capsys)
+
+
+def test_numbers_of_another_model_or_of_half_an_evaluation_are_refused(model, report, tmp_path, capsys):
+    def told(**changed):
+        (report / "report.json").write_text(json.dumps(REPORT | changed))
+        return refused(model, capsys, "--report", report)
+
+    assert "is of runs/faces, whose weights are not those in" in told(run={"settings": {"weights": "0123"}})
+    assert "is not complete" in told(complete=False)
+    assert "has no report.json" in refused(model, capsys, "--report", tmp_path)
+
+
+def test_an_adapter_names_the_model_it_belongs_to(tmp_path, capsys):
+    import numpy as np
+    from safetensors.numpy import save_file
+
+    config = {"peft_type": "LORA", "base_model_name_or_path": str(tmp_path / "base"), "r": 8}
+    (tmp_path / "adapter_config.json").write_text(json.dumps(config))
+    save_file({"a": np.zeros(1, np.float32)}, tmp_path / "adapter_model.safetensors")
+    header = f"license: mit\nbase_model: {tmp_path}\ntags:\n- base_model:adapter:{tmp_path}\n- lora"
+    (tmp_path / "README.md").write_text(f"---\n{header}\n---\n\nWritten by hand.\n")
+    assert "say which model it belongs to with --base-model" in refused(tmp_path, capsys)
+
+    plan = publish_model(tmp_path, "faces/lora", base_model="OpenGVLab/InternVL3-1B-hf", dry_run=True)
+    assert "base_model: OpenGVLab/InternVL3-1B-hf" in plan["card"] and "license: mit" in plan["card"]
+    assert plan["card"].endswith("Written by hand.\n") and "InternVL3" in plan["load"][0]
+    assert str(tmp_path) not in plan["card"] and "- lora" in plan["card"]
+    assert set(plan["sent"]) == {"README.md", "adapter_config.json", "adapter_model.safetensors"}
+
+
+def test_a_path_of_the_publishers_machine_is_pointed_out(model, capsys):
+    (model / "run.json").write_text(json.dumps({"data": [{"path": "/home/anna/faces/fairface"}]}))
+    assert main(["publish", "model", str(model), "faces/unsent", "--dry-run"]) == 0
+    assert "run.json names a path of this machine, /home/anna/faces/fairface" in capsys.readouterr().out
+
+
+def test_code_that_is_older_than_the_package_is_pointed_out(model, capsys):
+    assert "upgrade" not in " ".join(publish_model(model, "faces/unsent", dry_run=True)["notes"])
+    config = json.loads((model / "config.json").read_text())
+    del config["transformers_tested"]
+    (model / "config.json").write_text(json.dumps(config))
+    notes = publish_model(model, "faces/unsent", dry_run=True)["notes"]
+    assert any(f"facemllm upgrade {model}" in note for note in notes)
+
+
+@pytest.mark.parametrize(
+    ("face_tasks", "question"),
+    [
+        (None, "Describe this face."),
+        (
+            {
+                "race": {"question": "Race?", "options": ["a", "b"], "on_request": True},
+                "hat": {"question": 'A "hat"?'},
+            },
+            'A \\"hat\\"?',
+        ),
+    ],
+)
+def test_the_card_shows_a_question_that_the_model_was_taught(face_tasks, question, tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"face_tasks": face_tasks}))
+    assert f'{{"type": "text", "text": "{question}"}}' in trained_model_card(tmp_path, "us/model")
+
+
+def test_results_join_a_card_and_leave_the_rest_of_it():
+    card = (
+        "---\nlicense: mit\nwidget:\n- text: hello\nmodel-index:\n- name: theirs\n  results:\n"
+        "  - task:\n      type: image-text-to-text\n    dataset:\n      name: Other\n      type: other\n"
+        "    metrics:\n    - type: accuracy\n      value: 0.5\n---\n\n# Title\n\nWords.\n"
+    )
+    once = with_results(card, eval_results([REPORT]), "ours")
+    changed = json.loads(json.dumps(REPORT).replace("0.8124", "0.9"))
+    twice = with_results(once, eval_results([changed]), "ours")
+    assert twice.endswith("# Title\n\nWords.\n") and "widget:\n- text: hello" in twice and "name: theirs" in twice
+    values = [float(line.split()[1]) for line in twice.splitlines() if line.strip().startswith("value:")]
+    assert values == [0.5, 0.9, 0.8]
+
+
+def test_figures_about_race_go_into_a_card_only_when_named():
+    tasks = [{result.metric_args["task"] for result in eval_results([REPORT], race=race)} for race in (False, True)]
+    assert tasks == [{"gender"}, {"gender", "race"}]
