@@ -40,8 +40,8 @@ from tqdm import tqdm
 from facemllm.benchmark_onnx_ways import MEASUREMENTS
 from facemllm.cli import UserError
 from facemllm_onnx.benchmark import NEW, MachineSpeed, sample_inputs, workload
-from facemllm_onnx.export_folder import GRAPHS, describe_graphs, whole_folder, write_record
-from facemllm_onnx.quantize import WEIGHT_PRECISIONS, quantize_graphs
+from facemllm_onnx.export.folder import GRAPHS, describe_graphs, whole_folder, write_record
+from facemllm_onnx.export.quantize import WEIGHT_PRECISIONS, quantize_graphs
 
 EAGER, COMPILED = "PyTorch eager", "PyTorch compile"
 LARGE = {

@@ -6,6 +6,6 @@ the class in its own place.
 
 import sys
 
-from facemllm_onnx.runtime import FaceMLLMForONNX
+from facemllm_onnx.runtime.model import FaceMLLMForONNX
 
 sys.modules[__name__] = FaceMLLMForONNX

@@ -1,6 +1,7 @@
 """How fast exported folders answer on this machine, and how far that is from what its memory and arithmetic allow.
 
     python -m facemllm_onnx.benchmark FOLDER [FOLDER ...] [--provider cpu|cuda] [--threads 1] [--rounds 5] [--json]
+    python -m facemllm_onnx.benchmark FOLDER --footprint
 
 Needs no torch. The folders take turns, and the median over the rounds is reported. What bounds a figure:
 
@@ -22,8 +23,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
-from facemllm_onnx.runtime import FaceMLLMForONNX
+from facemllm_onnx.runtime.model import FaceMLLMForONNX
 
 PROMPT, NEW = 228, 64  # tokens
 
@@ -153,6 +155,24 @@ def peak_memory_mb() -> float:
     return peak / (1 << 20 if sys.platform == "darwin" else 1 << 10)
 
 
+def footprint(folder: str | Path) -> dict[str, float]:
+    """Load an export on the CPU, one thread, and have it answer one question.
+
+    One process for one folder: memory that another model once took is not given back to the system.
+
+    Returns:
+        `load_seconds`; `peak_mb`, of this process so far; and `bare_mb`, what that was before loading: Python, NumPy
+        and ONNX Runtime. 1 MB is 2²⁰ bytes.
+    """
+    bare = peak_memory_mb()
+    start = time.perf_counter()
+    model = FaceMLLMForONNX.from_pretrained(folder, provider="cpu", threads=1)
+    seconds = time.perf_counter() - start
+    picture = Image.fromarray(np.full((64, 64, 3), 128, np.uint8))
+    model.ask(picture, "What can be seen in this picture?", max_new_tokens=16)
+    return {"load_seconds": round(seconds, 3), "peak_mb": round(peak_memory_mb(), 1), "bare_mb": round(bare, 1)}
+
+
 def main(argv: list[str] | None = None) -> int:
     """Measure the folders and print a table, or JSON."""
     parser = argparse.ArgumentParser(prog="python -m facemllm_onnx.benchmark", description=__doc__.split("\n\n")[0])
@@ -161,7 +181,15 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, default=1, help="threads of the CPU (default: 1)")
     parser.add_argument("--rounds", type=int, default=5, help="rounds, of which the median is reported (default: 5)")
     parser.add_argument("--json", action="store_true", help="write the figures as JSON")
+    parser.add_argument(
+        "--footprint", action="store_true", help="write as JSON what loading the one folder costs: seconds, memory"
+    )
     args = parser.parse_args(argv)
+    if args.footprint:
+        if len(args.folders) > 1:
+            parser.error("--footprint: give one folder, its memory is that of a process of its own")
+        sys.stdout.write(json.dumps(footprint(args.folders[0])) + "\n")
+        return 0
     if args.rounds < 1:
         parser.error(f"--rounds {args.rounds}: give 1 or more")
     try:

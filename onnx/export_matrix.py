@@ -25,8 +25,8 @@ from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerF
 from modeling_facemllm import FaceMLLMForConditionalGeneration, FaceMLLMProcessor
 
 from .export import export_model
-from .export_folder import ExportError
-from .export_request import BACKENDS
+from .export.folder import ExportError
+from .export.request import BACKENDS
 
 VISION = ("siglip", "clip", "dinov2")
 TEXT = ("qwen2", "qwen3", "llama")

@@ -24,7 +24,7 @@ from modeling_facemllm import FaceMLLMConfig
 from modeling_facemllm.generation_facemllm import FaceMLLMGenerationMixin
 from modeling_facemllm.versions_facemllm import CACHE_NAME, given_cache
 
-from .runtime import FaceMLLMForONNX
+from .runtime.model import FaceMLLMForONNX
 
 ELEMENT_TYPES = {
     "tensor(float)": (torch.float32, 1),

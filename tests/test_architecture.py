@@ -16,6 +16,16 @@ BELOW = {
     "facemllm": {"datasets_scripts", "facemllm_onnx", "facemllm_recipes", "modeling_facemllm"},
 }
 """What each room may import of the others."""
+INNER_WALLS = [
+    (
+        "facemllm.inference",
+        [f"facemllm.{room}" for room in ("analysis", "commands", "evaluation", "publishing", "quickstart")],
+    ),
+    *((f"facemllm.{room}", ["facemllm.commands"]) for room in ("analysis", "evaluation", "publishing", "quickstart")),
+    ("facemllm_onnx.runtime", ["facemllm_onnx.export"]),
+]
+CORPORA_KNOW = ("face_detection_facemllm", "image_loading_facemllm", "face_task_table_facemllm", "installation")
+"""Files of the model that the corpora may import; how to install an extra is said in one place."""
 
 
 def module_name(path: Path) -> str:
@@ -92,15 +102,15 @@ def imports() -> dict[str, set[str]]:
     return read_imports(ROOT)
 
 
-def broken(imports: dict[str, set[str]], importer: str, forbidden: tuple[str, ...]) -> list[str]:
+def broken(imports: dict[str, set[str]], importer: str, forbidden: Iterable[str]) -> list[str]:
     """`a imports b` for every import from below `importer` of something below one of `forbidden`."""
-    inside = f"{importer}."
+    walls = tuple(f"{name}." for name in forbidden)
     return [
         f"{module} imports {target}"
         for module, targets in imports.items()
-        if f"{module}.".startswith(inside)
+        if f"{module}.".startswith(f"{importer}.")
         for target in sorted(targets)
-        if f"{target}.".startswith(tuple(f"{name}." for name in forbidden))
+        if f"{target}.".startswith(walls)
     ]
 
 
@@ -110,5 +120,57 @@ def test_no_files_import_each_other_in_a_circle(imports):
 
 @pytest.mark.parametrize("room", BELOW)
 def test_a_room_imports_only_what_lies_below_it(imports, room):
-    above = tuple(BELOW.keys() - BELOW[room] - {room})
-    assert broken(imports, room, above) == []
+    assert broken(imports, room, BELOW.keys() - BELOW[room] - {room}) == []
+
+
+@pytest.mark.parametrize(("room", "forbidden"), INNER_WALLS)
+def test_a_room_inside_does_not_import_what_lies_above_it(imports, room, forbidden):
+    assert broken(imports, room, forbidden) == []
+
+
+def test_the_corpora_know_of_the_model_only_its_detector_its_picture_door_and_its_table(imports):
+    known = {f"modeling_facemllm.{name}" for name in CORPORA_KNOW}
+    unknown = {module for module in imports if module.startswith("modeling_facemllm")} - known
+    assert broken(imports, "datasets_scripts", unknown) == []
+
+
+def test_no_file_of_the_onnx_runtime_imports_torch_or_transformers():
+    files = [
+        (path, module_name(path)) for path in read_modules(ROOT).values() if path.parts[:2] == ("onnx", "runtime")
+    ]
+    heavy = {
+        f"{path} imports {name}"
+        for path, module in files
+        for name in imported_names(ROOT / path, module)
+        if name.partition(".")[0] in ("torch", "transformers")
+    }
+    assert files and heavy == set()
+
+
+@pytest.mark.parametrize(
+    ("line", "wall"),
+    [
+        ("from facemllm.evaluation import predict", "facemllm.evaluation"),
+        ("from ..evaluation.predict import run_into", "facemllm.evaluation"),
+        ("def late():\n    import facemllm.evaluation.predict", "facemllm.evaluation"),
+    ],
+)
+def test_a_broken_wall_is_seen_wherever_the_import_stands(tmp_path, line, wall):
+    for path, text in {"inference/loading.py": line, "evaluation/predict.py": ""}.items():
+        (tmp_path / "facemllm" / path).parent.mkdir(parents=True)
+        (tmp_path / "facemllm" / path).write_text(text)
+    found = broken(read_imports(tmp_path), "facemllm.inference", [wall])
+    assert found == ["facemllm.inference.loading imports facemllm.evaluation.predict"]
+
+
+def test_a_circle_is_seen():
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == [["b", "c"]]
+
+
+@pytest.mark.parametrize(
+    ("room", "most"), {"datasets_scripts": 14, "onnx": 14, "facemllm": 16, "facemllm/evaluation": 20}.items()
+)
+def test_a_room_has_few_doors(room, most):
+    listed = subprocess.run(["git", "ls-files", room], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    entries = {Path(line).relative_to(room).parts[0] for line in listed.splitlines()}
+    assert 0 < len(entries) <= most, sorted(entries)

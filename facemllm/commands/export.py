@@ -42,8 +42,8 @@ def run(args: argparse.Namespace) -> int:
     from facemllm.inference.exports import is_onnx_export
     from facemllm.inference.hub_names import check_model_name
     from facemllm.inference.identity import identify
-    from facemllm_onnx.export_folder import ExportError
-    from facemllm_onnx.export_request import check_request
+    from facemllm_onnx.export.folder import ExportError
+    from facemllm_onnx.export.request import check_request
 
     check_model_name(args.model)
     try:

@@ -100,8 +100,8 @@ def compare(reference: "Sequence[Prediction]", other: "Sequence[Prediction]") ->
 
 
 def footprint(folder: Path) -> dict[str, float]:
-    """What ``facemllm_onnx.footprint`` says of an export in a process of its own. Raises ``UserError``."""
-    command = [sys.executable, "-m", "facemllm_onnx.footprint", str(folder)]
+    """What ``facemllm_onnx.benchmark.footprint`` says of an export in a process of its own. Raises ``UserError``."""
+    command = [sys.executable, "-m", "facemllm_onnx.benchmark", "--footprint", str(folder)]
     ran = subprocess.run(command, capture_output=True, text=True)
     if ran.returncode:
         raise UserError(f"{folder}: does not run: {ran.stderr.strip().splitlines()[-1]}")
@@ -166,7 +166,7 @@ def _check(folders: Sequence[Path], records: Sequence[Mapping[str, Any]]) -> Non
 
 
 def _write_into_record(folder: Path, benchmark: str, quality: Mapping[str, Any]) -> None:
-    from facemllm_onnx.export_folder import write_record
+    from facemllm_onnx.export.folder import write_record
 
     record = _record(folder)
     write_record({**record, "quality": {**(record.get("quality") or {}), benchmark: quality}}, folder)

@@ -12,7 +12,7 @@ from .answers import FACES_ON_CPU, OPEN_TOKENS, OPTION_TOKENS, Answer, AskedFace
 from .predictions import Way
 
 if TYPE_CHECKING:
-    from facemllm_onnx.runtime import FaceMLLMForONNX
+    from facemllm_onnx.runtime.model import FaceMLLMForONNX
 
 
 @dataclass

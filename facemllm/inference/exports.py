@@ -13,7 +13,7 @@ from .hub_names import could_be_hub_id
 if TYPE_CHECKING:
     from transformers import ProcessorMixin
 
-    from facemllm_onnx.runtime import FaceMLLMForONNX
+    from facemllm_onnx.runtime.model import FaceMLLMForONNX
     from facemllm_onnx.transformers_model import ONNXFaceMLLM
 
 
@@ -52,7 +52,7 @@ def checked_export(folder: Path) -> dict[str, Any]:
         UserError: when a file is missing, of another size than was recorded, or does not load.
     """
     check_runtime(folder)
-    from facemllm_onnx.prompting import ONNXProcessor
+    from facemllm_onnx.runtime.prompting import ONNXProcessor
 
     record = read_export(folder / RECORD)
     try:
@@ -70,8 +70,8 @@ def _check_graph(path: Path, size: int, device: str) -> None:
     import onnx
     from google.protobuf.message import DecodeError
 
-    from facemllm_onnx.export_folder import graph_files
-    from facemllm_onnx.sessions import ProviderUnavailable, open_sessions
+    from facemllm_onnx.export.folder import graph_files
+    from facemllm_onnx.runtime.sessions import ProviderUnavailable, open_sessions
 
     files = graph_files(path)
     found = sum(file.stat().st_size for file in files)
@@ -93,7 +93,7 @@ def load_runtime(model: str | Path, device: str = "auto") -> "FaceMLLMForONNX":
         UserError: for a device that onnxruntime has not here, and a folder that does not load.
     """
     check_runtime(model)
-    from facemllm_onnx.runtime import FaceMLLMForONNX
+    from facemllm_onnx.runtime.model import FaceMLLMForONNX
 
     provider = provider_of(device)
     try:
@@ -148,7 +148,7 @@ def _name(model: str | Path) -> str:
 
 
 def _told(model: str | Path, device: str, error: Exception) -> UserError:
-    from facemllm_onnx.sessions import ProviderUnavailable
+    from facemllm_onnx.runtime.sessions import ProviderUnavailable
 
     words = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, ProviderUnavailable):

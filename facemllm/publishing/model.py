@@ -180,7 +180,7 @@ def _exported_from_hub(export: dict[str, Any]) -> str | None:
 
 def _public_record(export: dict[str, Any], base_model: str | None) -> str:
     """The record of an export with the last parts of paths alone: whose disk they lay on is nobody's business."""
-    from facemllm_onnx.export_folder import record_text
+    from facemllm_onnx.export.folder import record_text
 
     source = {**(export.get("source") or {})}
     for key in ("name", "adapter"):

@@ -12,21 +12,15 @@ import onnxruntime
 import torch
 from transformers import PreTrainedModel, ProcessorMixin
 
-from facemllm_onnx.export_folder import (
-    EXTERNAL_DATA_ABOVE,
-    GRAPHS,
-    ExportError,
-    describe_graphs,
-    write_record,
-    write_side_files,
-)
-from facemllm_onnx.export_request import PRECISIONS
-from facemllm_onnx.half_precision import lacks_kernels, write_in_float32
-from facemllm_onnx.parity import Reference, check, compare
-from facemllm_onnx.quantize import quantize_graphs
-from facemllm_onnx.weight_types import cast_weights
-from facemllm_onnx.wrappers import cache_shape
 from modeling_facemllm.token_tree_facemllm import CannotPack
+
+from .folder import EXTERNAL_DATA_ABOVE, GRAPHS, ExportError, describe_graphs, write_record, write_side_files
+from .half_precision import lacks_kernels, write_in_float32
+from .parity import Reference, check, compare
+from .quantize import quantize_graphs
+from .request import PRECISIONS
+from .weight_types import cast_weights
+from .wrappers import cache_shape
 
 DTYPES = {name: getattr(torch, kind) for name, kind in PRECISIONS.items()}
 

@@ -19,18 +19,15 @@ from tqdm import tqdm
 from transformers import AutoModelForImageTextToText, AutoProcessor, PreTrainedModel, ProcessorMixin
 
 import modeling_facemllm
-from facemllm_onnx.export_folder import (
-    EXTERNAL_DATA_ABOVE,
-    whole_folder,
-)
-from facemllm_onnx.export_request import check_request
-from facemllm_onnx.exportable import check_exportable
-from facemllm_onnx.graphs import graphs
-from facemllm_onnx.scoring_graph import write_scoring_graph
-from facemllm_onnx.weight_types import cast_to_bfloat16, cast_weights
 
 from .contents import DTYPES, Writers, fill_folder, traced_precision
+from .exportable import check_exportable
+from .folder import EXTERNAL_DATA_ABOVE, whole_folder
+from .graphs import graphs
 from .native import can_fuse, write_graphs
+from .request import check_request
+from .scoring_graph import write_scoring_graph
+from .weight_types import cast_to_bfloat16, cast_weights
 
 
 def export_model(

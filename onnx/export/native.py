@@ -5,19 +5,11 @@ from pathlib import Path
 
 from transformers import PreTrainedModel
 
-from facemllm_onnx.export_folder import EXTERNAL_DATA_ABOVE, save_graph
-from facemllm_onnx.graphs import VARYING, graphs
-from facemllm_onnx.shared_cache import share_cache
-from facemllm_onnx.tracing import trace
-from facemllm_onnx.wrappers import (
-    BATCH,
-    Decoder,
-    TokenEmbeddings,
-    VisionEncoder,
-    decoder_inputs,
-    embedding_inputs,
-    vision_inputs,
-)
+from .folder import EXTERNAL_DATA_ABOVE, save_graph
+from .graphs import VARYING, graphs
+from .shared_cache import share_cache
+from .tracing import trace
+from .wrappers import BATCH, Decoder, TokenEmbeddings, VisionEncoder, decoder_inputs, embedding_inputs, vision_inputs
 
 
 def can_fuse(precision: str, device: str) -> bool:

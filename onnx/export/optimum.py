@@ -25,13 +25,14 @@ from torch import nn
 from torch.utils._pytree import tree_map_only
 from transformers import DynamicCache, PretrainedConfig, PreTrainedModel, ProcessorMixin
 
-from facemllm_onnx.export_folder import EXTERNAL_DATA_ABOVE, GRAPHS, ExportError, save_graph
-from facemllm_onnx.export_request import PRECISIONS
-from facemllm_onnx.exportable import check_exportable
-from facemllm_onnx.graphs import SCORING, VARYING, Graph, graphs
-from facemllm_onnx.scoring_graph import Scoring, scoring_inputs
-from facemllm_onnx.tracing import quietly
-from facemllm_onnx.wrappers import (
+from .contents import Writers, fill_folder
+from .exportable import check_exportable
+from .folder import EXTERNAL_DATA_ABOVE, GRAPHS, ExportError, save_graph
+from .graphs import SCORING, VARYING, Graph, graphs
+from .request import PRECISIONS
+from .scoring_graph import Scoring, scoring_inputs
+from .tracing import quietly
+from .wrappers import (
     BATCH,
     Decoder,
     TokenEmbeddings,
@@ -41,8 +42,6 @@ from facemllm_onnx.wrappers import (
     embedding_inputs,
     vision_inputs,
 )
-
-from .contents import Writers, fill_folder
 
 TASK = "image-text-to-text"
 

@@ -4,13 +4,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-from facemllm_onnx.graphs import graphs
+from facemllm_onnx.export.graphs import graphs
 
 ROOT = Path(__file__).parents[2]
 
 
 def test_import_onnx_from_the_repository_root_finds_the_onnx_package():
-    code = "import onnx, facemllm_onnx.graphs; print(onnx.__version__)"
+    code = "import onnx, facemllm_onnx.export.graphs; print(onnx.__version__)"
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
 

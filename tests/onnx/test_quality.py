@@ -8,7 +8,7 @@ import pytest
 
 from facemllm.evaluation.export_quality import compare, main
 from facemllm.evaluation.predictions import Prediction
-from facemllm_onnx.quantize import quantize_graphs
+from facemllm_onnx.export.quantize import quantize_graphs
 
 
 @pytest.fixture

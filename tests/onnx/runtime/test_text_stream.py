@@ -3,7 +3,7 @@
 import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
-from facemllm_onnx.text_stream import TextStream
+from facemllm_onnx.runtime.text_stream import TextStream
 
 BYTES = sorted(pre_tokenizers.ByteLevel.alphabet())
 

@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 import onnxruntime
 
-from .export_folder import EXTERNAL_DATA_ABOVE, GRAPHS, ExportError, save_graph
+from .folder import EXTERNAL_DATA_ABOVE, GRAPHS, ExportError, save_graph
 
 HALF = (ir.DataType.BFLOAT16, ir.DataType.FLOAT16)
 KIND_ATTRIBUTES = ("to", "dtype", "output_dtype")

@@ -12,9 +12,10 @@ from typing import Any
 
 import onnx_ir
 
+from facemllm_onnx.export_location import RECORD
+
 from .transformers_js import write_transformers_js_files
 
-RECORD = "export.json"
 GRAPHS = "onnx"
 EXTERNAL_DATA_ABOVE = 1_900_000_000
 """Bytes of weights that still go into the ONNX file itself: a protobuf message ends at 2 GiB."""

@@ -8,7 +8,7 @@ import onnxruntime
 import pytest
 from onnxruntime import OrtValue
 
-from facemllm_onnx.shared_cache import share_cache
+from facemllm_onnx.export.shared_cache import share_cache
 
 # Attention over a past as transformers' fusion leaves it: what a query sees is a bias, rotations are computed.
 DECODER = """

@@ -12,9 +12,9 @@ import transformers
 
 from facemllm.cli import main
 from facemllm_onnx import FaceMLLMForONNX
-from facemllm_onnx.export_folder import ExportError
-from facemllm_onnx.half_precision import lacks_kernels, write_in_float32
-from facemllm_onnx.weight_types import cast_to_bfloat16
+from facemllm_onnx.export.folder import ExportError
+from facemllm_onnx.export.half_precision import lacks_kernels, write_in_float32
+from facemllm_onnx.export.weight_types import cast_to_bfloat16
 from modeling_facemllm import FaceMLLMForConditionalGeneration
 
 pytestmark = pytest.mark.skipif(

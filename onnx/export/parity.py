@@ -16,15 +16,15 @@ import torch
 from PIL import Image
 from transformers import DynamicCache, PreTrainedModel, ProcessorMixin
 
+from facemllm_onnx.runtime.decoding import STORAGE, Decoder, DecoderRun, run_on_host, to_float32, to_storage
+from facemllm_onnx.runtime.scoring import OptionScorer
+from facemllm_onnx.runtime.sessions import open_sessions
 from modeling_facemllm.closed_questions_facemllm import ClosedQuestion
 from modeling_facemllm.scoring_facemllm import option_log_likelihoods
 from modeling_facemllm.versions_facemllm import cache_of
 
-from .decoding import STORAGE, Decoder, DecoderRun, run_on_host, to_float32, to_storage
-from .export_folder import GRAPHS, ExportError
+from .folder import GRAPHS, ExportError
 from .graphs import SCORING
-from .scoring import OptionScorer
-from .sessions import open_sessions
 
 TOLERANCES = {torch.float32: 1e-4, torch.float16: 2e-2, torch.bfloat16: 1e-1}
 """How far a logit may be from the model's, relative to the largest one of its step."""

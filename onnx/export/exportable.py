@@ -7,7 +7,7 @@ from transformers import DynamicCache, PreTrainedModel
 
 from modeling_facemllm.versions_facemllm import cache_of
 
-from .export_folder import ExportError
+from .folder import ExportError
 from .wrappers import LENGTH, cache_shape
 
 ATTENTION = {"full_attention", "sliding_attention", "chunked_attention"}

@@ -23,9 +23,9 @@ pytest.importorskip(
 
 from optimum.exporters.onnx import export_models, validate_models_outputs
 
+from facemllm_onnx.export.folder import ExportError
+from facemllm_onnx.export.graphs import SCORING, graphs
 from facemllm_onnx.export.optimum import parts, write_graphs, write_scoring_graph
-from facemllm_onnx.export_folder import ExportError
-from facemllm_onnx.graphs import SCORING, graphs
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from facemllm_onnx import FaceMLLMForONNX
-from facemllm_onnx.decoding import to_float32, to_storage
-from facemllm_onnx.sessions import ProviderUnavailable
+from facemllm_onnx.runtime.decoding import to_float32, to_storage
+from facemllm_onnx.runtime.sessions import ProviderUnavailable
 
 
 def _user(text, images=0):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import onnxruntime
 
-from facemllm_onnx.arguments import check_whole_number
+from .arguments import check_whole_number
 
 logger = logging.getLogger(__name__)
 

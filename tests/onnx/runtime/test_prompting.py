@@ -9,7 +9,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 from transformers.processing_utils import ProcessorMixin
 
-from facemllm_onnx.prompting import ONNXProcessor
+from facemllm_onnx.runtime.prompting import ONNXProcessor
 from modeling_facemllm import FaceMLLMProcessor, FaceMLLMVisionConfig
 from modeling_facemllm.closed_questions_facemllm import ClosedQuestion, QuestionTokenizer
 

@@ -8,17 +8,18 @@ from typing import Any
 
 import numpy as np
 
-from facemllm_onnx.arguments import check_messages, check_names, check_question, check_whole_number, checked_prompt
-from facemllm_onnx.decoding import STORAGE, Decoder, DecoderRun, run_on_host, to_float32, to_storage
 from facemllm_onnx.export_location import RECORD, exported_folder
-from facemllm_onnx.prompting import ONNXProcessor, read_json
-from facemllm_onnx.sampling import Sampling, TokenChooser
-from facemllm_onnx.scoring import OptionScorer
-from facemllm_onnx.sessions import open_sessions
-from facemllm_onnx.stopping import EndOfAnswers, split_stop
-from facemllm_onnx.text_stream import TextStream
 from modeling_facemllm.chat_messages_facemllm import image_mismatch
 from modeling_facemllm.option_scores_facemllm import Scores
+
+from .arguments import check_messages, check_names, check_question, check_whole_number, checked_prompt
+from .decoding import STORAGE, Decoder, DecoderRun, run_on_host, to_float32, to_storage
+from .prompting import ONNXProcessor, read_json
+from .sampling import Sampling, TokenChooser
+from .scoring import OptionScorer
+from .sessions import open_sessions
+from .stopping import EndOfAnswers, split_stop
+from .text_stream import TextStream
 
 FORMAT = 1
 RECORDED = ("format", "batch", "cache", "model", "precision")

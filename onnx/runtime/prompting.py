@@ -17,7 +17,6 @@ import numpy as np
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from tokenizers import Tokenizer
 
-from facemllm_onnx.picture_preprocessing import PicturePreprocessor
 from modeling_facemllm.chat_messages_facemllm import (
     check_images_per_prompt,
     check_typed_image_tokens,
@@ -27,6 +26,8 @@ from modeling_facemllm.chat_messages_facemllm import (
     plain_conversations,
 )
 from modeling_facemllm.image_loading_facemllm import load_images
+
+from .picture_preprocessing import PicturePreprocessor
 
 SPECIAL_TOKENS = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 

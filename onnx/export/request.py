@@ -4,7 +4,7 @@ import importlib.metadata
 import importlib.util
 from pathlib import Path
 
-from .export_folder import ExportError, check_replaceable
+from .folder import ExportError, check_replaceable
 from .quantize import WEIGHT_PRECISIONS
 
 BACKENDS = ("auto", "optimum", "transformers")

@@ -7,7 +7,7 @@ import pytest
 import transformers
 from PIL import Image
 
-from facemllm_onnx.picture_preprocessing import PicturePreprocessor
+from facemllm_onnx.runtime.picture_preprocessing import PicturePreprocessor
 
 SHAPES = [(40, 48, 3), (64, 30, 3), (32, 32, 3), (7, 90, 3), (33, 31, 3), (48, 48)]
 

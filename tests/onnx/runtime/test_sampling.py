@@ -11,7 +11,7 @@ from transformers import (
     TopPLogitsWarper,
 )
 
-from facemllm_onnx.sampling import Sampling, TokenChooser, next_token_probabilities
+from facemllm_onnx.runtime.sampling import Sampling, TokenChooser, next_token_probabilities
 
 ROWS, VOCAB_SIZE = 3, 50
 

@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 
 from modeling_facemllm.packed_scoring_facemllm import attention_windows
 
-from .export_folder import EXTERNAL_DATA_ABOVE, save_graph
+from .folder import EXTERNAL_DATA_ABOVE, save_graph
 from .graphs import SCORING, VARYING
 from .tracing import trace
 

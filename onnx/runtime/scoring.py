@@ -10,7 +10,6 @@ from typing import Any, Literal
 import numpy as np
 import onnxruntime
 
-from facemllm_onnx.decoding import STORAGE, on_host, to_storage
 from modeling_facemllm.closed_questions_facemllm import (
     AskedQuestion,
     ClosedQuestion,
@@ -19,6 +18,8 @@ from modeling_facemllm.closed_questions_facemllm import (
 )
 from modeling_facemllm.option_scores_facemllm import Scores, batches, probabilities, score_faces
 from modeling_facemllm.token_tree_facemllm import CannotPack, TokenTree, pack_prompts
+
+from .decoding import STORAGE, on_host, to_storage
 
 HEAD_NUMBERS = 2**25
 """Logits of a run, in numbers: 128 MiB, and as much for their log-probabilities. One face may need more."""

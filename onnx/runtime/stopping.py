@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from facemllm_onnx.text_stream import TextStream
+from .text_stream import TextStream
 
 
 def split_stop(stop: Any) -> tuple[tuple[str, ...], tuple[int, ...]]:

@@ -11,7 +11,7 @@ import onnx_ir
 import torch
 import transformers
 
-from .export_folder import ExportError
+from .folder import ExportError
 from .graphs import Graph
 
 

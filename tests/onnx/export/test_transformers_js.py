@@ -12,8 +12,8 @@ import pytest
 import torch
 from PIL import Image
 
-from facemllm_onnx.export_folder import save_graph
-from facemllm_onnx.transformers_js import without_generation_marks, write_transformers_js_files
+from facemllm_onnx.export.folder import save_graph
+from facemllm_onnx.export.transformers_js import without_generation_marks, write_transformers_js_files
 from modeling_facemllm import FaceMLLMProcessor
 
 NODE_MODULES = os.environ.get("FACEMLLM_NODE_MODULES", "")

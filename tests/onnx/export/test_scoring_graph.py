@@ -13,8 +13,8 @@ from facemllm.cli import UserError, main
 from facemllm.evaluation.answerers import load_answerer
 from facemllm.evaluation.answers import AskedFace, AskedQuestion
 from facemllm_onnx import FaceMLLMForONNX
-from facemllm_onnx.scoring import lay_out, stack
-from facemllm_onnx.scoring_graph import Scoring
+from facemllm_onnx.export.scoring_graph import Scoring
+from facemllm_onnx.runtime.scoring import lay_out, stack
 from modeling_facemllm import FaceMLLMForConditionalGeneration
 from modeling_facemllm.closed_questions_facemllm import ClosedQuestion, QuestionTokenizer, ask_with_images
 from modeling_facemllm.scoring_facemllm import option_log_likelihoods, score_options

@@ -9,8 +9,8 @@ import onnx_ir as ir
 import onnxruntime
 import pytest
 
-from facemllm_onnx.export_folder import ExportError
-from facemllm_onnx.quantize import (
+from facemllm_onnx.export.folder import ExportError
+from facemllm_onnx.export.quantize import (
     WEIGHT_PRECISIONS,
     BlockWise,
     Dynamic,

@@ -16,7 +16,7 @@ import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
-from .export_folder import EXTERNAL_DATA_ABOVE, ExportError, graph_files, save_graph
+from .folder import EXTERNAL_DATA_ABOVE, ExportError, graph_files, save_graph
 
 MICROSOFT = "com.microsoft"
 FLOATS = (ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
