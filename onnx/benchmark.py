@@ -8,7 +8,7 @@ Needs no torch. The folders take turns, and the median over the rounds is report
 - decoding reads every weight of the decoder and the cache once for each token: memory bandwidth
 - reading a prompt and an image takes two operations for each weight and token: arithmetic
 
-`facemllm.benchmark_onnx` compares with PyTorch and onnxruntime-genai.
+`benchmarks.onnx_table` compares with PyTorch and onnxruntime-genai.
 """
 
 import argparse

@@ -13,9 +13,9 @@ from filelock import FileLock
 from PIL import Image
 from transformers import Qwen3Config
 
+from benchmarks.export_matrix import byte_tokenizer
 from facemllm.cli import main
 from facemllm_onnx.export import export_model
-from facemllm_onnx.export_matrix import byte_tokenizer
 from modeling_facemllm import FaceMLLMForConditionalGeneration, FaceMLLMProcessor, FaceMLLMVisionConfig
 
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from facemllm.benchmark_onnx import COLUMNS, EAGER, SHARES, main
+from benchmarks.onnx_table import COLUMNS, EAGER, SHARES, main
 from facemllm_onnx.benchmark import NEW, PROMPT, workload
 from facemllm_onnx.benchmark import main as measure_folders
 

@@ -12,12 +12,12 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoProcessor, LlamaConfig, Qwen3NextConfig
 
+from benchmarks.export_matrix import Combination, run, vision_config
 from facemllm.cli import main
 from facemllm_onnx.export.exportable import check_exportable
 from facemllm_onnx.export.folder import ExportError, save_graph, whole_folder
 from facemllm_onnx.export.graphs import graphs
 from facemllm_onnx.export.parity import Reference, check, compare
-from facemllm_onnx.export_matrix import Combination, run, vision_config
 from facemllm_onnx.runtime.sessions import open_sessions
 from modeling_facemllm import FaceMLLMConfig, FaceMLLMForConditionalGeneration
 

@@ -1,6 +1,6 @@
 """Forty closed questions about a face: one packed pass against what one would do without it.
 
-    python -m facemllm.benchmark_scoring [--bare] [--image-size 384] [--questions 40] [--rounds 3] [--json]
+    python -m benchmarks.scoring [--bare] [--image-size 384] [--questions 40] [--rounds 3] [--json]
 
 The model has random weights and the size of a small real one: 156 M parameters (SigLIP base with patches of 16
 pixels: 576 image tokens at 384 pixels, as many as LLaVA-1.5's, and 256 at 256; a Qwen3 of 63 M), float32, one thread.
@@ -163,7 +163,7 @@ def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
 
 def peak_memory(way: str, args: argparse.Namespace) -> float:
     """Peak resident memory in MB of a process that builds the model and goes one way once."""
-    command = [sys.executable, "-m", "facemllm.benchmark_scoring", "--only", way, "--json"]
+    command = [sys.executable, "-m", "benchmarks.scoring", "--only", way, "--json"]
     command += [
         "--questions",
         str(args.questions),

@@ -1,6 +1,6 @@
-"""The server that ``benchmark_annotation`` asks: pictures by GET, and the same valid answer to every question by POST.
+"""The server that ``annotation`` asks: pictures by GET, and the same valid answer to every question by POST.
 
-    python -m datasets_scripts.benchmark_server FOLDER
+    python -m benchmarks.annotation_server FOLDER
 
 It prints its port, and serves the files in FOLDER under their names until it is ended.
 """

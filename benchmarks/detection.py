@@ -1,6 +1,6 @@
 """Which scores YuNet gives to faces and to what is none: how the least score of ``laion_face.rules`` was chosen.
 
-    python -m datasets_scripts.benchmark_detection PHOTOS YUNET.onnx
+    python -m benchmarks.detection PHOTOS YUNET.onnx
 
 PHOTOS is a folder of photographs, each with a face. What is none are the same photographs cut into 49 tiles and
 shuffled: their colours and textures, and no face. Sharpness is that of the best face, whole and blurred.
@@ -94,7 +94,7 @@ def _detector(weights: str, min_score: float):
 
 def tell(line: str) -> None:
     """One line to standard output, at once."""
-    print(line, flush=True)  # noqa: T201
+    print(line, flush=True)
 
 
 if __name__ == "__main__":

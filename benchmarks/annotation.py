@@ -1,7 +1,7 @@
 """How many pictures one core annotates in a second, beside a Pillow loop and img2dataset; and the memory it takes.
 
-    python -m datasets_scripts.benchmark_annotation rates PHOTOS --yunet YUNET.onnx --img2dataset img2dataset
-    python -m datasets_scripts.benchmark_annotation memory PHOTOS --yunet YUNET.onnx --images 1000 20000
+    python -m benchmarks.annotation rates PHOTOS --yunet YUNET.onnx --img2dataset img2dataset
+    python -m benchmarks.annotation memory PHOTOS --yunet YUNET.onnx --images 1000 20000
 
 PHOTOS is a folder of JPEG photographs, each with a face; they are repeated under new keys until there are enough. The
 annotator is a server on loopback that answers at once, so what is measured is our part. Rates are pictures per second
@@ -74,21 +74,21 @@ def _rates(args: argparse.Namespace) -> None:
                     seconds[row].append(told["cpu"] / told["images"])
             size = sum(path.stat().st_size for path in photos) / len(photos)
             sizes = f"{side}×{side}" if side else "as they are"
-            print(f"\n{images} photographs, {sizes}, {size / 1000:.1f} kB each; median of {args.rounds}")  # noqa: T201
-            print(f"{'images/s per core':>18} {'of Pillow':>10}")  # noqa: T201
+            print(f"\n{images} photographs, {sizes}, {size / 1000:.1f} kB each; median of {args.rounds}")
+            print(f"{'images/s per core':>18} {'of Pillow':>10}")
             for row in rows:
                 ratio = statistics.median(a / b for a, b in zip(seconds["pillow"], seconds[row], strict=True))
-                print(f"{1 / statistics.median(seconds[row]):18.1f} {ratio:10.3f}  {ROWS[row]}")  # noqa: T201
+                print(f"{1 / statistics.median(seconds[row]):18.1f} {ratio:10.3f}  {ROWS[row]}")
 
 
 def _memory(args: argparse.Namespace) -> None:
-    print(f"{'images':>8} {'peak MB':>8} {'faces':>8} {'seconds':>8}  workers={args.workers}")  # noqa: T201
+    print(f"{'images':>8} {'peak MB':>8} {'faces':>8} {'seconds':>8}  workers={args.workers}")
     for images in args.images or [1000, 20_000]:
         with tempfile.TemporaryDirectory() as folder, _server(args.photos, 0, Path(folder)) as (url, photos):
             tars = write_tars(photos, Path(folder) / "tars", images, args.shard)
             told = _run(args, "corpus", tars, url, photos[0].parent)
         line = f"{images:8} {told['peak'] / 1e6:8.0f} {told['faces']:8} {told['wall']:8.0f}"
-        print(line, flush=True)  # noqa: T201
+        print(line, flush=True)
 
 
 def write_tars(photos: Sequence[Path], folder: Path, images: int, each: int) -> Path:
@@ -123,7 +123,7 @@ def _server(photos: Path, side: int, folder: Path) -> Iterator[tuple[str, list[P
             large = Image.open(path).convert("RGB").resize((side, side), Image.Resampling.BICUBIC)
             large.save(folder / "photos" / path.name, quality=90)
         files = [folder / "photos" / path.name for path in files]
-    command = [sys.executable, "-m", "datasets_scripts.benchmark_server", str(files[0].parent)]
+    command = [sys.executable, "-m", "benchmarks.annotation_server", str(files[0].parent)]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         yield f"http://127.0.0.1:{int(server.stdout.readline())}", files
@@ -134,7 +134,7 @@ def _server(photos: Path, side: int, folder: Path) -> Iterator[tuple[str, list[P
 
 def _run(args: argparse.Namespace, row: str, tars: Path, url: str, photos: Path) -> dict[str, Any]:
     """Measure one row in a process of its own, watching the memory of it and its children."""
-    command = [sys.executable, "-m", "datasets_scripts.benchmark_annotation", "measure", str(tars), "--row", row]
+    command = [sys.executable, "-m", "benchmarks.annotation", "measure", str(tars), "--row", row]
     command += ["--yunet", args.yunet, "--url", url, "--workers", str(args.workers)]
     command += ["--img2dataset", args.img2dataset] if args.img2dataset else []
     pinned = (lambda: os.sched_setaffinity(0, {args.cpu})) if args.cpu is not None else None
@@ -207,7 +207,7 @@ def _annotate(args: argparse.Namespace, tars: Path, out: Path) -> tuple[int, int
     annotator = Annotator(args.url, "m", concurrency=32)
     report = annotate(source, annotator, out, check=check_face_answer, workers=args.workers, progress=False)
     if report["rejected"]:
-        raise SystemExit(f"the answers of benchmark_server are no longer valid: {report['rejected']}")
+        raise SystemExit(f"the answers of annotation_server are no longer valid: {report['rejected']}")
     return report["faces"] + sum(report["skipped"].values()), report["faces"]
 
 

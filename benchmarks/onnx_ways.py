@@ -1,6 +1,6 @@
-"""One way of running a model, in a process of its own, for `benchmark_onnx`.
+"""One way of running a model, in a process of its own, for `onnx_table`.
 
-    python -m facemllm.benchmark_onnx_ways WAY FOLDER INPUTS.npz DEVICE THREADS
+    python -m benchmarks.onnx_ways WAY FOLDER INPUTS.npz DEVICE THREADS
 
 Each line of standard input names a measurement (`MEASUREMENTS`), which is answered with a line of JSON.
 """

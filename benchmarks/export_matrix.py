@@ -1,6 +1,6 @@
 """Every pair of towers through the exporter: tiny random models, whose graphs have to give the same greedy tokens.
 
-    python -m facemllm_onnx.export_matrix [--backend optimum] [--batch] [--no-scoring] [--only dinov2 llama] [--json]
+    python -m benchmarks.export_matrix [--backend optimum] [--batch] [--no-scoring] [--only dinov2 llama] [--json]
 
 SigLIP, CLIP and DINOv2 × Qwen2, Qwen3 and Llama × tied and untied heads × pixel shuffle 1 and 2: 36 models of two
 layers. Ends with 1 when one of them cannot be exported or gives another token.
@@ -22,11 +22,10 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from tqdm import tqdm
 from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
+from facemllm_onnx.export import export_model
+from facemllm_onnx.export.folder import ExportError
+from facemllm_onnx.export.request import BACKENDS
 from modeling_facemllm import FaceMLLMForConditionalGeneration, FaceMLLMProcessor
-
-from .export import export_model
-from .export.folder import ExportError
-from .export.request import BACKENDS
 
 VISION = ("siglip", "clip", "dinov2")
 TEXT = ("qwen2", "qwen3", "llama")
@@ -144,7 +143,7 @@ def _table(found: list[dict[str, Any]]) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m facemllm_onnx.export_matrix", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.export_matrix", description=__doc__.splitlines()[0])
     parser.add_argument("--backend", default="auto", choices=BACKENDS)
     parser.add_argument("--batch", action="store_true", help="decoders that take several rows")
     parser.add_argument(
@@ -159,9 +158,9 @@ def main() -> int:
         row = {**asdict(one), **run(one, args.backend, scoring=not args.no_scoring)}
         found.append(row)
         if args.json:
-            print(json.dumps(row), flush=True)  # noqa: T201
+            print(json.dumps(row), flush=True)
     if not args.json:
-        print(_table(found))  # noqa: T201
+        print(_table(found))
     return int(any("error" in row or row["equal"] < row["tokens"] for row in found))
 
 

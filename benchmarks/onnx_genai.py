@@ -1,6 +1,6 @@
-"""Times onnxruntime-genai for `benchmark_onnx` in that package's own environment; imports nothing of this project.
+"""Times onnxruntime-genai for `onnx_table` in that package's own environment; imports nothing of this project.
 
-    GENAI_PYTHON benchmark_onnx_genai.py FOLDER THREADS NEW
+    GENAI_PYTHON onnx_genai.py FOLDER THREADS NEW
 
 FOLDER is what its model builder wrote. Each line of standard input, a JSON list of token ids, is answered with a line
 of JSON: seconds until the first token, seconds for each later one, the tokens and the peak memory in MB.

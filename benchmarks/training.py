@@ -1,6 +1,6 @@
 """Questions per second: TRL's one question per row against this project's conversations, side by side.
 
-    python -m facemllm_recipes.benchmark_throughput [--pictures 64] [--questions 8 40] [--batch 16] [--bf16]
+    python -m benchmarks.training [--pictures 64] [--questions 8 40] [--batch 16] [--bf16]
 
 The same model, drawn faces, questions and answers in all ways, in interleaved rounds, so that a busy machine disturbs
 all alike; CPU seconds of optimizer steps with their collation, through ``Trainer.train``:
@@ -31,14 +31,13 @@ ASKED = ("What is the {}?", "Tell me the {}.", "Which {} does the picture show?"
 
 def build_model(vision: str, text: str) -> tuple[Any, Any]:
     """The model of two towers, folders or packaged ones, and its processor."""
+    from facemllm_recipes.packaged import tower_folder
     from modeling_facemllm import FaceMLLMForConditionalGeneration, FaceMLLMProcessor
-
-    from .packaged import tower_folder
 
     vision, text = tower_folder(vision, "--vision"), tower_folder(text, "--text")
     for folder in (vision, text):
         if not Path(folder).is_dir():
-            raise SystemExit(f"benchmark_throughput: {folder!r} is not a folder; give --vision and --text")
+            raise SystemExit(f"training: {folder!r} is not a folder; give --vision and --text")
     processor = FaceMLLMProcessor.from_towers(vision, text)
     return FaceMLLMForConditionalGeneration.from_towers(vision, text, tokenizer=processor.tokenizer), processor
 
@@ -80,10 +79,9 @@ def conversation_rows(rows: list[dict], processor: Any) -> tuple[Any, Any]:
     from datasets import Dataset
 
     from datasets_scripts.schema import FEATURES, assistant_turn, make_record, user_turn
-
-    from .conversations import ConversationCollator, ConversationTokenizer, image_expansion
-    from .corpora import load_corpus, tokenize_corpus
-    from .recipe import CorpusRecipe
+    from facemllm_recipes.conversations import ConversationCollator, ConversationTokenizer, image_expansion
+    from facemllm_recipes.corpora import load_corpus, tokenize_corpus
+    from facemllm_recipes.recipe import CorpusRecipe
 
     records = []
     for index, row in enumerate(rows):
@@ -105,7 +103,7 @@ def make_trainer(way: str, rows: list[dict], batch: int, bf16: bool, folder: str
     import torch
     from trl import SFTConfig, SFTTrainer
 
-    from .face_trainer import FaceSFTTrainer
+    from facemllm_recipes.face_trainer import FaceSFTTrainer
 
     model, processor = build_model(*towers)
     settings = SFTConfig(

@@ -1,7 +1,7 @@
 """ONNX folders against PyTorch and onnxruntime-genai: one model, one prompt, one table.
 
-    python -m facemllm.benchmark_onnx [--genai-python PYTHON] [--rounds 5] [--threads 1] [--work DIR] [--json]
-    python -m facemllm.benchmark_onnx --device cuda --size large
+    python -m benchmarks.onnx_table [--genai-python PYTHON] [--rounds 5] [--threads 1] [--work DIR] [--json]
+    python -m benchmarks.onnx_table --device cuda --size large
 
 The model has random weights: 156 M parameters (SigLIP base, 224 pixels, 196 image tokens; a Qwen3 of 63 M), or, with
 `--size large`, the shape of Qwen3-0.6B behind the same encoder. Prompts have 228 tokens, answers 64, greedy.
@@ -37,7 +37,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from facemllm.benchmark_onnx_ways import MEASUREMENTS
+from benchmarks.onnx_ways import MEASUREMENTS
 from facemllm.cli import UserError
 from facemllm_onnx.benchmark import NEW, MachineSpeed, sample_inputs, workload
 from facemllm_onnx.export.folder import GRAPHS, describe_graphs, whole_folder, write_record
@@ -76,7 +76,7 @@ SHARES = {
 def main(argv: list[str] | None = None) -> int:
     """Export, measure, print."""
     parser = argparse.ArgumentParser(
-        prog="python -m facemllm.benchmark_onnx",
+        prog="python -m benchmarks.onnx_table",
         description=__doc__.split("\n\n")[0],
     )
     parser.add_argument("--rounds", type=int, default=5, help="rounds of which the median is reported (default: 5)")
@@ -135,7 +135,7 @@ def make_model(work: Path, size: str) -> Path:
     folder = work / f"model-{size}"
     if (folder / "config.json").is_file():
         return folder
-    from facemllm.benchmark_scoring import build_model, face_questions
+    from benchmarks.scoring import build_model, face_questions
 
     texts = [f"{text} {' '.join(options)}" for text, options in face_questions(QUESTIONS)]
     model, processor = build_model(texts, IMAGE_SIZE, **(LARGE if size == "large" else {}))
@@ -145,8 +145,8 @@ def make_model(work: Path, size: str) -> Path:
 
 
 def _inputs(work: Path, model: Path, rows: int) -> Path:
+    from benchmarks.scoring import face_questions
     from datasets_scripts.synthetic.faces import draw_face, sample_labels
-    from facemllm.benchmark_scoring import face_questions
 
     config = json.loads((model / "config.json").read_text())
     tokens = json.loads((model / "processor_config.json").read_text())["num_image_tokens"]
@@ -177,11 +177,11 @@ def _command(
     runtime, precision = way
     if runtime == "genai":
         folder = build_for_genai(work, model, precision, args.genai_python)
-        script = Path(__file__).with_name("benchmark_onnx_genai.py")
+        script = Path(__file__).with_name("onnx_genai.py")
         return [args.genai_python, "-P", str(script), str(folder), str(args.threads), str(NEW)]
     folder = export(work, model, precision, args.device, rows) if runtime == "onnx" else model
     return [
-        *(sys.executable, "-m", "facemllm.benchmark_onnx_ways"),
+        *(sys.executable, "-m", "benchmarks.onnx_ways"),
         *(runtime, str(folder), str(inputs), args.device, str(args.threads)),
     ]
 
@@ -335,7 +335,7 @@ def _compare(figure: dict[str, Any], eager: dict[str, Any]) -> None:
 
 def machine_speed(device: str, threads: int) -> MachineSpeed:
     """Of the CPU with the threads that every way has, or of the GPU; measured in a process of its own."""
-    command = [sys.executable, "-m", "facemllm.benchmark_onnx_ways", "machine", "", "", device, str(threads)]
+    command = [sys.executable, "-m", "benchmarks.onnx_ways", "machine", "", "", device, str(threads)]
     ran = subprocess.run(command, capture_output=True, text=True)
     if ran.returncode:
         raise UserError(f"--device {device}: {ran.stderr.strip().splitlines()[-1]}")
