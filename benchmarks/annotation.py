@@ -36,7 +36,7 @@ ROWS = {
 
 
 def main() -> None:
-    """Run one of the commands; ``measure`` is what they run in processes of their own."""
+    """Run one of the commands; `measure` is what they run in processes of their own."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("command", choices=("rates", "memory", "measure"))
     parser.add_argument("photos", type=Path, metavar="PHOTOS")
@@ -92,7 +92,7 @@ def _memory(args: argparse.Namespace) -> None:
 
 
 def write_tars(photos: Sequence[Path], folder: Path, images: int, each: int) -> Path:
-    """Tars as img2dataset 1.47 writes them, ``each`` pictures to one; returns their folder."""
+    """Tars as img2dataset 1.47 writes them, `each` pictures to one; returns their folder."""
     from PIL import Image
 
     folder.mkdir()
@@ -113,7 +113,7 @@ def write_tars(photos: Sequence[Path], folder: Path, images: int, each: int) -> 
 
 @contextlib.contextmanager
 def _server(photos: Path, side: int, folder: Path) -> Iterator[tuple[str, list[Path]]]:
-    """The URL of a server of the photographs, and their files, resized to ``side`` × ``side`` pixels unless 0."""
+    """The URL of a server of the photographs, and their files, resized to `side` × `side` pixels unless 0."""
     from PIL import Image
 
     files = sorted(path for path in photos.iterdir() if path.suffix.lower() in (".jpg", ".jpeg"))[:1000]
@@ -212,7 +212,7 @@ def _annotate(args: argparse.Namespace, tars: Path, out: Path) -> tuple[int, int
 
 
 def _corpus(args: argparse.Namespace, tars: Path, out: Path) -> tuple[int, int]:
-    """The whole of ``facemllm annotate laion-face``, the crops carried along."""
+    """The whole of `facemllm annotate laion-face`, the crops carried along."""
     from datasets_scripts.annotator.settings import Annotator
     from datasets_scripts.laion_face.annotation import annotate_laion
 

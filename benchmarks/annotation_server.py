@@ -1,4 +1,4 @@
-"""The server that ``annotation`` asks: pictures by GET, and the same valid answer to every question by POST.
+"""The server that `annotation` asks: pictures by GET, and the same valid answer to every question by POST.
 
     python -m benchmarks.annotation_server FOLDER
 

@@ -1,4 +1,4 @@
-"""Which scores YuNet gives to faces and to what is none: how the least score of ``laion_face.rules`` was chosen.
+"""Which scores YuNet gives to faces and to what is none: how the least score of `laion_face.rules` was chosen.
 
     python -m benchmarks.detection PHOTOS YUNET.onnx
 

@@ -5,14 +5,14 @@
 The model has random weights and the size of a small real one: 156 M parameters (SigLIP base with patches of 16
 pixels: 576 image tokens at 384 pixels, as many as LLaVA-1.5's, and 256 at 256; a Qwen3 of 63 M), float32, one thread.
 Its tokenizer has the questions' words whole, as those of real models do. The questions are the project's own on yes/no
-attributes as evaluation asks them, options stated ("Does this person have bangs? Options: yes, no."), or ``--bare``.
+attributes as evaluation asks them, options stated ("Does this person have bangs? Options: yes, no."), or `--bare`.
 The ways, in interleaved rounds:
 
-- ``generate``: one call for each question, greedy, of as many tokens as the longest option has with its end
-- ``batch``: one forward pass over the prompts of all questions, each with its image; only the last position's logits.
+- `generate`: one call for each question, greedy, of as many tokens as the longest option has with its end
+- `batch`: one forward pass over the prompts of all questions, each with its image; only the last position's logits.
   That gives the first token of each answer and no more
-- ``batch, image encoded once``: the same, the image's features repeated for each prompt
-- ``packed``: ``score_options``
+- `batch, image encoded once`: the same, the image's features repeated for each prompt
+- `packed`: `score_options`
 
 Peak memory is measured in a process for each way.
 """
@@ -32,7 +32,7 @@ WAYS = ("generate", "batch", "batch, image encoded once", "packed")
 
 
 def build_model(texts: list[str], image_size: int, **text_sizes: int) -> tuple[Any, Any]:
-    """The model, and a processor whose tokenizer knows the words of ``texts``; ``text_sizes`` are other ones of the
+    """The model, and a processor whose tokenizer knows the words of `texts`; `text_sizes` are other ones of the
     language model, as its configuration calls them."""
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -81,7 +81,7 @@ def yes_or_no_questions() -> list[tuple[str, tuple[str, ...]]]:
 
 
 def face_questions(count: int, bare: bool = False) -> list[tuple[str, tuple[str, ...]]]:
-    """``count`` of the project's yes/no questions, as evaluation asks them or without the words on their options."""
+    """`count` of the project's yes/no questions, as evaluation asks them or without the words on their options."""
     asked = yes_or_no_questions()[:count]
     return [(text.partition(" Options:")[0], options) for text, options in asked] if bare else asked
 

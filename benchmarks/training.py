@@ -3,14 +3,14 @@
     python -m benchmarks.training [--pictures 64] [--questions 8 40] [--batch 16] [--bf16]
 
 The same model, drawn faces, questions and answers in all ways, in interleaved rounds, so that a busy machine disturbs
-all alike; CPU seconds of optimizer steps with their collation, through ``Trainer.train``:
+all alike; CPU seconds of optimizer steps with their collation, through `Trainer.train`:
 
-- ``messages, as shipped``: ``trl.SFTTrainer`` and its vision collator on one question per row, loss on the answer
-  (``assistant_only_loss``), TRL's own default of gradient checkpointing
-- ``messages``: the same without gradient checkpointing
-- ``prompt/completion``: the same on prompt-completion rows, TRL's quickest way
-- ``conversations of N``: what ``recipes/sft.py`` does: tokenised once, N questions about a face in one conversation;
-  for each N of ``--questions``
+- `messages, as shipped`: `trl.SFTTrainer` and its vision collator on one question per row, loss on the answer
+  (`assistant_only_loss`), TRL's own default of gradient checkpointing
+- `messages`: the same without gradient checkpointing
+- `prompt/completion`: the same on prompt-completion rows, TRL's quickest way
+- `conversations of N`: what `recipes/sft.py` does: tokenised once, N questions about a face in one conversation;
+  for each N of `--questions`
 """
 
 import argparse
@@ -43,7 +43,7 @@ def build_model(vision: str, text: str) -> tuple[Any, Any]:
 
 
 def draw_rows(count: int, questions: int) -> list[dict]:
-    """``count`` drawn faces of 64 px with ``questions`` questions and answers each (at most), PNG-encoded."""
+    """`count` drawn faces of 64 px with `questions` questions and answers each (at most), PNG-encoded."""
     from datasets_scripts.synthetic.faces import draw_face, sample_labels
 
     rows = []
@@ -99,7 +99,7 @@ def conversation_rows(rows: list[dict], processor: Any) -> tuple[Any, Any]:
 
 
 def make_trainer(way: str, rows: list[dict], batch: int, bf16: bool, folder: str, towers: tuple) -> Any:
-    """A trainer of one way whose ``batch`` is rows of that way."""
+    """A trainer of one way whose `batch` is rows of that way."""
     import torch
     from trl import SFTConfig, SFTTrainer
 
@@ -133,7 +133,7 @@ def make_trainer(way: str, rows: list[dict], batch: int, bf16: bool, folder: str
 
 
 def cpu_seconds_of(trainer: Any, steps: int) -> float:
-    """CPU seconds of ``steps`` optimizer steps, collation included, through ``Trainer.train``."""
+    """CPU seconds of `steps` optimizer steps, collation included, through `Trainer.train`."""
     trainer.args.max_steps = steps
     with contextlib.redirect_stdout(io.StringIO()):
         start = time.process_time()

@@ -47,22 +47,22 @@ def build_corpus(
     options_by_split: Mapping[str, Mapping[str, Any]] | None = None,
     **publishing: Any,
 ) -> dict[str, Any]:
-    """The dataset ``name`` of ``readers.READERS``, from its folder ``root``, as a corpus in ``out``.
+    """The dataset `name` of `readers.READERS`, from its folder `root`, as a corpus in `out`.
 
     Args:
-        configs, splits: all that the dataset has, unless named; ``zero_shot`` only where ``tasks`` has attributes of
+        configs, splits: all that the dataset has, unless named; `zero_shot` only where `tasks` has attributes of
             the side of each split.
-        tasks: what is asked about (``tasks.TASKS``, or a word for several such as ``attributes``); the reader's
-            ``TASKS`` unless named. Only where ``race`` is among them are race labels read, asked about and written.
+        tasks: what is asked about (`tasks.TASKS`, or a word for several such as `attributes`); the reader's
+            `TASKS` unless named. Only where `race` is among them are race labels read, asked about and written.
         turns: questions about a face at most; with 1, each face is asked one.
         limit: rows at most that are read of each split.
         options, options_by_split: the reader's own settings, for all splits and for single ones.
-        publishing: goes to ``write_corpus``, whose report is returned.
+        publishing: goes to `write_corpus`, whose report is returned.
 
     Raises:
         CorpusError: for a name, split, config, task or option that the dataset does not have, for a folder that is
-            not the dataset's, for a split without any row, for ``out`` and ``root`` one inside the other, and as
-            ``write_corpus`` does.
+            not the dataset's, for a split without any row, for `out` and `root` one inside the other, and as
+            `write_corpus` does.
     """
     reader = reader_of(name)
     splits = _known("split", splits, reader.SPLITS, reader)
@@ -93,10 +93,10 @@ def build_corpus(
     filled = [split for split in splits if len(faces[split])]
     for split in splits:
         if split not in filled:
-            way_out = (
+            remedy = (
                 f"name the splits to build with splits= (--split {' '.join(filled)})" if filled else "see its layout"
             )
-            raise CorpusError(f"{split} of {reader.TITLE} in {root} has no row; {way_out}")
+            raise CorpusError(f"{split} of {reader.TITLE} in {root} has no row; {remedy}")
     publishing = {
         "description": describe_corpus(reader, configs, tasks),
         "name": f"{reader.TITLE} conversations",
@@ -110,9 +110,9 @@ def build_corpus(
 def configs_to_build(
     reader: type[FaceReader], configs: Sequence[str] | None, splits: Sequence[str], tasks: Sequence[str]
 ) -> tuple[str, ...]:
-    """``configs``, or, unless named, all that the dataset has with these splits and tasks.
+    """`configs`, or, unless named, all that the dataset has with these splits and tasks.
 
-    Raises ``CorpusError`` for a config that it does not have, and for ``zero_shot`` where no task is left for a split.
+    Raises `CorpusError` for a config that it does not have, and for `zero_shot` where no task is left for a split.
     """
     named, asked = configs is not None, expand_tasks(tasks)
     configs = _known("config", configs, configs_of(reader), reader)
@@ -129,7 +129,7 @@ def configs_to_build(
 
 
 def keep_apart(root: str | os.PathLike, out: str | os.PathLike) -> None:
-    """Raise ``CorpusError`` where a dataset's folder and that of its corpus are one, or one holds the other."""
+    """Raise `CorpusError` where a dataset's folder and that of its corpus are one, or one holds the other."""
     source, target = Path(root).resolve(), Path(out).resolve()
     if source == target:
         raise CorpusError(f"out={out} is the dataset's own folder: give another")
@@ -162,12 +162,12 @@ def build_synthetic(
     size: int = 64,
     **publishing: Any,
 ) -> dict[str, Any]:
-    """The drawn faces as a corpus in ``out``; what was counted, as ``write_corpus`` returns it.
+    """The drawn faces as a corpus in `out`; what was counted, as `write_corpus` returns it.
 
-    ``counts`` is the number of faces of each split (``train``, ``validation``, ``test``; those with 0 are left out),
-    the same faces in every config; ``size`` the side of the pictures in pixels. ``publishing`` goes to
-    ``write_corpus``.
-    Raises ``CorpusError`` for an unknown config or split, and what ``write_corpus`` raises.
+    `counts` is the number of faces of each split (`train`, `validation`, `test`; those with 0 are left out),
+    the same faces in every config; `size` the side of the pictures in pixels. `publishing` goes to
+    `write_corpus`.
+    Raises `CorpusError` for an unknown config or split, and what `write_corpus` raises.
     """
     records = {
         config: {
@@ -180,7 +180,7 @@ def build_synthetic(
 
 
 def _known(what: str, given: Sequence[str] | None, known: Sequence[str], reader: type[FaceReader]) -> tuple[str, ...]:
-    """``given``, or all that are known; ``CorpusError`` for one that is not."""
+    """`given`, or all that are known; `CorpusError` for one that is not."""
     for name in given or ():
         if name not in known:
             raise CorpusError(f"{what}={name!r}: {reader.TITLE} has {', '.join(known) or 'none'}")

@@ -1,7 +1,7 @@
 """The one record every corpus has: one row per image (or per face of a photo), typed, with null for unknown.
 
-A row is a plain dict. ``messages`` holds chat turns in the format of TRL and of chat templates; all questions about an
-image stand in one conversation. ``labels`` holds what the turns were made from: evaluation reads these, never the
+A row is a plain dict. `messages` holds chat turns in the format of TRL and of chat templates; all questions about an
+image stand in one conversation. `labels` holds what the turns were made from: evaluation reads these, never the
 prose.
 """
 
@@ -72,9 +72,9 @@ class CorpusError(ValueError):
 
 @dataclass(frozen=True)
 class LabelledFace:
-    """One picture and what is known of it, as a reader in ``sources/`` gives it; questions make a record of it.
+    """One picture and what is known of it, as a reader in `sources/` gives it; questions make a record of it.
 
-    ``image`` and ``labels`` are as in ``make_record``; ``url`` may be relative to the folder of the
+    `image` and `labels` are as in `make_record`; `url` may be relative to the folder of the
     distributed corpus.
     """
 
@@ -106,7 +106,7 @@ class Skipped:
 
 
 def user_turn(text: str, image: bool = False) -> dict[str, Any]:
-    """One user turn; ``image=True`` puts the picture before the text, which only a first turn may have."""
+    """One user turn; `image=True` puts the picture before the text, which only a first turn may have."""
     content = [{"type": "image", "text": None}] if image else []
     return {"role": "user", "content": [*content, {"type": "text", "text": text}]}
 
@@ -131,12 +131,12 @@ def make_record(
     labels: Mapping[str, Any] | None = None,
     annotation: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """A checked record with every column of ``FEATURES``; unknown labels are null.
+    """A checked record with every column of `FEATURES`; unknown labels are null.
 
-    ``image`` is a PIL image, ``{"bytes": ..., "path": ...}`` of an encoded file (kept as it is), or None. ``labels``
-    names only what is known; ``attributes`` and ``action_units`` may also be mappings (name to value, unit to
-    intensity). ``annotation`` says which model wrote the words: at least ``annotator``, ``prompt_version``, ``date``.
-    Raises ``CorpusError`` as ``validate_record`` does.
+    `image` is a PIL image, `{"bytes": ..., "path": ...}` of an encoded file (kept as it is), or None. `labels`
+    names only what is known; `attributes` and `action_units` may also be mappings (name to value, unit to
+    intensity). `annotation` says which model wrote the words: at least `annotator`, `prompt_version`, `date`.
+    Raises `CorpusError` as `validate_record` does.
     """
     known = dict(labels or {})
     if isinstance(known.get("attributes"), Mapping):
@@ -162,7 +162,7 @@ def make_record(
 
 
 def validate_record(record: Mapping[str, Any]) -> None:
-    """Raise ``CorpusError``, naming the record, the column, the value and the way out, unless the record is sound."""
+    """Raise `CorpusError`, naming the record, the column, the value and the way out, unless the record is sound."""
     name = record.get("id")
     if not isinstance(name, str) or not name:
         raise CorpusError(f"record id {name!r}: give a non-empty string, stable and unique within the corpus")
@@ -184,10 +184,10 @@ def validate_record(record: Mapping[str, Any]) -> None:
     _check_annotation(name, record["annotation"])
 
 
-def _refuse(name: str, column: str, value: Any, way_out: str) -> None:
+def _refuse(name: str, column: str, value: Any, remedy: str) -> None:
     shown = repr(value)
     shown = shown if len(shown) <= 80 else shown[:77] + "..."
-    raise CorpusError(f"record {name}: {column} = {shown}: {way_out}")
+    raise CorpusError(f"record {name}: {column} = {shown}: {remedy}")
 
 
 def _check_image(name: str, image: Any) -> None:

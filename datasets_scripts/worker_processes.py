@@ -17,9 +17,9 @@ def follow_parent() -> None:
 
 
 def end_when_closed(parent_end: Connection) -> None:
-    """End this worker at once when the parent closes its end of the pipe ``parent_end`` reads from.
+    """End this worker at once when the parent closes its end of the pipe `parent_end` reads from.
 
-    Only for work that loses nothing when it is killed. A ``multiprocessing.Event`` will not do: to set one waits for
+    Only for work that loses nothing when it is killed. A `multiprocessing.Event` will not do: to set one waits for
     every process that waits for it, dead ones included.
     """
     threading.Thread(target=_end_when_closed, args=(parent_end,), daemon=True).start()

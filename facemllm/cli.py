@@ -1,4 +1,4 @@
-"""``facemllm COMMAND``: finds the command's module, parses its arguments, and turns a user's mistake into one line.
+"""`facemllm COMMAND`: finds the command's module, parses its arguments, and turns a user's mistake into one line.
 
 Exit codes: 0 for success, 1 when the work was done but something in it failed, 2 for a user's mistake, 130 for Ctrl-C.
 """
@@ -67,7 +67,7 @@ class _Version(argparse.Action):
 
 
 def build_parser(command: str | None) -> argparse.ArgumentParser:
-    """The whole parser, with the arguments of ``command`` only: other commands' modules are not imported."""
+    """The whole parser, with the arguments of `command` only: other commands' modules are not imported."""
     parser = argparse.ArgumentParser(
         prog="facemllm",
         description="Face MLLMs: corpora, three-stage training, answers.",

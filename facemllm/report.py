@@ -1,4 +1,4 @@
-"""What a quickstart found: ``report.json``, a table for the terminal, and one page with charts and example answers."""
+"""What a quickstart found: `report.json`, a table for the terminal, and one page with charts and example answers."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ from facemllm.report_page import page
 from facemllm_recipes.run_folder import write_bytes, write_json
 
 StageResults = Mapping[str, tuple[Mapping[str, Any], Mapping[str, Mapping[str, Any]]]]
-"""Stage name to what its ``run.json`` and its ``evaluation.json`` hold, first stage first."""
+"""Stage name to what its `run.json` and its `evaluation.json` hold, first stage first."""
 
 _KEPT = ("accuracy", "interval", "n", "majority", "chance")
 
@@ -18,7 +18,7 @@ _KEPT = ("accuracy", "interval", "n", "majority", "chance")
 def summarize(
     stages: StageResults, *, required: float, seconds: float, peak_memory_bytes: int, seed: int, model: str
 ) -> dict[str, Any]:
-    """What ``report.json`` holds: the last stage's accuracies beside their baselines, and each stage's."""
+    """What `report.json` holds: the last stage's accuracies beside their baselines, and each stage's."""
     last = list(stages.values())[-1][1]
     accuracy = mean(last)
     return {
@@ -103,10 +103,10 @@ def zero_shot_verdict(report: Mapping[str, Any]) -> str:
 
 
 def write(report: Mapping[str, Any], examples: Sequence[Mapping[str, Any]], out: Path) -> None:
-    """Write ``report.html`` and ``report.png`` and then, last, ``report.json`` into ``out``.
+    """Write `report.html` and `report.png` and then, last, `report.json` into `out`.
 
     Args:
-        examples: what ``quickstart.examples.answer_examples`` returned; its pictures lie in ``out / "faces"``.
+        examples: what `quickstart.examples.answer_examples` returned; its pictures lie in `out / "faces"`.
     """
     from facemllm import report_charts
 

@@ -17,10 +17,10 @@ def page(
     """The whole page as HTML that needs no other file.
 
     Args:
-        report: what ``report.json`` holds.
+        report: what `report.json` holds.
         sentences: the verdicts above the figures.
-        charts: the PNGs of the charts ``stages``, ``loss`` and ``attributes``.
-        examples: what ``facemllm.quickstart.examples.answer_examples`` returned.
+        charts: the PNGs of the charts `stages`, `loss` and `attributes`.
+        examples: what `facemllm.quickstart.examples.answer_examples` returned.
         faces: folder of the examples' pictures.
     """
     minutes, rest = divmod(round(report["seconds"]), 60)

@@ -1,7 +1,7 @@
 """Face-MLLM as a package: the same flat files that ship to the Hub.
 
-``register()`` makes them known to transformers' auto classes; so does using any of the names below. Neither torch nor
-transformers is imported before that, so that whoever only looks for faces (``face_detection_facemllm``) does without.
+`register()` makes them known to transformers' auto classes; so does using any of the names below. Neither torch nor
+transformers is imported before that, so that whoever only looks for faces (`face_detection_facemllm`) does without.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -26,9 +26,9 @@ __all__ = [
 
 
 def register() -> None:
-    """Let ``AutoModel``, ``pipeline`` and their like load a Face-MLLM folder with the classes of this package.
+    """Let `AutoModel`, `pipeline` and their like load a Face-MLLM folder with the classes of this package.
 
-    They win over the code that the folder brings; before transformers 5.4 only without ``trust_remote_code=True``.
+    They win over the code that the folder brings; before transformers 5.4 only without `trust_remote_code=True`.
     """
     from transformers import AutoConfig, AutoModel, AutoModelForImageTextToText, AutoProcessor
     from transformers.pipelines import PIPELINE_REGISTRY

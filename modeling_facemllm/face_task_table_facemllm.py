@@ -4,7 +4,7 @@ The wording is the one that the project's corpora train on and its evaluation as
 Where only a judgement decides, the annotators' judgement is asked for.
 """
 
-USUAL_TASKS = ("gender", "age", "expression")
+DEFAULT_FACE_TASKS = ("gender", "age", "expression")
 
 # An option's share of years or degrees. The open ones are counted to 90 years, 90° of yaw, 40° of pitch and roll:
 # beyond lie few faces, and an option stands for its middle.
@@ -196,4 +196,4 @@ CHOICES = {
     "surroundings": ("Where was the picture taken?", "plain background, indoors, outdoors, stage or studio"),
 }
 
-__all__ = ["AGE_IN_YEARS", "CATEGORIES", "CHOICES", "OLDEST", "RANGED", "USUAL_TASKS", "YES_OR_NO"]
+__all__ = ["AGE_IN_YEARS", "CATEGORIES", "CHOICES", "DEFAULT_FACE_TASKS", "OLDEST", "RANGED", "YES_OR_NO"]

@@ -16,7 +16,7 @@ from transformers import Pipeline
 from .closed_questions_facemllm import ClosedQuestion
 from .face_detection_facemllm import FaceDetector
 from .face_finding_facemllm import DETECTORS, FaceChoice, FoundFace, is_boxes, load_detector, whole_picture
-from .face_task_table_facemllm import USUAL_TASKS
+from .face_task_table_facemllm import DEFAULT_FACE_TASKS
 from .face_tasks_facemllm import FaceTask, choose_tasks, face_tasks
 from .image_loading_facemllm import load_image
 from .packed_scoring_facemllm import device_of_inputs
@@ -182,7 +182,9 @@ class FaceAnalysisPipeline(Pipeline):
         """The model's tasks by name, and the names of those that are asked by default."""
         described = getattr(self.model.config, "face_tasks", None)
         table = face_tasks(described)
-        return table, USUAL_TASKS if described is None else [name for name in table if not table[name].on_request]
+        return table, DEFAULT_FACE_TASKS if described is None else [
+            name for name in table if not table[name].on_request
+        ]
 
     def _detect_with(
         self, detector: str | os.PathLike | FaceDetector | Callable, min_score: float | None

@@ -3,7 +3,7 @@
 Tokenising happens once, before training: the chat template costs more than a training step of a small model, and TRL's
 vision collator would pay it for every question again. Pictures stay encoded until the collator needs them.
 
-Worked example, one picture and two questions (``█`` is scored, ``·`` is not)::
+Worked example, one picture and two questions (`█` is scored, `·` is not)::
 
     <|im_start|>user\\n<image>Hat?<|im_end|>\\n<|im_start|>assistant\\nNo.<|im_end|>\\n<|im_start|>user\\nAge?…assistant\\nYoung.<|im_end|>\\n
     ····································································██████████████·······························████████████████·
@@ -42,7 +42,7 @@ TOKEN_FEATURES = Features(
 def image_expansion(processor: Any, image_kwargs: dict | None = None) -> list[int]:
     """The token ids that one picture's placeholder becomes, as the processor itself writes them.
 
-    Raises ``RecipeError`` if their number depends on the size of the picture.
+    Raises `RecipeError` if their number depends on the size of the picture.
     """
     found = []
     for size in ((48, 48), (192, 96)):
@@ -59,9 +59,9 @@ def image_expansion(processor: Any, image_kwargs: dict | None = None) -> list[in
 
 @dataclass
 class ConversationTokenizer:
-    """Batched ``Dataset.map`` function: the columns of ``TOKEN_FEATURES`` from ``messages`` and ``has_image``.
+    """Batched `Dataset.map` function: the columns of `TOKEN_FEATURES` from `messages` and `has_image`.
 
-    A template with ``{% generation %}`` marks the assistant's tokens itself; for one without, each answer is found by
+    A template with `{% generation %}` marks the assistant's tokens itself; for one without, each answer is found by
     rendering the conversation up to it and past it.
     """
 
@@ -118,7 +118,7 @@ class ConversationTokenizer:
         return rows
 
     def _spans_by_prefix(self, messages: list[dict], template: str) -> tuple[str, list[tuple[int, int]]]:
-        """The rendered text and the characters of each answer, for a template without ``{% generation %}``."""
+        """The rendered text and the characters of each answer, for a template without `{% generation %}`."""
 
         def render(count: int, prompt: bool) -> str:
             special = self.processor.tokenizer.special_tokens_map
@@ -153,7 +153,7 @@ class ConversationTokenizer:
 
 
 def plain_messages(messages: list[dict]) -> list[dict]:
-    """``messages`` with every content as a list of parts, without the nulls that typed columns carry."""
+    """`messages` with every content as a list of parts, without the nulls that typed columns carry."""
     turns = []
     for message in messages:
         content = message["content"]
@@ -168,11 +168,11 @@ def plain_messages(messages: list[dict]) -> list[dict]:
 
 @dataclass
 class ConversationCollator:
-    """Rows of ``TOKEN_FEATURES`` with an encoded ``image`` → one right-padded batch for the model.
+    """Rows of `TOKEN_FEATURES` with an encoded `image` → one right-padded batch for the model.
 
-    Returns ``input_ids``, ``attention_mask`` and ``labels`` (int64, ``(batch, tokens)``; labels are -100 off the
-    answers), ``pixel_values`` (float32, ``(pictures, 3, height, width)``), and two counts for the trainer, int64 of
-    shape ``(batch,)``: ``num_turns`` (answers scored) and ``num_unreadable``.
+    Returns `input_ids`, `attention_mask` and `labels` (int64, `(batch, tokens)`; labels are -100 off the
+    answers), `pixel_values` (float32, `(pictures, 3, height, width)`), and two counts for the trainer, int64 of
+    shape `(batch,)`: `num_turns` (answers scored) and `num_unreadable`.
 
     A picture that cannot be read leaves its row in the batch with no label and a blank picture: nothing is learned
     from it, the order of the data stays the same, and the run goes on. A batch without pictures gets one blank,

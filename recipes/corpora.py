@@ -22,9 +22,9 @@ TOKENIZER_VERSION = 1
 
 
 def load_corpus(corpus: CorpusRecipe, where: str) -> Dataset:
-    """The rows of one corpus with the columns ``id``, ``image`` (still encoded, may be null) and ``messages``.
+    """The rows of one corpus with the columns `id`, `image` (still encoded, may be null) and `messages`.
 
-    ``where`` is the corpus's key in the recipe, for errors. Raises ``RecipeError`` for a corpus, config or split that
+    `where` is the corpus's key in the recipe, for errors. Raises `RecipeError` for a corpus, config or split that
     cannot be had, and for one without conversations.
     """
     if Path(corpus.path).is_dir():
@@ -45,7 +45,7 @@ def load_corpus(corpus: CorpusRecipe, where: str) -> Dataset:
 
 
 def tokenize_corpus(rows: Dataset, tokenizer: ConversationTokenizer, where: str, num_proc: int | None) -> Dataset:
-    """``rows`` with the columns of ``TOKEN_FEATURES`` in place of ``messages``, without those that cannot be used.
+    """`rows` with the columns of `TOKEN_FEATURES` in place of `messages`, without those that cannot be used.
 
     The tokens are cached on disk beside the corpus and memory-mapped, the pictures are referred to and never copied:
     ten million rows need no more memory than ten.
@@ -89,7 +89,7 @@ def tokenize_corpus(rows: Dataset, tokenizer: ConversationTokenizer, where: str,
 
 
 def has_image_in(rows: Dataset) -> np.ndarray:
-    """Which rows hold a picture, bool of shape ``(rows,)``, from the columns' null bits: no picture is read."""
+    """Which rows hold a picture, bool of shape `(rows,)`, from the columns' null bits: no picture is read."""
     found = []
     for batch in rows.select_columns(["image"]).with_format("arrow").iter(batch_size=1000):
         found.append(batch["image"].is_valid().to_numpy(zero_copy_only=False))
@@ -101,7 +101,7 @@ def mix(corpora: list[Dataset], weights: list[float | None], seed: int) -> Datas
 
     Without weights, every corpus is gone through once per epoch. With weights, an epoch goes through the first corpus
     once and takes the others in proportion: a random part of one that is larger, rows again of one that is smaller.
-    Deterministic per ``seed``.
+    Deterministic per `seed`.
     """
     together = concatenate_datasets(corpora)
     if weights[0] is None or len(corpora) == 1:
@@ -117,7 +117,7 @@ def mix(corpora: list[Dataset], weights: list[float | None], seed: int) -> Datas
 
 
 def fingerprint(rows: Dataset) -> str:
-    """A hash of the ids and tokens of ``rows`` in order; the same on another machine. Pixels are not read."""
+    """A hash of the ids and tokens of `rows` in order; the same on another machine. Pixels are not read."""
     digest = hashlib.blake2b(digest_size=16)
     for batch in rows.select_columns(["id", "input_ids", "scored"]).with_format("arrow").iter(batch_size=10_000):
         digest.update("\0".join(map(str, batch["id"].to_pylist())).encode())
@@ -130,9 +130,9 @@ def fingerprint(rows: Dataset) -> str:
 def load_mixture(
     corpora: list[CorpusRecipe], tokenizer: ConversationTokenizer, *, name: str, seed: int, num_proc: int | None
 ) -> tuple[Dataset, list[dict[str, Any]]]:
-    """The mixture of ``corpora`` and, for ``run.json``, what went into it.
+    """The mixture of `corpora` and, for `run.json`, what went into it.
 
-    ``name`` is the recipe's key (``data`` or ``eval_data``), used in messages.
+    `name` is the recipe's key (`data` or `eval_data`), used in messages.
     """
     loaded, facts = [], []
     for position, corpus in enumerate(corpora):

@@ -37,7 +37,7 @@ def check_corpora(recipe: Recipe) -> list[str]:
 
 
 def check_folder(corpus: CorpusRecipe, where: str) -> None:
-    """Refuse a folder of pictures: ``load_dataset`` would take it, and minutes later miss the conversations."""
+    """Refuse a folder of pictures: `load_dataset` would take it, and minutes later miss the conversations."""
     for _, _, names in os.walk(corpus.path, followlinks=True):
         if any(name.endswith(_DATA_FILES) for name in names):
             return
@@ -53,7 +53,7 @@ def described(corpus: CorpusRecipe) -> str:
 
 
 def no_conversations(corpus: CorpusRecipe, where: str, columns: list[str]) -> RecipeError:
-    """The error for rows without the column ``messages``."""
+    """The error for rows without the column `messages`."""
     return RecipeError(
         f"{where}: {described(corpus)} has the columns {', '.join(columns)} and no conversations; "
         "a column messages with chat turns is needed"

@@ -1,4 +1,4 @@
-"""What a model is asked in training, for its configuration: ``config.face_tasks``, read off the conversations.
+"""What a model is asked in training, for its configuration: `config.face_tasks`, read off the conversations.
 
 Labels would not tell: a corpus may have labels that nobody asks about, and its conversations may come from the Hub.
 """
@@ -21,7 +21,7 @@ LOOKED_AT = 2000  # conversations of a corpus, evenly spaced
 
 
 def name_face_tasks(model: Any, corpora: Iterable[CorpusRecipe]) -> None:
-    """Add to a Face-MLLM's ``config.face_tasks`` what these corpora ask about pictures; leave other models alone."""
+    """Add to a Face-MLLM's `config.face_tasks` what these corpora ask about pictures; leave other models alone."""
     config = model.config
     if config.model_type != "facemllm":
         return
@@ -34,7 +34,7 @@ def name_face_tasks(model: Any, corpora: Iterable[CorpusRecipe]) -> None:
 
 
 def face_tasks_in(conversations: Iterable[Iterable[Mapping[str, Any]]]) -> dict[str, dict[str, Any]]:
-    """The closed questions that are asked about pictures, by task, as ``config.face_tasks`` has them.
+    """The closed questions that are asked about pictures, by task, as `config.face_tasks` has them.
 
     Counted are questions that state their options, numbers that are asked for, and those about drawn faces; the
     wording that is noted is the canonical one. A head's pose is noted as the tasks of its three angles.

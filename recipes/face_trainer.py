@@ -1,4 +1,4 @@
-"""``trl.SFTTrainer`` for conversations tokenised already: it counts questions and marks complete checkpoints."""
+"""`trl.SFTTrainer` for conversations tokenised already: it counts questions and marks complete checkpoints."""
 
 import functools
 import types
@@ -18,14 +18,14 @@ from .run_folder import COMPLETE
 from .strict import RecipeError
 
 # A few damaged files in millions are life; beyond this share a run would spend days on blank pictures.
-MOST_UNREADABLE = 0.05
+MAX_UNREADABLE = 0.05
 
 
 class FaceSFTTrainer(SFTTrainer):
-    """SFTTrainer that takes the batches of ``ConversationCollator``.
+    """SFTTrainer that takes the batches of `ConversationCollator`.
 
-    ``log_folder`` is where TensorBoard files go; None writes none. ``muon`` replaces the optimiser that the arguments
-    name by ``MuonWithAdamW`` with their learning rate and weight decay.
+    `log_folder` is where TensorBoard files go; None writes none. `muon` replaces the optimiser that the arguments
+    name by `MuonWithAdamW` with their learning rate and weight decay.
     """
 
     def __init__(self, *args: Any, log_folder: Path | None = None, muon: bool = False, **kwargs: Any):
@@ -60,9 +60,9 @@ class FaceSFTTrainer(SFTTrainer):
         seen, _, unreadable = self._counts.tolist()
         if unreadable:
             logs["unreadable_images"] = unreadable
-        if unreadable > max(MOST_UNREADABLE * seen, 20):
+        if unreadable > max(MAX_UNREADABLE * seen, 20):
             raise RecipeError(
-                f"data: {unreadable} of {seen} pictures could not be read, more than {MOST_UNREADABLE:.0%}: the "
+                f"data: {unreadable} of {seen} pictures could not be read, more than {MAX_UNREADABLE:.0%}: the "
                 "corpus is damaged or its paths are wrong; the warnings above name the rows"
             )
         super().log(logs, *args, **kwargs)

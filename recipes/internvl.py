@@ -23,7 +23,7 @@ _COPIED = (
 
 
 class PictureInternVLProcessor(InternVLProcessor):
-    """``InternVLProcessor`` without videos; saves the files it was loaded from, unchanged."""
+    """`InternVLProcessor` without videos; saves the files it was loaded from, unchanged."""
 
     source: str = ""
 
@@ -47,14 +47,14 @@ PictureInternVLProcessor.__name__ = "InternVLProcessor"
 
 
 def needed_for(base: str, **kwargs: Any) -> bool:
-    """Whether ``base`` is an InternVL whose stock processor cannot be made on this machine."""
+    """Whether `base` is an InternVL whose stock processor cannot be made on this machine."""
     from transformers import AutoConfig
 
     return not is_torchvision_available() and AutoConfig.from_pretrained(base, **kwargs).model_type == "internvl"
 
 
 def load_picture_processor(base: str) -> PictureInternVLProcessor:
-    """The processor of the InternVL at ``base`` (folder or Hub id)."""
+    """The processor of the InternVL at `base` (folder or Hub id)."""
     settings, _ = InternVLProcessor.get_processor_dict(base)
     tokenizer = AutoTokenizer.from_pretrained(base)
     processor = PictureInternVLProcessor(

@@ -22,9 +22,9 @@ _ATTRIBUTES = {
 
 
 def load_model(recipe: ModelRecipe) -> tuple[PreTrainedModel, Any]:
-    """The model of ``recipe`` and its processor; nothing is frozen or wrapped yet.
+    """The model of `recipe` and its processor; nothing is frozen or wrapped yet.
 
-    Composing draws the projector's weights from torch's random state: seed it before. Raises ``RecipeError`` when a
+    Composing draws the projector's weights from torch's random state: seed it before. Raises `RecipeError` when a
     part cannot be had or the parts do not fit.
     """
     import modeling_facemllm
@@ -78,7 +78,7 @@ def _compose(recipe: ModelRecipe, kwargs: dict) -> tuple[PreTrainedModel, Any]:
 
 
 def part_name(model: PreTrainedModel, part: str) -> str:
-    """Where ``part`` (``vision_tower``, ``projector`` or ``language_model``) sits in ``model``, as a module path."""
+    """Where `part` (`vision_tower`, `projector` or `language_model`) sits in `model`, as a module path."""
     for attribute in _ATTRIBUTES[part]:
         for prefix in ("model.", ""):
             try:
@@ -98,7 +98,7 @@ def part_of(model: PreTrainedModel, parameter: str) -> str:
 
 
 def set_trainable(model: PreTrainedModel, recipe: ModelRecipe) -> None:
-    """Freeze everything but the parts named in ``recipe.trainable``, and hold those in ``recipe.trainable_dtype``."""
+    """Freeze everything but the parts named in `recipe.trainable`, and hold those in `recipe.trainable_dtype`."""
     wanted = TRAINABLE if "all" in recipe.trainable else tuple(recipe.trainable)
     dtype = getattr(torch, recipe.trainable_dtype)
     for name, parameter in model.named_parameters():
@@ -108,9 +108,9 @@ def set_trainable(model: PreTrainedModel, recipe: ModelRecipe) -> None:
 
 
 def add_lora(model: PreTrainedModel, recipe: ModelRecipe) -> nn.Module:
-    """``model`` with adapters on every linear layer of the language model; fully trained parts travel with them.
+    """`model` with adapters on every linear layer of the language model; fully trained parts travel with them.
 
-    The layers are named by a regular expression anchored at the language model: short names such as ``q_proj`` would
+    The layers are named by a regular expression anchored at the language model: short names such as `q_proj` would
     reach into the vision tower too.
     """
     from peft import LoraConfig, TaskType, get_peft_model

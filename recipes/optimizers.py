@@ -67,7 +67,7 @@ class MuonWithAdamW(torch.optim.Optimizer):
 
 
 def hidden_matrices(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-    """The trainable parameters of ``model`` in two lists: weights of hidden linear layers, and all others."""
+    """The trainable parameters of `model` in two lists: weights of hidden linear layers, and all others."""
     outer = set()
     for get in ("get_input_embeddings", "get_output_embeddings"):
         module = getattr(model, get, lambda: None)()

@@ -71,7 +71,7 @@ class LoraRecipe:
 
 @dataclass
 class ModelRecipe:
-    """Where the model comes from (two towers, or a finished ``base``) and what of it is trained."""
+    """Where the model comes from (two towers, or a finished `base`) and what of it is trained."""
 
     vision: str | None = None
     text: str | None = None
@@ -91,7 +91,7 @@ class ModelRecipe:
 
 @dataclass
 class CorpusRecipe:
-    """One corpus of the mixture. ``weight`` is its share of the conversations; ``max_rows`` keeps its first rows."""
+    """One corpus of the mixture. `weight` is its share of the conversations; `max_rows` keeps its first rows."""
 
     path: str
     config: str | None = None
@@ -102,9 +102,9 @@ class CorpusRecipe:
 
 @dataclass
 class Recipe:
-    """A whole training run. ``trainer`` goes to ``trl.SFTConfig``, on top of ``TRAINER_DEFAULTS``.
+    """A whole training run. `trainer` goes to `trl.SFTConfig`, on top of `TRAINER_DEFAULTS`.
 
-    ``optimizer`` is what ``trainer.optim`` names, or ``muon``: Muon for hidden matrices with AdamW for the rest.
+    `optimizer` is what `trainer.optim` names, or `muon`: Muon for hidden matrices with AdamW for the rest.
     """
 
     model: ModelRecipe
@@ -124,7 +124,7 @@ class Recipe:
 
 
 def load_recipe(name: str | Path, overrides: Iterable[str] = ()) -> Recipe:
-    """Read the recipe ``name``, a path or a packaged recipe's name, with ``key.sub=value`` overrides on top.
+    """Read the recipe `name`, a path or a packaged recipe's name, with `key.sub=value` overrides on top.
 
     Raises:
         RecipeError: for a missing file, bad YAML, an unknown key, a wrong type, a corpus or model not made yet, or
@@ -134,7 +134,7 @@ def load_recipe(name: str | Path, overrides: Iterable[str] = ()) -> Recipe:
 
 
 def recipe_from_dict(data: dict) -> Recipe:
-    """The recipe in plain ``data``, checked as ``load_recipe`` checks it."""
+    """The recipe in plain `data`, checked as `load_recipe` checks it."""
     recipe = build(Recipe, data)
     _check_data(recipe)  # first: a model that is missing may have to be trained on them
     _check_model(recipe.model)
@@ -220,7 +220,7 @@ def _check_data(recipe: Recipe) -> None:
 
 
 def check_location(value: str, where: str, owner: bool = False) -> None:
-    """Refuse what can neither be a folder here nor a Hub id: ``owner/name``, without ``owner`` also ``name``."""
+    """Refuse what can neither be a folder here nor a Hub id: `owner/name`, without `owner` also `name`."""
     if Path(value).expanduser().exists():
         return
     command = command_that_makes(value)

@@ -1,6 +1,6 @@
 """The folder of a run: which recipe it belongs to, where to go on after a kill, and the finished model.
 
-``run.json`` is written last of all: a folder without it is not finished, whatever else it holds.
+`run.json` is written last of all: a folder without it is not finished, whatever else it holds.
 """
 
 import json
@@ -41,7 +41,7 @@ TRAINING_PACKAGES = ("torch", "transformers", "trl", "peft", "accelerate", "data
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write ``data`` so that ``path`` holds either all of it or what it held before."""
+    """Write `data` so that `path` holds either all of it or what it held before."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
     try:
@@ -52,20 +52,20 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def write_json(path: Path, data: Any) -> None:
-    """Write ``data`` as JSON, as ``write_bytes`` does."""
+    """Write `data` as JSON, as `write_bytes` does."""
     write_bytes(path, (json.dumps(data, indent=2, ensure_ascii=False, default=str) + "\n").encode())
 
 
 def read_finished(folder: Path) -> dict | None:
-    """What ``run.json`` of a finished run holds; None if the run is not finished."""
+    """What `run.json` of a finished run holds; None if the run is not finished."""
     path = folder / FINISHED
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
 
 def claim(folder: Path, recipe: dict, data: list[dict], processes: int) -> None:
-    """Let ``folder`` belong to this recipe, or refuse it if it belongs to another one.
+    """Let `folder` belong to this recipe, or refuse it if it belongs to another one.
 
-    ``data`` holds the facts of the corpora, ``processes`` is the number of training processes. Raises ``RecipeError``,
+    `data` holds the facts of the corpora, `processes` is the number of training processes. Raises `RecipeError`,
     naming what differs: going on from a checkpoint of other settings would give a model that no recipe describes.
     """
     claimed = {
@@ -116,9 +116,9 @@ def last_complete_checkpoint(folder: Path) -> Path | None:
 
 
 def publish(staged: Path, folder: Path) -> None:
-    """Move the model saved in ``staged`` into ``folder``: weights first, ``config.json`` last, each file in one step.
+    """Move the model saved in `staged` into `folder`: weights first, `config.json` last, each file in one step.
 
-    Nothing loads from ``folder`` before all of it is there.
+    Nothing loads from `folder` before all of it is there.
     """
     files = sorted(path for path in staged.rglob("*") if path.is_file())
     late = {"model.safetensors.index.json": 1, "config.json": 2}
@@ -130,7 +130,7 @@ def publish(staged: Path, folder: Path) -> None:
 
 
 def git_revision() -> str | None:
-    """The commit of the working tree this code is in, with ``+changes`` if it differs from it; None outside git."""
+    """The commit of the working tree this code is in, with `+changes` if it differs from it; None outside git."""
     here = Path(__file__).resolve().parent
     try:
         commit = subprocess.run(
@@ -149,7 +149,7 @@ def git_revision() -> str | None:
 
 
 def package_versions(names: Iterable[str] = TRAINING_PACKAGES) -> dict[str, str]:
-    """The versions of those of ``names`` that are installed; by default of what decides a training result."""
+    """The versions of those of `names` that are installed; by default of what decides a training result."""
     versions = {}
     for name in names:
         try:
@@ -160,7 +160,7 @@ def package_versions(names: Iterable[str] = TRAINING_PACKAGES) -> dict[str, str]
 
 
 def plot_losses(history: list[dict], path: Path, title: str) -> None:
-    """Draw loss and token accuracy over the steps of ``history`` (``Trainer.state.log_history``) as a PNG."""
+    """Draw loss and token accuracy over the steps of `history` (`Trainer.state.log_history`) as a PNG."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

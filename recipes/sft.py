@@ -5,8 +5,8 @@
     accelerate launch --config_file recipes/accelerate_configs/fsdp2.yaml recipes/sft.py --config ... [key=value ...]
     ACCELERATE_USE_CPU=true torchrun --nproc_per_node 2 recipes/sft.py --config ... [key=value ...]
 
-Run the same command again after a kill: it goes on from the last complete checkpoint. ``output_dir`` ends as a model
-folder that ``AutoModelForImageTextToText.from_pretrained`` loads, with ``run.json`` in it.
+Run the same command again after a kill: it goes on from the last complete checkpoint. `output_dir` ends as a model
+folder that `AutoModelForImageTextToText.from_pretrained` loads, with `run.json` in it.
 """
 
 import argparse
@@ -35,13 +35,13 @@ from facemllm_recipes.strict import RecipeError
 
 
 def train(recipe: Recipe) -> dict[str, Any]:
-    """Train as ``recipe`` says and leave a model folder in ``recipe.output_dir``; returns what its ``run.json`` holds.
+    """Train as `recipe` says and leave a model folder in `recipe.output_dir`; returns what its `run.json` holds.
 
     A run that was killed is taken up at its last complete checkpoint; a finished one is returned as it is. With
-    several processes (``torchrun``, ``accelerate launch``) every one of them calls this, and only the first writes.
+    several processes (`torchrun`, `accelerate launch`) every one of them calls this, and only the first writes.
 
     Raises:
-        RecipeError: when the model or the data cannot be had, or ``output_dir`` holds a run of another recipe.
+        RecipeError: when the model or the data cannot be had, or `output_dir` holds a run of another recipe.
     """
     import torch
     from accelerate import PartialState
@@ -192,7 +192,7 @@ def _reports(recipe: Recipe) -> list[str]:
 
 
 def _save_model(trainer: Any, recipe: Recipe, processor: Any, folder: Path) -> None:
-    """Write the trained model into ``folder`` as a plain model folder; adapters are merged and also kept beside it."""
+    """Write the trained model into `folder` as a plain model folder; adapters are merged and also kept beside it."""
     staged = folder / ".staged"
     sharded = trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled
     model = trainer.accelerator.unwrap_model(trainer.model)
@@ -263,7 +263,7 @@ def _say(text: str) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Command line of ``recipes/sft.py``; exit code 2 and one line for a mistake in the recipe."""
+    """Command line of `recipes/sft.py`; exit code 2 and one line for a mistake in the recipe."""
     parser = argparse.ArgumentParser(
         description="Run one training stage from a recipe.",
         epilog="example: python recipes/sft.py --config face_mllm/stage1_alignment output_dir=runs/one",

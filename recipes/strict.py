@@ -20,7 +20,7 @@ class RecipeError(ValueError):
 
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader that reads ``1e-3`` as a number (YAML 1.1 reads a string) and refuses a key given twice."""
+    """SafeLoader that reads `1e-3` as a number (YAML 1.1 reads a string) and refuses a key given twice."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
         seen = set()
@@ -45,7 +45,7 @@ _Loader.add_implicit_resolver(
 
 
 def parse_yaml(text: str, where: str) -> Any:
-    """The plain data in ``text``; a syntax error becomes a ``RecipeError`` that starts with ``where``."""
+    """The plain data in `text`; a syntax error becomes a `RecipeError` that starts with `where`."""
     try:
         return yaml.load(text, Loader=_Loader)
     except RecipeError as error:
@@ -57,7 +57,7 @@ def parse_yaml(text: str, where: str) -> Any:
 
 
 def read_yaml(path: str | Path) -> dict:
-    """The mapping in the YAML file at ``path``."""
+    """The mapping in the YAML file at `path`."""
     data = parse_yaml(Path(path).read_text(encoding="utf-8"), str(path))
     if not isinstance(data, dict):
         raise RecipeError(f"{path}: a recipe is a mapping of keys to values, this is {_kind(data)}")
@@ -65,7 +65,7 @@ def read_yaml(path: str | Path) -> dict:
 
 
 def apply_overrides(data: dict, overrides: Iterable[str]) -> dict:
-    """``data`` with each ``key.sub.0.key=value`` set; the value is read as YAML, numbers in the key index lists."""
+    """`data` with each `key.sub.0.key=value` set; the value is read as YAML, numbers in the key index lists."""
     for override in overrides:
         key, equals, text = override.partition("=")
         if not equals or not key:
@@ -96,7 +96,7 @@ def _index(node: dict | list, part: str, key: str) -> str | int:
 
 
 def build(cls: type, data: Any, where: str = "") -> Any:
-    """An instance of the dataclass ``cls`` from the mapping ``data``; ``where`` is the path of keys that led here."""
+    """An instance of the dataclass `cls` from the mapping `data`; `where` is the path of keys that led here."""
     if not isinstance(data, dict):
         raise RecipeError(f"{where or 'the recipe'} is {_kind(data)}, not a mapping with {', '.join(_names(cls))}")
     hints = typing.get_type_hints(cls)
@@ -123,7 +123,7 @@ def unknown_key(path: str, key: Any, value: Any, allowed: Iterable[str]) -> str:
 
 
 def convert(hint: Any, value: Any, where: str) -> Any:
-    """``value`` as the type ``hint``: dataclasses are built, lists walked, an int serves as a float, nothing else."""
+    """`value` as the type `hint`: dataclasses are built, lists walked, an int serves as a float, nothing else."""
     if dataclasses.is_dataclass(hint):
         return build(hint, value, where)
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)

@@ -30,24 +30,24 @@ def annotate(
     progress: bool = True,
     limit: int | None = None,
 ) -> dict[str, Any]:
-    """Ask every question about every face of the source once, and keep the answers in the folder ``out``.
+    """Ask every question about every face of the source once, and keep the answers in the folder `out`.
 
     The same call goes on with a run that was interrupted, and only returns the report of one that is complete.
 
     Args:
         check: called with a request's name and its answer (the parsed JSON where the request has a schema, else the
-            text); raises ``InvalidAnswer`` for an answer that is not to be kept. A function of a module.
-        engine: ``local``, ``slurm`` or ``ray``, with ``engine_options`` as ``engines.run.run_tasks`` takes them.
+            text); raises `InvalidAnswer` for an answer that is not to be kept. A function of a module.
+        engine: `local`, `slurm` or `ray`, with `engine_options` as `engines.run.run_tasks` takes them.
         workers: parts of the source that are worked on at once.
         limit: faces that are asked about at most, spread evenly over the parts.
 
     Returns:
-        ``faces``, ``skipped`` (by reason), ``valid`` and ``rejected`` (by reason) questions, ``invalid`` (by reason)
-        answers that were asked for again or given up, ``requests``, ``input_tokens``, ``output_tokens``, ``cost``
-        (None without prices), ``date``, ``out``, ``seconds``.
+        `faces`, `skipped` (by reason), `valid` and `rejected` (by reason) questions, `invalid` (by reason)
+        answers that were asked for again or given up, `requests`, `input_tokens`, `output_tokens`, `cost`
+        (None without prices), `date`, `out`, `seconds`.
 
     Raises:
-        CorpusError: for a wrong key or model, for an endpoint that does not answer, and if ``out`` holds the answers
+        CorpusError: for a wrong key or model, for an endpoint that does not answer, and if `out` holds the answers
             of other settings. What was answered is kept for the next call.
         OSError: for a full disk, say.
     """

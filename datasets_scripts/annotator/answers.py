@@ -1,7 +1,7 @@
 """The work folder of an annotation: what was answered, part by part, in the order of the source.
 
-``plan.json`` says what was asked of whom; ``answers/00000.jsonl`` has a line for each row of part 0, and exists only
-when it is whole; ``counts/00000.json`` says what was counted in it, also while it is being made; ``journal/`` has the
+`plan.json` says what was asked of whom; `answers/00000.jsonl` has a line for each row of part 0, and exists only
+when it is whole; `counts/00000.json` says what was counted in it, also while it is being made; `journal/` has the
 answers of parts that are not whole yet.
 """
 
@@ -31,9 +31,9 @@ SUMS = ("rows", "faces", "valid", "requests", "input_tokens", "output_tokens")
 class AnsweredFace:
     """What the annotator said of one face.
 
-    ``answers`` has the valid answers by the request's name, as ``check`` was given them: parsed JSON, or text;
-    ``rejected`` the reasons of the others. ``usage`` counts what the face took: ``requests``, ``input_tokens``,
-    ``output_tokens``, those of rejected answers included.
+    `answers` has the valid answers by the request's name, as `check` was given them: parsed JSON, or text;
+    `rejected` the reasons of the others. `usage` counts what the face took: `requests`, `input_tokens`,
+    `output_tokens`, those of rejected answers included.
     """
 
     id: str
@@ -53,7 +53,7 @@ class AnsweredFaces:
         return self._ends[-1]
 
     def answers(self, start: int = 0, stop: int | None = None) -> Iterator[AnsweredFace | Skipped]:
-        """A face, or the reason for none, for each of the rows ``start`` to ``stop``, in the order of the source."""
+        """A face, or the reason for none, for each of the rows `start` to `stop`, in the order of the source."""
         stop = len(self) if stop is None else min(stop, len(self))
         part = bisect_right(self._ends, start) - 1
         while start < stop:
@@ -72,8 +72,8 @@ class AnsweredFaces:
                 yield row
                 number += 1
         if number < stop:
-            way_out = "delete this file, and the same command asks this part again, and nothing else"
-            raise CorpusError(f"{path} is damaged from line {number + 1} on: {way_out}")
+            remedy = "delete this file, and the same command asks this part again, and nothing else"
+            raise CorpusError(f"{path} is damaged from line {number + 1} on: {remedy}")
 
     def describe(self) -> dict[str, Any]:
         """What the answers are and depend on: annotator, prompt_version, date, source, counts, and their digest."""
@@ -89,7 +89,7 @@ class AnsweredFaces:
 
     @cached_property
     def plan(self) -> dict[str, Any]:
-        """What was asked of whom: ``annotator``, ``source``, ``parts``, ``limit`` and ``date``."""
+        """What was asked of whom: `annotator`, `source`, `parts`, `limit` and `date`."""
         return read_json(Path(self.out) / PLAN)
 
     @cached_property
@@ -102,7 +102,7 @@ class AnsweredFaces:
 
 
 def read_answers(out: str | os.PathLike) -> AnsweredFaces:
-    """The answers in the work folder ``out``; ``CorpusError`` unless the annotation there is complete."""
+    """The answers in the work folder `out`; `CorpusError` unless the annotation there is complete."""
     answered = AnsweredFaces(str(out))
     if not (Path(out) / PLAN).exists():
         raise CorpusError(f"{out} holds no annotation: there is no {PLAN}")
@@ -128,7 +128,7 @@ def part_path(out: str | os.PathLike, part: int) -> Path:
 
 
 def counts_path(out: str | os.PathLike, part: int) -> Path:
-    """What was counted in a part; ``complete`` once the part is."""
+    """What was counted in a part; `complete` once the part is."""
     return Path(out) / "counts" / f"{part:05d}.json"
 
 
@@ -139,8 +139,8 @@ def read_counts(out: str | os.PathLike, parts: int) -> list[dict[str, Any]]:
         try:
             counts.append(read_json(counts_path(out, part)))
         except CorpusError:
-            answers, way_out = part_path(out, part), "the same command then asks this part again, and nothing else"
-            message = f"{counts_path(out, part)} is damaged or missing: delete {answers}, {way_out}"
+            answers, remedy = part_path(out, part), "the same command then asks this part again, and nothing else"
+            message = f"{counts_path(out, part)} is damaged or missing: delete {answers}, {remedy}"
             raise CorpusError(message) from None
     return counts
 
@@ -157,7 +157,7 @@ class PartWriter:
     """Takes a part's rows as they are answered, and leaves them in the source's order: all of them, or no file.
 
     In place of datatrove's writer, which writes in any order, to the final name, from the first row on. Memory holds
-    no rows, only where each is. Used as a context manager; ``trouble`` says what the run waits for, for the counts.
+    no rows, only where each is. Used as a context manager; `trouble` says what the run waits for, for the counts.
     """
 
     def __init__(self, out: str, part: int):
@@ -178,7 +178,7 @@ class PartWriter:
         return self
 
     def write(self, position: int, row: dict[str, Any]) -> None:
-        """Take the row that stands at ``position`` in the part, as ``AskFace`` makes it."""
+        """Take the row that stands at `position` in the part, as `AskFace` makes it."""
         line = json.dumps(row, separators=(",", ":")).encode() + b"\n"
         self._places[position] = (self._length, len(line))
         self._length += self._file.write(line)
@@ -238,7 +238,7 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """What ``write_json`` wrote; ``CorpusError`` if it is not there."""
+    """What `write_json` wrote; `CorpusError` if it is not there."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError) as error:

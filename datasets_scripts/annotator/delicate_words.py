@@ -231,7 +231,7 @@ _WORD = re.compile(r"[^\W\d_][\w'’-]*")
 def delicate_reason(text: str, race: bool = False) -> str | None:
     """Why a description is not kept, in words that are the same for all with that fault; None where nothing is found.
 
-    ``race`` lets words of race and ethnicity pass, and nothing else.
+    `race` lets words of race and ethnicity pass, and nothing else.
     """
     checks = (
         ("names a person", names_a_person),

@@ -1,7 +1,7 @@
 """One OpenAI-compatible endpoint, asked until it answers: what a dataset of a million paid answers needs of a client.
 
-datatrove's own ``EndpointServer`` speaks to local endpoints without key, timeout or Retry-After and fails at the first
-429, and its readiness probe asks for ``/v1/models`` without the key; this one takes its place. The ``openai`` client
+datatrove's own `EndpointServer` speaks to local endpoints without key, timeout or Retry-After and fails at the first
+429, and its readiness probe asks for `/v1/models` without the key; this one takes its place. The `openai` client
 sends the requests, and the one retry loop is here, so that each failure is told apart:
 
 - 429, 5xx, timeouts, broken connections and unreadable bodies are tried again, later each time, and not before the
@@ -23,8 +23,8 @@ from datasets_scripts.schema import CorpusError
 
 from .settings import REFUSED, Annotator
 
-FIRST_DELAY, LONGEST_DELAY = 0.5, 60.0  # seconds between tries, doubled each time
-LONGEST_RETRY_AFTER = 3600.0
+FIRST_DELAY, MAX_DELAY = 0.5, 60.0  # seconds between tries, doubled each time
+MAX_RETRY_AFTER = 3600.0
 UNREACHABLE_TRIES = 4  # about 3 s, until an address where nobody ever answered is given up
 
 
@@ -37,10 +37,10 @@ class NoAnswer(InferenceError):
 
 
 class Endpoint:
-    """The server that ``InferenceRunner`` sends its requests to; to be used as an asynchronous context manager.
+    """The server that `InferenceRunner` sends its requests to; to be used as an asynchronous context manager.
 
-    ``trouble`` says what is being waited for, in words, and is empty where all is well; ``on_trouble`` is called when
-    there is some. ``known`` says that this endpoint has answered before, so that it is waited for where it is gone.
+    `trouble` says what is being waited for, in words, and is empty where all is well; `on_trouble` is called when
+    there is some. `known` says that this endpoint has answered before, so that it is waited for where it is gone.
     """
 
     def __init__(self, annotator: Annotator, concurrency: int, known: bool, on_trouble: Callable[[], None]):
@@ -68,9 +68,9 @@ class Endpoint:
         await self._client.close()
 
     async def make_request(self, payload: dict[str, Any]) -> dict[str, Any]:
-        """POST the payload to ``/chat/completions`` and return ``choices`` and ``usage`` of a whole answer.
+        """POST the payload to `/chat/completions` and return `choices` and `usage` of a whole answer.
 
-        Raises ``NoAnswer`` for a request that is given up, and ``ServerError`` if the run is to end.
+        Raises `NoAnswer` for a request that is given up, and `ServerError` if the run is to end.
         """
         for tries in range(self._annotator.max_retries + 1):
             await self._until_allowed()
@@ -83,10 +83,10 @@ class Endpoint:
                 if tries == self._annotator.max_retries:
                     break
                 if failure.unreachable and not (self._known or self._answered) and tries + 1 >= UNREACHABLE_TRIES:
-                    way_out = "see the URL, and whether the server is up"
-                    raise self._fatal(f"cannot be reached ({failure.detail}): {way_out}") from None
+                    remedy = "see the URL, and whether the server is up"
+                    raise self._fatal(f"cannot be reached ({failure.detail}): {remedy}") from None
                 self._tell(f"{failure.what}, trying again")
-                delay = min(LONGEST_DELAY, FIRST_DELAY * 2**tries) * random.uniform(0.5, 1.0)
+                delay = min(MAX_DELAY, FIRST_DELAY * 2**tries) * random.uniform(0.5, 1.0)
                 await asyncio.sleep(delay)
             else:
                 self._answered += answer["choices"][0]["finish_reason"] != REFUSED
@@ -133,16 +133,16 @@ class Endpoint:
         raise _Failure(f"HTTP {status}", detail)
 
     def _refused(self, status: int, code: str | None, detail: str) -> dict[str, Any]:
-        """The answer to a request that the endpoint would refuse again; ``ServerError`` if it refuses any request."""
+        """The answer to a request that the endpoint would refuse again; `ServerError` if it refuses any request."""
         if status in (401, 403) and not (status == 403 and self._answered):  # 403 may be a moderator's, too
             variable = self._annotator.api_key_env
-            way_out = f"see the key in {variable}" if variable else "name the key's variable, api_key_env"
-            raise self._fatal(f"does not let us in (HTTP {status}): {way_out}. It says: {detail}")
+            remedy = f"see the key in {variable}" if variable else "name the key's variable, api_key_env"
+            raise self._fatal(f"does not let us in (HTTP {status}): {remedy}. It says: {detail}")
         if status == 402:
             raise self._fatal(f"wants to be paid first (HTTP 402): {detail}")
         if status in (404, 405):
-            way_out = f"see model={self._annotator.model!r} and the endpoint's URL"
-            raise self._fatal(f"knows no such model or address (HTTP {status}): {way_out}. It says: {detail}")
+            remedy = f"see model={self._annotator.model!r} and the endpoint's URL"
+            raise self._fatal(f"knows no such model or address (HTTP {status}): {remedy}. It says: {detail}")
         what = f"{REFUSED} (HTTP {status}{f' {code}' if isinstance(code, str) else ''})"
         if not self._answered:  # as long as nothing was answered, it may be the settings that are refused
             raise self._given_up(what, detail)
@@ -164,7 +164,7 @@ class Endpoint:
 
     def _retry_after(self, error: Any) -> None:
         seconds = retry_after(error.response.headers)
-        if seconds > LONGEST_RETRY_AFTER:
+        if seconds > MAX_RETRY_AFTER:
             raise self._fatal(f"asks to be left alone for {seconds / 3600:.1f} h (HTTP {error.status_code})")
         loop = asyncio.get_running_loop()
         self._not_before = max(self._not_before, loop.time() + seconds)
@@ -178,7 +178,7 @@ class Endpoint:
 
 
 class _Failure(Exception):
-    """A try that failed and may be repeated: ``what`` in countable words, ``detail`` in the endpoint's."""
+    """A try that failed and may be repeated: `what` in countable words, `detail` in the endpoint's."""
 
     def __init__(self, what: str, detail: str, unreachable: bool = False):
         super().__init__(what, detail)
@@ -186,7 +186,7 @@ class _Failure(Exception):
 
 
 def retry_after(headers: Any) -> float:
-    """Seconds that the headers ask to wait: ``Retry-After`` in seconds or as a date, or ``retry-after-ms``; else 0."""
+    """Seconds that the headers ask to wait: `Retry-After` in seconds or as a date, or `retry-after-ms`; else 0."""
     try:
         if "retry-after-ms" in headers:
             return max(0.0, float(headers["retry-after-ms"]) / 1000)
@@ -198,7 +198,7 @@ def retry_after(headers: Any) -> float:
 
 
 def _read_answer(answer: Any) -> dict[str, Any]:
-    """What matters of an answer, in the form that ``InferenceRunner`` reads; ValueError for no chat completion."""
+    """What matters of an answer, in the form that `InferenceRunner` reads; ValueError for no chat completion."""
     choices = answer.get("choices") if isinstance(answer, dict) else None
     message = choices[0].get("message") if isinstance(choices, list) and choices else None
     if not isinstance(message, dict):

@@ -20,14 +20,14 @@ PARTS_READ = 4
 def estimate(
     source: FaceSource, annotator: Annotator, sample: int = 200, limit: int | None = None, progress: bool = True
 ) -> dict[str, Any]:
-    """What ``annotate`` would ask and cost, from ``sample`` faces; the endpoint is not asked anything.
+    """What `annotate` would ask and cost, from `sample` faces; the endpoint is not asked anything.
 
     All faces are counted where the source has at most four parts; else those of four parts spread over it, and
-    ``counted`` is false.
+    `counted` is false.
 
-    Returns ``faces``, ``skipped`` rows, ``requests``, ``input_tokens``, ``output_tokens`` and ``cost`` (None without
-    prices); ``most_output_tokens`` and ``most_cost``, if every question were asked ``attempts`` times and answered as
-    long as ``max_tokens`` allows (None without it); ``parts``, ``parts_read``, ``counted`` and ``sampled``, the faces
+    Returns `faces`, `skipped` rows, `requests`, `input_tokens`, `output_tokens` and `cost` (None without
+    prices); `most_output_tokens` and `most_cost`, if every question were asked `attempts` times and answered as
+    long as `max_tokens` allows (None without it); `parts`, `parts_read`, `counted` and `sampled`, the faces
     looked at.
     """
     from tqdm import tqdm

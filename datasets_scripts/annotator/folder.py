@@ -20,9 +20,9 @@ WORK = ".annotating"
 
 
 def work_folder(out: str | os.PathLike, name: str, overwrite: bool = False) -> Path:
-    """The folder in the corpus's folder ``out`` where the answers of the corpus called ``name`` are kept.
+    """The folder in the corpus's folder `out` where the answers of the corpus called `name` are kept.
 
-    Raises ``CorpusError`` if ``out`` holds another corpus, and, unless ``overwrite``, if it holds one of this name
+    Raises `CorpusError` if `out` holds another corpus, and, unless `overwrite`, if it holds one of this name
     whose answers are gone: the new ones would be paid for, and the corpus in the way.
     """
     from datasets_scripts.corpus.writing import BUILDING, CARD, MANIFEST
@@ -37,13 +37,13 @@ def work_folder(out: str | os.PathLike, name: str, overwrite: bool = False) -> P
     if found is None and (out / CARD).exists():
         raise CorpusError(f"{out} holds another corpus ({CARD} is not of one annotated here): give another --out")
     if found is not None and not overwrite and not (out / WORK / PLAN).exists():
-        way_out = "give another --out, or --overwrite to ask again and replace it"
-        raise CorpusError(f"{out} holds a corpus called {name} without the answers it is made of: {way_out}")
+        remedy = "give another --out, or --overwrite to ask again and replace it"
+        raise CorpusError(f"{out} holds a corpus called {name} without the answers it is made of: {remedy}")
     return out / WORK
 
 
 def claim(source: FaceSource, annotator: Annotator, out: Path, limit: int | None) -> dict[str, Any]:
-    """The plan of the annotation in ``out``: the one that is there already, if it is of the same settings.
+    """The plan of the annotation in `out`: the one that is there already, if it is of the same settings.
 
     A plan of other settings gives way where nothing was answered yet: a mistyped model leaves no locked folder.
     """
@@ -60,8 +60,8 @@ def claim(source: FaceSource, annotator: Annotator, out: Path, limit: int | None
         if not different:
             return plan
         if not _is_unanswered(out):
-            way_out = "give another folder, or these settings again to go on"
-            raise CorpusError(f"{out} holds answers to other settings ({'; '.join(different)}): {way_out}")
+            remedy = "give another folder, or these settings again to go on"
+            raise CorpusError(f"{out} holds answers to other settings ({'; '.join(different)}): {remedy}")
         for name in ("tasks", "journal", "counts", "answers"):
             shutil.rmtree(out / name, ignore_errors=True)
     date = annotator.date or datetime.now(UTC).date().isoformat()
@@ -79,7 +79,7 @@ def _name_in(path: Path) -> str | None:
 
 
 def _is_unanswered(out: Path) -> bool:
-    """Whether there is no answer in ``out``, and nobody at work who may write one."""
+    """Whether there is no answer in `out`, and nobody at work who may write one."""
     if any((out / "answers").glob("*.jsonl")) or (out / "tasks" / "executor.pik").exists():  # of jobs in Slurm's queue
         return False
     if any(_is_held(path) for path in (out / "tasks" / "locks").glob("*")):

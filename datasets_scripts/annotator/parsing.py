@@ -30,7 +30,7 @@ def payload(annotator: Annotator, request: Request, attempt: int) -> dict[str, A
 def read_answer(request: Request, text: str, finish_reason: str) -> Any:
     """The parsed JSON of an answer to a request with a schema, else its text.
 
-    Raises ``InvalidAnswer`` for an answer that was refused, cut off or empty, or that holds no JSON.
+    Raises `InvalidAnswer` for an answer that was refused, cut off or empty, or that holds no JSON.
     """
     if finish_reason == REFUSED:
         raise InvalidAnswer(text.split(":")[0])
@@ -57,7 +57,7 @@ def _structured(structured: str, request: Request) -> dict[str, Any]:
 
 
 def _with_text(messages: list[dict[str, Any]], text: str) -> list[dict[str, Any]]:
-    """The messages with ``text`` at the end of the last one, which is the user's."""
+    """The messages with `text` at the end of the last one, which is the user's."""
     content = messages[-1]["content"]
     content = [{"type": "text", "text": content}] if isinstance(content, str) else list(content)
     return [*messages[:-1], {**messages[-1], "content": [*content, {"type": "text", "text": text}]}]

@@ -1,9 +1,9 @@
-"""The annotation as a datatrove pipeline: a part of the source, asked by datatrove's ``InferenceRunner``.
+"""The annotation as a datatrove pipeline: a part of the source, asked by datatrove's `InferenceRunner`.
 
 datatrove queues, bounds, caches and scales out. Four of its pieces are replaced, each for a reason that shows on the
 day of a kill or a full disk (datatrove 0.10.1):
 
-- the server, see ``endpoint``;
+- the server, see `endpoint`;
 - the request cache's writing: it queues a result and logs what goes wrong, so that an answer could be used, and even
   marked as done, without being stored. Here the answer is committed first, and a full disk ends the run;
 - the cache's key: it hashes the picture too, whose bytes another machine of a cluster may encode otherwise;
@@ -84,7 +84,7 @@ class AskAnnotator(InferenceRunner):
         self.request_cache = Journal(str(Path(out) / "journal"))
 
     def run(self, data: Iterable[Document], rank: int = 0, world_size: int = 1) -> None:
-        """Raises what ended the run: ``CorpusError``, ``OSError``, or what the source or ``check`` raised."""
+        """Raises what ended the run: `CorpusError`, `OSError`, or what the source or `check` raised."""
         if part_path(self.out, rank).exists():  # answered in a run that ended before the task was marked as complete
             self.request_cache.remove(rank)
             return
@@ -135,7 +135,7 @@ class AskFace:
         self.annotator, self.check = annotator, check
 
     async def __call__(self, document: Document, generate: Callable) -> dict[str, Any]:
-        """The row of this face, as ``PartWriter`` takes it."""
+        """The row of this face, as `PartWriter` takes it."""
         face = document.metadata["face"]
         if isinstance(face, Skipped):
             return {"id": face.id, "skipped": face.reason}

@@ -14,7 +14,7 @@ REFUSED = "refused by the endpoint"  # an answer's finish_reason where the reque
 
 
 class InvalidAnswer(ValueError):
-    """An annotator's answer that is not kept; ``reason`` is short and the same for all answers with that fault."""
+    """An annotator's answer that is not kept; `reason` is short and the same for all answers with that fault."""
 
     def __init__(self, reason: str):
         super().__init__(reason)
@@ -25,8 +25,8 @@ class InvalidAnswer(ValueError):
 class Request:
     """One question about one face.
 
-    ``name`` tells the answer from the face's others; ``messages`` are OpenAI chat messages, the picture in them as
-    ``picture_part`` makes it; ``schema`` is the JSON schema of the answer, None where the answer is free text.
+    `name` tells the answer from the face's others; `messages` are OpenAI chat messages, the picture in them as
+    `picture_part` makes it; `schema` is the JSON schema of the answer, None where the answer is free text.
     """
 
     name: str
@@ -36,7 +36,7 @@ class Request:
 
 @dataclass(frozen=True)
 class FaceToAsk:
-    """A face and what is asked about it; ``facts``, in JSON's types, come back with the answers. Pixels do not."""
+    """A face and what is asked about it; `facts`, in JSON's types, come back with the answers. Pixels do not."""
 
     id: str
     requests: tuple[Request, ...]
@@ -65,9 +65,9 @@ class Annotator:
     """A model behind an OpenAI-compatible endpoint, and how it is asked.
 
     Args:
-        endpoint: the endpoint's base URL, with or without ``/v1``.
+        endpoint: the endpoint's base URL, with or without `/v1`.
         model: the model's name there.
-        prompt_version: names the wording of the prompts, for the record's ``annotation``.
+        prompt_version: names the wording of the prompts, for the record's `annotation`.
         api_key_env: the environment variable that holds the key; None for an endpoint without one. The key itself is
             never stored.
         concurrency: requests in flight at once, in all workers together.
@@ -76,11 +76,11 @@ class Annotator:
         attempts: how often a question is asked until its answer is valid.
         temperature: of the sampling; None leaves it to the endpoint.
         max_tokens: the longest answer; None leaves it to the endpoint.
-        structured: how the endpoint is made to answer in JSON: by ``json_schema``, by ``json_object`` (the schema
-            stands in the prompt then), or ``none`` (as before, but the endpoint is told nothing).
-        extra_body: further fields of the request, such as ``{"chat_template_kwargs": {"enable_thinking": False}}``.
+        structured: how the endpoint is made to answer in JSON: by `json_schema`, by `json_object` (the schema
+            stands in the prompt then), or `none` (as before, but the endpoint is told nothing).
+        extra_body: further fields of the request, such as `{"chat_template_kwargs": {"enable_thinking": False}}`.
         date: ISO 8601, the day on which the annotation began; None for today.
-        input_price: of a million tokens, in the endpoint's currency. Also ``output_price``.
+        input_price: of a million tokens, in the endpoint's currency. Also `output_price`.
     """
 
     endpoint: str
@@ -114,7 +114,7 @@ class Annotator:
             raise CorpusError(f"timeout={self.timeout}: give seconds, more than 0")
 
     def api_key(self) -> str:
-        """The key from the environment; ``CorpusError`` if there is none. Endpoints without keys ignore ``none``."""
+        """The key from the environment; `CorpusError` if there is none. Endpoints without keys ignore `none`."""
         if self.api_key_env is None:
             return "none"
         key = os.environ.get(self.api_key_env, "").strip()
@@ -138,9 +138,9 @@ class Annotator:
 
 
 def base_url(endpoint: str) -> str:
-    """The URL below which ``/chat/completions`` is: ``/v1`` is added to a bare host.
+    """The URL below which `/chat/completions` is: `/v1` is added to a bare host.
 
-    Raises ``CorpusError`` for what is no URL, and for a URL with a password in it, which would be written down.
+    Raises `CorpusError` for what is no URL, and for a URL with a password in it, which would be written down.
     """
     url = urlsplit(endpoint.strip())
     if url.scheme not in ("http", "https") or not url.hostname:
@@ -153,7 +153,7 @@ def base_url(endpoint: str) -> str:
 
 
 def share_of(limit: int | None, part: int, parts: int) -> int | None:
-    """How many of ``limit`` faces are a part's, where they are spread evenly; None without a limit."""
+    """How many of `limit` faces are a part's, where they are spread evenly; None without a limit."""
     return None if limit is None else limit // parts + (part < limit % parts)
 
 

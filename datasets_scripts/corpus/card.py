@@ -1,7 +1,7 @@
-"""The dataset card of a corpus: YAML that the Hub and ``load_dataset`` read, and plain sections for people.
+"""The dataset card of a corpus: YAML that the Hub and `load_dataset` read, and plain sections for people.
 
-The Hub makes a dataset's Croissant file itself, from what is here: ``configs`` over Parquet files, ``dataset_info``
-with the features, ``license``, and the description, which is the card's first paragraph.
+The Hub makes a dataset's Croissant file itself, from what is here: `configs` over Parquet files, `dataset_info`
+with the features, `license`, and the description, which is the card's first paragraph.
 """
 
 import re
@@ -40,7 +40,7 @@ EMOTION_LABELS = {"expression", "valence", "arousal", "action_units"}
 
 
 def card_text(manifest: Mapping[str, Any], features: Features, *, command: str) -> str:
-    """The whole README.md of the corpus whose counts and settings ``writing.write_corpus`` put into ``manifest``."""
+    """The whole README.md of the corpus whose counts and settings `writing.write_corpus` put into `manifest`."""
     from huggingface_hub import DatasetCardData
 
     configs, people = manifest["configs"], manifest["people"]

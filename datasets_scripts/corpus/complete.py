@@ -19,7 +19,7 @@ MAY_BE_PASSED_ON = re.compile(r"cc0-1\.0|cc-by(-nc)?(-sa)?-\d\.\d|mit|apache-2\.
 
 @dataclass(frozen=True)
 class CompleteCorpus:
-    """What ``writing.write_corpus`` has finished in ``folder``: ``shards`` and ``others`` are paths inside it."""
+    """What `writing.write_corpus` has finished in `folder`: `shards` and `others` are paths inside it."""
 
     folder: Path
     manifest: dict[str, Any]
@@ -45,9 +45,9 @@ class CompleteCorpus:
 
 
 def open_corpus(folder: str | os.PathLike) -> CompleteCorpus:
-    """The corpus in ``folder``; every shard's size and footer are checked, not its pages.
+    """The corpus in `folder`; every shard's size and footer are checked, not its pages.
 
-    Raises ``CorpusError`` if it is not there, not finished, or if a shard is missing, cut off or of another build.
+    Raises `CorpusError` if it is not there, not finished, or if a shard is missing, cut off or of another build.
     """
     folder = Path(folder)
     if not folder.is_dir():

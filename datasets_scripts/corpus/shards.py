@@ -26,7 +26,7 @@ from datasets_scripts.worker_processes import follow_parent
 METADATA_KEY = b"facemllm_corpus"
 ROW_GROUP_ROWS = 128  # what a streaming reader holds at once
 ROW_GROUP_BYTES = 32 * 2**20  # of encoded pictures
-MOST_REASONS = 200  # why rows were skipped, told apart in a split: a manifest does not grow with its source
+MAX_REASONS = 200  # why rows were skipped, told apart in a split: a manifest does not grow with its source
 OTHER_REASONS = "other reasons"
 
 
@@ -37,7 +37,7 @@ class SizedSource(Protocol):
         """The number of rows, those that will be skipped included."""
 
     def records(self, start: int, stop: int) -> Iterator[dict[str, Any] | Skipped]:
-        """One record, or the reason for none, for each of the rows ``start`` to ``stop``."""
+        """One record, or the reason for none, for each of the rows `start` to `stop`."""
 
     def describe(self) -> dict[str, Any]:
         """What the records depend on, in JSON's types."""
@@ -45,7 +45,7 @@ class SizedSource(Protocol):
 
 @dataclass(frozen=True)
 class ShardSettings:
-    """What all shards of a build share; ``fingerprint`` names the build in every shard."""
+    """What all shards of a build share; `fingerprint` names the build in every shard."""
 
     fingerprint: str
     features: Features
@@ -79,12 +79,12 @@ class ShardCount:
         )
 
     def add_skipped(self, reason: str) -> None:
-        """Count a skipped row; beyond ``MOST_REASONS`` distinct ones, under ``OTHER_REASONS``."""
-        known = reason in self.skipped or len(self.skipped) < MOST_REASONS
+        """Count a skipped row; beyond `MAX_REASONS` distinct ones, under `OTHER_REASONS`."""
+        known = reason in self.skipped or len(self.skipped) < MAX_REASONS
         self.skipped[reason if known else OTHER_REASONS] += 1
 
     def add_row(self, record: Mapping[str, Any]) -> None:
-        """Count what a record holds; ``rows`` and ``bytes`` are counted when its row group is written."""
+        """Count what a record holds; `rows` and `bytes` are counted when its row group is written."""
         self.pictures += record["image"] is not None
         self.labels.update(name for name, value in record["labels"].items() if value is not None)
         self.sources.add(record["source"])
@@ -111,7 +111,7 @@ class ShardCount:
 
 @dataclass(frozen=True)
 class Run:
-    """Neighbouring shards, ``first`` to ``last``, that one process makes in one pass over its part of the source."""
+    """Neighbouring shards, `first` to `last`, that one process makes in one pass over its part of the source."""
 
     source: SizedSource
     stem: str  # path of the shards without number and suffix
@@ -120,12 +120,12 @@ class Run:
 
 
 def shard_path(stem: str | Path, index: int) -> Path:
-    """Where shard ``index`` is kept until the number of shards is known and it gets its last name."""
+    """Where shard `index` is kept until the number of shards is known and it gets its last name."""
     return Path(f"{stem}-{index:05d}.parquet")
 
 
 def read_count(path: str | Path, fingerprint: str) -> ShardCount | None:
-    """What was counted in the shard at ``path``; None unless it is a whole shard of the build ``fingerprint``."""
+    """What was counted in the shard at `path`; None unless it is a whole shard of the build `fingerprint`."""
     import pyarrow
     from pyarrow import parquet
 
@@ -141,9 +141,9 @@ def read_count(path: str | Path, fingerprint: str) -> ShardCount | None:
 def write_shard(
     path: Path, items: Iterable[dict[str, Any] | Skipped], settings: ShardSettings, on_rows: Callable[[int], None]
 ) -> ShardCount:
-    """Write one shard and return what was counted; ``on_rows`` hears of every row, also of skipped ones.
+    """Write one shard and return what was counted; `on_rows` hears of every row, also of skipped ones.
 
-    Raises ``CorpusError`` for a record that is not sound, and ``OSError`` (a full disk, say) with nothing left behind.
+    Raises `CorpusError` for a record that is not sound, and `OSError` (a full disk, say) with nothing left behind.
     """
     from pyarrow import parquet
 
@@ -170,7 +170,7 @@ def write_shard(
 
 
 def write_run(run: Run, settings: ShardSettings, on_rows: Callable[[int], None]) -> None:
-    """Write the shards of one run; each holds what is left of ``settings.shard_rows`` rows of the source."""
+    """Write the shards of one run; each holds what is left of `settings.shard_rows` rows of the source."""
     start, stop = run.first * settings.shard_rows, min((run.last + 1) * settings.shard_rows, len(run.source))
     items = run.source.records(start, stop)
     for index in range(run.first, run.last + 1):
@@ -183,9 +183,9 @@ def write_run(run: Run, settings: ShardSettings, on_rows: Callable[[int], None])
 
 
 def write_runs(runs: Sequence[Run], settings: ShardSettings, num_proc: int, on_rows: Callable[[int], None]) -> None:
-    """Write runs of shards in ``num_proc`` processes, which end when this one does.
+    """Write runs of shards in `num_proc` processes, which end when this one does.
 
-    Raises whatever a process raised, and ``CorpusError`` when one died (killed for its memory, most often).
+    Raises whatever a process raised, and `CorpusError` when one died (killed for its memory, most often).
     """
     if num_proc == 1 or len(runs) < 2:
         for run in runs:
@@ -209,8 +209,8 @@ def write_runs(runs: Sequence[Run], settings: ShardSettings, num_proc: int, on_r
                 raise
         _pass_on(heard, on_rows)
     except BrokenProcessPool as error:
-        way_out = "for want of memory, most likely; run the same command again with a smaller num_proc to go on"
-        raise CorpusError(f"a worker process died: {way_out}") from error
+        remedy = "for want of memory, most likely; run the same command again with a smaller num_proc to go on"
+        raise CorpusError(f"a worker process died: {remedy}") from error
 
 
 def _row_groups(
@@ -241,9 +241,9 @@ def _row_groups(
 def _few_reasons(skipped: Counter) -> Counter:
     """The most frequent reasons, and how many rows have any other."""
     named = Counter({reason: rows for reason, rows in skipped.items() if reason != OTHER_REASONS})
-    if len(named) <= MOST_REASONS:
+    if len(named) <= MAX_REASONS:
         return skipped
-    kept = Counter(dict(sorted(named.items(), key=lambda entry: (-entry[1], entry[0]))[:MOST_REASONS]))
+    kept = Counter(dict(sorted(named.items(), key=lambda entry: (-entry[1], entry[0]))[:MAX_REASONS]))
     return kept + Counter({OTHER_REASONS: skipped.total() - kept.total()})
 
 

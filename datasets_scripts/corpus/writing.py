@@ -1,6 +1,6 @@
-"""A corpus to a folder that ``load_dataset`` reads: Parquet shards, a dataset card, and ``corpus.json``, its counts.
+"""A corpus to a folder that `load_dataset` reads: Parquet shards, a dataset card, and `corpus.json`, its counts.
 
-Finished shards wait in ``OUT/.building`` until all are there; then they are moved to their names, and the dataset card
+Finished shards wait in `OUT/.building` until all are there; then they are moved to their names, and the dataset card
 is written last. So a folder with a card is a whole corpus, and a build that was killed goes on where it was.
 """
 
@@ -65,39 +65,39 @@ def write_corpus(
     overwrite: bool = False,
     progress: bool = True,
 ) -> dict[str, Any]:
-    """Write the records as ``out/CONFIG/SPLIT-00000-of-0000N.parquet`` with a dataset card, and return the counts.
+    """Write the records as `out/CONFIG/SPLIT-00000-of-0000N.parquet` with a dataset card, and return the counts.
 
-    The records of a split are a ``SizedSource``, which ``num_proc`` processes read at once, or any iterable or a
+    The records of a split are a `SizedSource`, which `num_proc` processes read at once, or any iterable or a
     function that gives an iterator, which this process reads alone. Both are streamed, a row group at a time. The
-    files are the same for every ``num_proc``.
+    files are the same for every `num_proc`.
 
     The same call goes on with a build that was interrupted, and only returns the counts of one that is complete. Plain
-    iterables cannot say what they depend on; for them that takes ``build``, the settings they were made with.
+    iterables cannot say what they depend on; for them that takes `build`, the settings they were made with.
 
     Args:
         name: the corpus's name, the title of its card.
-        license: the Hub's name of the licence, such as ``cc-by-4.0``.
+        license: the Hub's name of the licence, such as `cc-by-4.0`.
         description: what the corpus is, in Markdown, for the card.
         people: whether the pictures show real people, which the card then warns of.
-        license_name: what terms are called that the Hub has no name for, such as ``celeba-terms``; for
-            ``license="other"``, where it is made from the corpus's name by default.
+        license_name: what terms are called that the Hub has no name for, such as `celeba-terms`; for
+            `license="other"`, where it is made from the corpus's name by default.
         license_link: where those terms stand.
         notices: paragraphs of Markdown for the card's section on terms: who may hold what the corpus was made from.
-        gated: whether the card asks for an application before the Hub shows the files; None for ``people``.
+        gated: whether the card asks for an application before the Hub shows the files; None for `people`.
         command: what the card names as the way it was built.
         build: what plain iterables depend on, in JSON's types.
-        include_images: False leaves the pixels out of records whose ``url`` says which picture it is.
+        include_images: False leaves the pixels out of records whose `url` says which picture it is.
         shard_rows: rows of the source, skipped ones included, that make a shard.
-        overwrite: replace what an earlier build left in ``out``; files that are not a build's stay.
+        overwrite: replace what an earlier build left in `out`; files that are not a build's stay.
 
     Returns:
-        ``configs`` (per config and split: ``rows``, ``shards``, ``bytes``, ``file_bytes``, ``skipped`` by reason),
-        ``labels``, ``sources`` and ``licenses`` that occur, ``pictures`` (rows with pixels), ``annotations`` (rows by
-        annotator, prompt version and date), ``fingerprint``, ``out``, ``seconds``, and ``rows_written``: the source's
+        `configs` (per config and split: `rows`, `shards`, `bytes`, `file_bytes`, `skipped` by reason),
+        `labels`, `sources` and `licenses` that occur, `pictures` (rows with pixels), `annotations` (rows by
+        annotator, prompt version and date), `fingerprint`, `out`, `seconds`, and `rows_written`: the source's
         rows that were gone through now, not by an earlier build.
 
     Raises:
-        CorpusError: for an unsound record, for a split without a single row, and, unless ``overwrite``, if ``out``
+        CorpusError: for an unsound record, for a split without a single row, and, unless `overwrite`, if `out`
             holds anything else than an unfinished or complete build with these same arguments.
         OSError: for a full disk, say; what is finished is kept for the next call.
     """
@@ -193,7 +193,7 @@ def _describe(records: Records, build: Mapping[str, Any] | None) -> Any:
 
 
 def _claim(out: Path, settings: dict[str, Any], overwrite: bool) -> dict[str, Any] | None:
-    """Make ``out`` ready to be built in, or return the manifest of the complete corpus that it holds already."""
+    """Make `out` ready to be built in, or return the manifest of the complete corpus that it holds already."""
     note = out / BUILDING / "build.json"
     manifest = _read_json(out / MANIFEST)
     ours = isinstance(manifest, dict) and {"settings", "fingerprint", "configs"} <= set(manifest)
@@ -206,8 +206,8 @@ def _claim(out: Path, settings: dict[str, Any], overwrite: bool) -> dict[str, An
     elif found is not None and found != settings:
         state = "an unfinished build" if note.exists() else "a corpus"
         different = "; ".join(differences(found, settings))
-        way_out = "give another folder, or overwrite=True (--overwrite) to replace it"
-        raise CorpusError(f"{out} holds {state} made with other settings ({different}): {way_out}")
+        remedy = "give another folder, or overwrite=True (--overwrite) to replace it"
+        raise CorpusError(f"{out} holds {state} made with other settings ({different}): {remedy}")
     elif found is not None and not note.exists() and (out / CARD).exists():
         return manifest
     for unsure in (CARD, MANIFEST):

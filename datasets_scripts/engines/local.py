@@ -20,7 +20,7 @@ class LocalTasks(TaskExecutor, LocalPipelineExecutor):
     """Tasks in this process, or in processes of this machine that end when this one does."""
 
     def run(self) -> None:
-        """Raises as ``run.run_tasks`` says."""
+        """Raises as `run.run_tasks` says."""
         ranks = self.get_incomplete_ranks()
         failures = Failures(self.logging_dir.path, self.tasks)
         pickled = dill.dumps(self)
@@ -46,8 +46,8 @@ class LocalTasks(TaskExecutor, LocalPipelineExecutor):
                     pool.shutdown(wait=False, cancel_futures=True)
                     raise
         except BrokenProcessPool as error:
-            way_out = "for want of memory, most likely; run the same command again with fewer workers to go on"
-            raise CorpusError(f"a worker process died: {way_out}") from error
+            remedy = "for want of memory, most likely; run the same command again with fewer workers to go on"
+            raise CorpusError(f"a worker process died: {remedy}") from error
 
 
 _worker: dict[str, bytes] = {}

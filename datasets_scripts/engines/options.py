@@ -12,12 +12,12 @@ ENGINES = ("local", "slurm", "ray")
 
 @dataclass(frozen=True)
 class LocalOptions:
-    """One machine takes no options: ``workers`` is all there is to choose."""
+    """One machine takes no options: `workers` is all there is to choose."""
 
 
 @dataclass(frozen=True)
 class SlurmOptions:
-    """What ``sbatch`` is asked for, for each task. ``workers`` bounds how many tasks run at a time."""
+    """What `sbatch` is asked for, for each task. `workers` bounds how many tasks run at a time."""
 
     partition: str
     time: str = "24:00:00"
@@ -26,16 +26,16 @@ class SlurmOptions:
     qos: str | None = None
     account: str | None = None
     venv: str | None = None  # a virtual environment's folder; the Python that submits, unless given
-    env_command: str | None = None  # shell line before each task, instead of ``venv``
+    env_command: str | None = None  # shell line before each task, instead of `venv`
     max_array_size: int = 1001  # Slurm's own default of MaxArraySize
     sbatch_args: dict[str, str] = field(default_factory=dict)
-    wait: bool = True  # False: submit and return with ``TasksUnfinished``
+    wait: bool = True  # False: submit and return with `TasksUnfinished`
     poll_seconds: float = 5.0
 
 
 @dataclass(frozen=True)
 class RayOptions:
-    """Which cluster, and what is reserved there for each task. ``workers`` bounds how many tasks run at a time."""
+    """Which cluster, and what is reserved there for each task. `workers` bounds how many tasks run at a time."""
 
     address: str | None = None  # "auto", "HOST:PORT" or "ray://HOST:PORT"; None starts a cluster on this machine
     cpus_per_task: int = 1
@@ -80,7 +80,7 @@ def engine_options(engine: str, options: Mapping[str, Any]) -> Any:
 
 
 def _converted(value: Any, wanted: Any) -> Any:
-    """``value`` as the type ``wanted`` of a field; raises ValueError or TypeError where it is none."""
+    """`value` as the type `wanted` of a field; raises ValueError or TypeError where it is none."""
     if get_origin(wanted) is dict:
         pairs = value.items() if isinstance(value, Mapping) else (pair.split("=", 1) for pair in value.split(","))
         return {str(name): str(content) for name, content in pairs}

@@ -1,6 +1,6 @@
 """Tasks on a Ray cluster: one that runs already, or one that is started on this machine.
 
-A pickled executor names ``RayTasks``, so a cluster's machines must be able to import this module.
+A pickled executor names `RayTasks`, so a cluster's machines must be able to import this module.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ class RayTasks(TaskExecutor, RayPipelineExecutor):
     """Tasks as Ray's own tasks: Ray sees a worker that died, which a pool inside an actor does not."""
 
     def run_tasks(self, tell: Callable[[str], None]) -> None:
-        """Raises as ``run.run_tasks`` says."""
+        """Raises as `run.run_tasks` says."""
         import ray
 
         largest = max((node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]), default=0)
@@ -31,7 +31,7 @@ class RayTasks(TaskExecutor, RayPipelineExecutor):
         super().run_tasks(tell)
 
     def run(self) -> None:
-        """Raises as ``run.run_tasks`` says."""
+        """Raises as `run.run_tasks` says."""
         import ray
 
         failures = Failures(self.logging_dir.path, self.tasks)
@@ -72,7 +72,7 @@ def _error_of_ray(reference: Any) -> Exception | str | None:
 
 @contextlib.contextmanager
 def ray_cluster(options: RayOptions, workers: int) -> Iterator[None]:
-    """Within the context, Ray is connected to the cluster that ``options`` name. Raises ``CorpusError``."""
+    """Within the context, Ray is connected to the cluster that `options` name. Raises `CorpusError`."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray reports home otherwise
     try:
         import ray
@@ -88,8 +88,8 @@ def ray_cluster(options: RayOptions, workers: int) -> Iterator[None]:
             options.address or "local", log_to_driver=False, logging_level="ERROR", **({} if options.address else here)
         )
     except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
-        way_out = "start it, or set RAY_AUTH_MODE=token where it asks for a token"
-        raise CorpusError(f"Ray at address={options.address!r}: {one_line(error)}; {way_out}") from error
+        remedy = "start it, or set RAY_AUTH_MODE=token where it asks for a token"
+        raise CorpusError(f"Ray at address={options.address!r}: {one_line(error)}; {remedy}") from error
     try:
         yield
     finally:

@@ -1,12 +1,12 @@
 """A datatrove pipeline as many tasks: on this machine, on a Slurm cluster or on a Ray cluster.
 
-Task ``n`` of ``N`` runs every step of the pipeline with ``rank=n, world_size=N``. The tasks do not know where they
-run, so all engines give the same records; a task that is done is marked so in ``logging_dir`` and never runs again,
-whichever engine goes on. A cluster's machines must see ``logging_dir`` (and whatever the steps read and write) under
+Task `n` of `N` runs every step of the pipeline with `rank=n, world_size=N`. The tasks do not know where they
+run, so all engines give the same records; a task that is done is marked so in `logging_dir` and never runs again,
+whichever engine goes on. A cluster's machines must see `logging_dir` (and whatever the steps read and write) under
 the same path.
 
-``logging_dir`` holds, as datatrove's own tools expect it, ``completions/``, ``logs/``, ``stats/``, ``stats.json`` and
-``executor.json``; and ``locks/`` and ``errors/``, which are ours.
+`logging_dir` holds, as datatrove's own tools expect it, `completions/`, `logs/`, `stats/`, `stats.json` and
+`executor.json`; and `locks/` and `errors/`, which are ours.
 """
 
 import contextlib
@@ -39,24 +39,24 @@ def run_tasks(
 ) -> None:
     """Run every task of the pipeline that is not done yet; return when all are done.
 
-    A task that raises ``CorpusError`` ends the run at once: every other task would meet the same mistake. After any
-    other exception the other tasks go on, and the run ends with a ``CorpusError`` that counts and names what failed.
+    A task that raises `CorpusError` ends the run at once: every other task would meet the same mistake. After any
+    other exception the other tasks go on, and the run ends with a `CorpusError` that counts and names what failed.
     Either way, and after a kill of any process, the same call again goes on with the tasks that are not done.
 
     Args:
-        pipeline: datatrove's ``PipelineStep`` objects, which must pickle.
-        tasks: the world size; a ``logging_dir`` belongs to one number of tasks.
+        pipeline: datatrove's `PipelineStep` objects, which must pickle.
+        tasks: the world size; a `logging_dir` belongs to one number of tasks.
         logging_dir: where marks, locks and logs are kept; nothing but the progress bar goes to standard error.
-        engine: one of ``ENGINES``.
+        engine: one of `ENGINES`.
         workers: how many tasks run at a time. With one on this machine, they run in this process.
-        options: fields of the engine's class in ``OPTIONS``; numbers may be given as text.
+        options: fields of the engine's class in `OPTIONS`; numbers may be given as text.
         progress: show a bar of finished tasks.
         tell: called with a few words on the jobs whenever Slurm is asked about them; without it the bar shows them.
 
     Raises:
         CorpusError: for an unknown engine or option, a missing package or command, a failed task, a dead worker or
             a task that another process still works on.
-        TasksUnfinished: when Slurm's jobs were submitted and ``wait`` is false.
+        TasksUnfinished: when Slurm's jobs were submitted and `wait` is false.
     """
     if tasks < 1 or workers < 1:
         raise CorpusError(f"tasks={tasks}, workers={workers}: both must be 1 or more")
@@ -115,8 +115,8 @@ def _claim(folder: Path, tasks: int) -> None:
     with contextlib.suppress(FileNotFoundError, json.JSONDecodeError):
         before = json.loads(kept.read_text()).get("world_size")
         if before not in (None, tasks):
-            way_out = "delete the folder to start anew, or ask for as many tasks as before"
-            raise CorpusError(f"{folder}: holds the marks of {before} tasks, not {tasks}; {way_out}")
+            remedy = "delete the folder to start anew, or ask for as many tasks as before"
+            raise CorpusError(f"{folder}: holds the marks of {before} tasks, not {tasks}; {remedy}")
     (folder / "completions").mkdir(parents=True, exist_ok=True)
 
 

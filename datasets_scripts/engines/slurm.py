@@ -1,7 +1,7 @@
-"""Tasks as a Slurm job array, through datatrove's ``SlurmPipelineExecutor``: submit, wait, collect.
+"""Tasks as a Slurm job array, through datatrove's `SlurmPipelineExecutor`: submit, wait, collect.
 
 The submitting process only waits. When it is stopped or killed the jobs go on, and the same command finds them by
-their name, which is made from ``logging_dir``, and waits again instead of submitting them twice.
+their name, which is made from `logging_dir`, and waits again instead of submitting them twice.
 """
 
 import hashlib
@@ -27,13 +27,13 @@ SETTLE_SECONDS = 30.0  # a network file system may show the last marks late
 
 
 class SlurmTasks(TaskExecutor, SlurmPipelineExecutor):
-    """One array task per rank; on a compute node datatrove's ``launch_pickled_pipeline`` runs it."""
+    """One array task per rank; on a compute node datatrove's `launch_pickled_pipeline` runs it."""
 
     @classmethod
     def from_options(
         cls, options: SlurmOptions, *, pipeline: list[Any], tasks: int, workers: int, logging_dir: str
     ) -> "SlurmTasks":
-        """The executor for ``options.SlurmOptions``."""
+        """The executor for `options.SlurmOptions`."""
         executor = cls(
             pipeline=pipeline,
             tasks=tasks,
@@ -55,7 +55,7 @@ class SlurmTasks(TaskExecutor, SlurmPipelineExecutor):
     def run_tasks(self, tell: Callable[[str], None]) -> None:
         """Submit what is not done, unless its jobs are in the queue already, and wait for the queue to be rid of them.
 
-        Raises as ``run.run_tasks`` says.
+        Raises as `run.run_tasks` says.
         """
         with task_lock(Path(self.logging_dir.path) / "locks" / "submit"):
             states = self._queued(SQUEUE_FIRST_TRIES)
@@ -107,7 +107,7 @@ class SlurmTasks(TaskExecutor, SlurmPipelineExecutor):
 
 
 def _same_python(venv: str | None) -> str:
-    """The shell line that gives a compute node this Python, or that of ``venv``, and this package."""
+    """The shell line that gives a compute node this Python, or that of `venv`, and this package."""
     binaries = Path(venv) / "bin" if venv else Path(sys.executable).parent
     package = Path(datasets_scripts.__file__).resolve().parents[1]
     return f'export PATH="{binaries}:$PATH" PYTHONPATH="{package}:$PYTHONPATH"'

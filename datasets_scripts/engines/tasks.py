@@ -1,9 +1,9 @@
 """What the engines' executors share: a task's lock, its log and its error, and how failures end a run.
 
-Each engine runs a task by datatrove's own ``_run_for_rank`` (steps, log, stats, completion mark); what is added:
+Each engine runs a task by datatrove's own `_run_for_rank` (steps, log, stats, completion mark); what is added:
 
 - one lock per task, so that a second run never works beside what is left of a first one;
-- a worker that dies is an error: datatrove's pools (``LocalPipelineExecutor``, and inside ``RayPipelineExecutor``'s
+- a worker that dies is an error: datatrove's pools (`LocalPipelineExecutor`, and inside `RayPipelineExecutor`'s
   actor) wait for its result for ever;
 - logs go to files alone, and the error of a failed task is kept in one line.
 """
@@ -32,17 +32,17 @@ class TaskExecutor(PipelineExecutor):
     """What all three share."""
 
     def run_tasks(self, tell: Callable[[str], None]) -> None:
-        """Run what is not done; raises as ``run.run_tasks`` says. ``tell`` shows a few words beside the bar."""
+        """Run what is not done; raises as `run.run_tasks` says. `tell` shows a few words beside the bar."""
         self.save_executor_as_json()
         self.run()
 
     def save_executor_as_json(self, indent: int = 4) -> None:
-        """Only what datatrove's ``jobs_status`` reads: the steps' settings may not be JSON, or not for every eye."""
+        """Only what datatrove's `jobs_status` reads: the steps' settings may not be JSON, or not for every eye."""
         with self.logging_dir.open("executor.json", "w") as file:
             json.dump({"world_size": self.world_size, "pipeline": [repr(step) for step in self.pipeline]}, file)
 
     def merge_stats(self) -> None:
-        """The tasks' statistics, summed over all runs, into ``stats.json``."""
+        """The tasks' statistics, summed over all runs, into `stats.json`."""
         total = PipelineStats()
         for rank in range(self.world_size):
             with self.logging_dir.open(f"stats/{rank:05d}.json", "r") as file:
@@ -76,14 +76,14 @@ class Failures:
         self.errors: dict[int, str] = {}
 
     def hear(self, rank: int, error: BaseException | str | None) -> None:
-        """Keep one task's error; a ``CorpusError`` is raised at once, and so is a pool that broke."""
+        """Keep one task's error; a `CorpusError` is raised at once, and so is a pool that broke."""
         if isinstance(error, CorpusError | BrokenProcessPool):
             raise error
         if error is not None:
             self.errors[rank] = error if isinstance(error, str) else one_line(error)
 
     def raise_any(self) -> None:
-        """Raise one ``CorpusError`` for all errors heard."""
+        """Raise one `CorpusError` for all errors heard."""
         if self.errors:
             rank, line = min(self.errors.items())
             raise CorpusError(
@@ -94,11 +94,11 @@ class Failures:
 
 @contextlib.contextmanager
 def task_lock(path: Path, patience: float = LOCK_SECONDS) -> Iterator[None]:
-    """Hold the lock file at ``path``; the system frees it when the process ends, however it ends.
+    """Hold the lock file at `path`; the system frees it when the process ends, however it ends.
 
-    It is ``flock``, which Linux carries across machines on NFS (version 3 with its lock service, version 4) and
-    which Lustre needs mounted with ``flock``. Raises ``CorpusError`` where another process holds it for longer than
-    ``patience`` seconds and where the file system has no locks.
+    It is `flock`, which Linux carries across machines on NFS (version 3 with its lock service, version 4) and
+    which Lustre needs mounted with `flock`. Raises `CorpusError` where another process holds it for longer than
+    `patience` seconds and where the file system has no locks.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "a+") as file:
@@ -109,8 +109,8 @@ def task_lock(path: Path, patience: float = LOCK_SECONDS) -> Iterator[None]:
                 break
             except OSError as error:
                 if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
-                    way_out = "keep the output on a file system with locks (NFS 4, or Lustre mounted with flock)"
-                    raise CorpusError(f"{path}: cannot be locked ({error.strerror}); {way_out}") from error
+                    remedy = "keep the output on a file system with locks (NFS 4, or Lustre mounted with flock)"
+                    raise CorpusError(f"{path}: cannot be locked ({error.strerror}); {remedy}") from error
             if time.monotonic() > end:
                 file.seek(0)
                 holder = file.read().strip() or "another process"

@@ -2,7 +2,7 @@
 
 After FaceLLM (Otroshi Shahreza and Marcel, arXiv 2507.10300), which describes FairFace's validation split. Here
 infants are told as infants and the open age group in English, race only on request, and answers that repeat what was
-told are refused. The corpus is for training: its only split is ``train``, whichever split of FairFace it is made of.
+told are refused. The corpus is for training: its only split is `train`, whichever split of FairFace it is made of.
 """
 
 import os
@@ -57,7 +57,7 @@ RACE_DIFFERENCES = {
 
 @dataclass(frozen=True)
 class FairFaceGPTFaces:
-    """The faces of a FairFace reader with eight questions each: a ``FaceSource`` whose parts are rows of the labels.
+    """The faces of a FairFace reader with eight questions each: a `FaceSource` whose parts are rows of the labels.
 
     The annotator is told race where the reader passes it on.
     """
@@ -91,7 +91,7 @@ class FairFaceGPTFaces:
 
 @dataclass(frozen=True)
 class AnsweredFairFace:
-    """The answers about FairFace's faces in the work folder ``work``, with their pictures from ``root``."""
+    """The answers about FairFace's faces in the work folder `work`, with their pictures from `root`."""
 
     work: str
     root: str
@@ -102,7 +102,7 @@ class AnsweredFairFace:
         return len(self._answered)
 
     def faces(self, start: int, stop: int) -> Iterator[DescribedFace | Skipped]:
-        """A described face, or the reason for none, for each of the rows ``start`` to ``stop``."""
+        """A described face, or the reason for none, for each of the rows `start` to `stop`."""
         facts = self._answered.describe()
         annotation = {name: facts[name] for name in ("annotator", "prompt_version", "date")}
         check = check_answer if self.race else check_answer_without_race
@@ -166,20 +166,20 @@ def annotate_fairfacegpt(
     progress: bool = True,
     **publishing: Any,
 ) -> dict[str, Any]:
-    """Have FairFace's folder ``root`` described by ``annotator`` and write the corpus ``out``; goes on after a kill.
+    """Have FairFace's folder `root` described by `annotator` and write the corpus `out`; goes on after a kill.
 
-    The answers are kept in ``out/.annotating``: the corpus can be written again, with pictures or another config,
-    without asking anew. ``race`` tells the annotator FairFace's race label and writes it; ``limit`` is the number of
-    faces asked about, ``labels`` another label file. ``publishing`` goes to ``write_corpus``.
+    The answers are kept in `out/.annotating`: the corpus can be written again, with pictures or another config,
+    without asking anew. `race` tells the annotator FairFace's race label and writes it; `limit` is the number of
+    faces asked about, `labels` another label file. `publishing` goes to `write_corpus`.
 
     Returns:
-        ``annotation`` and ``corpus``, what ``annotate`` and ``write_corpus`` return, and ``pairs``: for each question
-        how many answers were kept, and how many were not and why. ``corpus`` is None, and nothing is written, if no
-        answer was kept; ``empty`` names the configs that would have had no row. With ``dry_run`` only ``estimate``.
+        `annotation` and `corpus`, what `annotate` and `write_corpus` return, and `pairs`: for each question
+        how many answers were kept, and how many were not and why. `corpus` is None, and nothing is written, if no
+        answer was kept; `empty` names the configs that would have had no row. With `dry_run` only `estimate`.
 
     Raises:
-        CorpusError: for a folder that is not FairFace's, an unknown config, and what ``annotate`` and
-            ``write_corpus`` raise.
+        CorpusError: for a folder that is not FairFace's, an unknown config, and what `annotate` and
+            `write_corpus` raise.
     """
     unknown = [config for config in configs if config not in CONFIGS]
     if unknown or not configs:

@@ -13,7 +13,7 @@ from datasets_scripts.annotator.settings import InvalidAnswer
 
 CHARACTERS = (20, 6000)
 SAME_SENTENCES = 3  # a sentence that often is a loop, not a description
-LEAST_NEW_RUNS = 0.6  # share of runs of three words that are not there twice; of an ordinary description above 0.9
+MIN_NEW_RUNS = 0.6  # share of runs of three words that are not there twice; of an ordinary description above 0.9
 
 _TOLD = (
     r"(?:mentioned|stated|noted|indicated|specified|described|provided|given|told|said|supplied|labell?ed|annotated)"
@@ -62,9 +62,9 @@ _GROWN = re.compile(r"\b(?:wom[ae]n|m[ae]n|ladies|lady|gentlem[ae]n|adults?)\b",
 def check_answer(aspect: str, answer: Any) -> str:
     """The description as it is stored: without an introduction, or a clause that leads in with what was told.
 
-    Raises ``InvalidAnswer`` for one that is no text, refused, blind, too short or long, cut off, in a loop, still
+    Raises `InvalidAnswer` for one that is no text, refused, blind, too short or long, cut off, in a loop, still
     speaking of what the annotator was told, or in which `delicate_words` finds a name or a word of religion, health,
-    sexual orientation or attractiveness; a word list, so no guarantee. ``aspect`` is one of ``ASPECTS``.
+    sexual orientation or attractiveness; a word list, so no guarantee. `aspect` is one of `ASPECTS`.
     """
     if not isinstance(answer, str):
         raise InvalidAnswer("not a text")
@@ -91,7 +91,7 @@ def check_answer(aspect: str, answer: Any) -> str:
 
 
 def check_answer_without_race(aspect: str, answer: Any) -> str:
-    """As ``check_answer``; an answer with a word of race, ethnicity or nationality is refused too."""
+    """As `check_answer`; an answer with a word of race, ethnicity or nationality is refused too."""
     text = check_answer(aspect, answer)
     if speaks_of_race(text):
         raise InvalidAnswer("speaks of race or ethnicity")
@@ -114,4 +114,4 @@ def _loops(text: str) -> bool:
     words = re.findall(r"\w+", text.lower())
     runs = list(zip(words, words[1:], words[2:], strict=False))
     same = max(sentences.count(sentence) for sentence in sentences) if sentences else 0
-    return same >= SAME_SENTENCES or (len(runs) >= 20 and len(set(runs)) < LEAST_NEW_RUNS * len(runs))
+    return same >= SAME_SENTENCES or (len(runs) >= 20 and len(set(runs)) < MIN_NEW_RUNS * len(runs))

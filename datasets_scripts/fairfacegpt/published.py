@@ -1,4 +1,4 @@
-"""FairFaceGPT as it is published (Zenodo record 16323621): ``dataset.json`` in ShareGPT form, and FairFace's pictures.
+"""FairFaceGPT as it is published (Zenodo record 16323621): `dataset.json` in ShareGPT form, and FairFace's pictures.
 
 The 87,632 pairs name their pictures by path; those of a picture become one row. Labels come from FairFace's own label
 file where it lies with the pictures.
@@ -57,10 +57,10 @@ TERMS = (
 
 @dataclass(frozen=True)
 class PublishedFaces:
-    """The faces of a ``dataset.json``, in the order in which they first occur; bad entries are rows without a face.
+    """The faces of a `dataset.json`, in the order in which they first occur; bad entries are rows without a face.
 
-    ``images`` is the folder that the paths in the file begin in, or end in: ``/data/fairface/val/1.jpg`` is found in
-    a folder that has ``val/1.jpg``. ``race`` keeps answers that speak of it. The file is read once for an index of the
+    `images` is the folder that the paths in the file begin in, or end in: `/data/fairface/val/1.jpg` is found in
+    a folder that has `val/1.jpg`. `race` keeps answers that speak of it. The file is read once for an index of the
     places of each face's entries, which takes some 30 MB for the published one.
     """
 
@@ -95,7 +95,7 @@ class PublishedFaces:
 
     @cached_property
     def labels(self) -> dict[str, Mapping[str, Any]]:
-        """FairFace's labels by the picture's path, ``val/1.jpg``; empty where no label file lies with the pictures."""
+        """FairFace's labels by the picture's path, `val/1.jpg`; empty where no label file lies with the pictures."""
         labels = {}
         for split, name in LABEL_FILES.items():
             if split == "validation" and (Path(self.images) / name).is_file():
@@ -112,7 +112,7 @@ class PublishedFaces:
         return len(self._index[0])
 
     def faces(self, start: int, stop: int) -> Iterator[DescribedFace | Skipped]:
-        """A described face, or the reason for none, for each of the rows ``start`` to ``stop``."""
+        """A described face, or the reason for none, for each of the rows `start` to `stop`."""
         rows, _, leading = self._index
         for row in rows[start:stop]:
             yield row if isinstance(row, Skipped) else self._face(*row, leading)
@@ -168,15 +168,15 @@ def build_published(
     seed: int = 0,
     **publishing: Any,
 ) -> dict[str, Any]:
-    """The published ``dataset.json`` with the pictures of the folder ``images`` as a corpus in ``out``.
+    """The published `dataset.json` with the pictures of the folder `images` as a corpus in `out`.
 
-    ``configs`` are by default those of ``CONFIGS`` that have rows; ``face_tasks`` has them where FairFace's label file
-    lies with the pictures. ``race`` keeps answers that speak of race or ethnicity, and writes the label.
-    ``publishing`` goes to ``write_corpus``. Returns what that returns and ``pairs``, for each question how many
+    `configs` are by default those of `CONFIGS` that have rows; `face_tasks` has them where FairFace's label file
+    lies with the pictures. `race` keeps answers that speak of race or ethnicity, and writes the label.
+    `publishing` goes to `write_corpus`. Returns what that returns and `pairs`, for each question how many
     answers were kept, and how many were not and why.
 
-    Raises ``CorpusError`` for a file in another form, for ``face_tasks`` without a label file, and what
-    ``write_corpus`` raises.
+    Raises `CorpusError` for a file in another form, for `face_tasks` without a label file, and what
+    `write_corpus` raises.
     """
     reader = PublishedFaces(os.fspath(file), os.fspath(images), race)
     if "face_tasks" in (configs or ()) and not reader.labels:

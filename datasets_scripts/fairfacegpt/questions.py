@@ -2,7 +2,7 @@
 
 The stored questions and the idea of telling the annotator the known labels are those of FaceLLM (Otroshi Shahreza and
 Marcel, arXiv 2507.10300). The wording of the prompts is this project's: theirs calls infants men and women and leaves
-the open age group as ``more than 70``.
+the open age group as `more than 70`.
 """
 
 import json
@@ -84,9 +84,9 @@ RACES = {"Latino_Hispanic": "Latino or Hispanic"}  # the other names of FairFace
 
 
 def described_person(labels: Mapping[str, Any]) -> str:
-    """The person as the annotator is told, such as ``a boy, 3 to 9 years old`` or ``a woman aged 70 or older``.
+    """The person as the annotator is told, such as `a boy, 3 to 9 years old` or `a woman aged 70 or older`.
 
-    ``labels`` has FairFace's ``age_group`` and ``gender``; ``race`` is told only where it is among them.
+    `labels` has FairFace's `age_group` and `gender`; `race` is told only where it is among them.
     """
     group, gender = labels["age_group"], labels["gender"]
     if group in PEOPLE:
@@ -108,9 +108,9 @@ def prompt_digest() -> str:
 
 
 def chat(aspect: str, labels: Mapping[str, Any], picture: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The chat messages that ask for ``aspect`` of the face in ``picture``, a part of a message's content.
+    """The chat messages that ask for `aspect` of the face in `picture`, a part of a message's content.
 
-    Race is spoken of only where it is among ``labels``.
+    Race is spoken of only where it is among `labels`.
     """
     asked = ASPECTS[aspect]
     text = f"The picture shows {described_person(labels)}.\n\n{asked.question} {asked.guidance}"

@@ -17,7 +17,7 @@ SPLIT = "train"
 
 @dataclass(frozen=True)
 class Pair:
-    """A question and its answer, or the reason why there is none. ``name`` is the aspect, of ``ASPECTS``."""
+    """A question and its answer, or the reason why there is none. `name` is the aspect, of `ASPECTS`."""
 
     name: str
     question: str
@@ -27,7 +27,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class DescribedFace:
-    """A face with the pairs about it; the other fields are as in ``make_record``."""
+    """A face with the pairs about it; the other fields are as in `make_record`."""
 
     id: str
     image: Any
@@ -40,7 +40,7 @@ class DescribedFace:
 
 
 class DescribedFaceReader(Protocol):
-    """Where described faces come from; ``slots`` is the number of pairs that a face has at most."""
+    """Where described faces come from; `slots` is the number of pairs that a face has at most."""
 
     slots: int
 
@@ -53,10 +53,10 @@ class DescribedFaceReader(Protocol):
 
 @dataclass(frozen=True)
 class DescribedFaces:
-    """A reader's faces as records of one config: what ``writing.write_corpus`` takes.
+    """A reader's faces as records of one config: what `writing.write_corpus` takes.
 
-    In ``vqa`` the pairs of a face stand in a random order that depends on ``seed`` and id, the full description last,
-    for it gives the others away. In ``pairs`` every row of the reader is as many rows as it has slots.
+    In `vqa` the pairs of a face stand in a random order that depends on `seed` and id, the full description last,
+    for it gives the others away. In `pairs` every row of the reader is as many rows as it has slots.
     """
 
     reader: DescribedFaceReader
@@ -76,7 +76,7 @@ class DescribedFaces:
         return self.reader.slots if self.config == "pairs" else 1
 
     def records(self, start: int, stop: int) -> Iterator[dict[str, Any] | Skipped]:
-        """One record, or the reason for none, for each of the rows ``start`` to ``stop``."""
+        """One record, or the reason for none, for each of the rows `start` to `stop`."""
         per_face = self._rows_per_face
         first = start // per_face
         for number, face in enumerate(self.reader.faces(first, -(-stop // per_face)), start=first):
@@ -92,7 +92,7 @@ class DescribedFaces:
         return {"reader": self.reader.describe(), "config": self.config, "seed": self.seed, "tasks": self.tasks}
 
     def has_rows(self, counts: Mapping[str, Mapping[str, int]]) -> bool:
-        """Whether there will be a record, by ``count_pairs`` of the reader."""
+        """Whether there will be a record, by `count_pairs` of the reader."""
         if self.config == "face_tasks":
             return bool(counts)
         wanted = [FULL_DESCRIPTION] if self.config == "captions" else counts
@@ -128,7 +128,7 @@ class DescribedFaces:
 
 
 def count_pairs(reader: DescribedFaceReader) -> dict[str, dict[str, int]]:
-    """For each question the number of answers that are ``kept``, and of those that are not by reason."""
+    """For each question the number of answers that are `kept`, and of those that are not by reason."""
     counts: dict[str, dict[str, int]] = {}
     for face in reader.faces(0, len(reader)):
         for pair in () if isinstance(face, Skipped) else face.pairs:
@@ -139,7 +139,7 @@ def count_pairs(reader: DescribedFaceReader) -> dict[str, dict[str, int]]:
 
 
 def told_counts(pairs: Mapping[str, Mapping[str, int]]) -> str:
-    """The counts of ``count_pairs`` in a sentence for a card."""
+    """The counts of `count_pairs` in a sentence for a card."""
     together: Counter[str] = Counter()
     for counts in pairs.values():
         together.update(counts)

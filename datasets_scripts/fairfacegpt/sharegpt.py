@@ -1,7 +1,7 @@
 """ShareGPT files: a JSON array (or lines) of conversations about pictures, read an entry at a time.
 
-An entry has ``conversations``, a list of ``{"from": "human" | "gpt", "value": ...}`` (``user`` and ``assistant`` are
-read too), and the picture's path as ``image``, or as the list ``images`` of one. ``<image>`` in a value is a
+An entry has `conversations`, a list of `{"from": "human" | "gpt", "value": ...}` (`user` and `assistant` are
+read too), and the picture's path as `image`, or as the list `images` of one. `<image>` in a value is a
 placeholder.
 """
 
@@ -16,7 +16,7 @@ from typing import Any
 from datasets_scripts.schema import CorpusError
 
 ROLES = {"human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant", "model": "assistant"}
-LONGEST = 2**26  # characters; no entry is longer: the file is damaged, or of another kind
+MAX_CHARACTERS = 2**26  # characters; no entry is longer: the file is damaged, or of another kind
 _BETWEEN = re.compile(r"[\s,\[\]]*")
 _PLACEHOLDER = re.compile(r"\s*<image>\s*")
 
@@ -30,7 +30,7 @@ class PictureTalk:
 
 
 class NoPictureTalk(ValueError):
-    """An entry that is no conversation about one picture; ``reason`` is the same for all with that fault."""
+    """An entry that is no conversation about one picture; `reason` is the same for all with that fault."""
 
     def __init__(self, reason: str):
         super().__init__(reason)
@@ -40,7 +40,7 @@ class NoPictureTalk(ValueError):
 def json_entries(path: str | os.PathLike, start: int = 0, block_bytes: int = 2**20) -> Iterator[tuple[int, Any]]:
     """The entries of the array, each with the byte at which it begins; memory holds one of them and a block.
 
-    ``start`` is such a byte, to begin there. Raises ``CorpusError`` where the file is cut off or no JSON in UTF-8.
+    `start` is such a byte, to begin there. Raises `CorpusError` where the file is cut off or no JSON in UTF-8.
     """
     decoder, utf8 = json.JSONDecoder(), codecs.getincrementaldecoder("utf-8")()
     with open(path, "rb") as file:
@@ -61,7 +61,7 @@ def json_entries(path: str | os.PathLike, start: int = 0, block_bytes: int = 2**
                     try:
                         entry, end = decoder.raw_decode(text, begin)
                     except json.JSONDecodeError:
-                        if ended or len(text) - begin > LONGEST:
+                        if ended or len(text) - begin > MAX_CHARACTERS:
                             raise
                         break
                     yield place, entry
@@ -72,12 +72,12 @@ def json_entries(path: str | os.PathLike, start: int = 0, block_bytes: int = 2**
 
 
 def json_entry(path: str | os.PathLike, place: int) -> Any:
-    """The one entry that begins at the byte ``place``."""
+    """The one entry that begins at the byte `place`."""
     return next(json_entries(path, place, block_bytes=2**13))[1]
 
 
 def read_talk(entry: Any) -> PictureTalk:
-    """The conversation of one entry, placeholders removed; ``NoPictureTalk`` says why it is none."""
+    """The conversation of one entry, placeholders removed; `NoPictureTalk` says why it is none."""
     if not isinstance(entry, Mapping) or not isinstance(entry.get("conversations"), list):
         raise NoPictureTalk("no conversations")
     pictures = [entry[name] for name in ("image", "images") if entry.get(name)]

@@ -39,11 +39,11 @@ NAME = "LAION-Face, re-annotated"
 
 @dataclass(frozen=True)
 class LaionFaces:
-    """The faces of img2dataset's tars that pass the rules, a tar a part: a ``FaceSource``.
+    """The faces of img2dataset's tars that pass the rules, a tar a part: a `FaceSource`.
 
-    ``weights`` is the path of YuNet's file, ``detections`` a folder that ``convert_detections`` returned; a sample
+    `weights` is the path of YuNet's file, `detections` a folder that `convert_detections` returned; a sample
     that is not in them, or whose picture has another size than when it was published, is searched with YuNet. Use
-    ``from_pretrained`` to have weights fetched and detections converted.
+    `from_pretrained` to have weights fetched and detections converted.
     """
 
     shards: tuple[str, ...]
@@ -61,9 +61,9 @@ class LaionFaces:
         rules: FaceRules | None = None,
         progress: bool = True,
     ) -> "LaionFaces":
-        """The faces of a folder of tars, of one tar or of several; ``detector`` as ``FaceDetector.from_pretrained``.
+        """The faces of a folder of tars, of one tar or of several; `detector` as `FaceDetector.from_pretrained`.
 
-        Raises ``CorpusError`` where there are no tars, no detections, no YuNet or no OpenCV.
+        Raises `CorpusError` where there are no tars, no detections, no YuNet or no OpenCV.
         """
         from modeling_facemllm.face_detection_facemllm import FaceDetector
 
@@ -156,26 +156,26 @@ def annotate_laion(
     command: str = "datasets_scripts.laion_face.annotation.annotate_laion(...)",
     progress: bool = True,
 ) -> dict[str, Any]:
-    """Re-annotate the faces of img2dataset's tars and write them as a corpus that ``load_dataset`` reads.
+    """Re-annotate the faces of img2dataset's tars and write them as a corpus that `load_dataset` reads.
 
-    The answers are kept in ``out/.annotating``; the same call goes on with a run that was interrupted.
+    The answers are kept in `out/.annotating`; the same call goes on with a run that was interrupted.
 
     Args:
         shards: the folder that img2dataset wrote, one of its tars, or several.
-        annotator: whom to ask, and how; its ``prompt_version`` is set here.
-        configs: which of ``captions``, ``vqa``, ``face_tasks`` and ``zero_shot`` are written.
+        annotator: whom to ask, and how; its `prompt_version` is set here.
+        configs: which of `captions`, `vqa`, `face_tasks` and `zero_shot` are written.
         detector: YuNet's ONNX file, or a Hub repository with it.
-        detections: the folder with LAION-Face's ``sample2detect_*.pth``, or the tables made of them.
+        detections: the folder with LAION-Face's `sample2detect_*.pth`, or the tables made of them.
         include_images: carry the crops too. Nobody but the people in them and the photographers can allow to pass
             them on: for use at your own place only, and where the law lets you.
         limit: faces that are asked about at most.
         dry_run: only estimate requests, tokens and cost; nothing is asked or written.
         num_proc: processes that write the corpus, once all is answered.
-        overwrite: replace an earlier corpus in ``out``; answers are never thrown away.
+        overwrite: replace an earlier corpus in `out`; answers are never thrown away.
 
     Returns:
-        ``annotation`` and ``corpus``, what ``annotate`` and ``write_corpus`` return, and ``empty``: the configs that
-        would have had no row and are not written. With ``dry_run`` only ``estimate``. ``corpus`` is None where no
+        `annotation` and `corpus`, what `annotate` and `write_corpus` return, and `empty`: the configs that
+        would have had no row and are not written. With `dry_run` only `estimate`. `corpus` is None where no
         answer was kept.
 
     Raises:
@@ -230,9 +230,9 @@ def _has_rows(asked: AskedFaces) -> bool:
 
 
 def faces_of(shards: str | os.PathLike | Sequence[str], **options: Any) -> Iterator[KeptFace | Skipped]:
-    """Every face that ``annotate_laion`` would ask about, or why not; nothing is asked: to try the rules out.
+    """Every face that `annotate_laion` would ask about, or why not; nothing is asked: to try the rules out.
 
-    The options are those of ``LaionFaces.from_pretrained``.
+    The options are those of `LaionFaces.from_pretrained`.
     """
     source = LaionFaces.from_pretrained(shards, **options)
     for part in range(len(source)):

@@ -63,7 +63,7 @@ def check_answer(answer: Any) -> CheckedAnswer:
 
     Case and surrounding blanks of an option do not matter. A caption is refused where `delicate_words` finds a name,
     or a word of race, religion, health, sexual orientation or attractiveness; a word list, so no guarantee.
-    Raises ``InvalidAnswer`` otherwise.
+    Raises `InvalidAnswer` otherwise.
     """
     if not isinstance(answer, Mapping):
         raise InvalidAnswer("not a JSON object")
@@ -93,7 +93,7 @@ def contradictions(attributes: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def labels_of(attributes: Mapping[str, str]) -> dict[str, Any]:
-    """The ``labels`` of a record with these attributes: age group, gender and expression in their own columns."""
+    """The `labels` of a record with these attributes: age group, gender and expression in their own columns."""
     labels = {row.label: attributes[name] for name, row in ATTRIBUTES.items() if row.label and name in attributes}
     return labels | {"attributes": {name: attributes[name] for name in attributes if not ATTRIBUTES[name].label}}
 

@@ -1,7 +1,7 @@
-"""LAION-Face's published detections, ``sample2detect_{0..31}.pth``, made into tables that are searched on disk.
+"""LAION-Face's published detections, `sample2detect_{0..31}.pth`, made into tables that are searched on disk.
 
-Each file is a pickled dict from ``int(SAMPLE_ID)`` to a list of (box, five landmarks, score), about 1 GB. It is read
-with ``torch.load(weights_only=True)``, which runs no code that a file brings along, once; then every worker searches
+Each file is a pickled dict from `int(SAMPLE_ID)` to a list of (box, five landmarks, score), about 1 GB. It is read
+with `torch.load(weights_only=True)`, which runs no code that a file brings along, once; then every worker searches
 the tables without loading them.
 https://github.com/FacePerceiver/LAION-Face
 """
@@ -24,7 +24,7 @@ TABLES = ("ids", "starts", "faces")  # int64 (samples,) rising; int64 (samples +
 
 @dataclass(frozen=True)
 class Detections:
-    """Tables that ``convert_detections`` wrote, searched where they lie: memory is the operating system's."""
+    """Tables that `convert_detections` wrote, searched where they lie: memory is the operating system's."""
 
     folder: str
 
@@ -33,7 +33,7 @@ class Detections:
             raise CorpusError(f"detections={self.folder!r}: there are no converted detections; see convert_detections")
 
     def find(self, sample_id: int) -> np.ndarray | None:
-        """The faces of a sample, None if the detections do not know it: float32 of shape ``(faces, 15)``.
+        """The faces of a sample, None if the detections do not know it: float32 of shape `(faces, 15)`.
 
         A row is x0, y0, x1, y1, five points and the score, in pixels as they are stored in the file at the URL.
         """
@@ -60,13 +60,13 @@ class Detections:
 
 
 def convert_detections(folder: str | os.PathLike, out: str | os.PathLike | None = None, progress: bool = True) -> str:
-    """Make tables of every ``sample2detect_*.pth`` in ``folder``; return where: ``out``, or ``folder/tables``.
+    """Make tables of every `sample2detect_*.pth` in `folder`; return where: `out`, or `folder/tables`.
 
     One file is in memory at a time: 14 times its size, and a minute for 400,000 samples (measured). Parts that are
     there already are kept, so that a conversion that was killed goes on. A folder of tables is returned as it is.
 
     Raises:
-        CorpusError: if there are no such files, or one holds what ``torch.load(weights_only=True)`` refuses or
+        CorpusError: if there are no such files, or one holds what `torch.load(weights_only=True)` refuses or
             something else than detections.
     """
     from tqdm import tqdm

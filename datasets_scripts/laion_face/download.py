@@ -81,21 +81,21 @@ def download(
     """Download what LAION-Face's URL tables name into WebDataset tars, at full size, and count what was dead.
 
     The same call goes on with a download that was interrupted, at the shards that are not finished; a complete one is
-    only counted. img2dataset's own words go to ``out/img2dataset.log``.
+    only counted. img2dataset's own words go to `out/img2dataset.log`.
 
     Args:
-        urls: ``laion_face_part_000NN.parquet``, or a folder of such files.
-        img2dataset: the command, such as ``img2dataset/bin/img2dataset``.
-        processes: shards that are worked on at once; ``threads`` connections in each.
-        timeout: seconds that a server may stay silent. ``retries`` further tries follow.
+        urls: `laion_face_part_000NN.parquet`, or a folder of such files.
+        img2dataset: the command, such as `img2dataset/bin/img2dataset`.
+        processes: shards that are worked on at once; `threads` connections in each.
+        timeout: seconds that a server may stay silent. `retries` further tries follow.
         images_per_shard: URLs to a tar; may not change while a download goes on.
 
     Returns:
-        ``urls``, ``downloaded``, ``failed``, ``reasons`` (of the failed), ``shards``, ``unfinished`` shards,
-        ``seconds``, ``out``.
+        `urls`, `downloaded`, `failed`, `reasons` (of the failed), `shards`, `unfinished` shards,
+        `seconds`, `out`.
 
     Raises:
-        CorpusError: for missing columns or command, other settings than an earlier download into ``out`` had, a
+        CorpusError: for missing columns or command, other settings than an earlier download into `out` had, a
             download into it that still runs, and if img2dataset ends with an error.
     """
     began = time.monotonic()
@@ -136,7 +136,7 @@ def download(
 
 
 def read_url_tables(urls: str | os.PathLike) -> tuple[dict[str, int], list[str]]:
-    """Rows by file, and the columns that are carried into the tars. ``CorpusError`` for tables that lack a column."""
+    """Rows by file, and the columns that are carried into the tars. `CorpusError` for tables that lack a column."""
     import pyarrow
     from pyarrow import parquet
 
@@ -160,7 +160,7 @@ def read_url_tables(urls: str | os.PathLike) -> tuple[dict[str, int], list[str]]
 
 
 def count_downloaded(folder: str | os.PathLike) -> Downloaded:
-    """What the ``NNNNN_stats.json`` of img2dataset's finished shards say, with the reasons brought to a few."""
+    """What the `NNNNN_stats.json` of img2dataset's finished shards say, with the reasons brought to a few."""
     total = Downloaded()
     for path in sorted(Path(folder).glob("*_stats.json")):
         try:
@@ -202,8 +202,8 @@ def _only_one(out: Path, settings: Mapping[str, Any]) -> Iterator[int]:
         file.seek(0)
         earlier = file.read()
         if earlier and json.loads(earlier) != settings:
-            way_out = "give the same tables and images_per_shard, or another folder"
-            raise CorpusError(f"{out} was begun with {earlier}: {way_out}")
+            remedy = "give the same tables and images_per_shard, or another folder"
+            raise CorpusError(f"{out} was begun with {earlier}: {remedy}")
         if not earlier:
             file.write(json.dumps(settings))
             file.flush()

@@ -1,7 +1,7 @@
 """A picture of a tar, upright, and how places in it correspond to those in the picture at its URL.
 
 img2dataset writes a picture's pixels as they are stored, most often encoded again and so without the EXIF orientation,
-which its json keeps; and, unless ``resize_mode no`` said otherwise, resized. LAION-Face's detections are in stored
+which its json keeps; and, unless `resize_mode no` said otherwise, resized. LAION-Face's detections are in stored
 pixels at full size. All that is written here is in pixels of the picture at the URL, full size and upright.
 """
 
@@ -18,7 +18,7 @@ from .tars import whole_number
 if TYPE_CHECKING:
     from PIL import Image
 
-MOST_PIXELS = 64_000_000
+MAX_PIXELS = 64_000_000
 ORIENTATIONS = {  # as exifread, whose words img2dataset writes down, names the values of the EXIF tag
     "Mirrored horizontal": 2,
     "Rotated 180": 3,
@@ -38,8 +38,8 @@ class BrokenPicture(ValueError):
 class UprightPicture:
     """An RGB picture turned upright.
 
-    ``stored`` is the (width, height) of the pixels as the tar has them, ``orientation`` the EXIF value (1 to 8) by
-    which they were turned, ``scale`` (x, y) how much larger the upright picture at the URL is.
+    `stored` is the (width, height) of the pixels as the tar has them, `orientation` the EXIF value (1 to 8) by
+    which they were turned, `scale` (x, y) how much larger the upright picture at the URL is.
     """
 
     image: "Image.Image"
@@ -48,11 +48,11 @@ class UprightPicture:
     scale: tuple[float, float]
 
     def at_url(self, points: Any) -> np.ndarray:
-        """Points of this picture in pixels of the upright picture at the URL; both of shape ``(n, 2)``."""
+        """Points of this picture in pixels of the upright picture at the URL; both of shape `(n, 2)`."""
         return np.asarray(points, np.float64).reshape(-1, 2) * self.scale
 
     def from_detections(self, points: Any) -> np.ndarray:
-        """Points in stored pixels of the picture at the URL in pixels of this picture; both of shape ``(n, 2)``."""
+        """Points in stored pixels of the picture at the URL in pixels of this picture; both of shape `(n, 2)`."""
         scale = self.scale[::-1] if self.orientation >= 5 else self.scale
         x, y = (np.asarray(points, np.float64).reshape(-1, 2) / scale).T
         width, height = self.stored
@@ -70,7 +70,7 @@ class UprightPicture:
 
 
 def upright_picture(picture: bytes, meta: Mapping[str, Any]) -> UprightPicture:
-    """Decode a picture of a tar with the help of its json. Raises ``BrokenPicture`` with the reason."""
+    """Decode a picture of a tar with the help of its json. Raises `BrokenPicture` with the reason."""
     image, stored, orientation = decode_upright(picture, _orientation(meta.get("exif")))
     scale = _scale(stored, meta)
     return UprightPicture(image, stored, orientation, scale[::-1] if orientation >= 5 else scale)
@@ -78,7 +78,7 @@ def upright_picture(picture: bytes, meta: Mapping[str, Any]) -> UprightPicture:
 
 def decode_upright(picture: bytes, orientation: int) -> tuple["Image.Image", tuple[int, int], int]:
     """The upright RGB picture, its (width, height) as stored, and the orientation by which it was turned: the file's
-    own, or the one that is given where the file has none. Raises ``BrokenPicture`` with the reason."""
+    own, or the one that is given where the file has none. Raises `BrokenPicture` with the reason."""
     from PIL import Image, UnidentifiedImageError
 
     from modeling_facemllm.face_detection_facemllm import load_image
@@ -87,13 +87,13 @@ def decode_upright(picture: bytes, orientation: int) -> tuple["Image.Image", tup
         with Image.open(io.BytesIO(picture)) as opened:
             stored = opened.size
             own = opened.getexif().get(0x0112, 1)
-            if stored[0] * stored[1] > MOST_PIXELS:
-                raise BrokenPicture(f"picture of more than {MOST_PIXELS // 10**6} megapixels")
+            if stored[0] * stored[1] > MAX_PIXELS:
+                raise BrokenPicture(f"picture of more than {MAX_PIXELS // 10**6} megapixels")
             image = load_image(opened)  # turned already where the file itself has an orientation
     except BrokenPicture:
         raise
     except Image.DecompressionBombError:
-        raise BrokenPicture(f"picture of more than {MOST_PIXELS // 10**6} megapixels") from None
+        raise BrokenPicture(f"picture of more than {MAX_PIXELS // 10**6} megapixels") from None
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError, EOFError):
         raise BrokenPicture("broken picture") from None
     if own in range(2, 9):

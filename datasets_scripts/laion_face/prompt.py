@@ -61,7 +61,7 @@ def prompt_digest() -> str:
 
 
 def check_face_answer(name: str, answer: Any) -> Any:
-    """What ``annotate`` calls with each answer; raises ``InvalidAnswer`` for one that is not kept."""
+    """What `annotate` calls with each answer; raises `InvalidAnswer` for one that is not kept."""
     return check_answer(answer)
 
 

@@ -40,9 +40,9 @@ or its URL's owner wishes so."""
 
 @dataclass(frozen=True)
 class AnsweredLaionFaces:
-    """The answers in the work folder ``work``, a face or a reason a row: a reader for ``conversations.AskedFaces``.
+    """The answers in the work folder `work`, a face or a reason a row: a reader for `conversations.AskedFaces`.
 
-    ``tars`` are the tars that were annotated where the crops are to be carried, else empty.
+    `tars` are the tars that were annotated where the crops are to be carried, else empty.
     """
 
     work: str

@@ -25,7 +25,7 @@ class FaceRules:
         min_crop: pixels that the crop's shorter side must have, margin included (FaceCaption-15M: more than 128).
         min_score: of the detection; None for what suits who found the face: 0.98 for LAION-Face's own detections
             (FaceCaption-15M), 0.8 for YuNet's.
-        min_sharpness: of the face at 128 pixels, see ``face_detection_facemllm.sharpness``; 0 keeps all. 10 leaves out
+        min_sharpness: of the face at 128 pixels, see `face_detection_facemllm.sharpness`; 0 keeps all. 10 leaves out
             2 % of FairFace's faces as they are, 19 % blurred by 2 pixels (Gaussian), 55 % blurred by 3.
         max_faces: pictures with more faces of that score are left out: crowds. The number is ours.
         margin: of the box's longer side, around the box.
@@ -47,7 +47,7 @@ class FaceRules:
             _check("min_score", self.min_score, 0, 1)
 
     def least_score(self, detector: str) -> float:
-        """The least score of a face that ``detector`` found."""
+        """The least score of a face that `detector` found."""
         return MIN_SCORES[detector] if self.min_score is None else self.min_score
 
 

@@ -1,8 +1,8 @@
 """The WebDataset tars that img2dataset writes, a sample at a time: picture and json.
 
-``00000.tar`` holds ``000000000.jpg``, ``000000000.json`` and ``000000000.txt`` of every picture that could be
+`00000.tar` holds `000000000.jpg`, `000000000.json` and `000000000.txt` of every picture that could be
 downloaded. The txt, the words that stood beside the picture, is not read: no annotator is shown them. Tars are read
-with the standard library's ``tarfile`` and not with ``webdataset``: where each picture lies in its tar is kept, so
+with the standard library's `tarfile` and not with `webdataset`: where each picture lies in its tar is kept, so
 that it can be read again without going through the tar, and every fault is counted.
 """
 
@@ -24,7 +24,7 @@ SOURCE = "laion_face"
 
 @dataclass(frozen=True)
 class TarSample:
-    """One picture of a tar; ``offset`` says where its ``len(picture)`` bytes begin in the tar."""
+    """One picture of a tar; `offset` says where its `len(picture)` bytes begin in the tar."""
 
     key: str
     picture: bytes
@@ -57,7 +57,7 @@ class _Members:
 def find_tars(shards: str | os.PathLike | list[str] | tuple[str, ...]) -> tuple[str, ...]:
     """The tars of a folder (those below it too), or the ones that are named; absolute paths, sorted.
 
-    Raises ``CorpusError`` where there is none.
+    Raises `CorpusError` where there is none.
     """
     given = [shards] if isinstance(shards, (str, os.PathLike)) else list(shards)
     found: list[Path] = []
@@ -106,7 +106,7 @@ def read_tar(path: str | os.PathLike) -> Iterator[TarSample | Skipped]:
 
 
 def read_again(path: str | os.PathLike, offset: int, size: int) -> bytes:
-    """The bytes of a picture from its place in a tar. Raises ``CorpusError`` where the tar does not reach so far."""
+    """The bytes of a picture from its place in a tar. Raises `CorpusError` where the tar does not reach so far."""
     with open(path, "rb") as file:
         file.seek(offset)
         picture = file.read(size)

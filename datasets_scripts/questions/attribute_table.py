@@ -1,8 +1,8 @@
 """The visible attributes that an annotator is asked about, each with a closed set of options.
 
 Left and right are the viewer's. Not in the table, on purpose: race, skin tone, attractiveness, religion and health.
-``apparent_age_group`` and ``apparent_gender`` say how the face looks, not what the person says of themselves; they and
-``visible_expression`` fill the labels that other corpora have too, and so are asked about in the same words.
+`apparent_age_group` and `apparent_gender` say how the face looks, not what the person says of themselves; they and
+`visible_expression` fill the labels that other corpora have too, and so are asked about in the same words.
 """
 
 from collections.abc import Mapping
@@ -15,12 +15,12 @@ EXPRESSIONS = ("neutral", "happiness", "sadness", "surprise", "fear", "disgust",
 
 @dataclass(frozen=True)
 class FaceAttribute:
-    """One visible thing with a closed set of options: a row of ``ATTRIBUTES``.
+    """One visible thing with a closed set of options: a row of `ATTRIBUTES`.
 
-    ``definition`` tells the annotator what counts. ``question``, ``statement`` and ``check`` are for questions;
-    ``{claim}`` in the last two is the option, or its ``words`` where the option alone would not read well.
-    An attribute of yes and no needs neither, nor does one with a ``label``: the column of the labels that its answer
-    fills in place of ``attributes``.
+    `definition` tells the annotator what counts. `question`, `statement` and `check` are for questions;
+    `{claim}` in the last two is the option, or its `words` where the option alone would not read well.
+    An attribute of yes and no needs neither, nor does one with a `label`: the column of the labels that its answer
+    fills in place of `attributes`.
     """
 
     options: tuple[str, ...]
@@ -450,7 +450,7 @@ CONTRADICTIONS: tuple[tuple[tuple[str, tuple[str, ...]], tuple[str, tuple[str, .
 
 
 def doubted_labels(labels: Mapping[str, Any]) -> set[str]:
-    """Which of these `labels_of` contradict each other: columns, and ``attributes.NAME``. Nothing is asked of them."""
+    """Which of these `labels_of` contradict each other: columns, and `attributes.NAME`. Nothing is asked of them."""
     given = {f"attributes.{name}": value for name, value in (labels.get("attributes") or {}).items()}
     given |= {column: value for column, value in labels.items() if column != "attributes"}
     doubted = set()

@@ -1,6 +1,6 @@
-"""How attributes are asked about: the part of the table of ``tasks.py`` that has a row for each of them.
+"""How attributes are asked about: the part of the table of `tasks.py` that has a row for each of them.
 
-Where only a judgement decides, the annotators' judgement is asked for. ``caption`` is what a yes means in a caption;
+Where only a judgement decides, the annotators' judgement is asked for. `caption` is what a yes means in a caption;
 rows without it (judgements, age) stay out of captions.
 """
 

@@ -1,6 +1,6 @@
 """Short captions from labels, in natural words: a baby girl; a woman in her twenties with wavy hair, smiling.
 
-Only what is known is said, and of many attributes a few. Judgements (``attractive``), race and what a face does not
+Only what is known is said, and of many attributes a few. Judgements (`attractive`), race and what a face does not
 have stay out.
 """
 
@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .attribute_tasks import ATTRIBUTE_TASKS
-from .closed_task import USUAL, Conventions, as_sentence
+from .closed_task import DEFAULT_CONVENTIONS, Conventions, as_sentence
 from .tasks import TASKS
 
 REQUESTS = (
@@ -128,11 +128,11 @@ MOVEMENTS = {  # what an active action unit looks like
 
 STILL = ("The face shows no marked movement.", "No part of the face is clearly moved.")
 
-MOST_DETAILS, MOST_MOVEMENTS = 5, 3
+MAX_DETAILS, MAX_MOVEMENTS = 5, 3
 
 
 def caption_turns(
-    labels: Mapping[str, Any], rng: random.Random, conventions: Conventions = USUAL
+    labels: Mapping[str, Any], rng: random.Random, conventions: Conventions = DEFAULT_CONVENTIONS
 ) -> tuple[str, str] | None:
     """A request and a caption about a face; None where nothing is known that a caption says."""
     person, details = describe_person(labels, rng), _details(labels, rng)
@@ -164,7 +164,7 @@ def _details(labels: Mapping[str, Any], rng: random.Random) -> str:
     pairs = given.items() if isinstance(given, Mapping) else ((entry["name"], entry["value"]) for entry in given)
     said = [words for name, value in pairs if (words := _said(name, value))]
     if len(said) > 1:
-        said = rng.sample(said, rng.randint(min(2, len(said)), min(MOST_DETAILS, len(said))))
+        said = rng.sample(said, rng.randint(min(2, len(said)), min(MAX_DETAILS, len(said))))
     features = [words.removeprefix("with ") for words in said if words.startswith("with ")]
     others = [words for words in said if not words.startswith("with ")]
     worn = [words.removeprefix("wearing ") for words in others if words.startswith("wearing ")]
@@ -203,7 +203,7 @@ def _movements(labels: Mapping[str, Any], rng: random.Random, conventions: Conve
     known = [unit for unit, active in (units or {}).items() if active and unit in MOVEMENTS]
     if not known:
         return []
-    chosen = sorted(rng.sample(known, min(MOST_MOVEMENTS, len(known))))
+    chosen = sorted(rng.sample(known, min(MAX_MOVEMENTS, len(known))))
     return [as_sentence(_listed([MOVEMENTS[unit] for unit in chosen]))]
 
 

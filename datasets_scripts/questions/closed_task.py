@@ -1,8 +1,8 @@
 """What a row of the table of questions is: how one label is asked about and answered.
 
-There are four kinds: ``Task`` has a closed set of answers, ``NumberTask`` asks for a number, ``PartsTask`` for several
-labels at once (the three angles of a head), ``UnitsTask`` for the action units that are active. All of them offer the
-same methods, which is all that ``conversations.py`` knows of them.
+There are four kinds: `Task` has a closed set of answers, `NumberTask` asks for a number, `PartsTask` for several
+labels at once (the three angles of a head), `UnitsTask` for the action units that are active. All of them offer the
+same methods, which is all that `conversations.py` knows of them.
 """
 
 import random
@@ -28,7 +28,7 @@ STATED_OPTIONS = (
 class Conventions:
     """In what labels of the same name differ from source to source.
 
-    ``extra_values`` are those that only some sources give, such as ``contempt``. ``present_from`` is the intensity
+    `extra_values` are those that only some sources give, such as `contempt`. `present_from` is the intensity
     from which an action unit counts as active: 2 of 5 as usual with DISFA, 1 where a source marks only presence.
     """
 
@@ -36,7 +36,7 @@ class Conventions:
     present_from: float = 2.0
 
 
-USUAL = Conventions()
+DEFAULT_CONVENTIONS = Conventions()
 
 
 @dataclass(frozen=True)
@@ -52,15 +52,15 @@ class Claim:
 class Task:
     """How a label with a closed set of values is asked about.
 
-    ``label`` is a column of the labels, ``attributes.NAME`` or ``action_units.NUMBER``. ``answers`` maps each value of
-    the label to its canonical answer, in the order in which the options are stated; ``bins`` maps a value to the
-    half-open interval ``[low, high)`` of a numeric label that it stands for. ``claims`` complete ``{claim}`` in
-    ``statement`` and ``checks``: the first wordings of all values go together in one question, and so do the second.
+    `label` is a column of the labels, `attributes.NAME` or `action_units.NUMBER`. `answers` maps each value of
+    the label to its canonical answer, in the order in which the options are stated; `bins` maps a value to the
+    half-open interval `[low, high)` of a numeric label that it stands for. `claims` complete `{claim}` in
+    `statement` and `checks`: the first wordings of all values go together in one question, and so do the second.
     A label whose answers are yes and no has no claims: its questions are yes-or-no questions already; any other has
     claims for every value.
 
-    ``extra`` are values that only some sources have. Of the tasks of one ``group``, whose answers give each other
-    away, a conversation asks one at most. ``caption`` says in a caption what a yes means; None leaves it out.
+    `extra` are values that only some sources have. Of the tasks of one `group`, whose answers give each other
+    away, a conversation asks one at most. `caption` says in a caption what a yes means; None leaves it out.
     """
 
     label: str
@@ -95,8 +95,8 @@ class Task:
         """Whether every question is one of yes or no."""
         return set(self.answers) == {"yes", "no"}
 
-    def value(self, labels: Mapping[str, Any], conventions: Conventions = USUAL) -> str | None:
-        """The label's value, numbers put into their bins; None where unknown. ``CorpusError`` if not in the table."""
+    def value(self, labels: Mapping[str, Any], conventions: Conventions = DEFAULT_CONVENTIONS) -> str | None:
+        """The label's value, numbers put into their bins; None where unknown. `CorpusError` if not in the table."""
         value = read_label(self.label, labels)
         if value is not None and self.bins is not None:
             value = next((name for name, (low, high) in self.bins.items() if low <= value < high), None)
@@ -104,23 +104,23 @@ class Task:
             known = ", ".join(self.answers)
             raise CorpusError(f"labels.{self.label} = {value!r} is not in the table of tasks.py; it knows {known}")
         if value in self.extra and value not in conventions.extra_values:
-            way_out = f"say Conventions(extra_values=({value!r},)) for this source"
-            raise CorpusError(f"labels.{self.label} = {value!r}: only some sources have it; {way_out}")
+            remedy = f"say Conventions(extra_values=({value!r},)) for this source"
+            raise CorpusError(f"labels.{self.label} = {value!r}: only some sources have it; {remedy}")
         return value
 
-    def answer(self, value: str, conventions: Conventions = USUAL) -> str:
+    def answer(self, value: str, conventions: Conventions = DEFAULT_CONVENTIONS) -> str:
         """The canonical answer."""
         return self.answers[value]
 
-    def options(self, conventions: Conventions = USUAL) -> list[str]:
+    def options(self, conventions: Conventions = DEFAULT_CONVENTIONS) -> list[str]:
         """The answers that are possible, those of the source's extra values among them."""
         return [self.answers[value] for value in self._values(conventions)]
 
-    def canonical_question(self, conventions: Conventions = USUAL) -> str:
+    def canonical_question(self, conventions: Conventions = DEFAULT_CONVENTIONS) -> str:
         """The question as evaluation asks it, options stated."""
         return STATED_OPTIONS[0].format(question=self.questions[0], options=", ".join(self.options(conventions)))
 
-    def stated_question(self, value: str, rng: random.Random, conventions: Conventions = USUAL) -> Pair:
+    def stated_question(self, value: str, rng: random.Random, conventions: Conventions = DEFAULT_CONVENTIONS) -> Pair:
         """A question that says what the answer must look like, and the canonical answer."""
         options = self.options(conventions)
         if not self.ordered:
@@ -128,7 +128,9 @@ class Task:
         wording = rng.choice(STATED_OPTIONS)
         return wording.format(question=rng.choice(self.questions), options=", ".join(options)), self.answers[value]
 
-    def basic_questions(self, value: str, rng: random.Random, conventions: Conventions = USUAL) -> list[Pair]:
+    def basic_questions(
+        self, value: str, rng: random.Random, conventions: Conventions = DEFAULT_CONVENTIONS
+    ) -> list[Pair]:
         """Questions of yes or no, of either or, and open ones, the least telling first.
 
         What was answered must not give the next answer away, so a label of two values is asked about once.
@@ -182,7 +184,7 @@ class Task:
 
 
 def read_label(label: str, labels: Mapping[str, Any]) -> Any:
-    """The value of a column, ``attributes.NAME`` or ``action_units.NUMBER`` in a record's labels; None if unknown."""
+    """The value of a column, `attributes.NAME` or `action_units.NUMBER` in a record's labels; None if unknown."""
     column, _, key = label.partition(".")
     value = labels.get(column)
     if not key or value is None:

@@ -1,7 +1,7 @@
-"""Labels to conversations: how each label is asked about and answered stands in one table, ``tasks.TASKS``.
+"""Labels to conversations: how each label is asked about and answered stands in one table, `tasks.TASKS`.
 
-Three kinds of conversation are made, one per training stage: ``captions``, ``vqa`` (yes or no, either or, open
-questions) and ``face_tasks`` (the options stated, the short canonical answer). A label that is unknown is never asked
+Three kinds of conversation are made, one per training stage: `captions`, `vqa` (yes or no, either or, open
+questions) and `face_tasks` (the options stated, the short canonical answer). A label that is unknown is never asked
 about. Of tasks whose answers give each other away, a conversation asks one.
 """
 
@@ -16,7 +16,7 @@ from datasets_scripts.schema import CorpusError, Skipped, assistant_turn, make_r
 
 from .attribute_table import doubted_labels
 from .captions import DETAILED_REQUESTS, caption_turns
-from .closed_task import STATED_OPTIONS, USUAL, Claim, Conventions, Pair, Task
+from .closed_task import DEFAULT_CONVENTIONS, STATED_OPTIONS, Claim, Conventions, Pair, Task
 from .tasks import AGE_GROUPS, TASK_GROUPS, TASKS, AnyTask
 from .zero_shot import ZERO_SHOT, only_its_side, tasks_of_side
 
@@ -44,20 +44,22 @@ DEFAULT_TASKS = ("gender", "age")
 DEFAULT_TURNS = 8
 
 
-def canonical_question(task: str, conventions: Conventions = USUAL) -> tuple[str, tuple[str, ...]]:
-    """The question of ``task`` as evaluation asks it, options stated, and the options: the possible answers.
+def canonical_question(task: str, conventions: Conventions = DEFAULT_CONVENTIONS) -> tuple[str, tuple[str, ...]]:
+    """The question of `task` as evaluation asks it, options stated, and the options: the possible answers.
 
-    There are no options where an answer is a number or a list. Raises ``CorpusError`` for a task that is not in the
+    There are no options where an answer is a number or a list. Raises `CorpusError` for a task that is not in the
     table.
     """
     row = _row(task)
     return row.canonical_question(conventions), tuple(row.options(conventions))
 
 
-def expected_answer(task: str, labels: Mapping[str, Any], conventions: Conventions = USUAL) -> str | None:
-    """The canonical answer of ``task`` for a record's ``labels``; None where the label is unknown.
+def expected_answer(
+    task: str, labels: Mapping[str, Any], conventions: Conventions = DEFAULT_CONVENTIONS
+) -> str | None:
+    """The canonical answer of `task` for a record's `labels`; None where the label is unknown.
 
-    Raises ``CorpusError`` for a task or a label value that is not in the table.
+    Raises `CorpusError` for a task or a label value that is not in the table.
     """
     row = _row(task)
     value = row.value(labels, conventions)
@@ -71,14 +73,14 @@ def conventions_of(labels: Iterable[Mapping[str, Any]]) -> Conventions:
 
 
 def label_value(task: AnyTask, labels: Mapping[str, Any]) -> Any:
-    """The value of the label that ``task`` asks about, numbers put into their bins; None where it is unknown."""
+    """The value of the label that `task` asks about, numbers put into their bins; None where it is unknown."""
     return task.value(labels)
 
 
 def expand_tasks(tasks: Iterable[str]) -> tuple[str, ...]:
-    """The tasks with words that stand for several of them (``attributes``) replaced, each once, in their order.
+    """The tasks with words that stand for several of them (`attributes`) replaced, each once, in their order.
 
-    Raises ``CorpusError`` for a task that is not in the table.
+    Raises `CorpusError` for a task that is not in the table.
     """
     return _expanded(tuple(tasks))
 
@@ -98,13 +100,13 @@ def make_conversation(
     tasks: Sequence[str] = DEFAULT_TASKS,
     *,
     turns: int | None = None,
-    conventions: Conventions = USUAL,
+    conventions: Conventions = DEFAULT_CONVENTIONS,
 ) -> tuple[str, list[dict[str, Any]]] | None:
-    """The ``task`` column and the turns about a face with these labels; None where nothing that is known can be asked.
+    """The `task` column and the turns about a face with these labels; None where nothing that is known can be asked.
 
-    ``turns`` questions are asked at most. Where that leaves some out, which ones is drawn, and of attributes with yes
+    `turns` questions are asked at most. Where that leaves some out, which ones is drawn, and of attributes with yes
     and no as many of either as there are.
-    Raises ``CorpusError`` for a config, a task or a label value that is not known here.
+    Raises `CorpusError` for a config, a task or a label value that is not known here.
     """
     if config not in CONFIGS:
         raise CorpusError(f"config={config!r} is unknown; use {', '.join(CONFIGS)}")
@@ -134,7 +136,7 @@ def make_conversation(
 def _telling_nothing_twice(
     known: list[tuple[str, Any]], rng: random.Random, turns: int | None
 ) -> list[tuple[str, Any]]:
-    """At most ``turns`` of the shuffled tasks, one of each group, those of yes and of no in turn."""
+    """At most `turns` of the shuffled tasks, one of each group, those of yes and of no in turn."""
     answers = {
         side: [entry for entry in known if TASKS[entry[0]].says_yes_or_no and entry[1] == side]
         for side in ("yes", "no")
@@ -165,13 +167,13 @@ def _group(task: str) -> str:
 
 @dataclass(frozen=True)
 class AskedFaces:
-    """A reader's faces as records of one config: what ``writing.write_corpus`` takes, also over several processes.
+    """A reader's faces as records of one config: what `writing.write_corpus` takes, also over several processes.
 
-    ``reader`` has ``__len__``, ``faces(start, stop)`` that yields one ``LabelledFace`` or ``Skipped`` per row, and
-    ``describe()``. The wording depends on ``seed``, the config and the face's id, not on its place in the corpus.
-    ``turns`` bounds the questions about a face: with 1, each face is asked one task. A caption that an annotator wrote
-    is taken as it is. The config ``zero_shot`` asks about those of ``tasks`` that are on the split's side
-    (``zero_shot.py``); captions tell what is known, whatever ``tasks`` says. What an annotator contradicted itself
+    `reader` has `__len__`, `faces(start, stop)` that yields one `LabelledFace` or `Skipped` per row, and
+    `describe()`. The wording depends on `seed`, the config and the face's id, not on its place in the corpus.
+    `turns` bounds the questions about a face: with 1, each face is asked one task. A caption that an annotator wrote
+    is taken as it is. The config `zero_shot` asks about those of `tasks` that are on the split's side
+    (`zero_shot.py`); captions tell what is known, whatever `tasks` says. What an annotator contradicted itself
     about is not asked.
     """
 
@@ -180,7 +182,7 @@ class AskedFaces:
     tasks: tuple[str, ...] = DEFAULT_TASKS
     seed: int = 0
     turns: int = DEFAULT_TURNS
-    conventions: Conventions = USUAL
+    conventions: Conventions = DEFAULT_CONVENTIONS
 
     def __post_init__(self) -> None:
         if self.turns < 1:
@@ -191,7 +193,7 @@ class AskedFaces:
         return len(self.reader)
 
     def records(self, start: int, stop: int) -> Iterator[dict[str, Any] | Skipped]:
-        """One record, or the reason for none, for each of the rows ``start`` to ``stop``."""
+        """One record, or the reason for none, for each of the rows `start` to `stop`."""
         for face in self.reader.faces(start, stop):
             if isinstance(face, Skipped):
                 yield face
@@ -236,8 +238,8 @@ def _row(task: str) -> AnyTask:
         names = [*TASKS, *TASK_GROUPS]
         near = get_close_matches(task, names)
         told = f"did you mean {' or '.join(near)}? " if near else ""
-        way_out = "datasets_scripts/questions/tasks.py has them all, facemllm data NAME --help those of a dataset"
-        raise CorpusError(f"task={task!r} is unknown: {told}{way_out}")
+        remedy = "datasets_scripts/questions/tasks.py has them all, facemllm data NAME --help those of a dataset"
+        raise CorpusError(f"task={task!r} is unknown: {told}{remedy}")
     return TASKS[task]
 
 

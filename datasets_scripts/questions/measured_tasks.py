@@ -5,15 +5,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .closed_task import USUAL, Conventions, Pair, Task, as_sentence, read_label
+from .closed_task import DEFAULT_CONVENTIONS, Conventions, Pair, Task, as_sentence, read_label
 
 
 @dataclass(frozen=True)
 class NumberTask:
-    """How a number is asked for: rounded to a whole one; ``form`` says in the question what the answer looks like.
+    """How a number is asked for: rounded to a whole one; `form` says in the question what the answer looks like.
 
-    ``comparisons`` are yes-or-no questions with ``{number}``, each with whether it is true above the number.
-    ``margins`` are the least and greatest distance of that number from the label.
+    `comparisons` are yes-or-no questions with `{number}`, each with whether it is true above the number.
+    `margins` are the least and greatest distance of that number from the label.
     """
 
     label: str
@@ -26,28 +26,30 @@ class NumberTask:
     on_request: bool = False
     says_yes_or_no: bool = False
 
-    def value(self, labels: Mapping[str, Any], conventions: Conventions = USUAL) -> int | None:
+    def value(self, labels: Mapping[str, Any], conventions: Conventions = DEFAULT_CONVENTIONS) -> int | None:
         """The number, rounded; None where it is unknown."""
         number = read_label(self.label, labels)
         return None if number is None else round(number)
 
-    def answer(self, value: int, conventions: Conventions = USUAL) -> str:
+    def answer(self, value: int, conventions: Conventions = DEFAULT_CONVENTIONS) -> str:
         """The canonical answer."""
         return str(value)
 
-    def options(self, conventions: Conventions = USUAL) -> list[str]:
+    def options(self, conventions: Conventions = DEFAULT_CONVENTIONS) -> list[str]:
         """None: the set of answers is open."""
         return []
 
-    def canonical_question(self, conventions: Conventions = USUAL) -> str:
+    def canonical_question(self, conventions: Conventions = DEFAULT_CONVENTIONS) -> str:
         """The question as evaluation asks it."""
         return f"{self.questions[0]} {self.form}"
 
-    def stated_question(self, value: int, rng: random.Random, conventions: Conventions = USUAL) -> Pair:
+    def stated_question(self, value: int, rng: random.Random, conventions: Conventions = DEFAULT_CONVENTIONS) -> Pair:
         """A question that says what the answer must look like, and the canonical answer."""
         return f"{rng.choice(self.questions)} {self.form}", str(value)
 
-    def basic_questions(self, value: int, rng: random.Random, conventions: Conventions = USUAL) -> list[Pair]:
+    def basic_questions(
+        self, value: int, rng: random.Random, conventions: Conventions = DEFAULT_CONVENTIONS
+    ) -> list[Pair]:
         """A comparison, yes and no in equal shares, then the number itself."""
         question, above = rng.choice(self.comparisons)
         yes, distance = rng.random() < 0.5, rng.randint(*self.margins)
@@ -60,7 +62,7 @@ class NumberTask:
 class PartsTask:
     """How several labels are asked for at once: in words, by each part's bins, or in numbers.
 
-    ``parts`` maps a part's name to its row; ``decimals`` are those of the numbers, ``numbers_form`` says what they
+    `parts` maps a part's name to its row; `decimals` are those of the numbers, `numbers_form` says what they
     mean.
     """
 
@@ -72,27 +74,29 @@ class PartsTask:
     on_request: bool = False
     says_yes_or_no: bool = False
 
-    def value(self, labels: Mapping[str, Any], conventions: Conventions = USUAL) -> dict[str, float] | None:
+    def value(
+        self, labels: Mapping[str, Any], conventions: Conventions = DEFAULT_CONVENTIONS
+    ) -> dict[str, float] | None:
         """The number of each part; None unless all are known and within the bins."""
         if any(row.value(labels) is None for row in self.parts.values()):
             return None
         return {name: read_label(row.label, labels) for name, row in self.parts.items()}
 
-    def answer(self, value: Mapping[str, float], conventions: Conventions = USUAL) -> str:
-        """The canonical answer: every part with its number, ``yaw -23, pitch 12, roll 3``."""
+    def answer(self, value: Mapping[str, float], conventions: Conventions = DEFAULT_CONVENTIONS) -> str:
+        """The canonical answer: every part with its number, `yaw -23, pitch 12, roll 3`."""
         rounded = {name: round(number, self.decimals) + 0.0 for name, number in value.items()}  # + 0.0: no minus zero
         return ", ".join(f"{name} {number:.{self.decimals}f}" for name, number in rounded.items())
 
-    def options(self, conventions: Conventions = USUAL) -> list[str]:
+    def options(self, conventions: Conventions = DEFAULT_CONVENTIONS) -> list[str]:
         """None: the set of answers is open."""
         return []
 
-    def canonical_question(self, conventions: Conventions = USUAL) -> str:
+    def canonical_question(self, conventions: Conventions = DEFAULT_CONVENTIONS) -> str:
         """The question as evaluation asks it, in numbers."""
         return f"{self.questions[0]} {self.numbers_form}"
 
     def stated_question(
-        self, value: Mapping[str, float], rng: random.Random, conventions: Conventions = USUAL
+        self, value: Mapping[str, float], rng: random.Random, conventions: Conventions = DEFAULT_CONVENTIONS
     ) -> Pair:
         """A question for the numbers, or for the words of each part, and its canonical answer."""
         question = rng.choice(self.questions)
@@ -106,7 +110,7 @@ class PartsTask:
         return ", ".join(row.answers[row.value({name: value[name]})] for name, row in self.parts.items())
 
     def basic_questions(
-        self, value: Mapping[str, float], rng: random.Random, conventions: Conventions = USUAL
+        self, value: Mapping[str, float], rng: random.Random, conventions: Conventions = DEFAULT_CONVENTIONS
     ) -> list[Pair]:
         """Yes-or-no, either-or and open questions about one of the parts."""
         name = rng.choice(list(self.parts))
@@ -117,7 +121,7 @@ class PartsTask:
 class UnitsTask:
     """How action units are asked for: which of those that were annotated are active, and yes or no for single ones.
 
-    ``names`` are the units' names after FACS.
+    `names` are the units' names after FACS.
     """
 
     names: Mapping[int, str]
@@ -129,7 +133,9 @@ class UnitsTask:
     on_request: bool = False
     says_yes_or_no: bool = False
 
-    def value(self, labels: Mapping[str, Any], conventions: Conventions = USUAL) -> dict[int, bool] | None:
+    def value(
+        self, labels: Mapping[str, Any], conventions: Conventions = DEFAULT_CONVENTIONS
+    ) -> dict[int, bool] | None:
         """Whether each unit that was annotated is active, by number; None where none was, or none with a name here."""
         given = labels.get("action_units")
         if given is None:
@@ -138,15 +144,15 @@ class UnitsTask:
         active = {int(unit): level >= conventions.present_from for unit, level in pairs if int(unit) in self.names}
         return dict(sorted(active.items())) or None
 
-    def answer(self, value: Mapping[int, bool], conventions: Conventions = USUAL) -> str:
-        """The canonical answer: ``AU6 cheek raiser, AU12 lip corner puller``, by number, or ``none``."""
+    def answer(self, value: Mapping[int, bool], conventions: Conventions = DEFAULT_CONVENTIONS) -> str:
+        """The canonical answer: `AU6 cheek raiser, AU12 lip corner puller`, by number, or `none`."""
         return ", ".join(self._name(unit) for unit, active in value.items() if active) or self.none
 
-    def options(self, conventions: Conventions = USUAL) -> list[str]:
+    def options(self, conventions: Conventions = DEFAULT_CONVENTIONS) -> list[str]:
         """None: an answer is a list."""
         return []
 
-    def canonical_question(self, conventions: Conventions = USUAL) -> str:
+    def canonical_question(self, conventions: Conventions = DEFAULT_CONVENTIONS) -> str:
         """The question as evaluation asks it, about all units that have a name here."""
         return self.question_about(self.names)
 
@@ -154,12 +160,14 @@ class UnitsTask:
         """The question as evaluation asks it, about these units alone."""
         return self._listed(self.questions[0], units)
 
-    def stated_question(self, value: Mapping[int, bool], rng: random.Random, conventions: Conventions = USUAL) -> Pair:
+    def stated_question(
+        self, value: Mapping[int, bool], rng: random.Random, conventions: Conventions = DEFAULT_CONVENTIONS
+    ) -> Pair:
         """Which of the annotated units are active."""
         return self._listed(rng.choice(self.questions), value), self.answer(value)
 
     def basic_questions(
-        self, value: Mapping[int, bool], rng: random.Random, conventions: Conventions = USUAL
+        self, value: Mapping[int, bool], rng: random.Random, conventions: Conventions = DEFAULT_CONVENTIONS
     ) -> list[Pair]:
         """Yes or no for up to four units, as many active ones as others; for one where none is active."""
         active, others = ([unit for unit, on in value.items() if on is side] for side in (True, False))

@@ -1,7 +1,7 @@
-"""How every label is asked about and answered, in one table: ``TASKS``, by the name of the task.
+"""How every label is asked about and answered, in one table: `TASKS`, by the name of the task.
 
-A new label is a new row here, or in ``attribute_tasks.py`` if it is an attribute; a new dataset is a reader in
-``sources/`` that names the rows it has labels for. Left and right are the viewer's.
+A new label is a new row here, or in `attribute_tasks.py` if it is an attribute; a new dataset is a reader in
+`sources/` that names the rows it has labels for. Left and right are the viewer's.
 """
 
 from .attribute_table import AGE_GROUPS, EXPRESSIONS

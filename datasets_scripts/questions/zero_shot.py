@@ -1,9 +1,9 @@
-"""The config ``zero_shot``: attributes that are trained on, and others, alike in no word, that are only tested.
+"""The config `zero_shot`: attributes that are trained on, and others, alike in no word, that are only tested.
 
 The split is ours; Face-MLLM's is not published. It goes by families of meaning, so that what is told of one side tells
 nothing of the other: all that is said of beards is on one side, and so is all that is said of the mouth, smiles and
-lipstick included. Rows of ``train`` ask about seen attributes, rows of ``validation`` and ``test`` about unseen ones,
-and their ``labels`` hold nothing else. Other configs of a corpus do tell unseen attributes: a model that is to be
+lipstick included. Rows of `train` ask about seen attributes, rows of `validation` and `test` about unseen ones,
+and their `labels` hold nothing else. Other configs of a corpus do tell unseen attributes: a model that is to be
 tested so may be trained on no other config of a corpus with attributes.
 """
 
@@ -133,7 +133,7 @@ SEEN, UNSEEN = (
 
 
 def attributes_of(split: str) -> tuple[str, ...]:
-    """The attributes that the rows of a split may ask about: seen ones in ``train``, unseen ones in any other."""
+    """The attributes that the rows of a split may ask about: seen ones in `train`, unseen ones in any other."""
     return SEEN if split == "train" else UNSEEN
 
 

@@ -28,8 +28,8 @@ class CodedFrame:
 class CodedRecordings(FaceReader):
     """Recordings whose people are divided into three parts, each of which is the test set of one fold.
 
-    ``fold`` (1 to 3) tests on part 3, 2 or 1 and trains on the other two, as ME-GraphAU numbers them; ``every`` reads
-    each ``every``-th frame of a recording only, as neighbouring frames differ little.
+    `fold` (1 to 3) tests on part 3, 2 or 1 and trains on the other two, as ME-GraphAU numbers them; `every` reads
+    each `every`-th frame of a recording only, as neighbouring frames differ little.
     """
 
     SPLITS: ClassVar[tuple[str, ...]] = ("train", "test")
@@ -59,7 +59,7 @@ class CodedRecordings(FaceReader):
         raise NotImplementedError
 
     def _coded(self, recording: str) -> Sequence[CodedFrame | Skipped]:
-        """The coded frames of a recording in order, or one ``Skipped`` that says why there are none."""
+        """The coded frames of a recording in order, or one `Skipped` that says why there are none."""
         raise NotImplementedError
 
     @cached_property
@@ -74,7 +74,7 @@ class CodedRecordings(FaceReader):
         return islice(self._coded(recording), 0, None, self.every)
 
     def _rows(self, start: int, stop: int | None) -> Iterator[CodedFrame | Skipped]:
-        """Rows ``start`` to ``stop``; recordings before ``start`` are passed over by their lengths alone."""
+        """Rows `start` to `stop`; recordings before `start` are passed over by their lengths alone."""
         for recording, length in self._lengths.items():
             if stop is not None and stop <= 0:
                 return
@@ -86,7 +86,7 @@ class CodedRecordings(FaceReader):
     def _coded_face(
         self, key: str, picture: bytes | str, url: str, units: Mapping[int, float], labels: Mapping[str, Any]
     ) -> LabelledFace | Skipped:
-        """The face ``NAME/key`` of the file ``url``, or why there is none; ``picture`` may be the reason already."""
+        """The face `NAME/key` of the file `url`, or why there is none; `picture` may be the reason already."""
         name = f"{self.NAME}/{key}"
         if not units:
             return Skipped(name, "undefined label")
@@ -100,9 +100,9 @@ class CodedRecordings(FaceReader):
 
 
 def list_frames(root: str | os.PathLike, folder: str, first_frame: int | None = 1) -> dict[int, str]:
-    """The pictures ``folder/NUMBER.jpg`` (or ``.png``) below ``root``, by frame, whatever leading zeros they have.
+    """The pictures `folder/NUMBER.jpg` (or `.png`) below `root`, by frame, whatever leading zeros they have.
 
-    Frames count from 1; ``first_frame`` is the number the pictures count from, found by itself if it is None: 0 where
+    Frames count from 1; `first_frame` is the number the pictures count from, found by itself if it is None: 0 where
     there is a picture 0.
     """
     try:

@@ -34,7 +34,7 @@ FOLDERS = {"train": "train_set", "validation": "val_set"}
 
 @dataclass(frozen=True)
 class AffectNet(FaceReader):
-    """One split of AffectNet, in the layout of CSV files or in that of one ``.npy`` file per picture and label.
+    """One split of AffectNet, in the layout of CSV files or in that of one `.npy` file per picture and label.
 
     Which of the two it is, is seen in the folder. Neither has a test split: AffectNet's was never given out. In the
     second layout the labels count by their files' names, not by their content, when builds are compared.
@@ -62,7 +62,7 @@ class AffectNet(FaceReader):
 
     @cached_property
     def _set(self) -> Path | None:
-        """The folder of ``.npy`` files; None in the layout of CSV files."""
+        """The folder of `.npy` files; None in the layout of CSV files."""
         folder = Path(self.root) / FOLDERS[self.split]
         return folder if folder.is_dir() else None
 
@@ -124,7 +124,7 @@ class AffectNet(FaceReader):
         )
 
     def _array(self, key: str, name: str) -> list[float] | None:
-        """The numbers in ``ID_NAME.npy``, which may be stored as text; None without a sound file."""
+        """The numbers in `ID_NAME.npy`, which may be stored as text; None without a sound file."""
         import numpy as np
 
         try:
@@ -152,7 +152,7 @@ def read_labels(expression: Any, valence: Any, arousal: Any) -> dict[str, Any] |
 
 
 def _numbers(texts: Any) -> list[float] | None:
-    """The numbers that all of these texts are; None if one is not (``NULL``, say)."""
+    """The numbers that all of these texts are; None if one is not (`NULL`, say)."""
     try:
         numbers = [float(text) for text in texts]
     except (TypeError, ValueError):

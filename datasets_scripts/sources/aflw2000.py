@@ -1,6 +1,6 @@
 """AFLW2000-3D (Zhu, Lei, Liu, Shi and Li, CVPR 2016): the first 2,000 faces of AFLW with fitted angles; a test set.
 
-One folder with ``imageNNNNN.jpg`` and ``imageNNNNN.mat``.
+One folder with `imageNNNNN.jpg` and `imageNNNNN.mat`.
 http://www.cbsr.ia.ac.cn/users/xiangyuzhu/projects/3DDFA/main.htm
 """
 
@@ -18,7 +18,7 @@ from .w300_lp import PoseParameterFaces
 class AFLW2000(PoseParameterFaces):
     """AFLW2000-3D: 2,000 pictures, of which 1,969 have no angle beyond ±99 degrees, as every published figure has it.
 
-    The landmarks are the 68 of ``pt3d_68``, hidden ones included; ``pt2d`` has AFLW's own 21, some of them missing.
+    The landmarks are the 68 of `pt3d_68`, hidden ones included; `pt2d` has AFLW's own 21, some of them missing.
     """
 
     NAME: ClassVar[str] = "aflw2000"

@@ -1,10 +1,10 @@
 """Biwi Kinect Head Pose (Fanelli, Dantone, Gall, Fossati and Van Gool, IJCV 2013): 24 recordings of 20 people.
 
-``hpdb/NN/frame_XXXXX_rgb.png`` (640x480) with ``frame_XXXXX_pose.txt``: a 3x3 rotation, an empty line, and the head's
-centre in millimetres. The recordings' people: ``biwi_kinect_head_pose.py`` of Hugging Face's datasets library.
+`hpdb/NN/frame_XXXXX_rgb.png` (640x480) with `frame_XXXXX_pose.txt`: a 3x3 rotation, an empty line, and the head's
+centre in millimetres. The recordings' people: `biwi_kinect_head_pose.py` of Hugging Face's datasets library.
 https://huggingface.co/datasets/ETHZurich/biwi_kinect_head_pose
 
-The rotation is in the axes of the depth camera. ``rgb.cal`` holds the colour camera: its 3x3 matrix, four distortion
+The rotation is in the axes of the depth camera. `rgb.cal` holds the colour camera: its 3x3 matrix, four distortion
 coefficients, then rotation and translation from the depth camera. That rotation is about one degree; it is left out of
 the angles here, as in every published figure. What zero is was set by a template fitted to each person, not by the
 model behind 300W-LP: expect a constant difference of some degrees, in pitch above all, between the two data sets
@@ -49,13 +49,13 @@ Matrix = Sequence[Sequence[float]]
 class BIWI(FaceReader):
     """BIWI by one of two protocols.
 
-    ``by_person``: 16 recordings of 14 people to train on, 8 recordings of 6 others to test on. The usual protocol of
+    `by_person`: 16 recordings of 14 people to train on, 8 recordings of 6 others to test on. The usual protocol of
     this kind (FSA-Net) divides the 24 recordings 16 to 8 at random, with no seed given, so that people are on both
-    sides; figures are comparable in kind, not in detail. ``all_test``: all 24 recordings are the split ``test``, for a
+    sides; figures are comparable in kind, not in detail. `all_test`: all 24 recordings are the split `test`, for a
     model that was trained on 300W-LP, which is Hopenet's protocol and the more usual one.
 
-    The picture is the whole frame. ``box`` is a square of 24 cm a side around the head's centre, seen by the colour
-    camera; None where there is no ``rgb.cal``.
+    The picture is the whole frame. `box` is a square of 24 cm a side around the head's centre, seen by the colour
+    camera; None where there is no `rgb.cal`.
     """
 
     NAME: ClassVar[str] = "biwi"
@@ -97,7 +97,7 @@ class BIWI(FaceReader):
 
     @cached_property
     def _frames(self) -> tuple[str, ...]:
-        """``NN/frame_XXXXX`` for each frame with a picture or a pose; ``NN`` for a recording that is not there."""
+        """`NN/frame_XXXXX` for each frame with a picture or a pose; `NN` for a recording that is not there."""
         return tuple(frame for recording in self._recordings for frame in _frames(self._database, recording))
 
     @cached_property
@@ -135,7 +135,7 @@ class BIWI(FaceReader):
 
 
 def read_pose(text: str) -> tuple[Matrix, Sequence[float]] | None:
-    """Rotation (3x3) and head centre (millimetres) of a ``_pose.txt``, or None if it holds anything else."""
+    """Rotation (3x3) and head centre (millimetres) of a `_pose.txt`, or None if it holds anything else."""
     try:
         numbers = [[float(word) for word in line.split()] for line in text.splitlines() if line.strip()]
     except ValueError:
@@ -146,7 +146,7 @@ def read_pose(text: str) -> tuple[Matrix, Sequence[float]] | None:
 
 
 def read_camera(path: str | os.PathLike) -> tuple[Matrix, Matrix, Sequence[float]] | None:
-    """Camera matrix, rotation and translation (millimetres) from the depth camera of ``rgb.cal``; None without it."""
+    """Camera matrix, rotation and translation (millimetres) from the depth camera of `rgb.cal`; None without it."""
     try:
         text = Path(path).read_text(encoding="utf-8", errors="replace")
         numbers = [[float(word) for word in line.split()] for line in text.splitlines() if line.strip()]
@@ -158,7 +158,7 @@ def read_camera(path: str | os.PathLike) -> tuple[Matrix, Matrix, Sequence[float
 
 
 def face_box(centre: Sequence[float], matrix: Matrix, rotation: Matrix, translation: Sequence[float]) -> list | None:
-    """``[x0, y0, x1, y1]`` in pixels of the colour picture around a head's centre; None behind the camera."""
+    """`[x0, y0, x1, y1]` in pixels of the colour picture around a head's centre; None behind the camera."""
     x, y, z = (
         sum(a * b for a, b in zip(row, centre, strict=True)) + t for row, t in zip(rotation, translation, strict=True)
     )

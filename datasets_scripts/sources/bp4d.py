@@ -1,8 +1,8 @@
 """BP4D-Spontaneous (Zhang et al., Image and Vision Computing 2014): action units of 41 people at eight tasks each.
 
-``AUCoding/AU_OCC/F001_T1.csv``: a first line of unit numbers, then a line for each coded frame: its number and, for
-each unit, 0 absent, 1 present, 9 unknown. The frames are ``F001/T1/2440.jpg``, with as many digits as the
-recording needs. ``AUCoding/AU_INT/AU06/F001_T1_AU06.csv`` has lines ``frame,intensity`` alone; there are five units.
+`AUCoding/AU_OCC/F001_T1.csv`: a first line of unit numbers, then a line for each coded frame: its number and, for
+each unit, 0 absent, 1 present, 9 unknown. The frames are `F001/T1/2440.jpg`, with as many digits as the
+recording needs. `AUCoding/AU_INT/AU06/F001_T1_AU06.csv` has lines `frame,intensity` alone; there are five units.
 https://www.cs.binghamton.edu/~lijun/Research/3DFE/3DFE_Analysis.html
 """
 
@@ -30,11 +30,11 @@ UNKNOWN = 9
 class BP4D(CodedRecordings):
     """BP4D's coded frames with what is known of the 12 units of the published protocol.
 
-    ``coding`` is ``occurrence`` (0 or 1) or ``intensity`` (0 to 5, for the units 6, 10, 12, 14 and 17 alone); never
-    both in one corpus, as 1 means present in one and a trace in the other. ``images`` is the folder with ``F001`` and
+    `coding` is `occurrence` (0 or 1) or `intensity` (0 to 5, for the units 6, 10, 12, 14 and 17 alone); never
+    both in one corpus, as 1 means present in one and a trace in the other. `images` is the folder with `F001` and
     so on, if it is not the root or one of its folders of the usual names.
 
-    ``fold`` (1, 2 or 3) says which third of the people is tested on; ``every`` = 10 reads one coded frame in ten only.
+    `fold` (1, 2 or 3) says which third of the people is tested on; `every` = 10 reads one coded frame in ten only.
     """
 
     NAME: ClassVar[str] = "bp4d"
@@ -71,11 +71,11 @@ class BP4D(CodedRecordings):
             people = ", ".join(self.people)
             raise CorpusError(f"{self.root}/AUCoding/{wanted} has no file of {people}: fold {self.fold} needs them")
         if self._pictures_root is None:
-            way_out = "give their folder with images= (--images)"
-            raise CorpusError(f"{self.root} has no pictures of {', '.join(self.people)}: {way_out}")
+            remedy = "give their folder with images= (--images)"
+            raise CorpusError(f"{self.root} has no pictures of {', '.join(self.people)}: {remedy}")
 
     def describe(self) -> dict[str, Any]:
-        """As every reader's, without the place of ``images``."""
+        """As every reader's, without the place of `images`."""
         return {name: value for name, value in super().describe().items() if name != "images"}
 
     @cached_property
@@ -90,7 +90,7 @@ class BP4D(CodedRecordings):
         return [file for file in files if file.is_file()]
 
     def _files(self, recording: str) -> Mapping[int | None, Path]:
-        """The label files of ``F001_T1``: one for each unit of ``AU_INT``, one for all of ``AU_OCC``."""
+        """The label files of `F001_T1`: one for each unit of `AU_INT`, one for all of `AU_OCC`."""
         coding = Path(self.root) / "AUCoding"
         if self.coding == "occurrence":
             return {None: coding / "AU_OCC" / f"{recording}.csv"}
@@ -128,7 +128,7 @@ class BP4D(CodedRecordings):
         return self._coded_face(key, picture, path, known, {"gender": "female" if inner.startswith("F") else "male"})
 
     def _pictures(self, inner: str) -> Mapping[int, str]:
-        """The pictures of ``F001/T1`` by frame; one recording is listed at a time."""
+        """The pictures of `F001/T1` by frame; one recording is listed at a time."""
         if inner not in self._listed:
             self._listed.clear()
             self._listed[inner] = list_frames(self._pictures_root, inner)
@@ -136,7 +136,7 @@ class BP4D(CodedRecordings):
 
 
 def read_occurrences(path: str | os.PathLike) -> dict[int, dict[int, float]]:
-    """0, 1 or 9 for each of the 12 units by frame; 9 for what is neither. Raises ``CorpusError`` for another file."""
+    """0, 1 or 9 for each of the 12 units by frame; 9 for what is neither. Raises `CorpusError` for another file."""
     rows = _csv_rows(path)
     header = [_whole(cell) for cell in rows[0]] if rows else []
     columns = {unit: column for column, unit in enumerate(header) if column and unit in UNITS}

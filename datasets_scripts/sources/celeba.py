@@ -31,7 +31,7 @@ PARTITIONS = {"0": "train", "1": "validation", "2": "test"}
 class CelebA(FaceReader):
     """One split of CelebA's aligned pictures.
 
-    Who a picture shows (``identity_CelebA.txt``) is not read, and neither are the boxes: they are of the pictures
+    Who a picture shows (`identity_CelebA.txt`) is not read, and neither are the boxes: they are of the pictures
     before alignment. The attribute file and the partition file are read side by side, a line at a time.
     """
 

@@ -1,7 +1,7 @@
 """DISFA (Mavadati, Mahoor, Bartlett, Trinh and Cohn, IEEE TAC 2013): 12 action units of 27 people, frame by frame.
 
-``ActionUnit_Labels/SN001/SN001_au1.txt`` has lines ``frame,intensity`` (frames from 1, intensity 0 to 5), one file for
-each unit; the frames are those of ``Videos_LeftCamera/LeftVideoSN001_comp.avi`` (1024x768, 20 a second, 4,845 frames).
+`ActionUnit_Labels/SN001/SN001_au1.txt` has lines `frame,intensity` (frames from 1, intensity 0 to 5), one file for
+each unit; the frames are those of `Videos_LeftCamera/LeftVideoSN001_comp.avi` (1024x768, 20 a second, 4,845 frames).
 http://mohammadmahoor.com/disfa/
 """
 
@@ -28,15 +28,15 @@ CAMERAS = {"left": "Left", "right": "Right"}
 class DISFA(CodedRecordings):
     """DISFA's frames with the intensity (0 to 5) of every unit coded in them.
 
-    Intensity is kept as it is; 2 and more counts as present in published figures (``PRESENT_FROM``), which are about
+    Intensity is kept as it is; 2 and more counts as present in published figures (`PRESENT_FROM`), which are about
     the units 1, 2, 4, 6, 9, 12, 25 and 26. A unit whose file lacks a frame is unknown there, not absent.
 
-    Frames come from the videos of ``camera`` and are stored as JPEG files of quality 95. With ``frames``, a folder of
-    pictures taken from the videos (``SN001/17.png``, with any number of leading zeros), they are those files' own
-    bytes; ``first_frame`` is the number of a video's first picture: 0 as ME-GraphAU counts, 1 as the labels do. Left
+    Frames come from the videos of `camera` and are stored as JPEG files of quality 95. With `frames`, a folder of
+    pictures taken from the videos (`SN001/17.png`, with any number of leading zeros), they are those files' own
+    bytes; `first_frame` is the number of a video's first picture: 0 as ME-GraphAU counts, 1 as the labels do. Left
     out, it is 0 where a folder has a picture 0, else 1.
 
-    ``fold`` (1, 2 or 3) says which third of the people is tested on; ``every`` = 10 reads one frame in ten only.
+    `fold` (1, 2 or 3) says which third of the people is tested on; `every` = 10 reads one frame in ten only.
     """
 
     NAME: ClassVar[str] = "disfa"
@@ -88,7 +88,7 @@ class DISFA(CodedRecordings):
         return [file for file in files if file.is_file()]
 
     def describe(self) -> dict[str, Any]:
-        """As every reader's; of ``frames`` only whether it is given, not where it lies."""
+        """As every reader's; of `frames` only whether it is given, not where it lies."""
         return {**super().describe(), "frames": self.frames is not None}
 
     def _recordings(self) -> Sequence[str]:
@@ -104,7 +104,7 @@ class DISFA(CodedRecordings):
         return [CodedFrame(person, frame, units[frame]) for frame in sorted(units)]
 
     def faces(self, start: int = 0, stop: int | None = None) -> Iterator[LabelledFace | Skipped]:
-        """A face, or the reason for none, for each row ``start`` to ``stop``; a video is decoded from its start."""
+        """A face, or the reason for none, for each row `start` to `stop`; a video is decoded from its start."""
         stop = self.limit if stop is None else stop if self.limit is None else min(stop, self.limit)
         with ExitStack() as opened:
             person, video = None, None
@@ -129,7 +129,7 @@ class DISFA(CodedRecordings):
         return self._coded_face(key, picture, path, known, {})
 
     def _video(self, person: str) -> Path:
-        """The person's video: ``_comp`` is also spelled ``_Comp``."""
+        """The person's video: `_comp` is also spelled `_Comp`."""
         folder = need(self.root, *self._video_folders, what="DISFA")
         name = f"{CAMERAS[self.camera]}Video{person}_comp.avi"
         return next((file for file in folder.iterdir() if file.name.lower() == name.lower()), folder / name)
@@ -139,7 +139,7 @@ class DISFA(CodedRecordings):
         return {}
 
     def _pictures(self, person: str) -> Mapping[int, str]:
-        """The person's pictures below ``frames`` by the labels' frame numbers; one person is listed at a time."""
+        """The person's pictures below `frames` by the labels' frame numbers; one person is listed at a time."""
         if person not in self._listed:
             self._listed.clear()
             self._listed[person] = list_frames(self.frames, person, self.first_frame)
@@ -147,9 +147,9 @@ class DISFA(CodedRecordings):
 
 
 def read_intensities(path: str | os.PathLike) -> dict[int, float]:
-    """Intensities by frame from a file of lines ``frame,intensity``; none if there is no such file.
+    """Intensities by frame from a file of lines `frame,intensity`; none if there is no such file.
 
-    An intensity that cannot be read is -1, which is none. Raises ``CorpusError`` if a frame's number cannot be read.
+    An intensity that cannot be read is -1, which is none. Raises `CorpusError` if a frame's number cannot be read.
     """
     intensities = {}
     try:

@@ -1,7 +1,7 @@
 """FairFace (Kärkkäinen and Joo, WACV 2021, CC BY 4.0) in the layout it is distributed in.
 
-A folder with ``fairface_label_train.csv`` and ``fairface_label_val.csv`` (``file,age,gender,race,service_test``) and
-the pictures ``train/N.jpg`` and ``val/N.jpg`` that the column ``file`` names.
+A folder with `fairface_label_train.csv` and `fairface_label_val.csv` (`file,age,gender,race,service_test`) and
+the pictures `train/N.jpg` and `val/N.jpg` that the column `file` names.
 https://github.com/joojs/fairface
 """
 
@@ -27,9 +27,9 @@ MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", 
 
 @dataclass(frozen=True)
 class FairFace(FaceReader):
-    """One split of FairFace: ``train``, or ``validation`` (FairFace's ``val``).
+    """One split of FairFace: `train`, or `validation` (FairFace's `val`).
 
-    ``labels`` is another label file in place of the split's own, ``race`` whether the race label is passed on (for
+    `labels` is another label file in place of the split's own, `race` whether the race label is passed on (for
     auditing a corpus, never by default).
     """
 
@@ -56,11 +56,11 @@ class FairFace(FaceReader):
 
     def _check_layout(self) -> None:
         if not self.label_file.is_file():
-            way_out = (
+            remedy = (
                 "give the folder of FairFace, or labels=CSV (facemllm data: --labels SPLIT=CSV; facemllm evaluate: "
                 "--set labels=CSV)"
             )
-            raise CorpusError(f"there is no label file {self.label_file}: {way_out}")
+            raise CorpusError(f"there is no label file {self.label_file}: {remedy}")
 
     def _label_files(self) -> list[Path]:
         return [self.label_file]
@@ -85,10 +85,10 @@ class FairFace(FaceReader):
 
 
 def read_age_group(text: str) -> str | None:
-    """FairFace's age group, also where a spreadsheet took ``3-9`` or ``10-19`` for a date; None if it is neither.
+    """FairFace's age group, also where a spreadsheet took `3-9` or `10-19` for a date; None if it is neither.
 
-    Read are day and month in either order (``03-Sep``, ``9-Mar``, ``Oct-19``), whole dates (``2024-09-03``,
-    ``9/3/2024``, ``2019-10-01 00:00:00``) and a spreadsheet's day numbers (``43739``). No other age group can be taken
+    Read are day and month in either order (`03-Sep`, `9-Mar`, `Oct-19`), whole dates (`2024-09-03`,
+    `9/3/2024`, `2019-10-01 00:00:00`) and a spreadsheet's day numbers (`43739`). No other age group can be taken
     for a date.
     """
     text = " ".join(text.replace("\N{EN DASH}", "-").split())
@@ -115,5 +115,5 @@ def _month(word: str) -> int:
 
 
 def _spelled(text: str, known: tuple[str, ...]) -> str | None:
-    """The one of ``known`` that ``text`` is, apart from case and surrounding blanks."""
+    """The one of `known` that `text` is, apart from case and surrounding blanks."""
     return next((name for name in known if name.lower() == text.strip().lower()), None)

@@ -6,25 +6,25 @@ a face that looks straight into the camera, upright. For the viewer of the pictu
 ==========  ======================================================  ===============================
 angle       positive                                                negative
 ==========  ======================================================  ===============================
-``yaw``     the nose points to the left edge of the picture: the    the nose points to the right
+`yaw`     the nose points to the left edge of the picture: the    the nose points to the right
             person turned the head to their own right
-``pitch``   the face looks up                                       the face looks down
-``roll``    the head is tilted clockwise in the picture: its top    the head is tilted
+`pitch`   the face looks up                                       the face looks down
+`roll`    the head is tilted clockwise in the picture: its top    the head is tilted
             moves to the right edge                                 counter-clockwise
 ==========  ======================================================  ===============================
 
-So ``pitch`` keeps its sign when a picture is mirrored; ``yaw`` and ``roll`` change theirs.
+So `pitch` keeps its sign when a picture is mirrored; `yaw` and `roll` change theirs.
 
 With camera axes x to the right of the picture, y down and z away from the camera, and head axes that are the same when
-all angles are zero (the face looks along -z), the rotation from head to camera is ``Rx(-pitch) @ Ry(yaw) @ Rz(roll)``,
-where ``Rx``, ``Ry`` and ``Rz`` are the right-handed rotations. Pitch is thus about the camera's own x axis, and the
-nose tip lies ``sin(yaw)`` of the nose's distance from the head's centre to the left, whatever the pitch.
+all angles are zero (the face looks along -z), the rotation from head to camera is `Rx(-pitch) @ Ry(yaw) @ Rz(roll)`,
+where `Rx`, `Ry` and `Rz` are the right-handed rotations. Pitch is thus about the camera's own x axis, and the
+nose tip lies `sin(yaw)` of the nose's distance from the head's centre to the left, whatever the pitch.
 
-Sources: ``RotationMatrix.m`` in the folder ``Code`` of 300W-LP (``R_x(pitch) R_y(yaw) R_z(roll)``, left-handed, with y
-up and z towards the viewer: the same rotation in other axes); ``draw_axis`` in Hopenet's ``utils.py``
-(https://github.com/natanielruiz/deep-head-pose), which draws it; ``TYY_create_db_biwi.py`` of FSA-Net
-(https://github.com/shamangary/FSA-Net), which takes BIWI's matrices apart in this order. Hopenet's own ``datasets.py``
-takes BIWI's apart as ``Rz(roll) @ Ry(yaw) @ Rx(-pitch)``: the same angles for rotations about one axis, others where
+Sources: `RotationMatrix.m` in the folder `Code` of 300W-LP (`R_x(pitch) R_y(yaw) R_z(roll)`, left-handed, with y
+up and z towards the viewer: the same rotation in other axes); `draw_axis` in Hopenet's `utils.py`
+(https://github.com/natanielruiz/deep-head-pose), which draws it; `TYY_create_db_biwi.py` of FSA-Net
+(https://github.com/shamangary/FSA-Net), which takes BIWI's matrices apart in this order. Hopenet's own `datasets.py`
+takes BIWI's apart as `Rz(roll) @ Ry(yaw) @ Rx(-pitch)`: the same angles for rotations about one axis, others where
 several are large (by more than 20 degrees at the extremes). BIWI figures of papers that followed it differ for that.
 """
 
@@ -51,7 +51,7 @@ class HeadPose(NamedTuple):
 
 
 def pose_from_parameters(parameters: Sequence[float]) -> HeadPose:
-    """The pose in ``Pose_Para`` of 300W-LP and AFLW2000: pitch, yaw, roll in radians, then what is not read here."""
+    """The pose in `Pose_Para` of 300W-LP and AFLW2000: pitch, yaw, roll in radians, then what is not read here."""
     pitch, yaw, roll = (math.degrees(float(angle)) for angle in parameters[:3])
     return HeadPose(yaw, pitch, roll)
 
@@ -60,7 +60,7 @@ def pose_from_rotation(rotation: Sequence[Sequence[float]]) -> HeadPose:
     """The pose of a 3x3 rotation from head to camera axes, yaw within ±90 degrees.
 
     At a yaw of exactly ±90 degrees pitch and roll are about the same axis; all of it is then given as pitch.
-    Raises ``ValueError`` for what is no rotation: reflections, scalings, shears, other shapes.
+    Raises `ValueError` for what is no rotation: reflections, scalings, shears, other shapes.
     """
     rows = [[float(element) for element in row] for row in rotation]
     if not is_rotation(rows):
@@ -75,7 +75,7 @@ def pose_from_rotation(rotation: Sequence[Sequence[float]]) -> HeadPose:
 
 
 def rotation_from_pose(pose: HeadPose) -> list[list[float]]:
-    """The 3x3 rotation from head to camera axes: ``Rx(-pitch) @ Ry(yaw) @ Rz(roll)``."""
+    """The 3x3 rotation from head to camera axes: `Rx(-pitch) @ Ry(yaw) @ Rz(roll)`."""
     a, b, c = math.radians(-pose.pitch), math.radians(pose.yaw), math.radians(pose.roll)
     sin_a, cos_a, sin_b, cos_b, sin_c, cos_c = (
         math.sin(a),

@@ -26,7 +26,7 @@ PICTURE_FOLDERS = ("lfw", "lfw-deepfunneled", "lfw_funneled")
 class LFWA(FaceReader):
     """One split of LFWA. The names of the people in the files' names are passed on nowhere.
 
-    A picture is known by its row in the attribute file, counted from 1, its url by ``lfw_att_40.mat#17``. The two
+    A picture is known by its row in the attribute file, counted from 1, its url by `lfw_att_40.mat#17`. The two
     files are MATLAB 7.3's, which is HDF5: h5py reads them. Copies in MATLAB's older format need SciPy alone.
     """
 
@@ -78,7 +78,7 @@ class LFWA(FaceReader):
 
 
 def read_arrays(path: Path, names: tuple[str, ...]) -> "dict[str, np.ndarray]":
-    """The arrays ``names`` of a MATLAB file of either format, shaped as in MATLAB; texts are arrays of objects."""
+    """The arrays `names` of a MATLAB file of either format, shaped as in MATLAB; texts are arrays of objects."""
     with open(path, "rb") as file:
         is_hdf5 = file.read(10) == b"MATLAB 7.3"
     try:
@@ -105,8 +105,8 @@ def _read_hdf5(path: Path, names: tuple[str, ...]) -> "dict[str, np.ndarray]":
     try:
         import h5py
     except ImportError as error:
-        way_out = "pip install h5py, or save it in MATLAB or Octave with -v7"
-        raise CorpusError(f"{path} is a file of MATLAB 7.3, which needs h5py: {way_out}") from error
+        remedy = "pip install h5py, or save it in MATLAB or Octave with -v7"
+        raise CorpusError(f"{path} is a file of MATLAB 7.3, which needs h5py: {remedy}") from error
     with h5py.File(path, "r") as file:
         arrays = {}
         for name in (name for name in names if name in file):

@@ -33,8 +33,8 @@ ATTRIBUTES = (
 class MAADFace(FaceReader):
     """One split of MAAD-Face on VGGFace2's pictures; the label file is streamed, whatever its length.
 
-    The split is VGGFace2's: a row is ``test`` if ``test/`` has a folder of its identity, ``train`` otherwise, where a
-    row without any folder is counted as skipped. ``race`` passes on White and Black where exactly one is marked.
+    The split is VGGFace2's: a row is `test` if `test/` has a folder of its identity, `train` otherwise, where a
+    row without any folder is counted as skipped. `race` passes on White and Black where exactly one is marked.
     """
 
     NAME: ClassVar[str] = "maad_face"

@@ -1,6 +1,6 @@
-"""Matrices of numbers from MATLAB's ``.mat`` files; a damaged one is a picture to skip, not the end of a build.
+"""Matrices of numbers from MATLAB's `.mat` files; a damaged one is a picture to skip, not the end of a build.
 
-``scipy.io.loadmat`` is not made for damaged files, as its documentation says: version 1.17 ends the process with a
+`scipy.io.loadmat` is not made for damaged files, as its documentation says: version 1.17 ends the process with a
 segmentation fault at some. So the little that is needed here is read with every length checked: level 5 files (what
 MATLAB saves as -v6 and -v7), real numbers, two dimensions.
 https://www.mathworks.com/help/pdf_doc/matlab/matfile_format.pdf
@@ -27,9 +27,9 @@ LARGEST = 64 * 2**20  # bytes that a compressed variable may unfold to; the larg
 
 
 def read_matlab(path: str | os.PathLike, names: tuple[str, ...]) -> "dict[str, np.ndarray] | str":
-    """Those of the real matrices ``names`` that the file holds, as float64 of two dimensions.
+    """Those of the real matrices `names` that the file holds, as float64 of two dimensions.
 
-    Or the reason for none, as ``Skipped`` counts it. Files of MATLAB 7.3, which are HDF5, and of level 4 count as
+    Or the reason for none, as `Skipped` counts it. Files of MATLAB 7.3, which are HDF5, and of level 4 count as
     unreadable: none of the data sets here comes in them.
     """
     try:
@@ -56,7 +56,7 @@ def _matrices(data: memoryview, order: str, names: tuple[str, ...]) -> "Iterator
 
 
 def _matrix(data: memoryview, order: str, names: tuple[str, ...]) -> "Iterator[tuple[str, np.ndarray]]":
-    """The matrix in this element, if it is a real one of numbers, of two dimensions, and among ``names``."""
+    """The matrix in this element, if it is a real one of numbers, of two dimensions, and among `names`."""
     import numpy as np
 
     parts = list(islice(_elements(data, order), 4))  # flags, dimensions, name, real part
@@ -73,7 +73,7 @@ def _matrix(data: memoryview, order: str, names: tuple[str, ...]) -> "Iterator[t
 
 
 def _elements(data: memoryview, order: str) -> Iterator[tuple[int, memoryview]]:
-    """The kind and the content of each data element; ``ValueError`` or ``struct.error`` if one is cut off."""
+    """The kind and the content of each data element; `ValueError` or `struct.error` if one is cut off."""
     place = 0
     while place < len(data):
         kind, length = struct.unpack(f"{order}II", data[place : place + 8])

@@ -29,9 +29,9 @@ NAME = re.compile(r"((?:train|test)_\d+)(?:_aligned)?\.jpg")
 
 @dataclass(frozen=True)
 class RAFDB(FaceReader):
-    """One split of RAF-DB: its aligned pictures of 100 pixels a side, or with ``aligned=False`` the originals.
+    """One split of RAF-DB: its aligned pictures of 100 pixels a side, or with `aligned=False` the originals.
 
-    Originals come with the box of the face, where ``Annotation/boundingbox`` is there.
+    Originals come with the box of the face, where `Annotation/boundingbox` is there.
     """
 
     NAME: ClassVar[str] = "raf_db"
@@ -64,7 +64,7 @@ class RAFDB(FaceReader):
         return [self._label_file]
 
     def _rows(self, start: int, stop: int | None) -> Iterator[list[str]]:
-        """The fields of the split's lines; a line whose name tells no split is ``train``'s, to be skipped there."""
+        """The fields of the split's lines; a line whose name tells no split is `train`'s, to be skipped there."""
         rows = (fields for line in text_lines(self._label_file) if (fields := line.split()))
         of_test = self.split == "test"
         return islice((row for row in rows if row[0].startswith("test_") == of_test), start, stop)
@@ -82,7 +82,7 @@ class RAFDB(FaceReader):
         return self._labelled(key, path, {"expression": EXPRESSIONS[row[1]]}, box=box)
 
     def _box(self, key: str) -> list[float] | None:
-        """``[x0, y0, x1, y1]`` in pixels of the original picture; None without a sound file of it."""
+        """`[x0, y0, x1, y1]` in pixels of the original picture; None without a sound file of it."""
         path = self._base / f"Annotation/boundingbox/{key}_boundingbox.txt"
         try:
             x0, y0, x1, y1 = (float(number) for number in " ".join(text_lines(path)).split())

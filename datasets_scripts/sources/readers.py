@@ -48,14 +48,14 @@ WITH_CONTEMPT = ("affectnet",)
 
 
 def reader_of(name: str) -> type[FaceReader]:
-    """The reader of a dataset; ``CorpusError`` for a name that is none."""
+    """The reader of a dataset; `CorpusError` for a name that is none."""
     if name not in READERS:
         raise CorpusError(f"corpus {name!r} is unknown; there are readers for {', '.join(READERS)}")
     return READERS[name]
 
 
 def configs_of(reader: type[FaceReader]) -> tuple[str, ...]:
-    """The configs a corpus of this dataset can have: ``zero_shot`` too where it has attributes."""
+    """The configs a corpus of this dataset can have: `zero_shot` too where it has attributes."""
     return (*CONFIGS, ZERO_SHOT) if "attributes" in reader.TASKS else CONFIGS
 
 

@@ -29,9 +29,9 @@ OUR_SHARES = {"train": 0.8, "validation": 0.1, "test": 0.1}
 class FaceReader:
     """One split of a dataset in its distributed layout, read a row at a time; small enough for a worker process.
 
-    ``root`` is the dataset's folder, ``split`` one of ``SPLITS``, ``limit`` how many rows at most are read. A dataset
-    is a subclass with the class attributes below, ``_check_layout``, ``_rows`` and ``_face``, and ``_label_files`` or
-    ``_labels_digest``.
+    `root` is the dataset's folder, `split` one of `SPLITS`, `limit` how many rows at most are read. A dataset
+    is a subclass with the class attributes below, `_check_layout`, `_rows` and `_face`, and `_label_files` or
+    `_labels_digest`.
     """
 
     NAME: ClassVar[str]  # the prefix of ids, and the word on the command line
@@ -64,7 +64,7 @@ class FaceReader:
         return self._length
 
     def faces(self, start: int = 0, stop: int | None = None) -> Iterator[LabelledFace | Skipped]:
-        """A face, or the reason for none, for each row ``start`` to ``stop``; pictures are the files' own bytes."""
+        """A face, or the reason for none, for each row `start` to `stop`; pictures are the files' own bytes."""
         stop = self.limit if stop is None else stop if self.limit is None else min(stop, self.limit)
         for row in self._rows(start, stop):
             yield self._face(row)
@@ -75,11 +75,11 @@ class FaceReader:
         return {"name": self.NAME, **settings, "labels": self._labels_digest()}
 
     def _check_layout(self) -> None:
-        """Raise ``CorpusError``, naming what is missing, unless ``root`` has the dataset's layout."""
+        """Raise `CorpusError`, naming what is missing, unless `root` has the dataset's layout."""
         raise NotImplementedError
 
     def _rows(self, start: int, stop: int | None) -> Iterator[Any]:
-        """The rows ``start`` to ``stop`` of the split, whatever ``_face`` makes a face of, in a fixed order."""
+        """The rows `start` to `stop` of the split, whatever `_face` makes a face of, in a fixed order."""
         raise NotImplementedError
 
     def _face(self, row: Any) -> LabelledFace | Skipped:
@@ -103,9 +103,9 @@ class FaceReader:
         box: Any = None,
         landmarks: Any = None,
     ) -> LabelledFace | Skipped:
-        """The face ``NAME/key`` whose picture is ``root/path``, or why there is none.
+        """The face `NAME/key` whose picture is `root/path`, or why there is none.
 
-        ``shown_path`` stands in the record in place of ``path`` where the file's name tells what may not be passed on.
+        `shown_path` stands in the record in place of `path` where the file's name tells what may not be passed on.
         """
         name = f"{self.NAME}/{key}"
         picture = read_picture(self.root, path)
@@ -117,7 +117,7 @@ class FaceReader:
 
 
 def need(root: str | os.PathLike, *choices: str, what: str) -> Path:
-    """The first of ``choices`` that is in ``root``; ``CorpusError`` names all of them if none is."""
+    """The first of `choices` that is in `root`; `CorpusError` names all of them if none is."""
     if not Path(root).is_dir():
         raise CorpusError(f"there is no folder {root}: give the folder of {what}")
     for choice in choices:
@@ -143,10 +143,10 @@ def csv_rows(
     stop: int | None = None,
     names: Sequence[str] | None = None,
 ) -> Iterator[dict[str, str]]:
-    """The rows ``start`` to ``stop`` of a CSV file, whose columns ; or tabs separate where its header has them, else ,
+    """The rows `start` to `stop` of a CSV file, whose columns ; or tabs separate where its header has them, else ,
 
-    ``names`` are the columns where the first line is no header, as long as it has none of ``needed``. Short rows are
-    filled up with empty strings. ``CorpusError`` if a ``needed`` column is missing, a quoted field does not end on its
+    `names` are the columns where the first line is no header, as long as it has none of `needed`. Short rows are
+    filled up with empty strings. `CorpusError` if a `needed` column is missing, a quoted field does not end on its
     line, or the file is no CSV in UTF-8 (a byte order mark is fine).
     """
     try:
@@ -168,18 +168,18 @@ def csv_rows(
 
 
 def csv_fields(path: str | os.PathLike, lines: Iterable[str], delimiter: str = ",") -> Iterator[list[str]]:
-    """The fields of each line that is not empty; ``path`` is what the lines are of, for the message.
+    """The fields of each line that is not empty; `path` is what the lines are of, for the message.
 
     No field spans lines, as none does in the label files of these datasets: one stray quotation mark would else take
-    all that follows into one field. ``CorpusError`` names the line.
+    all that follows into one field. `CorpusError` names the line.
     """
     for number, line in enumerate(lines, start=1):
         try:
             fields = next(csv.reader([line], delimiter=delimiter, strict=True), [])
         except csv.Error as error:
-            way_out = "quote a field whole and on one line, or remove the stray quotation mark"
+            remedy = "quote a field whole and on one line, or remove the stray quotation mark"
             told = "a quoted field does not end on this line" if "unexpected end" in str(error) else error
-            raise CorpusError(f"{path}, line {number}: no line of a CSV file: {told}; {way_out}") from error
+            raise CorpusError(f"{path}, line {number}: no line of a CSV file: {told}; {remedy}") from error
         if fields:
             yield fields
 
@@ -187,7 +187,7 @@ def csv_fields(path: str | os.PathLike, lines: Iterable[str], delimiter: str = "
 def list_files(
     root: str | os.PathLike, suffixes: tuple[str, ...], wanted: Callable[[str], bool] = lambda path: True
 ) -> list[str]:
-    """The files below ``root`` with one of ``suffixes`` (lower case), sorted, as paths relative to it with slashes.
+    """The files below `root` with one of `suffixes` (lower case), sorted, as paths relative to it with slashes.
 
     Hidden ones, and what macOS puts into archives, are left out.
     """
@@ -203,7 +203,7 @@ def list_files(
 
 
 def inside(root: str | os.PathLike, path: str) -> Path | None:
-    """``root/path``, where ``path`` may have backslashes; None if it is empty, absolute, or climbs out with ``..``.
+    """`root/path`, where `path` may have backslashes; None if it is empty, absolute, or climbs out with `..`.
 
     Links are followed: where a folder of pictures lies is its owner's business, what a label file names is not.
     """
@@ -214,7 +214,7 @@ def inside(root: str | os.PathLike, path: str) -> Path | None:
 
 
 def read_picture(root: str | os.PathLike, path: str) -> bytes | str:
-    """The bytes of the picture ``root/path``, or the reason why there is none, as ``Skipped`` counts it."""
+    """The bytes of the picture `root/path`, or the reason why there is none, as `Skipped` counts it."""
     place = inside(root, path)
     if place is None:
         return "image outside the folder"
@@ -242,30 +242,30 @@ def is_readable(picture: bytes) -> bool:
 
 
 def age_group_of(years: float) -> str:
-    """FairFace's group of an age in years: 2.9 is ``0-2``, 70 is ``more than 70``, which means 70 or older."""
+    """FairFace's group of an age in years: 2.9 is `0-2`, 70 is `more than 70`, which means 70 or older."""
     edges = (3, 10, 20, 30, 40, 50, 60, 70)
     return AGE_GROUPS[sum(years >= edge for edge in edges)]
 
 
 def age_labels(years: float) -> dict[str, Any]:
-    """The labels ``age``, in years, and ``age_group``."""
+    """The labels `age`, in years, and `age_group`."""
     return {"age": float(years), "age_group": age_group_of(years)}
 
 
 def attribute_name(text: str) -> str:
-    """A dataset's name of an attribute in snake case: ``5_o_Clock_Shadow`` and ``5 o Clock Shadow`` alike."""
+    """A dataset's name of an attribute in snake case: `5_o_Clock_Shadow` and `5 o Clock Shadow` alike."""
     return re.sub("[^a-z0-9]+", "_", text.strip().lower()).strip("_")
 
 
 def gender_and_attributes(values: Mapping[str, bool]) -> dict[str, Any]:
-    """The labels of what is known of a dataset's binary attributes: ``Male`` is the gender, the others yes or no."""
+    """The labels of what is known of a dataset's binary attributes: `Male` is the gender, the others yes or no."""
     labels = {"gender": "male" if values["Male"] else "female"} if "Male" in values else {}
     others = {attribute_name(name): "yes" if value else "no" for name, value in values.items() if name != "Male"}
     return {**labels, "attributes": others}
 
 
 def hashed_split(key: str, shares: Mapping[str, float] = OUR_SHARES) -> str:
-    """The split that ``key`` falls into, the same everywhere and for ever; ``shares`` are positive and sum to 1.
+    """The split that `key` falls into, the same everywhere and for ever; `shares` are positive and sum to 1.
 
     Where people are known, give the person as the key, so that nobody is in two splits.
     """

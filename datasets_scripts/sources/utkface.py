@@ -26,10 +26,10 @@ OLDEST = 116
 
 @dataclass(frozen=True)
 class UTKFace(FaceReader):
-    """One split of UTKFace, in one folder or several; aligned pictures (``….jpg.chip.jpg``) or those in the wild.
+    """One split of UTKFace, in one folder or several; aligned pictures (`….jpg.chip.jpg`) or those in the wild.
 
-    There is no official split, and nobody is known by name: 8 in 10 pictures are ``train`` by the hash of their name,
-    1 in 10 ``validation``, 1 in 10 ``test``, the same for both kinds of pictures. ``race`` passes the race on, where
+    There is no official split, and nobody is known by name: 8 in 10 pictures are `train` by the hash of their name,
+    1 in 10 `validation`, 1 in 10 `test`, the same for both kinds of pictures. `race` passes the race on, where
     it is one of FairFace's groups. Because names tell the race, neither ids nor urls hold them without it.
     """
 

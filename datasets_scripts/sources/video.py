@@ -21,7 +21,7 @@ class VideoFrames:
         self._decoded = 0  # the number of the frame last taken from the video
 
     def read(self, number: int) -> bytes | str:
-        """The frame ``number``, or the reason why there is none, as ``Skipped`` counts it."""
+        """The frame `number`, or the reason why there is none, as `Skipped` counts it."""
         import cv2
 
         if self._capture is None or number <= self._decoded:

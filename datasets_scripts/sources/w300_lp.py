@@ -1,7 +1,7 @@
 """300W-LP (Zhu, Lei, Liu, Shi and Li, CVPR 2016): 300W's faces turned to large poses, with the angles of each.
 
-Eight folders, ``AFW``, ``HELEN``, ``IBUG``, ``LFPW`` and the mirrored copy ``..._Flip`` of each, with a ``.jpg`` and a
-``.mat`` of the same name per picture: 122,450 in all. http://www.cbsr.ia.ac.cn/users/xiangyuzhu/projects/3DDFA/main.htm
+Eight folders, `AFW`, `HELEN`, `IBUG`, `LFPW` and the mirrored copy `..._Flip` of each, with a `.jpg` and a
+`.mat` of the same name per picture: 122,450 in all. http://www.cbsr.ia.ac.cn/users/xiangyuzhu/projects/3DDFA/main.htm
 """
 
 import math
@@ -27,15 +27,15 @@ FOLDERS = ("AFW", "AFW_Flip", "HELEN", "HELEN_Flip", "IBUG", "IBUG_Flip", "LFPW"
 
 @dataclass(frozen=True)
 class PoseParameterFaces(FaceReader):
-    """Folders of pictures with a ``.mat`` beside each, as the authors of 3DDFA distribute 300W-LP and AFLW2000-3D.
+    """Folders of pictures with a `.mat` beside each, as the authors of 3DDFA distribute 300W-LP and AFLW2000-3D.
 
-    A row is a name that has a ``.jpg`` or a ``.mat``; where one of both is missing, that is counted.
+    A row is a name that has a `.jpg` or a `.mat`; where one of both is missing, that is counted.
     """
 
     LANDMARKS: ClassVar[tuple[str, ...]]  # the arrays of points (at least 2 x points), the first that is there is read
 
     def _folders(self) -> tuple[str, ...]:
-        """The folders below ``root`` that hold pictures; an empty name is ``root`` itself."""
+        """The folders below `root` that hold pictures; an empty name is `root` itself."""
         raise NotImplementedError
 
     @cached_property
@@ -47,7 +47,7 @@ class PoseParameterFaces(FaceReader):
         return islice(self._names, start, stop)
 
     def _labels_digest(self) -> str:
-        """Names and sizes: the contents of 122,450 ``.mat`` files take minutes to read."""
+        """Names and sizes: the contents of 122,450 `.mat` files take minutes to read."""
         return list_hash(f"{name} {file_size(Path(self.root) / f'{name}.mat')}" for name in self._names)
 
     def _face(self, name: str) -> LabelledFace | Skipped:
@@ -72,8 +72,8 @@ class PoseParameterFaces(FaceReader):
 class W300LP(PoseParameterFaces):
     """300W-LP, which has no split: all of it is trained on, AFLW2000 and BIWI are what is tested on.
 
-    ``folders`` names the folders that are read; without it all eight must be there. Pictures whose names differ in the
-    last number only are turned copies of one photograph, and a ``_Flip`` folder holds the same ones mirrored: split by
+    `folders` names the folders that are read; without it all eight must be there. Pictures whose names differ in the
+    last number only are turned copies of one photograph, and a `_Flip` folder holds the same ones mirrored: split by
     photograph, never by picture, if you split it.
     """
 
@@ -102,8 +102,8 @@ class W300LP(PoseParameterFaces):
         need(self.root, *FOLDERS, what="300W-LP")
         for folder in self.folders:
             if not (Path(self.root) / folder).is_dir():
-                way_out = "unpack the whole of 300W-LP, or name the folders you have with folders= (--folders)"
-                raise CorpusError(f"there is no folder {Path(self.root) / folder}: {way_out}")
+                remedy = "unpack the whole of 300W-LP, or name the folders you have with folders= (--folders)"
+                raise CorpusError(f"there is no folder {Path(self.root) / folder}: {remedy}")
 
     def describe(self) -> dict[str, Any]:
         """As every reader's, in JSON's types."""
@@ -114,7 +114,7 @@ class W300LP(PoseParameterFaces):
 
 
 def read_landmarks(points: "np.ndarray") -> tuple[list[list[float]] | None, list[float] | None]:
-    """Landmarks as ``[[x, y], ...]`` and the box ``[x0, y0, x1, y1]`` around them, from a matrix of 2 or 3 rows.
+    """Landmarks as `[[x, y], ...]` and the box `[x0, y0, x1, y1]` around them, from a matrix of 2 or 3 rows.
 
     Values stay as the files have them, in MATLAB's count (the first pixel is 1). A point at (-1, -1) is one that was
     not seen: it is left out of the box, and the landmarks are then None, as their order gives them their meaning.

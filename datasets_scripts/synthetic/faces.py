@@ -1,6 +1,6 @@
 """Drawn faces with exact labels: 17 independent attributes, each visible at 64 pixels in every combination.
 
-A face is a pure function of ``(split, seed, index)``: no file, no global random state, the same pixels in every
+A face is a pure function of `(split, seed, index)`: no file, no global random state, the same pixels in every
 process. Left and right are the viewer's.
 """
 
@@ -17,7 +17,7 @@ from .portrait import Portrait
 
 @dataclass(frozen=True)
 class Attribute:
-    """One thing that can be seen in a drawn face. ``held_out``: never asked about an image in training."""
+    """One thing that can be seen in a drawn face. `held_out`: never asked about an image in training."""
 
     name: str
     values: tuple[str, ...]
@@ -56,9 +56,9 @@ def _stream(*key: object) -> random.Random:
 
 
 def sample_labels(index: int, seed: int, split: str) -> dict[str, str | None]:
-    """Labels of face ``index`` of ``split``: every attribute of ``ATTRIBUTES``, uniform and independent.
+    """Labels of face `index` of `split`: every attribute of `ATTRIBUTES`, uniform and independent.
 
-    ``hair_color`` is None for a bald head. Splits ``test`` and ``validation`` use combinations of labels that no other
+    `hair_color` is None for a bald head. Splits `test` and `validation` use combinations of labels that no other
     split uses.
     """
     rng = _stream(split, seed, index, "labels")
@@ -72,10 +72,10 @@ def sample_labels(index: int, seed: int, split: str) -> dict[str, str | None]:
 
 
 def draw_face(labels: dict[str, str | None], index: int, seed: int, split: str, size: int = 64) -> Image.Image:
-    """Draw the face with ``labels`` as an RGB image of ``size`` by ``size`` pixels.
+    """Draw the face with `labels` as an RGB image of `size` by `size` pixels.
 
     What no label says (position, scale, face shape, eye spacing, colours of clothes, noise) comes from the random
-    stream of ``(split, seed, index)``.
+    stream of `(split, seed, index)`.
     """
     rng = _stream(split, seed, index, "nuisance")
     portrait = Portrait(labels, rng, size)

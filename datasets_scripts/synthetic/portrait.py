@@ -92,7 +92,7 @@ class Portrait:
         self.beard = _mix(beard, INK, 0.4 if labels["skin_tone"] == "dark" and sum(beard) < 250 else 0.0)
 
     def _matrix(self, angle: float) -> tuple[float, ...]:
-        """Head units to canvas pixels, turned by ``angle`` about a point near the chin."""
+        """Head units to canvas pixels, turned by `angle` about a point near the chin."""
         pixels = self.unit * self.size * _SUPERSAMPLING / 64
         cos, sin = math.cos(angle) * pixels, math.sin(angle) * pixels
         pivot = 0.45

@@ -34,11 +34,11 @@ ZERO_SHOT_UNSEEN = synthetic_text.HELD_OUT
 def iter_records(
     config: str, split: str, count: int, seed: int = 0, size: int = 64, start: int = 0
 ) -> Iterator[dict[str, Any]]:
-    """The records ``start`` to ``start + count - 1`` of one config and split.
+    """The records `start` to `start + count - 1` of one config and split.
 
     Args:
-        config: one of ``CONFIGS``. The same index shows the same face in all of them.
-        split: one of ``SPLITS``; they share no face.
+        config: one of `CONFIGS`. The same index shows the same face in all of them.
+        split: one of `SPLITS`; they share no face.
         count: number of records.
         seed: another seed is another corpus.
         size: side of the pictures in pixels.
@@ -62,7 +62,7 @@ def iter_records(
 
 @dataclass(frozen=True)
 class DrawnFaces:
-    """``count`` records of one config and split of the synthetic corpus; pictures have ``size`` pixels a side."""
+    """`count` records of one config and split of the synthetic corpus; pictures have `size` pixels a side."""
 
     config: str
     split: str
@@ -83,7 +83,7 @@ class DrawnFaces:
         return self.count
 
     def records(self, start: int, stop: int) -> Iterator[dict[str, Any]]:
-        """The records ``start`` to ``stop``; each depends on its index alone, so any part can be drawn anywhere."""
+        """The records `start` to `stop`; each depends on its index alone, so any part can be drawn anywhere."""
         return iter_records(self.config, self.split, stop - start, seed=self.seed, size=self.size, start=start)
 
     def describe(self) -> dict[str, Any]:
@@ -115,7 +115,7 @@ def _record(config: str, split: str, index: int, seed: int, size: int) -> dict[s
 
 
 def _side(split: str) -> tuple[str, ...]:
-    """The attributes that ``zero_shot`` tells and asks in a split: seen ones in ``train``, unseen ones elsewhere."""
+    """The attributes that `zero_shot` tells and asks in a split: seen ones in `train`, unseen ones elsewhere."""
     return ZERO_SHOT_SEEN if split == "train" else ZERO_SHOT_UNSEEN
 
 

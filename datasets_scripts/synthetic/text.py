@@ -1,9 +1,9 @@
 """How drawn faces are spoken of: captions, questions with their answers, and text-only conversations.
 
-Every template stands in ``WORDING``, one entry per attribute; the rest of the module only chooses and joins. Answers
+Every template stands in `WORDING`, one entry per attribute; the rest of the module only chooses and joins. Answers
 are the attribute's value words ("red", "yes", "eyeglasses"), so an answer can be compared with a label as it is.
 
-Held-out attributes (``Attribute.held_out``) are spoken of in captions and in text-only conversations and never in a
+Held-out attributes (`Attribute.held_out`) are spoken of in captions and in text-only conversations and never in a
 question about an image: `basic_questions` and `face_task_questions` leave them out, `text_questions` does not.
 """
 
@@ -35,7 +35,7 @@ class Wording:
     """How one attribute is spoken of.
 
     Attributes:
-        predicates: for each value, verb phrases that follow "The person"; the first word is of ``PLURAL_VERBS``,
+        predicates: for each value, verb phrases that follow "The person"; the first word is of `PLURAL_VERBS`,
             the rest alone is the value's clause ("has fair skin" → "fair skin").
         questions: open questions that each value answers; the first is the canonical one of the evaluation.
         yes_no: for each value, a question that is answered with yes exactly if the face has that value. Empty for
@@ -56,7 +56,7 @@ def _same(*values: str) -> dict[str, str]:
 
 
 def _presence(verb: str, thing: str, there: str) -> Wording:
-    """The wording of an attribute with the values no and yes: the person has (or wears) the ``thing`` or not."""
+    """The wording of an attribute with the values no and yes: the person has (or wears) the `thing` or not."""
     bare = thing.removeprefix("a ")
     return Wording(
         predicates={
@@ -321,21 +321,21 @@ def context(labels: Labels, level: str, rng: Random, names: tuple[str, ...] | No
 
 
 def basic_questions(labels: Labels, rng: Random, count: int) -> list[tuple[str, str]]:
-    """``count`` yes/no and either/or questions about different trained attributes, each with its answer (stage 2)."""
+    """`count` yes/no and either/or questions about different trained attributes, each with its answer (stage 2)."""
     return [_basic_question(name, labels, rng) for name in rng.sample(TRAINED, count)]
 
 
 def face_task_questions(labels: Labels, rng: Random, count: int) -> list[tuple[str, str]]:
-    """``count`` open questions about different trained attributes, in paraphrases, each with its answer (stage 3)."""
+    """`count` open questions about different trained attributes, in paraphrases, each with its answer (stage 3)."""
     return [_open_question(name, labels, rng) for name in rng.sample(TRAINED, count)]
 
 
 def text_questions(
     labels: Labels, rng: Random, count: int, names: tuple[str, ...] | None = None, basic: float = 1 / 3
 ) -> list[tuple[str, str]]:
-    """``count`` questions about different attributes, the held-out ones too: for text-only conversations.
+    """`count` questions about different attributes, the held-out ones too: for text-only conversations.
 
-    ``names`` are the attributes that the context mentions (fewer than ``count``: all are asked for); ``basic`` is the
+    `names` are the attributes that the context mentions (fewer than `count`: all are asked for); `basic` is the
     share of yes/no and either/or questions, the others are open.
     """
     names = tuple(name for name in names or WORDING if labels[name] is not None)

@@ -61,12 +61,12 @@ def analyze(
 ) -> None:
     """Look at the photos and tell a row of each, in their order.
 
-    A row is ``{"image", "frame", "time", "size": [width, height], "faces", "error"}``; frame and time (seconds) are
-    0 for a photo. Where nothing could be seen, ``error`` says why; else it is empty. All rows have all keys, with None
+    A row is `{"image", "frame", "time", "size": [width, height], "faces", "error"}`; frame and time (seconds) are
+    0 for a photo. Where nothing could be seen, `error` says why; else it is empty. All rows have all keys, with None
     only where there is an error: what reads JSON lines in blocks takes the types from the first one.
 
     Args:
-        look: the faces of each of a stream of pictures, in JSON's types, or ``{"error"}`` where one defeats it.
+        look: the faces of each of a stream of pictures, in JSON's types, or `{"error"}` where one defeats it.
         tell: gets each row as soon as those before it are told.
         drawings: draws the faces on a copy of the photo, which is there before its row is told.
         must_have_face: a photo without a face counts as failed.

@@ -14,8 +14,8 @@ from .photos import Photo, is_video
 from .table import task_words
 
 SMALLEST_SIDE, LARGEST_SIDE = 640, 2048  # longer side of a copy, in pixels
-MOST_LINES = 12  # of one face's label
-MOST_LETTERS = 40  # of one line
+MAX_LINES = 12  # of one face's label
+MAX_LINE_LENGTH = 40  # of one line
 PANEL = (16, 16, 16)
 
 Box = tuple[float, float, float, float]
@@ -23,16 +23,16 @@ Box = tuple[float, float, float, float]
 
 class FaceDrawings:
     """Copies in a folder that mirrors the folders of the photos; the names hold a hash of where the photo came from,
-    so that ``a/1.jpg`` of two folders, ``1.jpg`` and ``1.png`` never meet, nor a copy and an original."""
+    so that `a/1.jpg` of two folders, `1.jpg` and `1.png` never meet, nor a copy and an original."""
 
     def __init__(self, folder: str | os.PathLike):
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
 
     def draw(self, photo: Photo, picture: Image.Image, faces: Sequence[Mapping[str, Any]], size: Sequence[int]) -> str:
-        """Write the copy of one photo and return its way in the folder; the arguments are those of ``draw_faces``.
+        """Write the copy of one photo and return its way in the folder; the arguments are those of `draw_faces`.
 
-        Raises ``OSError``; nothing is left half.
+        Raises `OSError`; nothing is left half.
         """
         way = drawing_name(photo)
         path = self.folder / way
@@ -51,7 +51,7 @@ class FaceDrawings:
 
 
 def drawing_name(photo: Photo) -> str:
-    """``trip/IMG_1-3f9ac2d101.jpg``; ``trip/clip-3f9ac2d101/000030.jpg`` for frame 30 of a video."""
+    """`trip/IMG_1-3f9ac2d101.jpg`; `trip/clip-3f9ac2d101/000030.jpg` for frame 30 of a video."""
     origin = os.path.abspath(photo.name) if os.path.exists(photo.name) else photo.name
     mark = blake2b(os.fsencode(origin), digest_size=5).hexdigest()
     folder, name = os.path.split(photo.relative)
@@ -76,7 +76,7 @@ def draw_faces(picture: Image.Image, faces: Sequence[Mapping[str, Any]], size: S
 
     Args:
         picture: the photo, or a smaller copy of it.
-        faces: dicts with ``box`` and ``landmarks`` in pixels of the photo, ``tasks`` and ``answers``.
+        faces: dicts with `box` and `landmarks` in pixels of the photo, `tasks` and `answers`.
         size: width and height of the photo.
     """
     longer = max(picture.size)
@@ -115,10 +115,10 @@ def label_lines(face: Mapping[str, Any]) -> list[str]:
             has += [name.replace("_", " ")] if found["label"] == "yes" else []
         else:
             lines.append(_cut(task_words(name, found)))
-    lines += textwrap.wrap(", ".join(has), MOST_LETTERS)
+    lines += textwrap.wrap(", ".join(has), MAX_LINE_LENGTH)
     for question, answer in face["answers"].items():
-        lines += [_cut(question), *textwrap.wrap(answer, MOST_LETTERS, max_lines=3, placeholder="…")]
-    return lines if len(lines) <= MOST_LINES else [*lines[: MOST_LINES - 1], f"and {len(lines) - MOST_LINES + 1} more"]
+        lines += [_cut(question), *textwrap.wrap(answer, MAX_LINE_LENGTH, max_lines=3, placeholder="…")]
+    return lines if len(lines) <= MAX_LINES else [*lines[: MAX_LINES - 1], f"and {len(lines) - MAX_LINES + 1} more"]
 
 
 def _resized(picture: Image.Image, scale: float) -> Image.Image:
@@ -128,7 +128,7 @@ def _resized(picture: Image.Image, scale: float) -> Image.Image:
 
 def _cut(text: str) -> str:
     text = " ".join(text.split())
-    return text if len(text) <= MOST_LETTERS else f"{text[: MOST_LETTERS - 1]}…"
+    return text if len(text) <= MAX_LINE_LENGTH else f"{text[: MAX_LINE_LENGTH - 1]}…"
 
 
 def _color(at: int) -> tuple[int, int, int]:

@@ -33,7 +33,7 @@ def row_line(row: dict[str, Any]) -> bytes:
 class FaceJournal:
     """Rows on the disk; opening the file again goes on where it stopped, with the same settings only.
 
-    The settings stand in ``NAME.run.json`` beside it, with the counts of the last run when that came to its end. What
+    The settings stand in `NAME.run.json` beside it, with the counts of the last run when that came to its end. What
     failed before is tried again: its row gives way to one with faces, and stays where it is if it fails as before.
 
     Args:
@@ -64,11 +64,11 @@ class FaceJournal:
             raise
 
     def __contains__(self, key: str) -> bool:
-        """Whether the photo or frame of this ``row_key`` has been looked at without failure."""
+        """Whether the photo or frame of this `row_key` has been looked at without failure."""
         return key in self._done
 
     def append(self, row: dict[str, Any]) -> None:
-        """Write a row; when the disk is full, nothing of it is there. Raises ``OSError``."""
+        """Write a row; when the disk is full, nothing of it is there. Raises `OSError`."""
         line, key = row_line(row), row_key(row["image"], row["frame"])
         failed_before = key in self._failed
         if failed_before and line in self._failed_rows:
@@ -91,7 +91,7 @@ class FaceJournal:
             self._superseding[hash_name(key)] = NOWHERE
 
     def finish(self, counts: dict[str, Any]) -> None:
-        """Drop the rows of failures that were overcome, and note the counts. Raises ``OSError``."""
+        """Drop the rows of failures that were overcome, and note the counts. Raises `OSError`."""
         try:
             os.fsync(self._file.fileno())
             if self._superseding:
@@ -215,5 +215,5 @@ def _write_all(file: Any, data: bytes) -> None:
 def _told(error: OSError, path: Path) -> OSError:
     """The same error in words that say what to do."""
     full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-    way_out = "free some space, and the same command goes on" if full else "the same command goes on"
-    return OSError(f"--out {path}: cannot be written ({error.strerror or error}); what is there is whole; {way_out}")
+    remedy = "free some space, and the same command goes on" if full else "the same command goes on"
+    return OSError(f"--out {path}: cannot be written ({error.strerror or error}); what is there is whole; {remedy}")

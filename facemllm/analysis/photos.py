@@ -42,7 +42,7 @@ class Photo:
         relative: the way from the folder that was given; the file's name alone where a file was given.
         frame, time: index of a video's frame, and its time in seconds; 0 for a photo, None for a video that cannot be
             read or breaks off.
-        pixels: those of a frame; a photo is read by ``load``.
+        pixels: those of a frame; a photo is read by `load`.
         error: why there is nothing to be looked at.
     """
 
@@ -54,7 +54,7 @@ class Photo:
     error: str | None = None
 
     def load(self) -> Image.Image:
-        """The upright RGB picture. Raises ``ValueError`` with the reason, whatever is wrong with the file."""
+        """The upright RGB picture. Raises `ValueError` with the reason, whatever is wrong with the file."""
         if self.error is not None:
             raise ValueError(self.error)
         if self.pixels is not None:
@@ -87,7 +87,7 @@ def find_photos(
     Links to folders are followed, except back to a folder above; hidden files are passed over.
 
     Args:
-        inputs: files, folders, ``http(s)`` URLs, videos, and ``-`` for a list of those on standard input, one a line.
+        inputs: files, folders, `http(s)` URLs, videos, and `-` for a list of those on standard input, one a line.
         every: seconds between two frames of a video; 0 takes every frame.
         wanted: asked with name and frame before anything is read; what is not wanted is left out.
         ended: told the name of each video that was read to its end.
@@ -128,7 +128,7 @@ def is_url(text: str) -> bool:
 
 
 def readable(name: str) -> str:
-    """A file's name as it is told: bytes that are no UTF-8 stand as ``\\xe9``, for readers of JSON refuse them."""
+    """A file's name as it is told: bytes that are no UTF-8 stand as `\\xe9`, for readers of JSON refuse them."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
@@ -137,7 +137,7 @@ def is_video(name: str) -> bool:
 
 
 def natural_order(name: str) -> tuple:
-    """Sort key by which ``face2`` stands before ``face10``."""
+    """Sort key by which `face2` stands before `face10`."""
     parts = re.split(r"(\d+)", name)
     return [int(part) if at % 2 else part.lower() for at, part in enumerate(parts)], name
 

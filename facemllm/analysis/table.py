@@ -15,7 +15,7 @@ PLACE = ("image", "frame", "time", "face", "x0", "y0", "x1", "y1", "detection_sc
 
 
 def task_words(name: str, found: Mapping[str, Any]) -> str:
-    """``gender female 0.98``, ``age 34 (29 to 41)``, ``yaw -12 (-20 to -3)``."""
+    """`gender female 0.98`, `age 34 (29 to 41)`, `yaw -12 (-20 to -3)`."""
     name = name.replace("_", " ")
     number = _number(found)
     if number is None:
@@ -47,7 +47,7 @@ def row_words(row: Mapping[str, Any]) -> str:
 
 
 def check_table(path: str | os.PathLike) -> None:
-    """Refuse to replace a file that is no such table. Raises ``UserError``."""
+    """Refuse to replace a file that is no such table. Raises `UserError`."""
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
             start = file.read(200)
@@ -62,7 +62,7 @@ def check_table(path: str | os.PathLike) -> None:
 def write_table(rows: str | os.PathLike, path: str | os.PathLike) -> None:
     """The file of rows as CSV, a line per face. The old table gives way when the new one is whole.
 
-    Of each task there are its label, ``TASK.score``, and ``TASK.number`` where it is a number; of each question its
+    Of each task there are its label, `TASK.score`, and `TASK.number` where it is a number; of each question its
     answer. Photos without a face, or that failed, have no line.
     """
     path = Path(path)

@@ -1,4 +1,4 @@
-"""``facemllm analyze``: what a model sees in the faces of photos, folders and videos, one JSON line per photo."""
+"""`facemllm analyze`: what a model sees in the faces of photos, folders and videos, one JSON line per photo."""
 
 import argparse
 import contextlib
@@ -18,7 +18,7 @@ from typing import Any
 from facemllm.cli import UserError
 
 ON_NO_FACE = ("skip", "whole", "raise")
-MOST_TOLD = 10  # failures, on the terminal
+MAX_FAILURES_SHOWN = 10  # failures, on the terminal
 SEARCHING_THREADS = 1
 HELP = """\
 Find the faces in photos and videos, and have a Face-MLLM say of each what the tasks ask: one JSON line per photo or
@@ -197,7 +197,7 @@ def _is_within(path: str, folder: str) -> bool:
 
 
 def _pipeline(args: argparse.Namespace) -> Callable:
-    """The model, ready to look at pictures. Raises ``UserError`` for whatever it will not do, before any is read."""
+    """The model, ready to look at pictures. Raises `UserError` for whatever it will not do, before any is read."""
     from PIL import Image
 
     from facemllm.inference.loading import load_model
@@ -227,7 +227,7 @@ def _pipeline(args: argparse.Namespace) -> Callable:
 
 
 def _in_words_of_the_command(message: str) -> str:
-    """``max_faces=0: ...``, as Python's callers know it, as ``--max-faces 0: ...``."""
+    """`max_faces=0: ...`, as Python's callers know it, as `--max-faces 0: ...`."""
     message = message.replace("give detector='none'", "give --detector none")
     found = re.match(r"(\w+)=('[^']*'|\[[^\]]*\]|[^\s:,]+)(?=[:,])", message)
     if found is None:
@@ -311,10 +311,10 @@ def _print_row(row: dict[str, Any], args: argparse.Namespace) -> None:
 def _tell_failure(row: dict[str, Any], failed: int, args: argparse.Namespace, bar: Any) -> None:
     from facemllm.analysis.table import row_name
 
-    if not row["error"] or failed > MOST_TOLD or (not args.out and _for_people(args)):
+    if not row["error"] or failed > MAX_FAILURES_SHOWN or (not args.out and _for_people(args)):
         return
     bar.write(f"{row_name(row)}: {row['error']}", file=sys.stderr)
-    if failed == MOST_TOLD:
+    if failed == MAX_FAILURES_SHOWN:
         bar.write('what fails from here on stands in the rows, under "error"', file=sys.stderr)
 
 

@@ -1,4 +1,4 @@
-"""``facemllm annotate``: have a vision-language model describe faces, and write what it said as a corpus."""
+"""`facemllm annotate`: have a vision-language model describe faces, and write what it said as a corpus."""
 
 import argparse
 import contextlib
@@ -315,7 +315,7 @@ def _json_object(text: str) -> dict[str, Any]:
 
 
 def _in_words_of_the_command(message: str, args: argparse.Namespace) -> str:
-    """``api_key_env='X': ...``, as Python's callers know it, as ``--api-key-env X: ...``."""
+    """`api_key_env='X': ...`, as Python's callers know it, as `--api-key-env X: ...`."""
     found = re.match(r"(\w+)=('[^']*'|[^\s:,]+)(?=[:,])", message)
     if found and found[1] in vars(args):
         message = f"--{found[1].replace('_', '-')} {found[2].strip(QUOTES)}{message[found.end() :]}"
@@ -324,12 +324,12 @@ def _in_words_of_the_command(message: str, args: argparse.Namespace) -> str:
 
 
 def _given(args: argparse.Namespace, *names: str) -> dict[str, Any]:
-    """The arguments among ``names`` that were given: the others keep the defaults of the function they go to."""
+    """The arguments among `names` that were given: the others keep the defaults of the function they go to."""
     return {name: getattr(args, name) for name in names if getattr(args, name) is not None}
 
 
 def _engine_options(pairs: list[str]) -> dict[str, Any]:
-    """``partition=gpu sbatch_args.gres=gpu:1`` as a mapping, values read as YAML does."""
+    """`partition=gpu sbatch_args.gres=gpu:1` as a mapping, values read as YAML does."""
     import yaml
 
     options: dict[str, Any] = {}

@@ -1,4 +1,4 @@
-"""``facemllm ask``: one question about a picture, answered as it is generated."""
+"""`facemllm ask`: one question about a picture, answered as it is generated."""
 
 import argparse
 import json
@@ -104,7 +104,7 @@ def _load_exported(args: argparse.Namespace) -> Callable[[list, str], str]:
 
 
 def read_picture(source: str) -> Any:
-    """The picture at a path or URL, upright and in RGB. Raises ``UserError`` when there is none."""
+    """The picture at a path or URL, upright and in RGB. Raises `UserError` when there is none."""
     from modeling_facemllm.image_loading_facemllm import load_image
 
     if not source.startswith(("http://", "https://")) and not Path(source).is_file():

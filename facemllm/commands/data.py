@@ -1,4 +1,4 @@
-"""``facemllm data``: build a corpus as Parquet shards with a dataset card."""
+"""`facemllm data`: build a corpus as Parquet shards with a dataset card."""
 
 import argparse
 import inspect
@@ -118,7 +118,7 @@ def _add_reader(corpora: Any, reader: Any) -> None:
 def _describe(reader: Any) -> str:
     import textwrap
 
-    about = inspect.getdoc(reader).replace("``", "").split("\n\n")
+    about = inspect.getdoc(reader).replace("`", "").split("\n\n")
     told = [f"{reader.TITLE}, {reader.URL}", f"Terms: {reader.TERMS}", f"Layout: {reader.LAYOUT}", *about]
     return "\n\n".join(textwrap.fill(" ".join(part.split()), 100) for part in told)
 

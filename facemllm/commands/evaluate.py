@@ -1,4 +1,4 @@
-"""``facemllm evaluate``: a model's answers compared with the labels of a benchmark, in the field's own figures."""
+"""`facemllm evaluate`: a model's answers compared with the labels of a benchmark, in the field's own figures."""
 
 import argparse
 import json
@@ -25,7 +25,7 @@ HELP = (
     "tables, for auditing (--no-race leaves them unread); race is asked only with --tasks race."
 )
 EXAMPLE = "facemllm evaluate runs/fairface/stage3_face_tasks fairface --root FairFace --out reports/fairface"
-MOST_WITH_GROUPS = 4
+MAX_WITH_GROUPS = 4
 RESCORING = ("out", "rescore", "json")  # all that has an effect without a model
 
 
@@ -139,8 +139,8 @@ def _evaluate(args: argparse.Namespace, out: Path) -> int:
     try:
         counts = _ask_facexbench(args, out) if args.benchmark == FACEXBENCH else _ask(args, out)
     except OutOfMemoryError as error:
-        way_out = "the same command goes on with a smaller --batch-size"
-        raise UserError(f"--device {args.device}: out of memory; {way_out}") from error
+        remedy = "the same command goes on with a smaller --batch-size"
+        raise UserError(f"--device {args.device}: out of memory; {remedy}") from error
     code = _tell(args, out)
     for reason, count in counts["unreadable"].items():
         print(f"facemllm evaluate: could not be asked about: {reason}: {count:,}", file=sys.stderr)
@@ -148,7 +148,7 @@ def _evaluate(args: argparse.Namespace, out: Path) -> int:
 
 
 def _ask(args: argparse.Namespace, out: Path) -> dict[str, Any]:
-    """The counts of a benchmark on faces, asked into ``out``."""
+    """The counts of a benchmark on faces, asked into `out`."""
     from facemllm.evaluation.predict import predict, run_into
     from facemllm.evaluation.predictions import PredictionLog, Way
 
@@ -181,7 +181,7 @@ def _ask(args: argparse.Namespace, out: Path) -> dict[str, Any]:
 
 
 def _ask_facexbench(args: argparse.Namespace, out: Path) -> dict[str, Any]:
-    """The counts of FaceXBench, asked into ``out``."""
+    """The counts of FaceXBench, asked into `out`."""
     from facemllm.evaluation.facexbench.run import run_facexbench
 
     if args.root is None:
@@ -295,7 +295,7 @@ def _table(report: Mapping[str, Any]) -> str:
             unparsed = _unparsed(figures, way)
             name = task if len(ways) == 1 else f"{task}, {way}"
             lines.append(_line(name, metric, figures["metrics"][metric], baseline.get("value"), unparsed))
-            if len(report["tasks"]) <= MOST_WITH_GROUPS:
+            if len(report["tasks"]) <= MAX_WITH_GROUPS:
                 for group, values in ((figures.get("groups") or {}).get("by") or {}).items():
                     lines += [_group_line(metric, group, value, entry) for value, entry in values.items()]
     for way, figures in report["means"].items():

@@ -1,4 +1,4 @@
-"""``facemllm export``: a Face-MLLM as an ONNX folder that is known to answer as the model does."""
+"""`facemllm export`: a Face-MLLM as an ONNX folder that is known to answer as the model does."""
 
 import argparse
 import json

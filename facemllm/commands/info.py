@@ -1,4 +1,4 @@
-"""``facemllm info``: versions, devices, and what a model folder or export contains, told without loading weights."""
+"""`facemllm info`: versions, devices, and what a model folder or export contains, told without loading weights."""
 
 import argparse
 import importlib.metadata
@@ -127,7 +127,7 @@ def describe_model(folder: str) -> dict[str, Any]:
 
 
 def describe_export(model: str, file: Path) -> dict[str, Any]:
-    """What the record of an ONNX export and the configuration beside it tell of the folder or Hub id ``model``.
+    """What the record of an ONNX export and the configuration beside it tell of the folder or Hub id `model`.
 
     Args:
         file: the record, here or in the Hub's cache.

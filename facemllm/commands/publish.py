@@ -1,4 +1,4 @@
-"""``facemllm publish``: put a corpus or a model on the Hub."""
+"""`facemllm publish`: put a corpus or a model on the Hub."""
 
 import argparse
 import json

@@ -1,4 +1,4 @@
-"""``facemllm quickstart``: a face MLLM of one's own in minutes, on two CPU cores."""
+"""`facemllm quickstart`: a face MLLM of one's own in minutes, on two CPU cores."""
 
 import argparse
 import contextlib

@@ -1,4 +1,4 @@
-"""``facemllm towers``: train the tiny vision tower and the tiny language model that stand in for SigLIP and Qwen."""
+"""`facemllm towers`: train the tiny vision tower and the tiny language model that stand in for SigLIP and Qwen."""
 
 import argparse
 import json
@@ -107,7 +107,7 @@ def _train_vision(args: argparse.Namespace, shape: dict[str, Any]) -> tuple[Any,
 
 
 def _shape(pairs: list[str]) -> dict[str, Any]:
-    """``KEY=VALUE`` words as arguments of `FaceMLLMVisionConfig`."""
+    """`KEY=VALUE` words as arguments of `FaceMLLMVisionConfig`."""
     import inspect
 
     import yaml

@@ -1,4 +1,4 @@
-"""``facemllm train``: run one training stage from a recipe."""
+"""`facemllm train`: run one training stage from a recipe."""
 
 import argparse
 import contextlib

@@ -21,7 +21,7 @@ def normalize(text: str) -> str:
 
 
 def parse_option(text: str, options: Sequence[str]) -> tuple[str, str] | None:
-    """The option that ``text`` answers with, and how it was found: ``exact`` or ``mention``."""
+    """The option that `text` answers with, and how it was found: `exact` or `mention`."""
     said = normalize(text)
     for option in options:
         if said == normalize(option):
@@ -45,7 +45,7 @@ def parse_years(text: str) -> float | None:
 
 
 def parse_angles(text: str, names: Sequence[str]) -> dict[str, float] | None:
-    """The number that follows each name, in degrees: ``yaw -23, pitch 12, roll 3``; None unless all are there once."""
+    """The number that follows each name, in degrees: `yaw -23, pitch 12, roll 3`; None unless all are there once."""
     angles = {}
     for name in names:
         found = re.findall(rf"\b{name}\b(?:\s+(?:is|of|angle))*\s*[:=]?\s*({_NUMBER})", text, re.IGNORECASE)
@@ -56,7 +56,7 @@ def parse_angles(text: str, names: Sequence[str]) -> dict[str, float] | None:
 
 
 def parse_units(text: str, units: Mapping[int, str]) -> set[int] | None:
-    """The action units listed, by number (``AU12``) or by the name in ``units``; empty for ``none``.
+    """The action units listed, by number (`AU12`) or by the name in `units`; empty for `none`.
 
     None where nothing but words that are no unit stand there, or where something is denied.
     """

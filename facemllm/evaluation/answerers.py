@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 class GenericAnswerer:
     """Any image-text-to-text chat model of transformers, a prompt for each question.
 
-    ``batch_size`` prompts go through the model at once.
+    `batch_size` prompts go through the model at once.
     """
 
     model: Any
@@ -77,7 +77,7 @@ class GenericAnswerer:
 class FaceMLLMAnswerer(GenericAnswerer):
     """A Face-MLLM: all questions about a face scored in one pass, and each face encoded once however many there are.
 
-    ``batch_size`` faces go through the model at once, and are answered together.
+    `batch_size` faces go through the model at once, and are answered together.
     """
 
     batch_size: int = 64
@@ -131,8 +131,8 @@ def load_torch_answerer(
 ) -> Answerer:
     """The answerer of a model folder or Hub id on PyTorch.
 
-    ``batch_size`` is the answerer's own by default, ``FACES_ON_CPU`` on a CPU. Raises ``UserError`` as
-    ``answering.load_model`` does.
+    `batch_size` is the answerer's own by default, `FACES_ON_CPU` on a CPU. Raises `UserError` as
+    `answering.load_model` does.
     """
     from facemllm.inference.loading import load_model
 
@@ -152,10 +152,10 @@ def load_onnx_answerer(
     batch_size: int | None = None,
     trust_remote_code: bool = False,
 ) -> Answerer:
-    """The answerer of what ``facemllm export`` wrote, a folder or a Hub id, on ONNX Runtime.
+    """The answerer of what `facemllm export` wrote, a folder or a Hub id, on ONNX Runtime.
 
     Raises:
-        UserError: as ``onnx_model.load_runtime``, and for an adapter, which an export has merged or has not.
+        UserError: as `onnx_model.load_runtime`, and for an adapter, which an export has merged or has not.
     """
     from facemllm.inference.exports import load_runtime
 
@@ -168,18 +168,18 @@ def load_onnx_answerer(
 
 
 BACKENDS: dict[str, Callable[..., Answerer]] = {"torch": load_torch_answerer, "onnx": load_onnx_answerer}
-"""How a model is loaded and run, by the word on the command line; each takes what ``load_torch_answerer`` takes."""
+"""How a model is loaded and run, by the word on the command line; each takes what `load_torch_answerer` takes."""
 
 
 def backend_of(model: str) -> str:
-    """The backend that runs a model: ``onnx`` for an export, else ``torch``."""
+    """The backend that runs a model: `onnx` for an export, else `torch`."""
     from facemllm.inference.exports import is_onnx_export
 
     return "onnx" if is_onnx_export(model) else "torch"
 
 
 def load_answerer(backend: str, model: str, **options: Any) -> Answerer:
-    """The answerer of ``model`` on ``backend``. Raises ``UserError`` for a backend that there is not."""
+    """The answerer of `model` on `backend`. Raises `UserError` for a backend that there is not."""
     if backend not in BACKENDS:
         raise UserError(f"--backend {backend}: there are {', '.join(BACKENDS)}")
     return BACKENDS[backend](model, **options)

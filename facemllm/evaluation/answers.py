@@ -1,7 +1,7 @@
 """What is asked about a face and what is answered, whoever answers.
 
-Two ways to answer, never mixed. ``scoring``: the model's log-likelihood of every stated option, so there is nothing to
-parse. ``generation``: the model writes greedily, and ``answer_parsing`` reads what it wrote.
+Two ways to answer, never mixed. `scoring`: the model's log-likelihood of every stated option, so there is nothing to
+parse. `generation`: the model writes greedily, and `answer_parsing` reads what it wrote.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -25,9 +25,9 @@ FACES_ON_CPU = 8
 
 @dataclass(frozen=True)
 class AskedQuestion:
-    """One question as the model reads it; ``options`` are empty where it can only be answered by writing.
+    """One question as the model reads it; `options` are empty where it can only be answered by writing.
 
-    ``max_new_tokens`` is how much it may write; by default ``OPTION_TOKENS`` or ``OPEN_TOKENS``.
+    `max_new_tokens` is how much it may write; by default `OPTION_TOKENS` or `OPEN_TOKENS`.
     """
 
     task: str
@@ -54,7 +54,7 @@ class Answer:
 
 
 class Answerer(Protocol):
-    """Answers questions about faces; ``describe`` is what of it the answers depend on, in JSON's types."""
+    """Answers questions about faces; `describe` is what of it the answers depend on, in JSON's types."""
 
     def answer(self, faces: Sequence[AskedFace], way: Way) -> Iterator[list[Answer]]:
         """The answers to each face's questions, face by face in the order given."""
@@ -71,7 +71,7 @@ def room_for(question: AskedQuestion) -> int:
 
 
 def score_batch(faces: Sequence[AskedFace], score: Callable[[list, list], Any]) -> list[list[Answer]]:
-    """Probabilities of every option of every question; ``score`` takes images and questions as ``score_options``.
+    """Probabilities of every option of every question; `score` takes images and questions as `score_options`.
 
     Raises:
         UserError: where the model cannot be scored, with another way to ask it.

@@ -16,7 +16,7 @@ SLICES = 20
 
 
 def constant_answers(protocols: Sequence[TaskProtocol], labels: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """For each task with a label the constant answer with the best figure, in the shape of ``Prediction.expected``.
+    """For each task with a label the constant answer with the best figure, in the shape of `Prediction.expected`.
 
     The most frequent option (the first in the alphabet of several), the median of numbers and of each angle. Action
     units have none: every unit active is best for F1 whatever the training split holds. Labels are counted as they
@@ -40,7 +40,7 @@ def constant_answers(protocols: Sequence[TaskProtocol], labels: Iterable[Mapping
 
 
 def sample_labels(reader: FaceReader, rows: int = BASELINE_ROWS) -> Iterator[Mapping[str, Any]]:
-    """The labels of at most ``rows`` rows, in slices spread evenly over the reader's split."""
+    """The labels of at most `rows` rows, in slices spread evenly over the reader's split."""
     total = len(reader)
     slices = SLICES if total > rows else 1
     for number in range(slices):

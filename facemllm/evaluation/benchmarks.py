@@ -25,7 +25,7 @@ DISFA_UNITS = (1, 2, 4, 6, 9, 12, 25, 26)
 
 @dataclass(frozen=True)
 class Crop:
-    """What is shown of a picture whose face has a box: the box's square and ``margin`` of its side around it."""
+    """What is shown of a picture whose face has a box: the box's square and `margin` of its side around it."""
 
     margin: float
 
@@ -35,8 +35,8 @@ class Benchmark:
     """A benchmark that has been opened: whose faces, which tasks, and what the figures depend on.
 
     Attributes:
-        faces: reads the faces in a fixed order, a picture at a time; ``Skipped`` says why a row gives none.
-        count: how many rows ``faces`` reads.
+        faces: reads the faces in a fixed order, a picture at a time; `Skipped` says why a row gives none.
+        count: how many rows `faces` reads.
         majority: reads the training split for the baseline's constant answers, none where it has none.
         settings: what the data are, in JSON's types: predictions of other data are not mixed with these.
         crop: None shows each picture whole.
@@ -66,7 +66,7 @@ class Benchmark:
 class DatasetProtocol:
     """What a dataset is evaluated on: its split, its tasks unless others are named, and what is particular to it.
 
-    ``official_rows`` are those of the split as its authors gave it out, where that is one number.
+    `official_rows` are those of the split as its authors gave it out, where that is one number.
     """
 
     split: str
@@ -79,17 +79,17 @@ class DatasetProtocol:
 
 
 def _folder(id: str) -> str:
-    """``F001`` of ``bp4d/F001/T1/2440``."""
+    """`F001` of `bp4d/F001/T1/2440`."""
     return id.split("/")[1]
 
 
 def _recorded_person(id: str) -> str:
-    """Who is in the recording ``02`` of ``biwi/02/frame_00003``."""
+    """Who is in the recording `02` of `biwi/02/frame_00003`."""
     return PEOPLE[_folder(id)]
 
 
 def _photographed_person(id: str) -> str:
-    """``9055`` of ``morph/009055_1M54``."""
+    """`9055` of `morph/009055_1M54`."""
     return _folder(id).partition("_")[0].lstrip("0")
 
 
@@ -189,7 +189,7 @@ NAMES = (*DATASETS, ZERO_SHOT_ATTRIBUTES, SYNTHETIC, FACEXBENCH)
 class Wanted:
     """What a user asked of a benchmark beyond its name; None is the benchmark's own choice.
 
-    ``race`` makes group tables of race labels, where the data have them; it is a task only where ``tasks`` names it.
+    `race` makes group tables of race labels, where the data have them; it is a task only where `tasks` names it.
     """
 
     root: str | None = None
@@ -202,11 +202,11 @@ class Wanted:
 
 
 def open_benchmark(name: str, wanted: Wanted) -> Benchmark:
-    """The benchmark ``name`` of ``NAMES`` (all but FaceXBench), found and checked; no picture is read yet.
+    """The benchmark `name` of `NAMES` (all but FaceXBench), found and checked; no picture is read yet.
 
     Raises:
-        UserError: where ``wanted`` and the benchmark do not fit.
-        CorpusError: where ``wanted.root`` is not the dataset's folder.
+        UserError: where `wanted` and the benchmark do not fit.
+        CorpusError: where `wanted.root` is not the dataset's folder.
     """
     if name == SYNTHETIC:
         return open_synthetic(wanted)
@@ -287,7 +287,7 @@ def _majority(faces: FaceReader, asked: Sequence[TaskProtocol]) -> dict[str, Any
 
 
 def _open_zero_shot(wanted: Wanted) -> Benchmark:
-    """The unseen attributes on the dataset whose folder ``wanted.root`` is."""
+    """The unseen attributes on the dataset whose folder `wanted.root` is."""
     refused = []
     for name, dataset in DATASETS.items():
         if "attributes" not in dataset.tasks:
@@ -310,7 +310,7 @@ def _open_zero_shot(wanted: Wanted) -> Benchmark:
 
 
 def open_synthetic(wanted: Wanted) -> Benchmark:
-    """Drawn faces, made as they are asked about; options ``seed`` and ``size``."""
+    """Drawn faces, made as they are asked about; options `seed` and `size`."""
     from datasets_scripts.synthetic.faces import ATTRIBUTES, draw_face
     from datasets_scripts.synthetic.faces import sample_labels as draw_labels
     from datasets_scripts.synthetic.records import SPLITS
@@ -357,7 +357,7 @@ def open_synthetic(wanted: Wanted) -> Benchmark:
 
 
 def _options(reader: type[FaceReader], given: Mapping[str, str]) -> dict[str, Any]:
-    """The reader's own settings out of ``NAME=VALUE`` words."""
+    """The reader's own settings out of `NAME=VALUE` words."""
     fields = own_options(reader)
     options = {}
     for name, text in given.items():

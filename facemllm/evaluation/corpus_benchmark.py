@@ -1,4 +1,4 @@
-"""Any labelled corpus as a benchmark: a folder or Hub id that ``load_dataset`` reads, with the columns of ``schema``.
+"""Any labelled corpus as a benchmark: a folder or Hub id that `load_dataset` reads, with the columns of `schema`.
 
 The questions are the canonical ones, options stated; expected answers come from the labels, never from the prose.
 """
@@ -28,7 +28,7 @@ WITHOUT_PICTURE = "row without a picture"
 
 @dataclass(frozen=True)
 class LabelValues:
-    """Which values the labels of a corpus have, numbers to one decimal; ``digest`` is of all ids and labels."""
+    """Which values the labels of a corpus have, numbers to one decimal; `digest` is of all ids and labels."""
 
     values: Mapping[str, frozenset]
     digest: str
@@ -68,7 +68,7 @@ class LabelValues:
 
 
 def label_values(rows: Iterable[tuple[str, Mapping[str, Any]]]) -> LabelValues:
-    """The values of the labels of ``(id, labels)`` pairs, which are read once and not held."""
+    """The values of the labels of `(id, labels)` pairs, which are read once and not held."""
     values: dict[str, set] = {}
     digest = hashlib.sha256()
     for id, labels in rows:
@@ -87,7 +87,7 @@ def label_values(rows: Iterable[tuple[str, Mapping[str, Any]]]) -> LabelValues:
 
 
 def open_corpus(corpus: str, config: str, wanted: Wanted) -> Benchmark:
-    """A corpus as a benchmark: its split ``validation`` unless another is wanted, and all tasks that it has labels of.
+    """A corpus as a benchmark: its split `validation` unless another is wanted, and all tasks that it has labels of.
 
     Raises:
         UserError: where there is no such corpus, config or split, no picture in it, or nothing that can be asked.
@@ -159,7 +159,7 @@ def _need_pictures(rows: Any, where: str) -> None:
 
 
 def _majority(corpus: str, config: str, split: str, asked: Sequence[TaskProtocol]) -> dict[str, Any]:
-    """The baseline from rows spread evenly over the split ``train``; empty where the corpus has none."""
+    """The baseline from rows spread evenly over the split `train`; empty where the corpus has none."""
     if split == "train":
         return {}
     try:
@@ -190,8 +190,8 @@ def _load(corpus: str, config: str, split: str) -> Any:
     except (ValueError, FileNotFoundError, ConnectionError) as error:
         if not Path(corpus).is_dir():
             raise UserError(f"{corpus}: there is no such folder here; {str(error).splitlines()[0]}") from error
-        way_out = "choose with --config and --split"
-        raise UserError(f"{corpus}, config {config}, split {split}: {str(error).splitlines()[0]} {way_out}") from error
+        remedy = "choose with --config and --split"
+        raise UserError(f"{corpus}, config {config}, split {split}: {str(error).splitlines()[0]} {remedy}") from error
     missing = [name for name in ("id", "image", "labels") if name not in rows.column_names]
     if missing:
         raise UserError(

@@ -4,7 +4,7 @@ An answer counts only if the normalised generated text equals the expected value
 Prose around it, a synonym or a longer sentence counts as wrong.
 
 This is the quickstart's measure after each of its stages: faces of the very corpus it trained on, and answers that
-are right only as they were taught. The benchmark ``synthetic`` asks any model about faces that it draws itself, scores
+are right only as they were taught. The benchmark `synthetic` asks any model about faces that it draws itself, scores
 options too, and finds an option within a sentence; its predictions and its report are written to a folder.
 """
 
@@ -40,7 +40,7 @@ class Face:
 
 
 def load_faces(corpus: Path, config: str, split: str, count: int | None = None) -> list[Face]:
-    """The first ``count`` faces of a corpus on disk, pictures decoded."""
+    """The first `count` faces of a corpus on disk, pictures decoded."""
     from datasets import Image as ImageFeature
     from datasets import load_dataset
 
@@ -83,11 +83,11 @@ def evaluate(
     """Ask the canonical question of every attribute about every face and compare the answers with the labels.
 
     Args:
-        majority: the answer of the baseline for each attribute, from the training split (``majority_values``).
+        majority: the answer of the baseline for each attribute, from the training split (`majority_values`).
 
     Returns:
-        For each attribute: ``accuracy``, its ``interval`` (95 %), ``n``, the ``majority`` baseline's accuracy and
-        ``chance``, ``held_out``, and ``confusion``: how often each expected value got each answer.
+        For each attribute: `accuracy`, its `interval` (95 %), `n`, the `majority` baseline's accuracy and
+        `chance`, `held_out`, and `confusion`: how often each expected value got each answer.
     """
     features = encode_faces(model, processor, [face.image for face in faces])
     report = {}
@@ -118,7 +118,7 @@ def _score(attribute: Attribute, expected: list[str], given: list[str], majority
 
 
 def mean(report: Mapping[str, Mapping[str, Any]], key: str = "accuracy", held_out: bool = False) -> float:
-    """The mean of ``key`` over the trained attributes, or over those held out."""
+    """The mean of `key` over the trained attributes, or over those held out."""
     values = [entry[key] for entry in report.values() if entry["held_out"] == held_out]
     return round(sum(values) / len(values), 4) if values else float("nan")
 

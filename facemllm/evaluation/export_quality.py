@@ -2,12 +2,12 @@
 
     python -m facemllm.evaluation.export_quality FP32 FOLDER… --benchmark fairface --root FAIRFACE
 
-``FP32`` and the folders are exports of one model. Each answers the questions of a benchmark of ``facemllm evaluate``
+`FP32` and the folders are exports of one model. Each answers the questions of a benchmark of `facemllm evaluate`
 whose answers are closed sets. File size, the time to load and peak memory come from a process for each, which answers
-one question. All of it is printed and written into each folder's ``export.json`` under ``quality``, by benchmark; a
+one question. All of it is printed and written into each folder's `export.json` under `quality`, by benchmark; a
 precision that loses more than a point of accuracy, as the mean over the tasks, is marked there and in the table.
 
-With ``--out``, predictions are kept in a folder for each export, and a second run asks only what is missing.
+With `--out`, predictions are kept in a folder for each export, and a second run asks only what is missing.
 """
 
 import argparse
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
     from .predictions import Prediction
 
 POINTS = 100
-MOST_LOST = 1.0
+MAX_LOSS = 1.0
 """Points of mean accuracy above which a loss is marked."""
 
 
 def measure(
     folders: Sequence[Path], benchmark: "Benchmark", ways: Sequence[str], out: Path, settings: Mapping[str, Any]
 ) -> dict[str, dict[str, Any]]:
-    """Have every export answer the benchmark, and write what each loses against the first into its ``export.json``.
+    """Have every export answer the benchmark, and write what each loses against the first into its `export.json`.
 
     Args:
         folders: exports of one model; the first is the fp32 one.
@@ -43,8 +43,8 @@ def measure(
         settings: what was asked for, in JSON's types: predictions of another request are not mixed with these.
 
     Returns:
-        For each folder, what its record now says of this benchmark: ``ways``, ``size_mb``, ``load_seconds``,
-        ``peak_mb`` and ``marked``.
+        For each folder, what its record now says of this benchmark: `ways`, `size_mb`, `load_seconds`,
+        `peak_mb` and `marked`.
 
     Raises:
         UserError: where a folder is no export, the first is not fp32, or no task has a closed set of answers.
@@ -61,7 +61,7 @@ def measure(
             "faces": len({prediction.id for prediction in own[ways[0]]}),
             "against": "fp32",
             "ways": compared,
-            "marked": any(figures["loss"] > MOST_LOST for figures in compared.values()),
+            "marked": any(figures["loss"] > MAX_LOSS for figures in compared.values()),
             "size_mb": round(sum(graph["bytes"] for graph in record["graphs"].values()) / 1e6, 2),
             **foot,
         }
@@ -73,7 +73,7 @@ def measure(
 def compare(reference: "Sequence[Prediction]", other: "Sequence[Prediction]") -> dict[str, Any]:
     """Accuracy of both in percent and what the other loses, per task and as the mean over the tasks.
 
-    ``agreement`` is the share, in percent, of questions with the same answer: the same option where options are
+    `agreement` is the share, in percent, of questions with the same answer: the same option where options are
     scored, the same text where it is written.
     """
     right: dict[str, list[list[bool]]] = {}
@@ -100,7 +100,7 @@ def compare(reference: "Sequence[Prediction]", other: "Sequence[Prediction]") ->
 
 
 def footprint(folder: Path) -> dict[str, float]:
-    """What ``facemllm_onnx.benchmark.footprint`` says of an export in a process of its own. Raises ``UserError``."""
+    """What `facemllm_onnx.benchmark.footprint` says of an export in a process of its own. Raises `UserError`."""
     command = [sys.executable, "-m", "facemllm_onnx.benchmark", "--footprint", str(folder)]
     ran = subprocess.run(command, capture_output=True, text=True)
     if ran.returncode:
@@ -173,13 +173,13 @@ def _write_into_record(folder: Path, benchmark: str, quality: Mapping[str, Any])
 
 
 def table(found: Mapping[str, Mapping[str, Any]]) -> str:
-    """The figures of ``measure``, a line for each export and way."""
+    """The figures of `measure`, a line for each export and way."""
     answers = f"{'':<24}{'way':<12}{'accuracy':>9}{'loss':>7}  {'worst task':<24}{'agree':>7}"
     lines = [f"{answers}{'MB':>9}{'load s':>8}{'peak MB':>9}"]
     for folder, quality in found.items():
         for way, figures in quality["ways"].items():
             worst = f"{figures['worst_task']} {figures['worst_loss']:+.1f}"
-            marked = f"  loses more than {MOST_LOST:g} point" if figures["loss"] > MOST_LOST else ""
+            marked = f"  loses more than {MAX_LOSS:g} point" if figures["loss"] > MAX_LOSS else ""
             lines.append(
                 f"{Path(folder).name:<24}{way:<12}{figures['accuracy']:>9.2f}{figures['loss']:>7.2f}  {worst:<24}"
                 f"{figures['agreement']:>7.2f}{quality['size_mb']:>9.2f}{quality['load_seconds']:>8.2f}"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class ONNXAnswerer:
-    """``batch_size`` faces are scored together, and as many prompts written; each face is encoded once."""
+    """`batch_size` faces are scored together, and as many prompts written; each face is encoded once."""
 
     model: "FaceMLLMForONNX"
     batch_size: int = FACES_ON_CPU

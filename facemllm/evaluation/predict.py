@@ -1,7 +1,7 @@
 """A benchmark asked of an answerer: predictions written as they come, so that a rerun asks only what is missing.
 
-A folder of predictions has ``predictions.jsonl`` and ``run.json``, which says whose answers to what they are. It is
-written before the first question and again at the end, then with ``"status": "complete"``.
+A folder of predictions has `predictions.jsonl` and `run.json`, which says whose answers to what they are. It is
+written before the first question and again at the end, then with `"status": "complete"`.
 """
 
 import json
@@ -38,8 +38,8 @@ UNDECODABLE = "unreadable image"
 class Counts:
     """What became of a benchmark's rows.
 
-    ``unreadable`` are pictures that could not be had, by the reason; ``left_out`` rows that the protocol leaves out;
-    ``unlabelled`` faces with no label of any task.
+    `unreadable` are pictures that could not be had, by the reason; `left_out` rows that the protocol leaves out;
+    `unlabelled` faces with no label of any task.
     """
 
     faces: int = 0
@@ -61,7 +61,7 @@ class Counts:
 
 
 def read_run(out: Path) -> dict[str, Any] | None:
-    """What ``run.json`` of a folder of predictions says; None where there is none.
+    """What `run.json` of a folder of predictions says; None where there is none.
 
     Raises:
         UserError: where it cannot be read, or is that of a training.
@@ -79,12 +79,12 @@ def read_run(out: Path) -> dict[str, Any] | None:
 
 
 def claim(out: Path, settings: Mapping[str, Any], ways: Sequence[Way], **described: Any) -> dict[str, Any]:
-    """Let ``out`` belong to a run of these settings; what its ``run.json`` holds now.
+    """Let `out` belong to a run of these settings; what its `run.json` holds now.
 
-    ``described`` goes into ``run.json`` too. Another way to answer may be added to a run; all else must be the same.
+    `described` goes into `run.json` too. Another way to answer may be added to a run; all else must be the same.
 
     Raises:
-        UserError: where ``out`` holds predictions of other settings, or of a run that does not say whose.
+        UserError: where `out` holds predictions of other settings, or of a run that does not say whose.
     """
     earlier = read_run(out)
     settings = json.loads(json.dumps(settings))
@@ -119,14 +119,14 @@ def run_into(
     ask: Callable[[PredictionLog, Sequence[Way]], Mapping[str, Any]],
     **described: Any,
 ) -> dict[str, Any]:
-    """Ask what is missing in ``out`` and write down that the run is complete; what its ``run.json`` then holds.
+    """Ask what is missing in `out` and write down that the run is complete; what its `run.json` then holds.
 
     Args:
-        ask: asks what the log does not hold, in these ways, and returns what goes into ``run.json`` (``counts``,
-            ``majority``). It is not called where nothing can be missing, so it may load the model.
+        ask: asks what the log does not hold, in these ways, and returns what goes into `run.json` (`counts`,
+            `majority`). It is not called where nothing can be missing, so it may load the model.
 
     Raises:
-        UserError: as ``claim``.
+        UserError: as `claim`.
     """
     run = claim(out, settings, ways, **described)
     if run["status"] == "complete":
@@ -137,7 +137,7 @@ def run_into(
 
 
 def predict(benchmark: "Benchmark", answerer: "Answerer", ways: Sequence[Way], log: PredictionLog) -> Counts:
-    """Ask everything that ``log`` does not hold, ``FACES_AT_ONCE`` faces at a time."""
+    """Ask everything that `log` does not hold, `FACES_AT_ONCE` faces at a time."""
     from tqdm import tqdm
 
     counts = Counts()

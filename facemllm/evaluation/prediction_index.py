@@ -13,7 +13,7 @@ class PredictionIndex:
     """Where in the file the predictions of each task and way stand: 16 bytes for each."""
 
     def __init__(self, path: str | Path) -> None:
-        """Reads the file once; a last line that a kill cut off is no prediction. Raises ``UserError``."""
+        """Reads the file once; a last line that a kill cut off is no prediction. Raises `UserError`."""
         self.path = Path(path)
         self._places: dict[tuple[str, str], tuple[array, array]] = {}
         start = 0
@@ -31,7 +31,7 @@ class PredictionIndex:
 
     @property
     def keys(self) -> list[tuple[str, str]]:
-        """``(task, way)`` of everything that was asked, in the order in which it first stands in the file."""
+        """`(task, way)` of everything that was asked, in the order in which it first stands in the file."""
         return list(self._places)
 
     def read(self, task: str, way: str) -> Iterator[Prediction]:

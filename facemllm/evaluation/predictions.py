@@ -22,12 +22,12 @@ class TaskSpec:
     """What one task asks for, as far as its figures depend on it.
 
     Attributes:
-        kind: ``options`` is one of a closed set (expression, gender, age group, race, attributes with several
-            values), ``binary`` yes or no, ``number`` an age in years, ``angles`` yaw, pitch and roll in degrees,
-            ``units`` the action units that are active.
-        options: the closed set in its order; ``("yes", "no")`` for ``binary``.
+        kind: `options` is one of a closed set (expression, gender, age group, race, attributes with several
+            values), `binary` yes or no, `number` an age in years, `angles` yaw, pitch and roll in degrees,
+            `units` the action units that are active.
+        options: the closed set in its order; `("yes", "no")` for `binary`.
         ordered: whether neighbours among the options are near misses, as age groups are.
-        bins: for age groups, the ages in years ``[low, high)`` that each option stands for.
+        bins: for age groups, the ages in years `[low, high)` that each option stands for.
     """
 
     name: str
@@ -37,7 +37,7 @@ class TaskSpec:
     bins: Mapping[str, tuple[float, float]] | None = None
 
     def as_json(self) -> dict[str, Any]:
-        """A plain dict, as ``run.json`` holds it."""
+        """A plain dict, as `run.json` holds it."""
         return asdict(self) | {"options": list(self.options), "bins": _lists(self.bins)}
 
     @classmethod
@@ -58,11 +58,11 @@ class Prediction:
 
     Attributes:
         id: the face's (or the question's) id; several tasks and both ways share it.
-        expected, predicted: a str for ``options`` and ``binary``, a float for ``number``, ``{"yaw": degrees, ...}``
-            for ``angles``, ``{"12": True, ...}`` for ``units``; ``predicted`` is None where it could not be read.
+        expected, predicted: a str for `options` and `binary`, a float for `number`, `{"yaw": degrees, ...}`
+            for `angles`, `{"12": True, ...}` for `units`; `predicted` is None where it could not be read.
         probabilities: option to probability where the model was scored.
         text: what the model wrote where it generated.
-        groups: the item's groups, such as ``{"gender": "female", "age_group": "20-29"}``.
+        groups: the item's groups, such as `{"gender": "female", "age_group": "20-29"}`.
         extra: what only one benchmark knows, such as a category.
     """
 
@@ -93,7 +93,7 @@ def read_predictions(path: str | Path) -> Iterator[Prediction]:
 
 
 def parse_prediction(line: bytes, path: str | Path, number: int) -> Prediction:
-    """The prediction of one line; ``UserError`` names the file and the line's number if it is none."""
+    """The prediction of one line; `UserError` names the file and the line's number if it is none."""
     try:
         return Prediction(**json.loads(line))
     except (ValueError, TypeError) as error:
@@ -104,12 +104,12 @@ class PredictionLog:
     """Predictions appended to a file as they come; opening it again goes on where it stopped.
 
     A line torn by a kill is cut off when the file is opened. Of what stands there eight bytes are held in memory for
-    each line, so that ``(id, task, way) in log`` tells what need not be asked again. No second process writes to the
+    each line, so that `(id, task, way) in log` tells what need not be asked again. No second process writes to the
     file meanwhile.
     """
 
     def __init__(self, path: str | Path) -> None:
-        """Raises ``UserError`` where another process writes the file, or a line of it is no prediction."""
+        """Raises `UserError` where another process writes the file, or a line of it is no prediction."""
         self.path = Path(path)
         self._done = HashedNames()
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -140,7 +140,7 @@ class PredictionLog:
         return len(self._done)
 
     def __contains__(self, key: tuple[str, str, str]) -> bool:
-        """Whether ``(id, task, way)`` has been answered."""
+        """Whether `(id, task, way)` has been answered."""
         return _key(*key) in self._done
 
     def append(self, predictions: Iterable[Prediction]) -> None:

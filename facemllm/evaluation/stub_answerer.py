@@ -11,7 +11,7 @@ from .predictions import Way
 
 @dataclass(frozen=True)
 class Known:
-    """What is true of one item, for ``StubAnswerer``: the right option of each task, and the item's groups."""
+    """What is true of one item, for `StubAnswerer`: the right option of each task, and the item's groups."""
 
     answers: Mapping[str, str]
     groups: Mapping[str, str] = field(default_factory=dict)
@@ -19,15 +19,15 @@ class Known:
 
 @dataclass
 class StubAnswerer:
-    """Answers of a known accuracy: right with ``rate``, or with the rate of the first group that ``rates`` names.
+    """Answers of a known accuracy: right with `rate`, or with the rate of the first group that `rates` names.
 
-    Wrong answers are drawn evenly from the other options; each depends on ``seed``, the item and the task alone. In
-    scoring, the chosen option has the probability ``confidence`` (the rate itself unless given, which is perfect
-    calibration) and the others share the rest. A ``babble`` share of what it writes is no option.
+    Wrong answers are drawn evenly from the other options; each depends on `seed`, the item and the task alone. In
+    scoring, the chosen option has the probability `confidence` (the rate itself unless given, which is perfect
+    calibration) and the others share the rest. A `babble` share of what it writes is no option.
 
     Args:
         known: what is true of each item, by id.
-        rates: rate by ``(group, value)``, such as ``{("gender", "female"): 0.9}``.
+        rates: rate by `(group, value)`, such as `{("gender", "female"): 0.9}`.
     """
 
     known: Mapping[str, Known]

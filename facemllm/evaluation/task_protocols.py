@@ -1,10 +1,10 @@
 """How each task is asked, and how the answers to its questions become one prediction.
 
-``Closed``: one question with its options, also yes or no. ``AgeInYears``: the expectation over the ages 0 to 100, or
-over the middles of age groups for a model that was taught groups. ``HeadPose``: one question per angle about the words
+`Closed`: one question with its options, also yes or no. `AgeInYears`: the expectation over the ages 0 to 100, or
+over the middles of age groups for a model that was taught groups. `HeadPose`: one question per angle about the words
 of its bins, and the expectation over their middles. What a group or a bin stands for is what the pipeline
-face-analysis takes it for (``face_task_table_facemllm.RANGED``). ``ActionUnits``: yes or no for each coded unit.
-What a model writes instead is read by ``answer_parsing``.
+face-analysis takes it for (`face_task_table_facemllm.RANGED`). `ActionUnits`: yes or no for each coded unit.
+What a model writes instead is read by `answer_parsing`.
 """
 
 import json
@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from datasets_scripts.questions.closed_task import USUAL, Conventions, Task, read_label
+from datasets_scripts.questions.closed_task import DEFAULT_CONVENTIONS, Conventions, Task, read_label
 from datasets_scripts.questions.conversations import TASKS, canonical_question, expected_answer
 from datasets_scripts.questions.measured_tasks import PartsTask, UnitsTask
 from datasets_scripts.questions.tasks import ACTION_UNITS
@@ -46,24 +46,24 @@ class TaskProtocol(Protocol):
     spec: TaskSpec
 
     def expected(self, labels: Mapping[str, Any]) -> Any | None:
-        """What is true of a face with these labels, as ``Prediction`` has it; None where it is unknown."""
+        """What is true of a face with these labels, as `Prediction` has it; None where it is unknown."""
         ...
 
     def questions(self, way: Way, expected: Any) -> tuple[AskedQuestion, ...]:
-        """What is asked about a face of which ``expected`` is true."""
+        """What is asked about a face of which `expected` is true."""
         ...
 
     def read(self, way: Way, answers: Sequence[Answer], expected: Any) -> Reading:
-        """The prediction in the answers to ``questions``."""
+        """The prediction in the answers to `questions`."""
         ...
 
 
 @dataclass(frozen=True)
 class Closed:
-    """A task of ``tasks.TASKS`` with a closed set of answers: the canonical question, options stated."""
+    """A task of `tasks.TASKS` with a closed set of answers: the canonical question, options stated."""
 
     name: str
-    conventions: Conventions = USUAL
+    conventions: Conventions = DEFAULT_CONVENTIONS
 
     @cached_property
     def spec(self) -> TaskSpec:
@@ -109,7 +109,7 @@ class DrawnAttribute:
 
 @dataclass(frozen=True)
 class AgeInYears:
-    """The age as a number. ``ask`` says what the model is asked for: years, or the groups of the task ``age``."""
+    """The age as a number. `ask` says what the model is asked for: years, or the groups of the task `age`."""
 
     ask: AgeQuestion = "years"
     name: str = "age_years"
@@ -145,7 +145,7 @@ class AgeInYears:
 
 @dataclass(frozen=True)
 class HeadPose:
-    """Yaw, pitch and roll in degrees, in the convention of ``sources/head_pose.py``."""
+    """Yaw, pitch and roll in degrees, in the convention of `sources/head_pose.py`."""
 
     name: str = "head_pose"
 
@@ -177,10 +177,10 @@ class HeadPose:
 
 @dataclass(frozen=True)
 class ActionUnits:
-    """Which units are active, of ``units`` those that were coded; present from ``conventions.present_from`` on."""
+    """Which units are active, of `units` those that were coded; present from `conventions.present_from` on."""
 
     units: tuple[int, ...]
-    conventions: Conventions = USUAL
+    conventions: Conventions = DEFAULT_CONVENTIONS
     name: str = "action_units"
 
     @cached_property
@@ -219,7 +219,7 @@ class ActionUnits:
 
 
 def read_option(answer: Answer, options: Sequence[str]) -> Reading:
-    """The most probable option, or the one that was written; ``extra`` says where it was only mentioned."""
+    """The most probable option, or the one that was written; `extra` says where it was only mentioned."""
     if answer.probabilities is not None:
         return Reading(max(options, key=answer.probabilities.__getitem__), _rounded(answer.probabilities))
     found = parse_option(answer.text, options)
@@ -237,22 +237,22 @@ def middles(task: str) -> dict[str, float]:
 
 
 def expectation(probabilities: Mapping[str, float], values: Mapping[str, float]) -> float:
-    """The mean of ``values`` under ``probabilities``, which sum to 1."""
+    """The mean of `values` under `probabilities`, which sum to 1."""
     return sum(share * values[option] for option, share in probabilities.items())
 
 
 def age_bins() -> tuple[tuple[float, float], ...]:
-    """The years ``[low, high)`` of each age group."""
+    """The years `[low, high)` of each age group."""
     return tuple(zip(map(float, AGE_EDGES[:-1]), map(float, AGE_EDGES[1:]), strict=True))
 
 
 def protocols(
     tasks: Iterable[str],
-    conventions: Conventions = USUAL,
+    conventions: Conventions = DEFAULT_CONVENTIONS,
     units: Sequence[int] = tuple(ACTION_UNITS),
     ask_age: AgeQuestion = "years",
 ) -> tuple[TaskProtocol, ...]:
-    """How each of ``tasks`` is asked.
+    """How each of `tasks` is asked.
 
     Raises:
         CorpusError: for a task whose answers have no figures here.
@@ -280,7 +280,7 @@ def _rounded(probabilities: Mapping[str, float]) -> dict[str, float]:
 
 
 def taught_age(model: str) -> AgeQuestion:
-    """``groups`` for a model whose ``config.face_tasks`` has the age groups and no age in years, else ``years``."""
+    """`groups` for a model whose `config.face_tasks` has the age groups and no age in years, else `years`."""
     folder = Path(model).expanduser()
     config = folder / "config.json" if folder.is_dir() else from_hub(model, "config.json")
     if config is None:

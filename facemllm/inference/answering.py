@@ -24,7 +24,7 @@ def answer(
     max_new_tokens: int = 256,
     streamer: TextStreamer | None = None,
 ) -> str:
-    """The model's greedy answer to one question about any number of images; ``streamer`` gets it token by token."""
+    """The model's greedy answer to one question about any number of images; `streamer` gets it token by token."""
     inputs = processor.apply_chat_template(
         [user_message(question, images)],
         add_generation_prompt=True,
@@ -68,7 +68,7 @@ def answer_prompts(
 def encode_faces(
     model: PreTrainedModel, processor: ProcessorMixin, images: Sequence[Image.Image], batch_size: int = 64
 ) -> torch.Tensor:
-    """What the vision tower and the projector of a Face-MLLM see: float ``(faces, image tokens, hidden size)``."""
+    """What the vision tower and the projector of a Face-MLLM see: float `(faces, image tokens, hidden size)`."""
     features = []
     for start in range(0, len(images), batch_size):
         pictures = list(images[start : start + batch_size])
@@ -91,7 +91,7 @@ def answer_each(
     The faces are encoded before, once for all questions. Every prompt has the same tokens, so there is nothing to pad.
 
     Args:
-        features: what ``encode_faces`` returned, ``(faces, image tokens, hidden size)``.
+        features: what `encode_faces` returned, `(faces, image tokens, hidden size)`.
     """
     face = Image.new("RGB", (8, 8))
     prompt = processor.apply_chat_template(

@@ -1,4 +1,4 @@
-"""ONNX exports as the commands take them: told apart from PyTorch models, and loaded on what ``--device`` names."""
+"""ONNX exports as the commands take them: told apart from PyTorch models, and loaded on what `--device` names."""
 
 import json
 from pathlib import Path
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def is_onnx_export(model: str | Path) -> bool:
-    """Whether a folder or Hub id holds what ``facemllm export`` wrote. The Hub is asked for ``export.json`` alone."""
+    """Whether a folder or Hub id holds what `facemllm export` wrote. The Hub is asked for `export.json` alone."""
     return export_file(model) is not None
 
 
@@ -33,7 +33,7 @@ def export_file(model: str | Path) -> Path | None:
 
 
 def read_export(file: Path) -> dict[str, Any]:
-    """The record of an export. Raises ``UserError`` for a file that is none."""
+    """The record of an export. Raises `UserError` for a file that is none."""
     try:
         record = json.loads(file.read_text(encoding="utf-8"))
         if not isinstance(record["graphs"], dict):
@@ -44,7 +44,7 @@ def read_export(file: Path) -> dict[str, Any]:
 
 
 def checked_export(folder: Path) -> dict[str, Any]:
-    """The record of the export in ``folder``, after a look at whether it loads: its graphs, one after the other.
+    """The record of the export in `folder`, after a look at whether it loads: its graphs, one after the other.
 
     Graphs for CUDA, where there is none, are only read: ONNX's checker knows no fused operators.
 
@@ -103,10 +103,10 @@ def load_runtime(model: str | Path, device: str = "auto") -> "FaceMLLMForONNX":
 
 
 def load_onnx_model(model: str | Path, device: str = "auto") -> "tuple[ONNXFaceMLLM, ProcessorMixin]":
-    """The ONNX model as transformers' pipelines and ``generate`` take models, with its processor.
+    """The ONNX model as transformers' pipelines and `generate` take models, with its processor.
 
     Raises:
-        UserError: as ``load_runtime``.
+        UserError: as `load_runtime`.
     """
     check_runtime(model)
     from transformers import AutoProcessor
@@ -124,7 +124,7 @@ def load_onnx_model(model: str | Path, device: str = "auto") -> "tuple[ONNXFaceM
 
 
 def check_runtime(model: str | Path) -> None:
-    """Raises ``UserError`` where there is no ONNX Runtime to run ``model`` on."""
+    """Raises `UserError` where there is no ONNX Runtime to run `model` on."""
     try:
         import onnxruntime  # noqa: F401
     except ImportError as error:
@@ -135,10 +135,10 @@ def check_runtime(model: str | Path) -> None:
 
 
 def provider_of(device: str) -> str:
-    """The provider of onnxruntime that ``--device`` means. Raises ``UserError`` for one that there is not."""
+    """The provider of onnxruntime that `--device` means. Raises `UserError` for one that there is not."""
     if device not in ("auto", "cpu", "cuda"):
-        way_out = "; CUDA_VISIBLE_DEVICES chooses among several" if device.startswith("cuda:") else ""
-        raise UserError(f"--device {device}: an ONNX export runs on auto, cpu or cuda{way_out}")
+        remedy = "; CUDA_VISIBLE_DEVICES chooses among several" if device.startswith("cuda:") else ""
+        raise UserError(f"--device {device}: an ONNX export runs on auto, cpu or cuda{remedy}")
     return device
 
 

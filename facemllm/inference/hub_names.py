@@ -13,7 +13,7 @@ ADAPTER = "adapter_config.json"
 
 
 def check_model_name(model: str | Path) -> None:
-    """Refuse what is neither a model's or adapter's folder nor can be a Hub id. Raises ``UserError``; asks no Hub."""
+    """Refuse what is neither a model's or adapter's folder nor can be a Hub id. Raises `UserError`; asks no Hub."""
     path = Path(model).expanduser()
     if path.is_dir():
         if not any((path / name).is_file() for name in ("config.json", ADAPTER)):
@@ -25,7 +25,7 @@ def check_model_name(model: str | Path) -> None:
 
 
 def from_hub(repo_id: str, name: str) -> Path | None:
-    """A file of a model on the Hub as it lies in the local cache, ``…/snapshots/COMMIT/name``."""
+    """A file of a model on the Hub as it lies in the local cache, `…/snapshots/COMMIT/name`."""
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError
 

@@ -14,7 +14,7 @@ from .hub_names import ADAPTER, check_model_name, could_be_hub_id
 
 
 def pick_device(name: str = "auto") -> torch.device:
-    """The device called ``name``; ``auto`` is the first accelerator, else the CPU. Raises ``UserError``."""
+    """The device called `name`; `auto` is the first accelerator, else the CPU. Raises `UserError`."""
     if name == "auto":
         accelerator = torch.accelerator.current_accelerator(check_available=True)
         return accelerator if accelerator is not None else torch.device("cpu")
@@ -32,8 +32,8 @@ def load_model(
     """Load the image-text-to-text model in a folder or under a Hub id, with its processor, ready to generate.
 
     Face-MLLM folders run on the installed package's code. Code that comes with any other folder or id is run only with
-    ``trust_remote_code``. A PEFT adapter is merged into the weights of ``model``; ``model`` may also be the folder of
-    an adapter, whose base is then the one that its ``adapter_config.json`` names. An ONNX export runs on ONNX Runtime,
+    `trust_remote_code`. A PEFT adapter is merged into the weights of `model`; `model` may also be the folder of
+    an adapter, whose base is then the one that its `adapter_config.json` names. An ONNX export runs on ONNX Runtime,
     behind the methods of the model that was exported.
 
     Raises:

@@ -1,7 +1,7 @@
 """lmms-eval (github.com/EvolvingLMMs-Lab/lmms-eval): this model as its plug-in, and tasks on FairFace and FaceXBench.
 
-lmms-eval finds the model through the entry point group ``lmms_eval.models``, and the tasks through its option
-``--include_path``, which takes the folder that ``python -m facemllm.lmms_eval tasks`` prints. Measured with 0.7.3.
+lmms-eval finds the model through the entry point group `lmms_eval.models`, and the tasks through its option
+`--include_path`, which takes the folder that `python -m facemllm.lmms_eval tasks` prints. Measured with 0.7.3.
 """
 
 from pathlib import Path
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from lmms_eval.models.registry_v2 import ModelManifest
 
 TASKS = Path(__file__).parent / "tasks"
-"""The folder of the YAML files, for lmms-eval's ``--include_path``."""
+"""The folder of the YAML files, for lmms-eval's `--include_path`."""
 
 
 def model_manifest() -> "ModelManifest":

@@ -1,4 +1,4 @@
-"""``python -m facemllm.lmms_eval``: where lmms-eval finds the tasks, and FaceXBench as a data set that it can read."""
+"""`python -m facemllm.lmms_eval`: where lmms-eval finds the tasks, and FaceXBench as a data set that it can read."""
 
 import argparse
 import sys

@@ -1,6 +1,6 @@
 """FaceXBench in lmms-eval: its public folder as a data set of questions, and the two readings of what was written.
 
-The environment variable FACEMLLM_FACEXBENCH names the folder that ``python -m facemllm.lmms_eval facexbench`` wrote.
+The environment variable FACEMLLM_FACEXBENCH names the folder that `python -m facemllm.lmms_eval facexbench` wrote.
 The YAML files name what stands here.
 """
 
@@ -18,13 +18,13 @@ Doc = dict[str, Any]
 
 
 def write_questions(root: Path, out: Path) -> dict[str, Any]:
-    """Write ``test.jsonl``: one row per question that can be asked, pictures as absolute paths.
+    """Write `test.jsonl`: one row per question that can be asked, pictures as absolute paths.
 
     Returns:
-        The counts of ``FaceXBench.counts``: what was read and what was left out.
+        The counts of `FaceXBench.counts`: what was read and what was left out.
 
     Raises:
-        UserError: when ``root`` is no FaceXBench.
+        UserError: when `root` is no FaceXBench.
     """
     bench = read_facexbench(root)
     out.mkdir(parents=True, exist_ok=True)
@@ -47,7 +47,7 @@ def write_questions(root: Path, out: Path) -> dict[str, Any]:
 
 
 def images(doc: Doc) -> list[Any]:
-    """The question's pictures, none to several. Raises ``ValueError``, naming the file, for one that is broken."""
+    """The question's pictures, none to several. Raises `ValueError`, naming the file, for one that is broken."""
     from modeling_facemllm.image_loading_facemllm import load_image
 
     return [load_image(path) for path in doc["images"]]
@@ -63,20 +63,20 @@ def figures(doc: Doc, results: list[str]) -> dict[str, float]:
 
 
 def data_files() -> dict[str, Any]:
-    """What ``load_dataset("json", ...)`` reads.
+    """What `load_dataset("json", ...)` reads.
 
     Raises:
         SystemExit: where there is no such file. lmms-eval would try an error five times, and end with "RetryError".
     """
     path = Path(os.environ.get("FACEMLLM_FACEXBENCH", "corpora/facexbench_questions")) / QUESTIONS
     if not path.is_file():
-        way_out = "python -m facemllm.lmms_eval facexbench --root DIR --out DIR writes it"
-        raise SystemExit(f"FACEMLLM_FACEXBENCH={path.parent}: holds no {QUESTIONS}; {way_out}")
+        remedy = "python -m facemllm.lmms_eval facexbench --root DIR --out DIR writes it"
+        raise SystemExit(f"FACEMLLM_FACEXBENCH={path.parent}: holds no {QUESTIONS}; {remedy}")
     return {"data_files": {"test": str(path)}}
 
 
 def __getattr__(name: str) -> Any:
-    """``DATA_FILES``: a YAML file can only name what a module holds, and the folder may change."""
+    """`DATA_FILES`: a YAML file can only name what a module holds, and the folder may change."""
     if name == "DATA_FILES":
         return data_files()
     raise AttributeError(f"module {__name__} has no attribute {name}")

@@ -1,4 +1,4 @@
-"""FairFace in lmms-eval: the faces of a corpus that ``facemllm data fairface`` built, asked as ``evaluate`` asks them.
+"""FairFace in lmms-eval: the faces of a corpus that `facemllm data fairface` built, asked as `evaluate` asks them.
 
 The environment variable FACEMLLM_FAIRFACE names the corpus folder. The YAML files name what stands here.
 """
@@ -38,14 +38,14 @@ class Asked:
         return expected_answer(self.task, doc["labels"])
 
     def labelled(self, rows: Any) -> Any:
-        """The rows of a ``datasets.Dataset`` whose label is known. ``SystemExit`` where that is none."""
+        """The rows of a `datasets.Dataset` whose label is known. `SystemExit` where that is none."""
         known = [
             place for place, labels in enumerate(rows["labels"]) if expected_answer(self.task, labels) is not None
         ]
         if not known:
-            way_out = "; build it with --race, for auditing" if self.task == "race" else ""
+            remedy = "; build it with --race, for auditing" if self.task == "race" else ""
             raise SystemExit(
-                f"FACEMLLM_FAIRFACE: none of the corpus's {len(rows)} faces has a label for {self.task}{way_out}"
+                f"FACEMLLM_FAIRFACE: none of the corpus's {len(rows)} faces has a label for {self.task}{remedy}"
             )
         return rows.select(known)
 
@@ -59,7 +59,7 @@ class Asked:
 
 
 def data_files() -> dict[str, Any]:
-    """What ``load_dataset("parquet", ...)`` reads: the validation split alone.
+    """What `load_dataset("parquet", ...)` reads: the validation split alone.
 
     Raises:
         SystemExit: where there is none. lmms-eval would try an error five times, and end with "RetryError".
@@ -73,7 +73,7 @@ def data_files() -> dict[str, Any]:
 
 
 def __getattr__(name: str) -> Any:
-    """``DATA_FILES``, ``gender_question``, ``age_figures``: a YAML file can only name what a module holds."""
+    """`DATA_FILES`, `gender_question`, `age_figures`: a YAML file can only name what a module holds."""
     if name == "DATA_FILES":
         return data_files()
     task, _, hook = name.partition("_")

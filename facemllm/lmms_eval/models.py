@@ -1,7 +1,7 @@
 """The two classes that lmms-eval runs: one for its plain tasks, one for those that come as chat messages.
 
 Both take any image-text-to-text chat model that transformers loads, a Face-MLLM or its base. lmms-eval asks for
-option scoring (``multiple_choice``) of plain models only, so ``--force_simple`` chooses the first.
+option scoring (`multiple_choice`) of plain models only, so `--force_simple` chooses the first.
 """
 
 from collections.abc import Iterator, Sequence
@@ -34,7 +34,7 @@ class FaceMLLM(lmms):
 
     Raises:
         UserError: when the model cannot be loaded.
-        ValueError: when ``batch_size`` is no positive number.
+        ValueError: when `batch_size` is no positive number.
     """
 
     is_simple = True
@@ -87,7 +87,7 @@ class FaceMLLM(lmms):
 
         The loss is the negative log-likelihood of its tokens and of the one that ends the turn, summed: lmms-eval
         0.7.3 takes the option with the lowest number. It also turns a bare pair into a string, so each pair comes in
-        a ``GenerationResult``, which it opens.
+        a `GenerationResult`, which it opens.
         """
         scored: list[GenerationResult] = []
         with tqdm(total=len(requests), desc="scoring", unit="option", disable=self.rank != 0) as bar:
@@ -179,7 +179,7 @@ class FaceMLLMChat(FaceMLLM):
 
 
 def _batches(settings: Sequence[dict[str, Any]], size: int) -> Iterator[tuple[list[int], dict[str, Any]]]:
-    """Places of requests that are generated in the same way, ``size`` at a time."""
+    """Places of requests that are generated in the same way, `size` at a time."""
     alike: dict[str, list[int]] = {}
     for place, entry in enumerate(settings):
         alike.setdefault(repr(sorted(entry.items())), []).append(place)
@@ -190,7 +190,7 @@ def _batches(settings: Sequence[dict[str, Any]], size: int) -> Iterator[tuple[li
 
 
 def _generation_options(settings: dict[str, Any]) -> tuple[list[str], dict[str, Any]]:
-    """Where to cut what was written, and what ``generate`` takes."""
+    """Where to cut what was written, and what `generate` takes."""
     options = {"max_new_tokens": MAX_NEW_TOKENS, "do_sample": False, **settings}
     until = options.pop("until", None) or []
     if not options["do_sample"] and (options.get("temperature") or 0) > 0:
@@ -208,7 +208,7 @@ def _cut(text: str, until: Sequence[str]) -> str:
 
 
 def _loss(logits: torch.Tensor, ids: torch.Tensor, length: int, answer: Sequence[int]) -> tuple[float, bool]:
-    """The summed loss of ``answer``, the last of a row's ``length`` tokens; ``logits`` is ``(tokens, vocabulary)``."""
+    """The summed loss of `answer`, the last of a row's `length` tokens; `logits` is `(tokens, vocabulary)`."""
     expected = ids[length - len(answer) : length]
     if expected.tolist() != list(answer):
         raise ValueError("the tokenizer joins prompt and answer into one token: this model cannot be scored here")

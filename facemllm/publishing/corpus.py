@@ -1,7 +1,7 @@
 """A corpus to the Hub: shards first, the card last, so that nobody loads half of one; resumed by the same command.
 
-A corpus of up to ``COMMIT_FILES`` changed files becomes public in one commit. A larger one takes several, since the
-Hub ends a commit that takes it too long; while they are made, the card says so and ``load_dataset`` finds no config.
+A corpus of up to `COMMIT_FILES` changed files becomes public in one commit. A larger one takes several, since the
+Hub ends a commit that takes it too long; while they are made, the card says so and `load_dataset` finds no config.
 """
 
 import json
@@ -48,24 +48,24 @@ def publish_corpus(
     commit_files: int = COMMIT_FILES,
     progress: bool = True,
 ) -> dict[str, Any]:
-    """Publish the complete corpus in ``folder`` as the data set ``repo_id``, and return what was done.
+    """Publish the complete corpus in `folder` as the data set `repo_id`, and return what was done.
 
     The same call goes on where one was interrupted, and sends nothing where nothing has changed. Shards that an
     earlier version had, and this one has not, are removed.
 
     Args:
         private: make the repository private; one that exists and is public is refused.
-        gate: who may read the files: ``manual`` (whoever is approved), ``auto`` (whoever applies) or ``none``. By
-            default the gate that a repository has is kept, and a corpus of people gets ``manual``.
-        revision: the branch, made from ``main`` if it is not there.
+        gate: who may read the files: `manual` (whoever is approved), `auto` (whoever applies) or `none`. By
+            default the gate that a repository has is kept, and a corpus of people gets `manual`.
+        revision: the branch, made from `main` if it is not there.
         may_pass_on: the caller has the right to pass on pictures or labels of people whose terms do not give it.
         overwrite: put the corpus in the place of another one, or beside data that did not come from here.
         commit_files: files that one commit may change.
 
     Returns:
-        ``repository``, ``url``, ``revision``, ``commit``, ``private``, ``gated``, ``files``, ``new_files``,
-        ``new_bytes``, ``removed_files``, ``ignored`` (files of the folder that are not the corpus's), ``commits``,
-        ``load`` (the call that loads each config), ``seconds``.
+        `repository`, `url`, `revision`, `commit`, `private`, `gated`, `files`, `new_files`,
+        `new_bytes`, `removed_files`, `ignored` (files of the folder that are not the corpus's), `commits`,
+        `load` (the call that loads each config), `seconds`.
 
     Raises:
         CorpusError: if the folder is no complete corpus.
@@ -109,8 +109,8 @@ def publish_corpus(
 def _check_rights(corpus: CompleteCorpus, may_pass_on: bool) -> None:
     reason = corpus.why_not_to_pass_on()
     if reason and not may_pass_on:
-        way_out = "keep it to yourself, or, if you have the right to pass it on, say so with --i-may-pass-this-on"
-        raise UserError(f"{corpus.folder} {reason}: {way_out}")
+        remedy = "keep it to yourself, or, if you have the right to pass it on, say so with --i-may-pass-this-on"
+        raise UserError(f"{corpus.folder} {reason}: {remedy}")
 
 
 def _check_folders(corpus: CompleteCorpus) -> None:
@@ -134,16 +134,16 @@ def _set_gate(repository: HubRepository, corpus: CompleteCorpus, gate: str | Non
 def _known_configs(
     repository: HubRepository, present: dict[str, Any], corpus: CompleteCorpus, overwrite: bool
 ) -> set[str]:
-    """The configs whose shards in the repository are ours to remove. Raises ``UserError`` for somebody else's data."""
+    """The configs whose shards in the repository are ours to remove. Raises `UserError` for somebody else's data."""
     manifest = json.loads(repository.read_text(MANIFEST)) if MANIFEST in present else None
     begun = CARD in present and repository.read_text(CARD) == BEING_UPLOADED
     if not overwrite and not begun:
         data = [path for path in present if path not in (CARD, MANIFEST) and not path.startswith(".")]
-        way_out = "give another name, or say --overwrite (older commits keep what was there)"
+        remedy = "give another name, or say --overwrite (older commits keep what was there)"
         if manifest is None and data:
-            raise UserError(f"{repository.repo_id} holds data that did not come from here ({data[0]}): {way_out}")
+            raise UserError(f"{repository.repo_id} holds data that did not come from here ({data[0]}): {remedy}")
         if manifest is not None and manifest["name"] != corpus.manifest["name"]:
-            raise UserError(f"{repository.repo_id} holds another corpus, {manifest['name']!r}: {way_out}")
+            raise UserError(f"{repository.repo_id} holds another corpus, {manifest['name']!r}: {remedy}")
     return {*corpus.configs, *(manifest or {}).get("configs", ())}
 
 

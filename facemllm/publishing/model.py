@@ -45,27 +45,27 @@ def publish_model(
     dry_run: bool = False,
     progress: bool = True,
 ) -> dict[str, Any]:
-    """Publish the model in ``folder`` as ``repo_id``, and return what was done.
+    """Publish the model in `folder` as `repo_id`, and return what was done.
 
-    The card is the folder's ``README.md`` (PEFT's empty template is none), else the repository's, else a new one. What
+    The card is the folder's `README.md` (PEFT's empty template is none), else the repository's, else a new one. What
     an earlier version would be loaded with, and this one has not, is removed in the same commit; anything else in the
     repository stays.
 
     Args:
-        reports: folders of ``facemllm evaluate --out``, whose headline numbers go into the card's ``model-index``.
+        reports: folders of `facemllm evaluate --out`, whose headline numbers go into the card's `model-index`.
         race: put figures about race there too.
         base_model: the Hub id of the model that an adapter belongs to, where its own configuration names a folder; of
             an ONNX export, that of the model it was exported from, where its record names a folder.
         private: make the repository private; one that exists and is public is refused.
-        revision: the branch, made from ``main`` if it is not there.
+        revision: the branch, made from `main` if it is not there.
         overwrite: put the model in the place of another kind of model.
         trust_remote_code: allow code that comes with the folder, and is not Face-MLLM's, to run.
         dry_run: look at everything and send nothing; the Hub is not asked.
 
     Returns:
-        ``repository``, ``url``, ``revision``, ``commit``, ``private``, ``files``, ``new_files``, ``new_bytes``,
-        ``removed_files``, ``ignored`` (what lies in the folder and is not the model's), ``results`` (numbers in
-        ``model-index``), ``notes``, ``load`` (the calls that load it), ``seconds``; for a dry run ``card`` instead of
+        `repository`, `url`, `revision`, `commit`, `private`, `files`, `new_files`, `new_bytes`,
+        `removed_files`, `ignored` (what lies in the folder and is not the model's), `results` (numbers in
+        `model-index`), `notes`, `load` (the calls that load it), `seconds`; for a dry run `card` instead of
         what the Hub would have said.
 
     Raises:
@@ -212,19 +212,17 @@ def _check_place(repository: HubRepository, present: dict[str, Any], model: Mode
     there, ours = _kind(present), _kind(model.files)
     if overwrite or there is None:
         return
-    way_out = "give another name, or say --overwrite (older commits keep what was there)"
+    remedy = "give another name, or say --overwrite (older commits keep what was there)"
     if there != ours:
-        raise UserError(f"{repository.repo_id} holds {there}, and this is {ours}: {way_out}")
+        raise UserError(f"{repository.repo_id} holds {there}, and this is {ours}: {remedy}")
     name, key = (ADAPTER_CONFIG, "peft_type") if model.adapter_base is not None else ("config.json", "model_type")
     try:
         theirs = json.loads(repository.read_text(name)).get(key)
     except (ValueError, AttributeError) as error:
-        raise UserError(
-            f"{repository.repo_id}: its {name} is no model's configuration ({error}): {way_out}"
-        ) from error
+        raise UserError(f"{repository.repo_id}: its {name} is no model's configuration ({error}): {remedy}") from error
     own = json.loads((model.folder / name).read_text(encoding="utf-8")).get(key)
     if theirs != own:
-        raise UserError(f"{repository.repo_id} holds another kind of model, {theirs!r} and not {own!r}: {way_out}")
+        raise UserError(f"{repository.repo_id} holds another kind of model, {theirs!r} and not {own!r}: {remedy}")
 
 
 def _was_the_models(path: str) -> bool:

@@ -107,7 +107,7 @@ processor = AutoProcessor.from_pretrained("{base}")
 
 
 def write_card(report: Mapping[str, Any], folder: Path) -> None:
-    """Write ``README.md``, with metadata for the Hub, into the model ``folder``; ``report`` is ``report.json``'s."""
+    """Write `README.md`, with metadata for the Hub, into the model `folder`; `report` is `report.json`'s."""
     from huggingface_hub import EvalResult, ModelCardData
 
     asked = max(entry["n"] for entry in report["per_attribute"].values())
@@ -140,7 +140,7 @@ def write_card(report: Mapping[str, Any], folder: Path) -> None:
 
 
 def trained_model_card(folder: Path, repo_id: str, base_model: str | None = None) -> str:
-    """The card of a trained model that has none: what its ``run.json`` knows, and no numbers.
+    """The card of a trained model that has none: what its `run.json` knows, and no numbers.
 
     Args:
         base_model: the model that it is an adapter of; None for a whole model.
@@ -171,7 +171,7 @@ def exported_model_card(folder: Path, record: Mapping[str, Any], repo_id: str, b
     """The card of an ONNX export: how to run it, and what its record says of it.
 
     Args:
-        record: its ``export.json``.
+        record: its `export.json`.
         base_model: the Hub id of the model that it was exported from, if that is there.
     """
     from huggingface_hub import ModelCardData

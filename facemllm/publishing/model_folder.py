@@ -36,9 +36,9 @@ STATE_OF_TRAINING = ("trainer_state.json", "optimizer*", "scheduler.pt", "scaler
 
 @dataclass(frozen=True)
 class ModelFolder:
-    """A model that loads; ``files`` are its paths within ``folder``, ``others`` what lies beside it.
+    """A model that loads; `files` are its paths within `folder`, `others` what lies beside it.
 
-    ``adapter_base`` is what an adapter says it was trained on; None for a whole model. ``export`` is the record of an
+    `adapter_base` is what an adapter says it was trained on; None for a whole model. `export` is the record of an
     ONNX export; None for a model of PyTorch.
     """
 
@@ -50,13 +50,13 @@ class ModelFolder:
 
 
 def is_model_file(path: str) -> bool:
-    """Whether what stands at ``path`` in a folder or repository is read when the model is loaded, by its name."""
+    """Whether what stands at `path` in a folder or repository is read when the model is loaded, by its name."""
     parent, _, name = path.rpartition("/")
     return parent in ("", *MODEL_FOLDERS) and _is_one_of(name, MODEL_FILES)
 
 
 def open_model_folder(folder: str | Path, trust_remote_code: bool = False) -> ModelFolder:
-    """The model in ``folder``, after a look at whether it loads: no weights are read, only their names and shapes.
+    """The model in `folder`, after a look at whether it loads: no weights are read, only their names and shapes.
     Of an ONNX export, each graph is loaded.
 
     Raises:
@@ -153,7 +153,7 @@ def _check_code(folder: Path, files: list[str]) -> None:
 
 
 def _modules(config: Any) -> Iterator[str]:
-    """Modules of the folder itself in ``auto_map`` and ``custom_pipelines``; ``owner/name--module`` is elsewhere."""
+    """Modules of the folder itself in `auto_map` and `custom_pipelines`; `owner/name--module` is elsewhere."""
     classes = list((config.get("auto_map") or {}).values())
     classes += [pipeline.get("impl") for pipeline in (config.get("custom_pipelines") or {}).values()]
     for entry in classes:

@@ -1,4 +1,4 @@
-"""A report's numbers as the Hub shows them: ``model-index`` in the front matter of a model's card."""
+"""A report's numbers as the Hub shows them: `model-index` in the front matter of a model's card."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -23,7 +23,7 @@ DELICATE = "race"
 
 
 def read_reports(folders: Iterable[str | Path]) -> list[dict[str, Any]]:
-    """The ``report.json`` of each folder of ``facemllm evaluate --out``. Raises ``UserError`` if one is not there."""
+    """The `report.json` of each folder of `facemllm evaluate --out`. Raises `UserError` if one is not there."""
     reports = []
     for folder in folders:
         path = Path(folder).expanduser() / REPORT
@@ -45,7 +45,7 @@ def read_reports(folders: Iterable[str | Path]) -> list[dict[str, Any]]:
 
 
 def eval_results(reports: Sequence[Mapping[str, Any]], race: bool = False) -> list[Any]:
-    """``huggingface_hub.EvalResult`` of each headline number: its 95 % interval and n stand in its name and arguments.
+    """`huggingface_hub.EvalResult` of each headline number: its 95 % interval and n stand in its name and arguments.
 
     Args:
         race: whether figures about race go in as well. Those of single groups never do: they need their n beside them.
@@ -95,7 +95,7 @@ def _tasks(report: Mapping[str, Any], race: bool) -> Iterator[tuple[str, Mapping
 
 
 def with_results(card: str, results: Sequence[Any], model_name: str) -> str:
-    """``card`` with ``results`` in its ``model-index``; those of the same task, data and metric are replaced.
+    """`card` with `results` in its `model-index`; those of the same task, data and metric are replaced.
 
     All else in the front matter, and the text below it, stays.
 
@@ -116,7 +116,7 @@ def with_results(card: str, results: Sequence[Any], model_name: str) -> str:
 
 
 def read_card(card: str) -> Any:
-    """The ``ModelCard`` of a text, ``model-index`` parsed. Raises ``UserError`` for bad front matter."""
+    """The `ModelCard` of a text, `model-index` parsed. Raises `UserError` for bad front matter."""
     from huggingface_hub import ModelCard
 
     try:

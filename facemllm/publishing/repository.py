@@ -11,14 +11,14 @@ from facemllm.cli import UserError
 
 GROUP_BYTES = 256 * 2**20  # sent before the bar moves
 TRIES = 5  # of a commit, where the Hub fails or asks to wait
-LONGEST_WAIT = 300.0  # seconds; the Hub's limits on commits are per hour, and nobody wants to look at that
+MAX_WAIT = 300.0  # seconds; the Hub's limits on commits are per hour, and nobody wants to look at that
 PASSING = {429, 500, 502, 503, 504}
 TRANSPORT = {"httpx", "httpx2", "httpcore", "httpcore2", "requests", "urllib3"}  # by version of huggingface_hub
 
 
 @dataclass
 class HubRepository:
-    """One branch of a repository of ``repo_type``; ``head`` is the commit that the next one follows."""
+    """One branch of a repository of `repo_type`; `head` is the commit that the next one follows."""
 
     api: Any  # huggingface_hub.HfApi
     repo_id: str
@@ -33,7 +33,7 @@ class HubRepository:
         return {"repo_id": self.repo_id, "repo_type": self.repo_type}
 
     def files(self) -> dict[str, Any]:
-        """Every file by its path, with size, ``blob_id`` and, for large ones, ``lfs.sha256``."""
+        """Every file by its path, with size, `blob_id` and, for large ones, `lfs.sha256`."""
         info = self.api.repo_info(**self.address, revision=self.revision)
         self.head = info.sha
         listed = self.api.list_repo_tree(**self.address, revision=self.head, recursive=True)
@@ -72,7 +72,7 @@ class HubRepository:
             except Exception as error:
                 status = error.response.status_code if isinstance(error, HfHubHTTPError) else None
                 wait = _wait(error, attempt)
-                if attempt == TRIES - 1 or wait > LONGEST_WAIT or not (status in PASSING or _is_transport(error)):
+                if attempt == TRIES - 1 or wait > MAX_WAIT or not (status in PASSING or _is_transport(error)):
                     raise
                 time.sleep(wait)
                 operations = self._missing(operations)  # it may have been made, and only the answer was lost
@@ -97,7 +97,7 @@ class HubRepository:
 
 @contextlib.contextmanager
 def upload_bar(additions: Sequence[Any], progress: bool) -> Iterator[Any]:
-    """One bar for the bytes of all ``additions`` instead of huggingface_hub's, one for each file."""
+    """One bar for the bytes of all `additions` instead of huggingface_hub's, one for each file."""
     from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
     from tqdm import tqdm
 
@@ -113,7 +113,7 @@ def upload_bar(additions: Sequence[Any], progress: bool) -> Iterator[Any]:
 
 
 def is_same(addition: Any, present: Any) -> bool:
-    """Whether the file to be added is the one that lies there, ``present``, or None."""
+    """Whether the file to be added is the one that lies there, `present`, or None."""
     if present is None or present.size != addition.upload_info.size:
         return False
     if present.lfs is not None:
@@ -124,7 +124,7 @@ def is_same(addition: Any, present: Any) -> bool:
 
 
 def connect(repo_id: str) -> Any:
-    """A ``HfApi`` with the user's token. Raises ``UserError`` for a name that is none, without a token, or offline."""
+    """A `HfApi` with the user's token. Raises `UserError` for a name that is none, without a token, or offline."""
     from huggingface_hub import HfApi, constants, get_token
 
     check_repository_name(repo_id)
@@ -136,7 +136,7 @@ def connect(repo_id: str) -> Any:
 
 
 def check_repository_name(repo_id: str) -> None:
-    """Raises ``UserError`` for what is no name of a repository with its owner."""
+    """Raises `UserError` for what is no name of a repository with its owner."""
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils import validate_repo_id
 
@@ -148,7 +148,7 @@ def check_repository_name(repo_id: str) -> None:
 
 
 def open_repository(api: Any, repo_id: str, repo_type: str, *, private: bool, revision: str) -> HubRepository:
-    """The repository, made if it is not there. Raises ``UserError`` if it is public where ``private`` is wanted."""
+    """The repository, made if it is not there. Raises `UserError` if it is public where `private` is wanted."""
     from huggingface_hub.errors import RepositoryNotFoundError
 
     try:
@@ -168,7 +168,7 @@ def open_repository(api: Any, repo_id: str, repo_type: str, *, private: bool, re
 
 @contextlib.contextmanager
 def one_line_errors(repo_id: str, endpoint: str) -> Iterator[None]:
-    """Turn what the Hub and the network answer into a ``UserError`` that says what to do."""
+    """Turn what the Hub and the network answer into a `UserError` that says what to do."""
     from huggingface_hub.errors import HfHubHTTPError
 
     again = "what was uploaded is kept: run the same command again"

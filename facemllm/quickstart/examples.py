@@ -17,7 +17,7 @@ _HELD_OUT = tuple(attribute.name for attribute in ATTRIBUTES if attribute.held_o
 
 
 def write_faces(faces: Sequence[Face], folder: Path, columns: int = 6) -> None:
-    """Write each face as ``face-00.png`` and all of them as ``contact_sheet.png`` into ``folder``."""
+    """Write each face as `face-00.png` and all of them as `contact_sheet.png` into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     width, height = faces[0].image.size
     gap = width // 16
@@ -39,8 +39,8 @@ def answer_examples(model: Any, processor: Any, faces: Sequence[Face], seed: int
     """Ask four questions about each face: two open ones, one of the basic form, one about a held-out attribute.
 
     Returns:
-        One dict per face: ``file`` and ``turns``, each with ``question``, ``expected``, ``answer``, ``right`` and
-        ``held_out``.
+        One dict per face: `file` and `turns`, each with `question`, `expected`, `answer`, `right` and
+        `held_out`.
     """
     examples = []
     for position, face in enumerate(faces):

@@ -33,7 +33,7 @@ class Plan:
         recipes: folder with one YAML per stage, in the order of their names.
         vision: the vision tower, a folder or `packaged:vision`.
         text: the language model, a folder or `packaged:text`.
-        train_faces: faces per config of the corpus where no recipe sets ``max_rows``.
+        train_faces: faces per config of the corpus where no recipe sets `max_rows`.
         held_out_faces: faces of the test split that are asked about after each stage.
         image_size: side of the drawn pictures in pixels.
     """
@@ -46,7 +46,7 @@ class Plan:
     image_size: int = 64
 
     def stages(self) -> list[Path]:
-        """The recipes, first stage first. Raises ``UserError`` when something packaged is missing."""
+        """The recipes, first stage first. Raises `UserError` when something packaged is missing."""
         stages = sorted(self.recipes.glob("stage*.yaml"))
         if not stages:
             raise UserError(f"{self.recipes} holds no stage*.yaml: reinstall the package, or run in a full clone")
@@ -85,7 +85,7 @@ class Progress:
 
 
 class Quickstart:
-    """One run in one folder. ``run`` returns the report that ``report.json`` holds."""
+    """One run in one folder. `run` returns the report that `report.json` holds."""
 
     def __init__(self, out: Path, seed: int, plan: Plan):
         self.out, self.seed, self.plan = out, seed, plan
@@ -228,7 +228,7 @@ class Quickstart:
 
 
 def publish_model(folder: Path, target: Path) -> None:
-    """Copy the model of a finished run to ``target``, whole or not at all: what loads, and its ``run.json``."""
+    """Copy the model of a finished run to `target`, whole or not at all: what loads, and its `run.json`."""
     staged = target.with_name(f".{target.name}.partial")
     shutil.rmtree(staged, ignore_errors=True)
     staged.mkdir(parents=True)
@@ -250,7 +250,7 @@ def peak_memory() -> int:
 
 
 def clock(seconds: float) -> str:
-    """A duration for people: ``45 s``, ``4 min 10 s``."""
+    """A duration for people: `45 s`, `4 min 10 s`."""
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 

@@ -24,7 +24,7 @@ depend on the machine's arithmetic: a rebuild reaches the thresholds, it does no
 
 
 def write_tower(save: Callable[[Path], None], measured: dict[str, Any], folder: Path) -> None:
-    """Let ``save`` write a tower, and put the whole folder in place at once; an older one is replaced."""
+    """Let `save` write a tower, and put the whole folder in place at once; an older one is replaced."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as staging:
         new, old = Path(staging, "new"), Path(staging, "old")
@@ -38,7 +38,7 @@ def write_tower(save: Callable[[Path], None], measured: dict[str, Any], folder: 
 
 
 def write_readme(out: Path) -> None:
-    """Write ``out/README.md`` from what stands beside each tower there."""
+    """Write `out/README.md` from what stands beside each tower there."""
     parts = [INTRODUCTION]
     for name in ("vision", "text"):
         file = out / name / MEASURED

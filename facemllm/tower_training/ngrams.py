@@ -13,7 +13,7 @@ _WORD = re.compile(r"[\w'+-]+")
 
 
 def ngrams(caption: str, longest: int) -> set[str]:
-    """All runs of one to ``longest`` words of a caption, in lower case, none across the end of a clause."""
+    """All runs of one to `longest` words of a caption, in lower case, none across the end of a clause."""
     found = set()
     for clause in re.split(r"[.,;:!?]| and ", caption.lower()):
         words = _WORD.findall(clause)

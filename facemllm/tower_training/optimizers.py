@@ -14,7 +14,7 @@ class ThresholdMissed(RuntimeError):
 class TowerOptimizer:
     """Muon and AdamW behind one `step`; at this size Muon needs a fraction of AdamW's steps (docs/log.md).
 
-    The learning rate rises over ``warmup`` steps and stays; `cool_down` then lets it fall to zero in so many steps.
+    The learning rate rises over `warmup` steps and stays; `cool_down` then lets it fall to zero in so many steps.
     Training to a threshold needs that: when the end comes is not known beforehand.
 
     Args:
@@ -33,7 +33,7 @@ class TowerOptimizer:
         self._steps, self._cooling, self._left = 0, 0, 0
 
     def cool_down(self, steps: int) -> None:
-        """Let the learning rate fall linearly to zero over the next ``steps`` steps."""
+        """Let the learning rate fall linearly to zero over the next `steps` steps."""
         self._cooling = self._left = steps
 
     @property

@@ -30,7 +30,7 @@ Conversation = list[tuple[str, str]]
 QUESTIONS = 8
 TOKENS_PER_STEP = 2000
 CHECK_EVERY = 25
-USUAL_STEPS = 1500  # for the estimate on the progress bar only
+DEFAULT_STEPS = 1500  # for the estimate on the progress bar only
 
 SHARED = tuple(
     attribute.name
@@ -45,7 +45,7 @@ SEVERAL = tuple(attribute.name for attribute in ATTRIBUTES if len(attribute.valu
 
 @dataclass(frozen=True)
 class Lesson:
-    """One step of the curriculum: contexts of one level with so many attributes, until ``accuracy`` is reached."""
+    """One step of the curriculum: contexts of one level with so many attributes, until `accuracy` is reached."""
 
     level: str
     attributes: tuple[int, int]
@@ -67,7 +67,7 @@ REQUIRED_ACCURACY = 0.97  # on whole captions, at the end, over more faces
 
 
 def conversation(lesson: Lesson, index: int, seed: int, split: str) -> Conversation:
-    """One text-only conversation about the face ``index``: a context and several questions, or a caption."""
+    """One text-only conversation about the face `index`: a context and several questions, or a caption."""
     rng = random.Random(f"{lesson.level}/{lesson.attributes}/{lesson.basic}/{seed}/{split}/{index}")
     labels = sample_labels(index, seed, split)
     known = [name for name in lesson.names if labels[name] is not None]
@@ -97,7 +97,7 @@ def encode(tokenizer: PreTrainedTokenizerFast, turns: Conversation) -> tuple[lis
 
 
 def collate(examples: list[tuple[list[int], list[int]]], pad_id: int) -> dict[str, torch.Tensor]:
-    """Right-padded ``input_ids``, ``attention_mask`` and ``labels``, each int64 of shape (batch, length)."""
+    """Right-padded `input_ids`, `attention_mask` and `labels`, each int64 of shape (batch, length)."""
     length = max(len(ids) for ids, _ in examples)
     return {
         "input_ids": torch.tensor([ids + [pad_id] * (length - len(ids)) for ids, _ in examples]),
@@ -187,9 +187,9 @@ class TextTraining:
         """Go through the curriculum.
 
         Raises:
-            ThresholdMissed: if a lesson has not reached its accuracy after ``max_steps`` steps in all.
+            ThresholdMissed: if a lesson has not reached its accuracy after `max_steps` steps in all.
         """
-        bar = tqdm(total=USUAL_STEPS, desc="text tower", unit="step", mininterval=1)
+        bar = tqdm(total=DEFAULT_STEPS, desc="text tower", unit="step", mininterval=1)
         for number, lesson in enumerate(CURRICULUM):
             accuracy = 0.0
             while accuracy < lesson.accuracy:
@@ -210,7 +210,7 @@ class TextTraining:
         bar.close()
 
     def step(self, number: int) -> float:
-        """One step on lesson ``number`` and, for a quarter of the conversations, the lessons before it."""
+        """One step on lesson `number` and, for a quarter of the conversations, the lessons before it."""
         lesson, examples, longest = CURRICULUM[number], [], 0
         while longest * len(examples) < TOKENS_PER_STEP:
             chosen = lesson if self._rng.random() < 0.75 else CURRICULUM[self._rng.randint(0, number)]
@@ -242,7 +242,7 @@ class TextTraining:
         """What the tower has reached on held-out faces, and what it was trained on.
 
         Raises:
-            ThresholdMissed: if answers about whole captions are right less often than ``REQUIRED_ACCURACY``.
+            ThresholdMissed: if answers about whole captions are right less often than `REQUIRED_ACCURACY`.
         """
         last = CURRICULUM[-1]
         accuracy = {level: self.accuracy(replace(last, level=level), faces) for level in synthetic_text.TEXT_LEVELS}
@@ -260,7 +260,7 @@ class TextTraining:
         }
 
     def save(self, out: Path) -> None:
-        """Write the model and its tokenizer into the folder ``out``."""
+        """Write the model and its tokenizer into the folder `out`."""
         self.model.eval().save_pretrained(out)
         self.tokenizer.save_pretrained(out)
         make_tokenizer_portable(out)

@@ -27,10 +27,10 @@ from modeling_facemllm import FaceMLLMVisionConfig, FaceMLLMVisionModel
 from .ngrams import NGramVocabulary
 from .optimizers import ThresholdMissed, TowerOptimizer
 
-LONGEST_NGRAM = 4
+MAX_NGRAM = 4
 CHECK_EVERY = 50
 REQUIRED_ACCURACY = 0.93
-USUAL_STEPS = 1200  # for the estimate on the progress bar only
+DEFAULT_STEPS = 1200  # for the estimate on the progress bar only
 
 
 @dataclass
@@ -46,7 +46,7 @@ class CaptionedPictures:
 
 
 def drawn_faces(count: int, split: str, seed: int, size: int = 64) -> CaptionedPictures:
-    """The first ``count`` drawn faces of a split, captioned."""
+    """The first `count` drawn faces of a split, captioned."""
     pixels = np.empty((count, size, size, 3), np.uint8)
     labels = [sample_labels(index, seed, split) for index in range(count)]
     for index in tqdm(range(count), desc=f"drawing {split} faces", unit="face", mininterval=1):
@@ -58,7 +58,7 @@ def drawn_faces(count: int, split: str, seed: int, size: int = 64) -> CaptionedP
 def corpus_pictures(path: str, config: str, size: int) -> tuple[CaptionedPictures, CaptionedPictures]:
     """The train split of a corpus, and 600 pictures of it to measure on, which are taken out of it.
 
-    The caption is the last answer of each record; pictures are squeezed to ``size`` × ``size`` pixels. No other split
+    The caption is the last answer of each record; pictures are squeezed to `size` × `size` pixels. No other split
     is touched: what is kept for evaluation has not been seen by the tower.
 
     Raises:
@@ -131,7 +131,7 @@ class VisionTraining:
     ):
         torch.manual_seed(seed)
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.vocabulary = NGramVocabulary(train.captions, longest=LONGEST_NGRAM)
+        self.vocabulary = NGramVocabulary(train.captions, longest=MAX_NGRAM)
         self.tower = FaceMLLMVisionModel(config).to(self.device)
         self.head = NGramHead(config.hidden_size, self.vocabulary).to(self.device)
         self.optimizer = TowerOptimizer((self.tower, self.head), learning_rate)
@@ -151,10 +151,10 @@ class VisionTraining:
             cool_down: steps over which the rate falls to zero.
 
         Raises:
-            ThresholdMissed: if ``max_steps`` do not suffice.
+            ThresholdMissed: if `max_steps` do not suffice.
         """
         accuracy = 0.0
-        with tqdm(total=USUAL_STEPS, desc="vision tower", unit="step", mininterval=1) as bar:
+        with tqdm(total=DEFAULT_STEPS, desc="vision tower", unit="step", mininterval=1) as bar:
             while accuracy < threshold:
                 if self.steps >= max_steps:
                     raise ThresholdMissed(
@@ -179,7 +179,7 @@ class VisionTraining:
         """What the tower has reached on the held-out pictures, and what it was trained on.
 
         Raises:
-            ThresholdMissed: if a tower of drawn faces is right less often than ``REQUIRED_ACCURACY``.
+            ThresholdMissed: if a tower of drawn faces is right less often than `REQUIRED_ACCURACY`.
         """
         measured = {
             "parameters": self.tower.num_parameters(),
@@ -215,7 +215,7 @@ class VisionTraining:
 
     @torch.no_grad()
     def logits(self, pixels: np.ndarray) -> torch.Tensor:
-        """Float32 of shape (pictures, n-grams), on the CPU; ``pixels`` as in `CaptionedPictures`."""
+        """Float32 of shape (pictures, n-grams), on the CPU; `pixels` as in `CaptionedPictures`."""
         parts = []
         for start in range(0, len(pixels), 128):
             seen = pixel_values(pixels[start : start + 128]).to(self.device)
@@ -243,7 +243,7 @@ class VisionTraining:
         return accuracy
 
     def save(self, out: Path) -> None:
-        """Write the tower with the settings of its image processor into the folder ``out``."""
+        """Write the tower with the settings of its image processor into the folder `out`."""
         from modeling_facemllm.versions_facemllm import default_image_processor
 
         side = self.tower.config.image_size
@@ -258,7 +258,7 @@ class VisionTraining:
             bar.update()
 
     def _phrases(self, predicates: Sequence[str]) -> list[int]:
-        tails = [" ".join(predicate.split()[-LONGEST_NGRAM:]) for predicate in predicates]
+        tails = [" ".join(predicate.split()[-MAX_NGRAM:]) for predicate in predicates]
         return [self.vocabulary.index[tail] for tail in tails if tail in self.vocabulary.index]
 
     def _augmented(self, seen: torch.Tensor) -> torch.Tensor:

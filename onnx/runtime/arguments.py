@@ -42,13 +42,13 @@ def check_names(unknown: Iterable[str], method: Callable) -> None:
         parameters = inspect.signature(method).parameters.values()
         known = [one.name for one in parameters if one.kind is one.KEYWORD_ONLY and one.name not in PROMPTS]
         meant = get_close_matches(name, known, n=1, cutoff=0.8)
-        way_out = (
+        remedy = (
             f"do you mean {meant[0]}?"
             if meant
             else f"there are {', '.join(known)}; beams and what else transformers' generate does: "
             "facemllm_onnx.transformers_model.ONNXFaceMLLM"
         )
-        raise TypeError(f"{name}: no argument of the ONNX runtime; {way_out}")
+        raise TypeError(f"{name}: no argument of the ONNX runtime; {remedy}")
 
 
 def checked_prompt(

@@ -114,15 +114,15 @@ def _other_package() -> str:
     names = ("onnxruntime", "onnxruntime-gpu")
     installed = [f"{name} {version}" for name in names if (version := _version(name))]
     if len(installed) == len(names):
-        way_out = (
+        remedy = (
             "both packages are installed and one hides the other: pip uninstall onnxruntime onnxruntime-gpu, then "
             + GPU_INSTALL
         )
     else:
-        way_out = f"pip uninstall onnxruntime, then {GPU_INSTALL}"
+        remedy = f"pip uninstall onnxruntime, then {GPU_INSTALL}"
     return (
         f"CUDA is not in this ONNX Runtime (installed: {', '.join(installed) or 'a build of your own'}; providers: "
-        f"{', '.join(onnxruntime.get_available_providers())}): {way_out}; or take provider='cpu'"
+        f"{', '.join(onnxruntime.get_available_providers())}): {remedy}; or take provider='cpu'"
     )
 
 

@@ -1,4 +1,4 @@
-"""Every dataset from its distributed layout to a folder that another process reads with ``load_dataset``."""
+"""Every dataset from its distributed layout to a folder that another process reads with `load_dataset`."""
 
 import json
 import subprocess
@@ -35,7 +35,7 @@ print(json.dumps(found))
 
 @pytest.fixture(scope="module")
 def corpora(tmp_path_factory):
-    """All datasets in miniature, built, and what another process read of them, by ``NAME/CONFIG/SPLIT``."""
+    """All datasets in miniature, built, and what another process read of them, by `NAME/CONFIG/SPLIT`."""
     roots, out = tmp_path_factory.mktemp("datasets"), tmp_path_factory.mktemp("corpora")
     for name, write in WRITERS.items():
         (roots / name).mkdir()

@@ -1,7 +1,7 @@
-"""``transformers serve`` for a Face-MLLM's folder: ``python serve_face_mllm.py serve FOLDER --trust-remote-code ...``
+"""`transformers serve` for a Face-MLLM's folder: `python serve_face_mllm.py serve FOLDER --trust-remote-code ...`
 
-``transformers serve`` takes a model's class from transformers itself unless the model's type is in its table of
-multimodal models (5.23, ``cli/serving/model_manager.py``); from that table it also tells that a model takes pictures.
+`transformers serve` takes a model's class from transformers itself unless the model's type is in its table of
+multimodal models (5.23, `cli/serving/model_manager.py`); from that table it also tells that a model takes pictures.
 """
 
 from transformers.cli.transformers import main

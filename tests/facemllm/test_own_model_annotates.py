@@ -1,4 +1,4 @@
-"""This project's own model, behind ``transformers serve``, is the annotator of real faces."""
+"""This project's own model, behind `transformers serve`, is the annotator of real faces."""
 
 import socket
 import subprocess
@@ -63,7 +63,7 @@ def describer(tiny_towers, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def endpoint(describer):
-    """The URL of ``transformers serve``, which runs the code in the model's folder and cannot import the package."""
+    """The URL of `transformers serve`, which runs the code in the model's folder and cannot import the package."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

@@ -190,7 +190,7 @@ def test_weights_are_taken_from_a_file_or_from_a_folder_that_has_the_hubs_file(t
 
 
 @needs_opencv
-def test_weights_that_are_not_there_are_an_error_with_the_way_out(tmp_path):
+def test_weights_that_are_not_there_are_an_error_with_the_remedy(tmp_path):
     with pytest.raises(OSError, match=r"cannot fetch .*2023mar\.onnx from 'opencv/no-such-repository'.*give the path"):
         FaceDetector.from_pretrained("opencv/no-such-repository")
     with pytest.raises(OSError, match="neither a file nor the name of a Hub repository"):

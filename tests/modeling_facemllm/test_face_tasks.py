@@ -8,12 +8,12 @@ from modeling_facemllm import FaceMLLMConfig
 from modeling_facemllm.face_tasks_facemllm import FaceTask, choose_tasks, face_tasks
 
 TABLE = face_tasks()
-USUAL = ("gender", "age", "expression")
+DEFAULT = ("gender", "age", "expression")
 IN_SEVERAL_PARTS = {"head_pose", "valence_arousal", "action_units"}  # their parts are asked one by one
 
 
 def names(*asked):
-    return [task.name for task in choose_tasks(asked, TABLE, USUAL)]
+    return [task.name for task in choose_tasks(asked, TABLE, DEFAULT)]
 
 
 def test_questions_and_options_are_those_that_corpora_and_evaluation_use():
@@ -37,7 +37,7 @@ def test_ranges_are_those_of_the_corpora_but_for_the_open_ends():
 
 def test_race_and_attractiveness_are_asked_only_where_they_are_named():
     for several in (("all",), ("attributes",), ("pose",), None):
-        asked = choose_tasks(several, TABLE, USUAL)
+        asked = choose_tasks(several, TABLE, DEFAULT)
         assert not {"race", "attractive", "attractive_man", "attractive_woman"} & {task.name for task in asked}
     assert names("race") == ["race"]
     assert names("all", "race")[-1] == "race"
@@ -48,24 +48,24 @@ def test_race_and_attractiveness_are_asked_only_where_they_are_named():
 def test_words_for_several_tasks_stand_for_each_of_them_once():
     assert names("pose", "gender", "yaw") == ["yaw", "pitch", "roll", "gender"]
     assert len(names("attributes")) > 100 and {"eyeglasses", "headwear"} <= set(names("attributes"))
-    assert [task.name for task in choose_tasks(None, TABLE, USUAL)] == list(USUAL)
-    assert [task.name for task in choose_tasks("age", TABLE, USUAL)] == ["age"]
+    assert [task.name for task in choose_tasks(None, TABLE, DEFAULT)] == list(DEFAULT)
+    assert [task.name for task in choose_tasks("age", TABLE, DEFAULT)] == ["age"]
 
 
 def test_a_closed_question_of_one_s_own_may_stand_among_the_names():
     scarf = {"name": "scarf", "question": "Is there a scarf?", "options": ["yes", "no"]}
     own = FaceTask("scarf", "Is there a scarf?", ("yes", "no"))
-    assert choose_tasks(["gender", scarf], TABLE, USUAL) == [TABLE["gender"], own]
+    assert choose_tasks(["gender", scarf], TABLE, DEFAULT) == [TABLE["gender"], own]
     with pytest.raises(ValueError, match="task 'scarf': options"):
-        choose_tasks([scarf | {"options": ["yes"]}], TABLE, USUAL)
+        choose_tasks([scarf | {"options": ["yes"]}], TABLE, DEFAULT)
 
 
 def test_two_different_tasks_of_one_name_are_refused():
     own = {"name": "gender", "question": "Man or woman?", "options": ["man", "woman"]}
-    assert [task.question for task in choose_tasks([own, own], TABLE, USUAL)] == ["Man or woman?"]
+    assert [task.question for task in choose_tasks([own, own], TABLE, DEFAULT)] == ["Man or woman?"]
     for names in (["gender", own], [own, "gender"], [own, "all"], [own, own | {"options": ["woman", "man"]}]):
         with pytest.raises(ValueError, match="two different tasks are called 'gender'"):
-            choose_tasks(names, TABLE, USUAL)
+            choose_tasks(names, TABLE, DEFAULT)
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_two_different_tasks_of_one_name_are_refused():
 )
 def test_an_unknown_task_is_told_with_those_that_there_are(asked, told):
     with pytest.raises(ValueError, match=told):
-        choose_tasks(asked, TABLE, USUAL)
+        choose_tasks(asked, TABLE, DEFAULT)
 
 
 def test_age_is_the_expectation_over_the_groups_with_a_central_interval():

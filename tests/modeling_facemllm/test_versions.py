@@ -56,7 +56,7 @@ def test_a_newer_release_is_told_once_with_both_names(warnings_of_versions):
     ("release", "tower"),
     [("4.57.5", None), ("5.3.0", "siglip_vision_model"), ("5.4.0", "dinov3_vit"), ("5.11.0", "dinov3_vit")],
 )
-def test_a_release_that_answers_wrongly_is_refused_with_the_way_out(release, tower):
+def test_a_release_that_answers_wrongly_is_refused_with_the_remedy(release, tower):
     with pytest.raises(ImportError, match=re.escape(release)) as refused:
         check_transformers(tower, installed=release)
     assert f'pip install -U "transformers{TESTED}"' in str(refused.value)

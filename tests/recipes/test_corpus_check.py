@@ -1,4 +1,4 @@
-"""``facemllm train --check`` finds in seconds what training would stop at, for corpora that are folders here."""
+"""`facemllm train --check` finds in seconds what training would stop at, for corpora that are folders here."""
 
 import json
 

@@ -26,7 +26,7 @@ def encoded(colour: str, size: int = 16) -> dict:
 
 
 def picture_record(index: int, turns: int = 4) -> dict:
-    """A one-colour picture with ``turns`` questions about it."""
+    """A one-colour picture with `turns` questions about it."""
     colour = list(COLOURS)[index % len(COLOURS)]
     messages = []
     for number, (question, answer) in enumerate(zip(QUESTIONS[:turns], answers(colour), strict=False)):

@@ -1,6 +1,6 @@
 """Which questions of FaceXBench show pictures that a model was trained on.
 
-The public copy renames every picture (``question_12_3.png``), so that no id or file name of a training set is found in
+The public copy renames every picture (`question_12_3.png`), so that no id or file name of a training set is found in
 it. Pictures are compared by what they show instead, or all questions of a source dataset are taken out.
 """
 
@@ -19,7 +19,7 @@ from .reader import FaceXBench
 SIDE = 16
 BRIGHTER = 2
 """Grey levels that count as brighter: less is the noise of an even background."""
-MOST_DIFFERENT_BITS = 16
+MAX_DIFFERENT_BITS = 16
 """Of 256. 500 faces of FairFace, encoded as JPEG of quality 50, halved, doubled or set to 112 pixels, differ from
 themselves in at most 16 bits; two pictures of 3,000 differ in 24 or more, but for one that is there twice."""
 
@@ -28,10 +28,10 @@ COMPARED_AT_ONCE = 256
 
 
 def find_overlap(bench: FaceXBench, excludes: Sequence[str]) -> dict[str, list[str]]:
-    """Each of ``excludes`` to the ids of the questions that it takes out.
+    """Each of `excludes` to the ids of the questions that it takes out.
 
     Args:
-        excludes: a source dataset of the benchmark (``fairface``, ``raf-db``), which takes out all its questions; a
+        excludes: a source dataset of the benchmark (`fairface`, `raf-db`), which takes out all its questions; a
             corpus or a folder of pictures, which takes out the questions that show one of them, also when it was
             encoded or scaled anew, but not when it was cropped otherwise; or a text file with a question's id or
             picture path per line.
@@ -43,7 +43,7 @@ def find_overlap(bench: FaceXBench, excludes: Sequence[str]) -> dict[str, list[s
 
 
 def fingerprint(image: Image.Image) -> np.ndarray:
-    """Where the picture, scaled to 17 by 16 greys, gets brighter to the right: 256 bits as ``uint64`` of shape (4,).
+    """Where the picture, scaled to 17 by 16 greys, gets brighter to the right: 256 bits as `uint64` of shape (4,).
 
     The difference hash of N. Krawetz (2013), with more bits than his 64.
     """
@@ -89,7 +89,7 @@ def _listed_in(path: Path, bench: FaceXBench) -> list[str]:
 
 
 def _showing(sources: Iterable[Any], exclude: str, bench: FaceXBench) -> list[str]:
-    """The questions that show a picture of ``sources``, each what ``load_image`` reads."""
+    """The questions that show a picture of `sources`, each what `load_image` reads."""
     from tqdm import tqdm
 
     asked = [question for question in bench.questions if question.file.images != "zero"]
@@ -125,12 +125,12 @@ def _fingerprints_of(question: Any, bench: FaceXBench) -> list[np.ndarray]:
 
 
 def _near(batch: np.ndarray, known: np.ndarray) -> set[int]:
-    """Places in ``known`` that some row of ``batch`` is near to; both ``uint64`` of shape (n, 4)."""
+    """Places in `known` that some row of `batch` is near to; both `uint64` of shape (n, 4)."""
     # Word by word: the full (batch, known, 4) table of a whole benchmark would take 80 MB.
     different = sum(
         np.bitwise_count(batch[:, None, word] ^ known[None, :, word]).astype(np.int16) for word in range(4)
     )
-    return set(np.flatnonzero((different <= MOST_DIFFERENT_BITS).any(0)).tolist())
+    return set(np.flatnonzero((different <= MAX_DIFFERENT_BITS).any(0)).tolist())
 
 
 def _readable(sources: Iterable[Any], exclude: str) -> Iterator[Image.Image]:

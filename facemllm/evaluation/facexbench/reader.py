@@ -1,6 +1,6 @@
 """FaceXBench (Narayan, VS and Patel, 2025, arXiv 2501.10360) in the layout of its public copy.
 
-A folder ``benchmark`` with one JSON file per source dataset and kind of question, and the pictures that they name.
+A folder `benchmark` with one JSON file per source dataset and kind of question, and the pictures that they name.
 Some pictures are missing from the public copy, and options may be integers. https://github.com/Kartik-3004/facexbench
 """
 
@@ -33,7 +33,7 @@ SUB_CATEGORIES = tuple(name for names in CATEGORIES.values() for name in names)
 
 @dataclass(frozen=True)
 class QuestionFile:
-    """What all questions of one JSON file share; ``images`` is ``single``, ``multiple`` or ``zero``."""
+    """What all questions of one JSON file share; `images` is `single`, `multiple` or `zero`."""
 
     name: str
     category: str
@@ -47,7 +47,7 @@ class QuestionFile:
 
 @dataclass(frozen=True)
 class Question:
-    """One question with four options; ``image_paths`` are relative to the folder of the JSON files."""
+    """One question with four options; `image_paths` are relative to the folder of the JSON files."""
 
     id: str
     file: QuestionFile
@@ -92,7 +92,7 @@ class FaceXBench:
         return tuple(load_image(self.folder / path) for path in question.image_paths)
 
     def counts(self) -> dict[str, Any]:
-        """What was read and what was left out, as ``run.json`` and the report hold it."""
+        """What was read and what was left out, as `run.json` and the report hold it."""
         return {
             "questions_listed": self.listed,
             "questions_asked": len(self.questions),
@@ -110,8 +110,8 @@ def read_facexbench(
     """Read the public benchmark folder as it is; pictures are only looked for, not opened.
 
     Args:
-        root: the clone of the repository, or the folder ``benchmark`` in it.
-        sub_categories: only these of the 14 (``SUB_CATEGORIES``); by default all.
+        root: the clone of the repository, or the folder `benchmark` in it.
+        sub_categories: only these of the 14 (`SUB_CATEGORIES`); by default all.
         limit: only so many of the questions that can be asked, spread evenly over them.
 
     Raises:

@@ -1,6 +1,6 @@
 """A model on FaceXBench: its questions asked in one of the two published settings, answers written down as they come.
 
-Zero-shot is the setting of the published tables; ``in-context`` puts the task's description before the question.
+Zero-shot is the setting of the published tables; `in-context` puts the task's description before the question.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -41,16 +41,16 @@ def run_facexbench(
     excludes: Sequence[str] = (),
     limit: int | None = None,
 ) -> dict[str, Any]:
-    """Ask the benchmark in ``root``, or what of it is missing in ``out``; what ``run.json`` there then holds.
+    """Ask the benchmark in `root`, or what of it is missing in `out`; what `run.json` there then holds.
 
     Args:
-        settings: whose answers these are, as ``run_into`` has it.
+        settings: whose answers these are, as `run_into` has it.
         tasks: only these sub-categories.
-        excludes: what to report the scores without as well (``find_overlap``).
+        excludes: what to report the scores without as well (`find_overlap`).
         limit: only so many questions, spread evenly over the benchmark.
 
     Raises:
-        UserError: as ``read_facexbench``, ``find_overlap`` and ``run_into``.
+        UserError: as `read_facexbench`, `find_overlap` and `run_into`.
     """
     bench = read_facexbench(root, tasks, limit)
     overlap = find_overlap(bench, excludes)
@@ -76,7 +76,7 @@ def run_facexbench(
 
 
 def _counts(bench: FaceXBench, unreadable: Mapping[str, str]) -> dict[str, Any]:
-    """As ``predict.Counts``. What the public copy lacks is left out; what is broken in it could not be read."""
+    """As `predict.Counts`. What the public copy lacks is left out; what is broken in it could not be read."""
     questions = sum("/" in place for place in bench.malformed)
     wrong = {
         "malformed JSON file": len(bench.malformed) - questions,
@@ -101,7 +101,7 @@ def task_specs(bench: FaceXBench) -> list[TaskSpec]:
 def ask_facexbench(
     bench: FaceXBench, answerer: Answerer, log: PredictionLog, ways: Sequence[Way], setting: Setting
 ) -> dict[str, str]:
-    """Ask every question that ``log`` does not hold, in each of ``ways``; pictures are opened as they are needed.
+    """Ask every question that `log` does not hold, in each of `ways`; pictures are opened as they are needed.
 
     Returns:
         Id of each question that could not be asked, to what is wrong with its pictures.

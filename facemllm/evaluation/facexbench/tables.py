@@ -44,17 +44,17 @@ def facexbench_section(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """The figures of a run on FaceXBench, in JSON's types; ``facexbench_markdown`` writes them out.
+    """The figures of a run on FaceXBench, in JSON's types; `facexbench_markdown` writes them out.
 
     Args:
         overlap: what was to be excluded to the ids of the questions that this removes; the scores are then given with
             and without these questions.
-        counts: what the reader read and left out (``FaceXBench.counts``).
+        counts: what the reader read and left out (`FaceXBench.counts`).
 
     Returns:
-        ``scores``: reading (``scoring``, ``safe``, ``strict``) to ``all`` and, with ``overlap``, ``without_overlap``
-        (None where nothing is left), each with ``overall``, ``categories`` with their ``sub_categories``, ``images``,
-        ``letters`` (how often each was answered and was right) and ``unparsed``.
+        `scores`: reading (`scoring`, `safe`, `strict`) to `all` and, with `overlap`, `without_overlap`
+        (None where nothing is left), each with `overall`, `categories` with their `sub_categories`, `images`,
+        `letters` (how often each was answered and was right) and `unparsed`.
     """
     drawing = {"resamples": resamples, "seed": seed}
     removed = {id for ids in (overlap or {}).values() for id in ids}
@@ -154,7 +154,7 @@ def _accuracies(answers: Sequence[Reading], **drawing: int) -> dict[str, dict[st
 
 
 def facexbench_markdown(section: Mapping[str, Any]) -> Iterator[str]:
-    """The lines of the section of ``report.md`` that ``facexbench_section`` made the figures of."""
+    """The lines of the section of `report.md` that `facexbench_section` made the figures of."""
     yield from ("", f"## FaceXBench, {section['setting']}", "")
     yield from _left_out(section["questions"])
     yield from _scores({name: tables["all"] for name, tables in section["scores"].items()})

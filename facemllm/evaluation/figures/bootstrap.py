@@ -26,9 +26,9 @@ class Statistic:
     """A metric as a function of sums.
 
     Attributes:
-        value: sums of shape ``(..., columns)`` to values of shape ``(...)``; NaN where the metric is undefined.
+        value: sums of shape `(..., columns)` to values of shape `(...)`; NaN where the metric is undefined.
         count: the same sums to the number of rows behind the value.
-        proportion: whether the value is a number of successes divided by ``count``.
+        proportion: whether the value is a number of successes divided by `count`.
         folded: whether the value is a sum of distances from 0, which noise can only raise: resamples lie above the
             value as the value lies above the truth, so the interval is the percentile interval reflected about the
             value (Davison and Hinkley's basic one), cut at 0.
@@ -46,7 +46,7 @@ class Summed:
     """Rows of which only the sums matter, and the metrics of those sums.
 
     Attributes:
-        rows: ``scipy.sparse.csr_array`` of shape ``(rows, columns)``, float64.
+        rows: `scipy.sparse.csr_array` of shape `(rows, columns)`, float64.
     """
 
     rows: Any
@@ -54,7 +54,7 @@ class Summed:
 
 
 def ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    """``part / whole``, NaN where ``whole`` is 0."""
+    """`part / whole`, NaN where `whole` is 0."""
     return np.divide(part, whole, out=np.full(np.broadcast(part, whole).shape, np.nan), where=whole != 0)
 
 
@@ -65,7 +65,7 @@ def mean_of_defined(values: np.ndarray) -> np.ndarray:
 
 
 def face_codes(ids: Sequence[Hashable] | np.ndarray | None, rows: int) -> np.ndarray:
-    """A number ``0 … faces - 1`` for each row, int64 of shape ``(rows,)``; without ids each row is a face of its own.
+    """A number `0 … faces - 1` for each row, int64 of shape `(rows,)`; without ids each row is a face of its own.
 
     Raises:
         ValueError: when there is not one id for each row.
@@ -83,7 +83,7 @@ def face_codes(ids: Sequence[Hashable] | np.ndarray | None, rows: int) -> np.nda
 
 
 def sum_by(rows: Any, codes: np.ndarray, count: int) -> Any:
-    """The sums of the rows with the same code: ``csr_array`` of shape ``(count, columns)``."""
+    """The sums of the rows with the same code: `csr_array` of shape `(count, columns)`."""
     from scipy.sparse import csr_array
 
     if len(codes) == count and np.array_equal(codes, np.arange(count)):
@@ -96,10 +96,10 @@ def resampled_sums(faces: Any, resamples: int, seed: int) -> Iterator[np.ndarray
     """The sums of as many faces as there are, drawn with replacement.
 
     Args:
-        faces: ``csr_array`` of shape ``(faces, columns)``, one row per face.
+        faces: `csr_array` of shape `(faces, columns)`, one row per face.
 
     Yields:
-        float64 of shape ``(some of the resamples, columns)``, until there are ``resamples``.
+        float64 of shape `(some of the resamples, columns)`, until there are `resamples`.
     """
     rng = np.random.default_rng(seed)
     count, columns = faces.shape
@@ -116,7 +116,7 @@ def resampled_sums(faces: Any, resamples: int, seed: int) -> Iterator[np.ndarray
 
 
 def percentile_interval(replicates: np.ndarray, confidence: float = CONFIDENCE) -> list[float] | None:
-    """The middle ``confidence`` of the replicates (Efron, 1979).
+    """The middle `confidence` of the replicates (Efron, 1979).
 
     None where it would say nothing true: when all of them agree, or more than half are undefined (NaN).
     """
@@ -129,7 +129,7 @@ def percentile_interval(replicates: np.ndarray, confidence: float = CONFIDENCE) 
 
 
 def wilson_interval(share: float, count: int, confidence: float = CONFIDENCE) -> list[float]:
-    """The score interval of a proportion (E. B. Wilson, 1927); ``[0, 1]`` without any count."""
+    """The score interval of a proportion (E. B. Wilson, 1927); `[0, 1]` without any count."""
     if count == 0:
         return [0.0, 1.0]
     z = _normal_quantile(confidence)
@@ -148,14 +148,14 @@ def _normal_quantile(confidence: float) -> float:
 def estimate(
     statistic: Statistic, sums: np.ndarray, replicates: np.ndarray, faces: int, confidence: float = CONFIDENCE
 ) -> dict[str, Any]:
-    """A metric's ``value``, ``interval`` and ``n``, None where undefined.
+    """A metric's `value`, `interval` and `n`, None where undefined.
 
     Where a proportion is 0 or 1, or one face is all there is, every resample gives the same: the interval is then
     Wilson's, with the number of faces as n. Any other metric has no interval there.
 
     Args:
-        sums: the column sums of all rows, shape ``(columns,)``.
-        replicates: the metric of every resample, shape ``(resamples,)``.
+        sums: the column sums of all rows, shape `(columns,)`.
+        replicates: the metric of every resample, shape `(resamples,)`.
         faces: how many there are.
     """
     value, count = float(statistic.value(sums)), round(float(statistic.count(sums)))
@@ -177,7 +177,7 @@ def estimates(
     seed: int = 0,
     confidence: float = CONFIDENCE,
 ) -> dict[str, dict[str, Any]]:
-    """Every statistic of ``summed`` with its percentile bootstrap interval (``estimate``).
+    """Every statistic of `summed` with its percentile bootstrap interval (`estimate`).
 
     Args:
         ids: the face of each row; rows of one face are drawn together.

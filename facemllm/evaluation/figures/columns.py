@@ -25,11 +25,11 @@ class Columns:
     """One task's predictions, answered in one way.
 
     Attributes:
-        ids: a number that stands for the face of each row, int64 of shape ``(rows,)``.
+        ids: a number that stands for the face of each row, int64 of shape `(rows,)`.
         people: the same for the person, where frames of a video are no independent evidence; by default the face.
         scored: the places of the rows that have probabilities; for action units once for each unit that has one.
-        probabilities: those of the options, float64 of shape ``(scored, options)``; of a unit, absent and present.
-        right: the place of the right option among them, int64 of shape ``(scored,)``.
+        probabilities: those of the options, float64 of shape `(scored, options)`; of a unit, absent and present.
+        right: the place of the right option among them, int64 of shape `(scored,)`.
         groups: group label to the value of each row, None where unknown.
     """
 
@@ -45,7 +45,7 @@ class Columns:
 
     @cached_property
     def drawn(self) -> np.ndarray:
-        """What is drawn with each row when resampling, a face or a person, as numbers; int64 of shape ``(rows,)``."""
+        """What is drawn with each row when resampling, a face or a person, as numbers; int64 of shape `(rows,)`."""
         return face_codes(self.ids if self.people is None else self.people, len(self.ids))
 
     @property
@@ -86,7 +86,7 @@ class Columns:
         return sorted(labelled.union(self.spec.options), key=numbers_first)
 
     def codes(self) -> tuple[np.ndarray, np.ndarray]:
-        """References and predictions as places among the options, ``UNREAD`` for what is none of them."""
+        """References and predictions as places among the options, `UNREAD` for what is none of them."""
         return class_codes(self.references, self.options), class_codes(self.predictions, self.options)
 
     def summed(self) -> tuple[Summed, np.ndarray]:
@@ -128,14 +128,14 @@ def numbers_first(name: str) -> tuple[float, str]:
 def options_of(spec: TaskSpec) -> tuple[str, ...]:
     """The closed set of answers; yes and no unless a binary task names its own, none for any other kind of task."""
     if spec.kind not in ("options", "binary"):
-        return ()  # of action units, ``options`` are those that were coded
+        return ()  # of action units, `options` are those that were coded
     return tuple(spec.options) or (("yes", "no") if spec.kind == "binary" else ())
 
 
 def columns_of(spec: TaskSpec, predictions: Iterable[Prediction], groups: Sequence[str] = ()) -> Columns:
     """Reads one task's predictions once.
 
-    ``extra["person"]`` of a prediction, where a benchmark of videos gives it, names who is drawn as one.
+    `extra["person"]` of a prediction, where a benchmark of videos gives it, names who is drawn as one.
 
     Raises:
         ValueError: when they are of another task or of both ways, or an expected value is none of the options.
@@ -197,7 +197,7 @@ def _once(value: Any, seen: dict[Any, Any]) -> Any:
 def columns_of_arrays(
     spec: TaskSpec, predictions: Sequence[Any], references: Sequence[Any], ids: Sequence[Hashable] | None = None
 ) -> Columns:
-    """Columns of plain lists, as the ``evaluate`` modules are given them; None is an unread answer.
+    """Columns of plain lists, as the `evaluate` modules are given them; None is an unread answer.
 
     Raises:
         ValueError: when a reference is none of the options.

@@ -13,7 +13,7 @@ UNREAD = -1
 
 
 def class_codes(values: Sequence[Any], classes: Sequence[Any]) -> np.ndarray:
-    """The position of each value among the classes, int64; ``UNREAD`` for any other value."""
+    """The position of each value among the classes, int64; `UNREAD` for any other value."""
     positions = {value: position for position, value in enumerate(classes)}
     return np.fromiter((positions.get(value, UNREAD) for value in values), np.int64, count=len(values))
 
@@ -22,11 +22,11 @@ def confusion_rows(references: np.ndarray, predictions: np.ndarray, classes: int
     """Each row's cell of the confusion matrix as a one-hot row.
 
     Args:
-        references: codes ``0 … classes - 1``, int64 of shape ``(rows,)``.
-        predictions: the same, ``UNREAD`` where an answer is no class.
+        references: codes `0 … classes - 1`, int64 of shape `(rows,)`.
+        predictions: the same, `UNREAD` where an answer is no class.
 
     Returns:
-        ``csr_array`` of shape ``(rows, classes * (classes + 1))``: the last column of the matrix is the unread.
+        `csr_array` of shape `(rows, classes * (classes + 1))`: the last column of the matrix is the unread.
     """
     from scipy.sparse import csr_array
 
@@ -36,7 +36,7 @@ def confusion_rows(references: np.ndarray, predictions: np.ndarray, classes: int
 
 
 def matrices(sums: np.ndarray, classes: int) -> np.ndarray:
-    """Sums of ``confusion_rows`` as matrices ``(..., reference, prediction)``, unread answers last."""
+    """Sums of `confusion_rows` as matrices `(..., reference, prediction)`, unread answers last."""
     return sums.reshape(*sums.shape[:-1], classes, classes + 1)
 
 
@@ -46,24 +46,24 @@ def recalls(matrix: np.ndarray) -> np.ndarray:
 
 
 def f1_scores(matrix: np.ndarray) -> np.ndarray:
-    """F1 of each class, shape ``(..., classes)``; NaN (0/0) for a class neither present nor predicted."""
+    """F1 of each class, shape `(..., classes)`; NaN (0/0) for a class neither present nor predicted."""
     hits = np.diagonal(matrix, axis1=-2, axis2=-1)
     return ratio(2 * hits, matrix.sum(-1) + matrix[..., :-1].sum(-2))
 
 
 def within(matrix: np.ndarray, distance: int) -> np.ndarray:
-    """How many rows were given a class at most ``distance`` places from their own."""
+    """How many rows were given a class at most `distance` places from their own."""
     places = np.arange(matrix.shape[-2])
     near = np.abs(places[:, None] - places) <= distance
     return (matrix[..., :-1] * near).sum((-2, -1))
 
 
 def classification(references: np.ndarray, predictions: np.ndarray, classes: int, ordered: bool = False) -> Summed:
-    """Accuracy, balanced accuracy and macro F1 of codes (see ``confusion_rows``).
+    """Accuracy, balanced accuracy and macro F1 of codes (see `confusion_rows`).
 
     An unread answer is wrong. Balanced accuracy is the mean recall of the classes that have rows, and macro F1 the
-    mean over the classes that have rows or were predicted, both as in scikit-learn. ``ordered`` classes add
-    ``accuracy_within_one``, where a neighbour of the class counts as right.
+    mean over the classes that have rows or were predicted, both as in scikit-learn. `ordered` classes add
+    `accuracy_within_one`, where a neighbour of the class counts as right.
     """
 
     def matrix(sums: np.ndarray) -> np.ndarray:
@@ -86,7 +86,7 @@ def classification(references: np.ndarray, predictions: np.ndarray, classes: int
 
 
 def per_class(summed: Summed, classes: Sequence[str]) -> Summed:
-    """The same rows with ``(class, "recall")`` and ``(class, "f1")`` as statistics, n being the class's rows."""
+    """The same rows with `(class, "recall")` and `(class, "f1")` as statistics, n being the class's rows."""
     statistics = {}
     for place, name in enumerate(classes):
 
@@ -105,9 +105,9 @@ def per_class(summed: Summed, classes: Sequence[str]) -> Summed:
 
 
 def presence(references: np.ndarray, predictions: np.ndarray) -> Summed:
-    """Accuracy, balanced accuracy and F1 of what is present (1) or absent (0); ``UNREAD`` as in ``confusion_rows``.
+    """Accuracy, balanced accuracy and F1 of what is present (1) or absent (0); `UNREAD` as in `confusion_rows`.
 
-    ``f1`` is that of presence. It is undefined (0/0, not 0) where nothing is present and nothing was said to be, and
+    `f1` is that of presence. It is undefined (0/0, not 0) where nothing is present and nothing was said to be, and
     an unread answer is a miss where the thing is present.
     """
     summed = classification(references, predictions, 2)
@@ -123,7 +123,7 @@ def presence(references: np.ndarray, predictions: np.ndarray) -> Summed:
 
 
 def across(tasks: Mapping[Hashable, Summed]) -> Summed:
-    """Several tasks as one: each one's statistics as ``(task, metric)``, and under ``metric`` alone their mean.
+    """Several tasks as one: each one's statistics as `(task, metric)`, and under `metric` alone their mean.
 
     The mean is over the tasks for which the metric is defined. The rows of all tasks follow each other, so ids are to
     be given for all of them: rows of one face then stay together across tasks.

@@ -18,17 +18,17 @@ def age_estimation(
     predictions: np.ndarray,
     bins: Mapping[str, tuple[float, float]] | None = None,
 ) -> Summed:
-    """Errors in years: MAE, mean signed error, cumulative score, and bucket accuracies where there are ``bins``.
+    """Errors in years: MAE, mean signed error, cumulative score, and bucket accuracies where there are `bins`.
 
-    ``cs@k`` is the share of faces whose error is at most k years (Geng et al., TPAMI 2007), neither age rounded.
-    ``bucket_accuracy`` is the share whose estimate falls into the bin of the true age, ``…_within_one`` into it or a
+    `cs@k` is the share of faces whose error is at most k years (Geng et al., TPAMI 2007), neither age rounded.
+    `bucket_accuracy` is the share whose estimate falls into the bin of the true age, `…_within_one` into it or a
     neighbour; an estimate beyond the first or last bin belongs to it, a true age outside all bins is left out.
     An unread answer (NaN) is wrong in all shares; MAE and the signed error leave it out.
 
     Args:
-        references: years, float64 of shape ``(rows,)``.
+        references: years, float64 of shape `(rows,)`.
         predictions: years, NaN where an answer was unread.
-        bins: name to the half-open ages ``[low, high)``, ascending and without gaps.
+        bins: name to the half-open ages `[low, high)`, ascending and without gaps.
 
     Raises:
         ValueError: for a true age that is no number, or bins that are not as described.
@@ -71,17 +71,17 @@ def _bucket_columns(
 
 
 def wrapped(degrees: np.ndarray) -> np.ndarray:
-    """The same angles in ``[-180, 180)`` degrees."""
+    """The same angles in `[-180, 180)` degrees."""
     return (degrees + 180) % 360 - 180
 
 
 def head_pose(references: np.ndarray, predictions: np.ndarray) -> Summed:
-    """Mean absolute error of yaw, pitch and roll in degrees, and ``mae``, the mean of the three.
+    """Mean absolute error of yaw, pitch and roll in degrees, and `mae`, the mean of the three.
 
     The error is that of the shorter way round. A row that lacks an angle (NaN) was not read and is left out.
 
     Args:
-        references, predictions: degrees, float64 of shape ``(rows, 3)``, in the order of ``ANGLES``.
+        references, predictions: degrees, float64 of shape `(rows, 3)`, in the order of `ANGLES`.
 
     Raises:
         ValueError: for a true angle that is no number.

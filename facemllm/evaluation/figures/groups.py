@@ -34,15 +34,15 @@ def group_figures(
     """The task's primary metric by group, and by every intersection of two or more group labels.
 
     Returns:
-        ``metric``, ``higher_is_better``, ``minimum``; ``by``: group label to group to ``value``, ``interval``, ``n``,
-        ``faces`` (people, where those are drawn) and ``small``; ``intersections``: the same figures, each with its
-        ``groups``, the finest last; ``worst``: the worst group of all single labels, ``worst_intersection``: that
-        of all intersections; ``gap``: by label, and for intersections by labels joined as in "gender × race",
-        ``value``, ``interval``, how many ``groups``, and ``if_equal`` with the ``mean`` and ``p95`` of what chance
+        `metric`, `higher_is_better`, `minimum`; `by`: group label to group to `value`, `interval`, `n`,
+        `faces` (people, where those are drawn) and `small`; `intersections`: the same figures, each with its
+        `groups`, the finest last; `worst`: the worst group of all single labels, `worst_intersection`: that
+        of all intersections; `gap`: by label, and for intersections by labels joined as in "gender × race",
+        `value`, `interval`, how many `groups`, and `if_equal` with the `mean` and `p95` of what chance
         alone makes.
 
     Raises:
-        ValueError: as ``figures.task_figures``.
+        ValueError: as `figures.task_figures`.
     """
     columns = columns_of(spec, predictions, groups)
     summed, places = columns.summed()
@@ -81,7 +81,7 @@ def group_figures(
 
 @dataclass(frozen=True)
 class _Group:
-    """One group's figures; ``error`` is the standard error of its value, None where that is undefined."""
+    """One group's figures; `error` is the standard error of its value, None where that is undefined."""
 
     labels: tuple[str, ...]
     values: tuple[str, ...]
@@ -106,7 +106,7 @@ class _Cells:
     """The finest division of the rows: every combination of all group labels that occurs, None where unknown.
 
     Attributes:
-        codes: each row's cell, int64 of shape ``(rows,)``.
+        codes: each row's cell, int64 of shape `(rows,)`.
     """
 
     labels: tuple[str, ...]
@@ -172,7 +172,7 @@ def _tables(
 
 
 def _spread(rows: Any, codes: np.ndarray, groups: int) -> Any:
-    """The rows with columns of their own for each group: ``csr_array`` of shape ``(rows, groups * columns)``."""
+    """The rows with columns of their own for each group: `csr_array` of shape `(rows, groups * columns)`."""
     from scipy.sparse import csr_array
 
     columns = rows.shape[1]
@@ -202,8 +202,8 @@ def _gap(
 
     The largest of many differences is large by chance alone, and so is that of a resample: a percentile interval
     would hardly ever hold 0. The interval is instead that of all differences at once (Tukey and Kramer's, with
-    bootstrap standard errors): it holds the true gap with ``confidence`` also where there is none.
-    ``if_equal`` is the gap to expect if every group had the same true value, and what chance exceeds in 5 % of cases.
+    bootstrap standard errors): it holds the true gap with `confidence` also where there is none.
+    `if_equal` is the gap to expect if every group had the same true value, and what chance exceeds in 5 % of cases.
     Both are None where a group has no interval.
     """
     able = [group for group in table if group.error is not None and not group.is_small(minimum)]

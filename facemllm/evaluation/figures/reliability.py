@@ -16,16 +16,16 @@ _SIMULATIONS = 4000
 def reliability(references: np.ndarray, probabilities: np.ndarray) -> Summed:
     """Calibration of the likeliest class, and two proper scores of the whole distribution.
 
-    ``ece`` is the expected calibration error over 15 bins of equal width, ``(0, 1/15] …`` (Guo et al., ICML 2017), and
-    ``adaptive_ece`` over 15 bins with equally many rows (Nixon et al., 2019), whose borders resampling leaves alone.
-    ``brier`` sums the squared errors over the classes, halved where there are two (0 to 1 then, 0 to 2 otherwise), and
-    ``nll`` is in nats, probabilities below the float64 epsilon raised to it: both as in scikit-learn. Of classes
+    `ece` is the expected calibration error over 15 bins of equal width, `(0, 1/15] …` (Guo et al., ICML 2017), and
+    `adaptive_ece` over 15 bins with equally many rows (Nixon et al., 2019), whose borders resampling leaves alone.
+    `brier` sums the squared errors over the classes, halved where there are two (0 to 1 then, 0 to 2 otherwise), and
+    `nll` is in nats, probabilities below the float64 epsilon raised to it: both as in scikit-learn. Of classes
     equally likely the first is the likeliest. Both errors are above 0 for a calibrated model too, the more the fewer
-    rows there are: compare with ``if_calibrated``.
+    rows there are: compare with `if_calibrated`.
 
     Args:
-        references: codes of the right classes, int64 of shape ``(rows,)``.
-        probabilities: float64 of shape ``(rows, classes)``, each row with sum 1.
+        references: codes of the right classes, int64 of shape `(rows,)`.
+        probabilities: float64 of shape `(rows, classes)`, each row with sum 1.
 
     Raises:
         ValueError: when a code is none of the classes, or a row's sum is not 1.
@@ -94,7 +94,7 @@ def _rows(
 
 
 def _bins(sums: np.ndarray, start: int = _SCORES) -> np.ndarray:
-    """Sums as ``(..., BINS, 3)``: rows, confidence, right."""
+    """Sums as `(..., BINS, 3)`: rows, confidence, right."""
     return sums[..., start : start + 3 * BINS].reshape(*sums.shape[:-1], BINS, 3)
 
 
@@ -107,10 +107,10 @@ def _calibration_error(start: int) -> Statistic:
 
 
 def reliability_bins(sums: np.ndarray, confidence: float) -> list[dict[str, Any]]:
-    """The 15 bins of equal width as a reliability diagram shows them; ``accuracy`` has Wilson's interval.
+    """The 15 bins of equal width as a reliability diagram shows them; `accuracy` has Wilson's interval.
 
     Args:
-        sums: the column sums of ``reliability``'s rows.
+        sums: the column sums of `reliability`'s rows.
     """
     entries = []
     for place, (count, believed, right) in enumerate(_bins(sums).tolist()):
@@ -128,12 +128,12 @@ def reliability_bins(sums: np.ndarray, confidence: float) -> list[dict[str, Any]
 
 
 def if_calibrated(probabilities: np.ndarray, seed: int = 0) -> dict[str, dict[str, float]]:
-    """What a perfectly calibrated model with these probabilities has as ``ece`` and ``adaptive_ece``.
+    """What a perfectly calibrated model with these probabilities has as `ece` and `adaptive_ece`.
 
     In a bin the number of right answers then has the mean Σ p and the variance Σ p(1 - p); it is taken for normal.
 
     Returns:
-        For each of the two errors its ``mean``, and ``p95``, below which it lies in 95 % of cases. Empty without rows.
+        For each of the two errors its `mean`, and `p95`, below which it lies in 95 % of cases. Empty without rows.
     """
     rows = len(probabilities)
     if rows == 0:

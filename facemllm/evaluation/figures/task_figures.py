@@ -37,11 +37,11 @@ def task_figures(
             age, or a dict of angles. None takes it from these very references.
 
     Returns:
-        ``kind``, ``primary`` (a name among the metrics), ``n`` rows, ``faces`` (distinct ids), ``people`` (how many
-        are drawn in place of faces, where predictions name a person; else None), ``unparsed`` with ``count`` and
-        ``rate``, ``metrics`` by name with ``value``, ``interval`` and ``n``, and of some kinds of tasks: ``classes``
-        (recall and F1 by option) or ``units`` (F1, accuracy by unit), ``confusion`` (``labels``, ``columns`` with
-        ``unparsed`` last, ``counts`` by row), ``calibration``, ``baseline``.
+        `kind`, `primary` (a name among the metrics), `n` rows, `faces` (distinct ids), `people` (how many
+        are drawn in place of faces, where predictions name a person; else None), `unparsed` with `count` and
+        `rate`, `metrics` by name with `value`, `interval` and `n`, and of some kinds of tasks: `classes`
+        (recall and F1 by option) or `units` (F1, accuracy by unit), `confusion` (`labels`, `columns` with
+        `unparsed` last, `counts` by row), `calibration`, `baseline`.
 
     Raises:
         ValueError: when the predictions are of another task or of both ways, or an expected value is no option.
@@ -58,10 +58,10 @@ def task_figures(
 
 
 def metric_figures(columns: Columns, **drawing: Any) -> dict[str, Any]:
-    """What ``task_figures`` says of answers alone: ``n`` to ``metrics``, ``classes`` or ``units``, ``confusion``.
+    """What `task_figures` says of answers alone: `n` to `metrics`, `classes` or `units`, `confusion`.
 
     Args:
-        drawing: ``resamples``, ``seed`` and ``confidence``.
+        drawing: `resamples`, `seed` and `confidence`.
     """
     summed, places = columns.summed()
     found = estimates(summed, columns.drawn[places], **drawing)
@@ -88,11 +88,11 @@ def mean_figures(
     Faces are drawn with all their attributes, so the interval heeds that a face's answers go together.
 
     Returns:
-        ``tasks`` (their names), ``n`` rows, ``faces``, ``unparsed`` with ``count`` and ``rate``, and ``metrics``: the
-        means of ``accuracy``, ``balanced_accuracy`` and ``macro_f1``, each with ``value``, ``interval`` and ``n``.
+        `tasks` (their names), `n` rows, `faces`, `unparsed` with `count` and `rate`, and `metrics`: the
+        means of `accuracy`, `balanced_accuracy` and `macro_f1`, each with `value`, `interval` and `n`.
 
     Raises:
-        ValueError: for a task without closed options, and as ``task_figures``.
+        ValueError: for a task without closed options, and as `task_figures`.
     """
     summed, ids, drawn, unread = {}, [np.empty(0, np.int64)], [np.empty(0, np.int64)], 0
     for name, (spec, predictions) in tasks.items():
@@ -142,7 +142,7 @@ def _share_unread(count: int, rows: int) -> dict[str, Any]:
 
 
 def _nested(found: Mapping[Any, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Figures named ``(part, metric)`` as ``{part: {metric: …}}``; those of the whole are left out."""
+    """Figures named `(part, metric)` as `{part: {metric: …}}`; those of the whole are left out."""
     parts: dict[str, dict[str, Any]] = {}
     for name, entry in found.items():
         if isinstance(name, tuple):
@@ -161,17 +161,17 @@ def _calibration(columns: Columns, drawing: Mapping[str, Any]) -> dict[str, Any]
 def calibration_figures(
     references: np.ndarray, probabilities: np.ndarray, faces: Sequence[Any], **drawing: Any
 ) -> dict[str, Any]:
-    """How far probabilities can be believed (``metrics.reliability``).
+    """How far probabilities can be believed (`metrics.reliability`).
 
     Args:
-        references: places of the right options, int64 of shape ``(rows,)``.
-        probabilities: float64 of shape ``(rows, options)``.
-        drawing: ``resamples``, ``seed`` and ``confidence``.
+        references: places of the right options, int64 of shape `(rows,)`.
+        probabilities: float64 of shape `(rows, options)`.
+        drawing: `resamples`, `seed` and `confidence`.
 
     Returns:
-        ``n``, ``metrics`` (``ece``, ``adaptive_ece``, ``brier``, ``nll``; the interval of an error that a calibrated
-        model would have as well begins at 0), ``expected_ece`` of a calibrated model and ``if_calibrated`` with the
-        ``mean`` and ``p95`` of both errors, and ``bins`` for a reliability diagram.
+        `n`, `metrics` (`ece`, `adaptive_ece`, `brier`, `nll`; the interval of an error that a calibrated
+        model would have as well begins at 0), `expected_ece` of a calibrated model and `if_calibrated` with the
+        `mean` and `p95` of both errors, and `bins` for a reliability diagram.
     """
     summed = reliability(references, probabilities)
     found = estimates(summed, faces, **drawing)

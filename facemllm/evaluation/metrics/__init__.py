@@ -1,6 +1,6 @@
-"""The field's metrics of face analysis as ``evaluate`` modules, each with n and a bootstrap interval.
+"""The field's metrics of face analysis as `evaluate` modules, each with n and a bootstrap interval.
 
-Every folder here is one module: ``load("age_estimation")``, or ``evaluate.load`` with the folder's path, offline. The
+Every folder here is one module: `load("age_estimation")`, or `evaluate.load` with the folder's path, offline. The
 mathematics is in the files beside them, as functions of NumPy arrays.
 """
 
@@ -11,7 +11,7 @@ NAMES = ("classification", "attributes", "age_estimation", "head_pose", "action_
 
 
 def load(name: str, **settings: Any) -> Any:
-    """The ``evaluate.EvaluationModule`` of that name; ``settings`` go to ``evaluate.load``.
+    """The `evaluate.EvaluationModule` of that name; `settings` go to `evaluate.load`.
 
     Raises:
         ValueError: when there is no such metric.

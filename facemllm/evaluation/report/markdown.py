@@ -19,11 +19,11 @@ from .wording import (
 )
 
 WORST_SHOWN = 10
-"""Intersections in the text; all of them stand in ``report.json``."""
+"""Intersections in the text; all of them stand in `report.json`."""
 
 
 def markdown(report: Mapping[str, Any]) -> str:
-    """The text of ``report.md``."""
+    """The text of `report.md`."""
     attributes = list(dict.fromkeys(name for means in report["means"].values() for name in means["tasks"]))
     if "facexbench" in report:
         notices = (line for notice in report["notices"] for line in ("", f"> {notice}"))
@@ -241,7 +241,7 @@ def _gap(metric: str, gap: Mapping[str, Any] | None) -> str:
 
 
 def _bold(text: str, gap: Mapping[str, Any]) -> str:
-    """``text`` in bold where the gap is larger than chance makes it in 95 % of cases."""
+    """`text` in bold where the gap is larger than chance makes it in 95 % of cases."""
     return f"**{text}**" if gap["if_equal"] and gap["value"] > gap["if_equal"]["p95"] else text
 
 

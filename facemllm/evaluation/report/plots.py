@@ -23,15 +23,15 @@ from facemllm.evaluation.predictions import TaskSpec
 from .wording import WAYS, data_title, group_of, is_share, label_of, own_label, task_title
 
 BLUE, ORANGE, GREEN, INK, SOFT, LIGHT = "#0072B2", "#D55E00", "#009E73", "#1d2433", "#667085", "#d0d5dd"
-MOST_CLASSES = 20  # beyond which the cells of a confusion matrix carry no numbers
-MOST_GROUPS = 40  # rows of a plot of groups
+MAX_CLASSES = 20  # beyond which the cells of a confusion matrix carry no numbers
+MAX_GROUPS = 40  # rows of a plot of groups
 UNPARSED = "unparsed"
 
 
 def draw_plots(
     report: Mapping[str, Any], specs: Mapping[str, TaskSpec], index: PredictionIndex, folder: Path
 ) -> dict[str, str]:
-    """Draw every plot of a report into ``folder``; file name to what it shows."""
+    """Draw every plot of a report into `folder`; file name to what it shows."""
     drawn: dict[str, str] = {}
 
     def save(figure: Figure | None, name: str, shown: str) -> None:
@@ -76,7 +76,7 @@ def confusion(figures: Mapping[str, Any], title: str) -> Figure | None:
         counts, columns = counts[:, :-1], columns[:-1]
     totals = counts.sum(1, keepdims=True)
     shares = np.divide(counts, totals, out=np.zeros_like(counts), where=totals > 0)
-    numbered = len(rows) <= MOST_CLASSES
+    numbered = len(rows) <= MAX_CLASSES
     cell = 0.75 if numbered else 0.22
     figure = _figure(3.4 + cell * len(columns), 2.1 + cell * max(len(rows), 2))
     axes = figure.add_subplot()
@@ -146,7 +146,7 @@ def groups(figures: Mapping[str, Any], title: str, own: str | None = None) -> Fi
         rows += [(group_of(label, value), entry) for value, entry in entries.items()]
     finest = max((len(entry["groups"]) for entry in (table or {}).get("intersections", ())), default=0)
     crossed = [entry for entry in (table or {}).get("intersections", ()) if len(entry["groups"]) == finest]
-    if crossed and len(rows) + len(crossed) < MOST_GROUPS:
+    if crossed and len(rows) + len(crossed) < MAX_GROUPS:
         rows.append((" × ".join(label_of(label) for label in crossed[0]["groups"]), None))
         rows += [(", ".join(group_of(*pair) for pair in entry["groups"].items()), entry) for entry in crossed]
     shown = [entry for _, entry in rows if entry is not None and entry["value"] is not None]
@@ -303,7 +303,7 @@ def _dots(
 
 
 def _around(entries: Sequence[Mapping[str, Any]], name: str) -> np.ndarray:
-    """Distances from values to the ends of their intervals, shape ``(2, entries)``; 0 without an interval."""
+    """Distances from values to the ends of their intervals, shape `(2, entries)`; 0 without an interval."""
     ends = [entry.get("interval") or (entry[name], entry[name]) for entry in entries]
     # A percentile interval need not hold its own estimate; matplotlib takes no negative lengths.
     return np.array(

@@ -1,4 +1,4 @@
-"""The report of an evaluation: every figure of ``predictions.jsonl``, as JSON, as text and as plots.
+"""The report of an evaluation: every figure of `predictions.jsonl`, as JSON, as text and as plots.
 
 Predicting and scoring are apart: the report can be written again whenever a metric changes, without the model.
 """
@@ -42,19 +42,19 @@ GROUP_NOTICE = (
 def write_report(
     out: str | Path, *, resamples: int = RESAMPLES, seed: int = 0, progress: bool = True, plots: bool = True
 ) -> dict[str, Any]:
-    """Write ``report.json``, ``report.md`` and ``plots/`` beside the predictions in ``out``; each replaces an old one.
+    """Write `report.json`, `report.md` and `plots/` beside the predictions in `out`; each replaces an old one.
 
-    Tasks are read one after the other, so what is held in memory is the largest task's predictions. ``plots`` False
+    Tasks are read one after the other, so what is held in memory is the largest task's predictions. `plots` False
     leaves the plots out, for a report that is only printed.
 
     Returns:
-        What ``report.json`` holds: ``dataset``, ``model``, ``protocol``, ``counts``, ``intervals``, ``versions``,
-        ``git_revision``, ``notices``, ``run`` (``run.json``), ``tasks``: task to way to ``task_figures``, with
-        ``groups`` (``group_figures``); ``means``: way to ``mean_figures`` of the attributes; ``plots``: file to
-        what it shows; for FaceXBench ``facexbench``: its tables (``facexbench_section``).
+        What `report.json` holds: `dataset`, `model`, `protocol`, `counts`, `intervals`, `versions`,
+        `git_revision`, `notices`, `run` (`run.json`), `tasks`: task to way to `task_figures`, with
+        `groups` (`group_figures`); `means`: way to `mean_figures` of the attributes; `plots`: file to
+        what it shows; for FaceXBench `facexbench`: its tables (`facexbench_section`).
 
     Raises:
-        UserError: when ``out`` holds no predictions, or they do not fit its ``run.json``.
+        UserError: when `out` holds no predictions, or they do not fit its `run.json`.
     """
     from tqdm import tqdm
 
@@ -139,7 +139,7 @@ def _read_run(out: Path) -> dict[str, Any]:
 
 
 def _in_order(keys: Iterable[tuple[str, str]], specs: Mapping[str, TaskSpec], out: Path) -> list[tuple[str, str]]:
-    """The tasks in the order of ``run.json``, scoring before generation."""
+    """The tasks in the order of `run.json`, scoring before generation."""
     keys = set(keys)
     if unknown := sorted(name for name, _ in keys if name not in specs):
         raise UserError(f"{out / PREDICTIONS}: holds task {unknown[0]!r}, which {RUN} does not name")
@@ -149,7 +149,7 @@ def _in_order(keys: Iterable[tuple[str, str]], specs: Mapping[str, TaskSpec], ou
 
 
 def _dataset(run: Mapping[str, Any]) -> dict[str, Any]:
-    """What was evaluated on, as ``model-index`` names it."""
+    """What was evaluated on, as `model-index` names it."""
     settings = run.get("settings") or {}
     limit, benchmark = settings.get("limit"), str(run.get("benchmark"))
     name = run.get("title") or benchmark

@@ -37,7 +37,7 @@ def data_title(dataset: Mapping[str, Any]) -> str:
 
 
 def task_title(name: str) -> str:
-    """``attributes.wearing_hat`` is "Wearing hat"."""
+    """`attributes.wearing_hat` is "Wearing hat"."""
     words = name.removeprefix("attributes.").replace("_", " ")
     return _TITLES.get(name, words[:1].upper() + words[1:])
 
@@ -68,7 +68,7 @@ def is_share(metric: str) -> bool:
 
 
 def number(metric: str, value: float | None, unit: str = "%") -> str:
-    """A value of a metric: shares as percentages; a difference between shares has the unit ``POINTS``."""
+    """A value of a metric: shares as percentages; a difference between shares has the unit `POINTS`."""
     if value is None:
         return "–"
     if metric in _NO_SHARES:

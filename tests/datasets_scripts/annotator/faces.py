@@ -25,7 +25,7 @@ def jpeg(name: str) -> bytes:
 
 @dataclass(frozen=True)
 class Faces:
-    """``parts`` parts of ``each`` rows, every seventh without a face; ``questions`` in words follow the table's."""
+    """`parts` parts of `each` rows, every seventh without a face; `questions` in words follow the table's."""
 
     parts: int = 1
     each: int = 10
@@ -52,7 +52,7 @@ class Faces:
 
 @dataclass(frozen=True)
 class AnsweredRecords:
-    """The captions in the work folder ``work``, as ``write_corpus`` takes them."""
+    """The captions in the work folder `work`, as `write_corpus` takes them."""
 
     work: str
 

@@ -3,14 +3,14 @@
     python tests/datasets_scripts/annotator/server.py --port 8000 --misbehave 429:0.1,hang:0.05 --log requests.jsonl
 
 Its answers are valid and depend on nothing but the question: the picture's bytes, the request's words and its schema.
-Which question meets which misbehaviour depends on the question and on ``--seed``. Those of the wire misbehave the
-first ``--times`` that they are asked, and then are answered; those of the model stay, like a model with a seed.
+Which question meets which misbehaviour depends on the question and on `--seed`. Those of the wire misbehave the
+first `--times` that they are asked, and then are answered; those of the model stay, like a model with a seed.
 Every request is logged as a line: what was asked, what was done, and whether a whole answer went out.
 
-Of the wire: ``429`` (with Retry-After), ``500``, ``400``, ``401``, ``403``, ``404``, ``hang`` (longer than any
-timeout), ``truncated`` (JSON that ends in the middle), ``short`` (fewer bytes than announced), ``close`` (no answer at
-all), ``error200`` (an error with status 200). Of the model: ``nojson`` (prose), ``wrong`` (JSON, not of the schema),
-``refusal``, ``filter`` (content_filter), ``length`` (cut off), ``fenced`` (valid, between fences).
+Of the wire: `429` (with Retry-After), `500`, `400`, `401`, `403`, `404`, `hang` (longer than any
+timeout), `truncated` (JSON that ends in the middle), `short` (fewer bytes than announced), `close` (no answer at
+all), `error200` (an error with status 200). Of the model: `nojson` (prose), `wrong` (JSON, not of the schema),
+`refusal`, `filter` (content_filter), `length` (cut off), `fenced` (valid, between fences).
 """
 
 import argparse
@@ -249,7 +249,7 @@ def serve(arguments=None):
 
 
 class AnnotatorServer:
-    """The server in a process of its own, as a context manager: ``url``, and ``requests()``, what it has logged."""
+    """The server in a process of its own, as a context manager: `url`, and `requests()`, what it has logged."""
 
     def __init__(self, log, misbehave="", **options):
         self.log = Path(log)

@@ -20,7 +20,7 @@ PARTS, EACH, CONCURRENCY = 4, 20, 8
 PROGRAM = f"""
 import json, sys
 from datasets_scripts.annotator import Annotator, annotate
-from tests.datasets_scripts.annotator_faces import Faces, check
+from tests.datasets_scripts.annotator.faces import Faces, check
 if __name__ == "__main__":
     source = Faces(parts={PARTS}, each={EACH}, questions=("What is the light like?",))
     annotator = Annotator(sys.argv[1], "m", concurrency={CONCURRENCY}, timeout=2.0)

@@ -24,7 +24,7 @@ MISBEHAVIOUR = (
 
 
 def run(url, out):
-    """What ``facemllm annotate`` does, in a process of its own."""
+    """What `facemllm annotate` does, in a process of its own."""
     annotator = Annotator(url, "m", concurrency=CONCURRENCY, timeout=2.0)
     work = f"{out}/.annotating"
     annotate(SOURCE, annotator, work, check=check, progress=False)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from datasets_scripts.corpus.shards import MOST_REASONS, OTHER_REASONS, ShardCount
+from datasets_scripts.corpus.shards import MAX_REASONS, OTHER_REASONS, ShardCount
 from datasets_scripts.schema import Skipped
 
 
@@ -29,11 +29,11 @@ def counted(numbers):
 
 def test_a_shard_tells_a_bounded_number_of_reasons_apart():
     skipped = counted([*range(1000), 5]).skipped
-    assert len(skipped) == MOST_REASONS + 1 and skipped.total() == 1001
+    assert len(skipped) == MAX_REASONS + 1 and skipped.total() == 1001
     assert skipped["undefined label 5"] == 2 and skipped[OTHER_REASONS] == 800
 
 
 def test_shards_together_keep_the_most_frequent_reasons():
     total = sum((counted([7777, *range(100 * shard, 100 * shard + 300)]) for shard in range(5)), ShardCount())
-    assert len(total.skipped) == MOST_REASONS + 1 and total.skipped.total() == 5 * 301
+    assert len(total.skipped) == MAX_REASONS + 1 and total.skipped.total() == 5 * 301
     assert total.skipped["undefined label 7777"] == 5

@@ -26,7 +26,7 @@ ABOUT = {"name": "Squares", "license": "cc0-1.0", "description": "Coloured squar
 
 @dataclass(frozen=True)
 class Squares:
-    """``count`` coloured squares, every seventh missing; row ``stumble`` raises, ``die`` kills, ``pause`` is slow."""
+    """`count` coloured squares, every seventh missing; row `stumble` raises, `die` kills, `pause` is slow."""
 
     count: int
     stumble: int | None = None

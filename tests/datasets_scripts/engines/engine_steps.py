@@ -15,7 +15,7 @@ ROWS = 3
 
 
 class Journal(PipelineStep):
-    """Adds ``ROWS`` lines ``process row`` to the file ``out/rank``; a file in ``orders`` named as the rank says what
+    """Adds `ROWS` lines `process row` to the file `out/rank`; a file in `orders` named as the rank says what
     goes wrong there: "fail", "mistake", "kill" or "hang"."""
 
     name = "journal"

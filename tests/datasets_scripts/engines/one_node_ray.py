@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[3]
 
 @contextlib.contextmanager
 def one_node_ray(setenv: Callable[[str, str], None]) -> Iterator[str]:
-    """Start the cluster and yield its address; programs started after ``setenv`` was called here hold its token."""
+    """Start the cluster and yield its address; programs started after `setenv` was called here hold its token."""
     setenv("RAY_AUTH_MODE", "token")
     setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
     setenv("PYTHONPATH", str(ROOT))

@@ -1,6 +1,6 @@
 """A real Slurm cluster of one node, for tests: munged, slurmctld and slurmd as children of the test.
 
-Needs Slurm's programs (Debian: ``apt-get install slurm-wlm munge``) and root, for slurmd starts jobs as their user.
+Needs Slurm's programs (Debian: `apt-get install slurm-wlm munge`) and root, for slurmd starts jobs as their user.
 """
 
 import contextlib
@@ -49,7 +49,7 @@ def why_not() -> str:
 
 @contextlib.contextmanager
 def one_node_slurm(folder: Path) -> Iterator[str]:
-    """Start the cluster and yield the path of its ``slurm.conf``, for ``SLURM_CONF``. ``folder``: short, empty."""
+    """Start the cluster and yield the path of its `slurm.conf`, for `SLURM_CONF`. `folder`: short, empty."""
     (folder / "state").mkdir()
     (folder / "spool").mkdir()
     key, configuration = folder / "munge.key", folder / "slurm.conf"

@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[3]
 PROGRAM = """
 import json, sys
 from datasets_scripts.engines.run import run_tasks
-from tests.datasets_scripts.engine_steps import TASKS, Journal
+from tests.datasets_scripts.engines.engine_steps import TASKS, Journal
 if __name__ == "__main__":
     out, orders, pause, settings = sys.argv[1], sys.argv[2], float(sys.argv[3]), json.loads(sys.argv[4])
     run_tasks([Journal(out, orders, pause)], TASKS, out + "/.tasks", **settings)

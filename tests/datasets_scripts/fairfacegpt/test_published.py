@@ -1,4 +1,4 @@
-"""The published ``dataset.json`` with real faces of FairFace becomes the same record, its traps counted."""
+"""The published `dataset.json` with real faces of FairFace becomes the same record, its traps counted."""
 
 import json
 from pathlib import Path

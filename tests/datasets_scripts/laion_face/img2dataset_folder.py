@@ -21,7 +21,7 @@ FIRST_ID = 1_000_000_000_000
 
 @cache
 def plain(count, side=None):
-    """The first photographs of FairFace's that pass the rules with ease, each with one face, of ``side`` pixels."""
+    """The first photographs of FairFace's that pass the rules with ease, each with one face, of `side` pixels."""
     from modeling_facemllm.face_detection_facemllm import FaceDetector, sharpness
 
     detector, chosen = FaceDetector(YUNET), []
@@ -42,7 +42,7 @@ def encode(image, **options):
 
 
 def sample(number, picture, **meta):
-    """A sample's members; ``picture`` is a PIL image or a file's bytes. ``meta`` replaces entries of its json."""
+    """A sample's members; `picture` is a PIL image or a file's bytes. `meta` replaces entries of its json."""
     data = picture if isinstance(picture, bytes) else encode(picture)
     try:
         width, height = Image.open(io.BytesIO(data)).size

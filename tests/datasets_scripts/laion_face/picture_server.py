@@ -7,8 +7,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class PictureServer:
-    """``pictures`` maps a path to the file's bytes. Besides them: ``/gone`` 404, ``/forbidden`` 403, ``/noai`` a
-    picture with ``X-Robots-Tag: noai``, ``/hang`` silence, ``/page`` HTML, ``/half`` the first half of a picture."""
+    """`pictures` maps a path to the file's bytes. Besides them: `/gone` 404, `/forbidden` 403, `/noai` a
+    picture with `X-Robots-Tag: noai`, `/hang` silence, `/page` HTML, `/half` the first half of a picture."""
 
     def __init__(self, pictures):
         pictures = dict(pictures)

@@ -113,7 +113,7 @@ def test_a_download_whose_shards_are_all_finished_is_only_counted(tmp_path):
     assert report["reasons"] == {"HTTP 404": 7}
 
 
-def test_mistakes_are_told_with_the_way_out(tmp_path):
+def test_mistakes_are_told_with_the_remedy(tmp_path):
     table = write_table(tmp_path / "a.parquet", ["http://a.example/1.jpg"] * 3)
     with pytest.raises(CorpusError, match=r"img2dataset='/no/such' cannot be run .*pip install img2dataset"):
         run(table, tmp_path / "out", img2dataset="/no/such")

@@ -35,7 +35,7 @@ FACE = {
 
 
 def pairs(config, labels, tasks, seeds=100, **settings):
-    """Question and answer of every turn of ``seeds`` conversations."""
+    """Question and answer of every turn of `seeds` conversations."""
     for conversation in conversations(config, labels, tasks, seeds, **settings):
         yield from conversation
 
@@ -209,6 +209,6 @@ def test_units_that_are_active_and_others_are_asked_about_equally_often():
 @pytest.mark.parametrize("tasks", [["attribute"], ["wearing_hats"], ["mood"]])
 def test_an_unknown_task_is_told_with_those_that_are_like_it(tasks):
     with pytest.raises(
-        CorpusError, match=r"is unknown: (did you mean (attributes|wearing_hat)|datasets_scripts/tasks\.py has)"
+        CorpusError, match=r"is unknown: (did you mean (attributes|wearing_hat)|datasets_scripts/questions/tasks\.py has)"
     ):
         make_conversation("vqa", FACE, random.Random(0), tasks)

@@ -20,7 +20,7 @@ def draw(path):
 
 
 def write_csv(root, *labels, header=HEADER, name="training.csv"):
-    """The layout of CSV files; ``labels`` are expression, valence and arousal of each row."""
+    """The layout of CSV files; `labels` are expression, valence and arousal of each row."""
     lines = [header] if header else []
     for number, (expression, valence, arousal) in enumerate(labels):
         draw(root / f"Manually_Annotated_Images/{number}/a{number}.jpg")

@@ -13,7 +13,7 @@ PARTITION = [0, 0, 0, 1, 2, 2]
 
 
 def write(root, marks=None, count=None, partition=None, files=FILES, folder="img_align_celeba", ending="\n"):
-    """CelebA's folder; ``marks`` are the names that are 1 in each row."""
+    """CelebA's folder; `marks` are the names that are 1 in each row."""
     marks = marks or [("Male", "Smiling"), ("Wearing_Hat", "5_o_Clock_Shadow"), (), (), (), ("Young",)]
     lines = [str(len(files) if count is None else count), " ".join(ATTRIBUTES) + " "]
     for file, marked in zip(files, marks, strict=True):

@@ -17,7 +17,7 @@ SIDE = 48
 
 
 def shade(person, number):
-    """The grey level that frame ``number`` of a person's video has all over."""
+    """The grey level that frame `number` of a person's video has all over."""
     return 20 + 7 * number if person == "SN003" else 230 - 5 * number
 
 

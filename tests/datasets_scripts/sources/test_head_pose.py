@@ -52,7 +52,7 @@ def drawn_by_rotation(pose):
 
 
 def taken_apart_by_hopenet(rotation):
-    """Yaw, pitch, roll as ``BIWI`` in Hopenet's ``datasets.py`` has them."""
+    """Yaw, pitch, roll as `BIWI` in Hopenet's `datasets.py` has them."""
     (a, _, _), (b, _, _), (c, d, e) = rotation
     angles = math.atan2(-c, math.hypot(d, e)), -math.atan2(d, e), math.atan2(b, a)
     return [math.degrees(angle) for angle in angles]

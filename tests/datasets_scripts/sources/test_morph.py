@@ -13,7 +13,7 @@ GOOD = {"dob": "09/24/1950", "doa": "10/27/2004", "race": "B", "gender": "M", "a
 
 
 def write(root, *rows, ending="\n"):
-    """MORPH-II's folder; a row is what differs from ``GOOD``. Pictures are drawn where their names lead inside."""
+    """MORPH-II's folder; a row is what differs from `GOOD`. Pictures are drawn where their names lead inside."""
     lines = [COLUMNS]
     for number, row in enumerate(rows):
         row = {"id_num": "009055", "picture_num": str(number), **GOOD, **row}

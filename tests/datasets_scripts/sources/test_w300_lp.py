@@ -15,7 +15,7 @@ POINTS = np.stack([np.linspace(150, 300, 68), np.linspace(120, 330, 68)[::-1]])
 
 
 def write_face(root, name, degrees=(10.0, -20.0, 5.0), points=POINTS, **arrays):
-    """``NAME.jpg`` and ``NAME.mat`` with pitch, yaw and roll in degrees, as the files have them in radians."""
+    """`NAME.jpg` and `NAME.mat` with pitch, yaw and roll in degrees, as the files have them in radians."""
     (root / name).parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", (45, 45), (120, 90, 80)).save(root / f"{name}.jpg")
     pose = np.array([[*map(math.radians, degrees), 225.0, 225.0, -70.0, 0.001]])

@@ -151,7 +151,7 @@ def test_splits_share_no_face():
 @pytest.mark.parametrize(
     "arguments", [("pictures", "train", 1), ("vqa", "val", 1), ("vqa", "train", -1)], ids=["config", "split", "count"]
 )
-def test_a_wrong_argument_is_refused_with_the_way_out(arguments):
+def test_a_wrong_argument_is_refused_with_the_remedy(arguments):
     with pytest.raises(CorpusError, match=r"the synthetic corpus has|give 0 or more"):
         synthetic.iter_records(*arguments)
 

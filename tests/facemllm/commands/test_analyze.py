@@ -386,7 +386,7 @@ def test_a_mistake_is_one_line_that_names_it(analyze, photos, tmp_path, words, t
     assert {path: path.read_bytes() for path in photos.rglob("*") if path.is_file()} == before
 
 
-def test_without_opencv_the_way_out_is_a_command(analyze, photos, monkeypatch, tmp_path):
+def test_without_opencv_the_remedy_is_a_command(analyze, photos, monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "cv2", None)
     (tmp_path / "yunet.onnx").write_bytes(b"never read")
     rc, _, err = analyze(photos, detector=tmp_path / "yunet.onnx")

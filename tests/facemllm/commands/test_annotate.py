@@ -1,4 +1,4 @@
-"""``facemllm annotate``: its arguments, what it prints, and its exit codes."""
+"""`facemllm annotate`: its arguments, what it prints, and its exit codes."""
 
 import csv
 import json

@@ -1,4 +1,4 @@
-"""``facemllm data``: a corpus from the command line."""
+"""`facemllm data`: a corpus from the command line."""
 
 import csv
 import json

@@ -1,4 +1,4 @@
-"""``facemllm evaluate``: benchmarks and corpora asked of a model that is a folder, and what a user is told."""
+"""`facemllm evaluate`: benchmarks and corpora asked of a model that is a folder, and what a user is told."""
 
 import json
 import shutil

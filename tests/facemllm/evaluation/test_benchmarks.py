@@ -219,7 +219,7 @@ def test_drawn_faces_are_made_on_the_spot_the_same_each_time():
         ({"options": {"aligned": "maybe"}}, "give true or false"),
     ],
 )
-def test_what_does_not_fit_is_told_with_the_way_out(wanted, told, tmp_path):
+def test_what_does_not_fit_is_told_with_the_remedy(wanted, told, tmp_path):
     root = None if not wanted else miniature("raf_db", tmp_path / "raf")
     with pytest.raises((UserError, CorpusError), match=told):
         open_benchmark("raf_db", Wanted(**{"root": root, **wanted}))

@@ -151,7 +151,7 @@ def test_a_complete_run_whose_predictions_are_gone_is_asked_again(tmp_path):
     assert len(again.asked) == 3
 
 
-def test_predictions_of_other_settings_are_refused_with_the_way_out(tmp_path):
+def test_predictions_of_other_settings_are_refused_with_the_remedy(tmp_path):
     run(tmp_path, Counting())
     with pytest.raises(UserError, match=r"other settings \(model: a there, b now\): take another --out"):
         run(tmp_path, Counting(), {**SETTINGS, "model": "b"})

@@ -1,6 +1,6 @@
 """Run by a Python that has lmms-eval: evaluate facemllm's tasks, and write what lmms-eval logged to a JSON file.
 
-The argument is a JSON object: ``model``, ``out``, ``runs`` (name to ``tasks`` and ``force_simple``).
+The argument is a JSON object: `model`, `out`, `runs` (name to `tasks` and `force_simple`).
 """
 
 import json

@@ -30,7 +30,7 @@ def route(method, pattern):
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Routes requests, notes them, and misbehaves as told; a subclass's functions are made routes by ``route``."""
+    """Routes requests, notes them, and misbehaves as told; a subclass's functions are made routes by `route`."""
 
     protocol_version = "HTTP/1.1"
 
@@ -60,7 +60,7 @@ class Handler(BaseHTTPRequestHandler):
     do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = answer_request
 
     def misbehave(self):
-        """What a test asked for with ``POST /_faults``: a status; half the body, then stall, drop or die; or lose the
+        """What a test asked for with `POST /_faults`: a status; half the body, then stall, drop or die; or lose the
         answer to what was done."""
         how = self.server.fault(f"{self.command} {self.path}")
         if how is None:
@@ -80,7 +80,7 @@ class Handler(BaseHTTPRequestHandler):
         raise ConnectionAbortedError
 
     def read_body(self, stop_at=1.0, sink=None):
-        """The body, by length or in chunks; into ``sink`` where one is given, up to the share ``stop_at``."""
+        """The body, by length or in chunks; into `sink` where one is given, up to the share `stop_at`."""
         chunks, parts = [], self._lengths(stop_at)
         for length in parts:
             while length:

@@ -18,7 +18,7 @@ ACCOUNTS = {  # by token
 
 
 class HubProcess:
-    """A running Hub; all its state is in the folder ``root``, where the next one finds it."""
+    """A running Hub; all its state is in the folder `root`, where the next one finds it."""
 
     def __init__(self, root: Path):
         self.root, self.port = root, "0"
@@ -38,14 +38,14 @@ class HubProcess:
         self.process.wait()
 
     def environment(self, home: Path, token: str | None = "writer") -> dict[str, str]:
-        """For a client's process: this Hub instead of the real one, and caches under ``home``."""
+        """For a client's process: this Hub instead of the real one, and caches under `home`."""
         environment = {key: value for key, value in os.environ.items() if key not in ("HF_HUB_OFFLINE", "HF_TOKEN")}
         environment |= {"HF_ENDPOINT": self.url, "HF_HUB_DISABLE_XET": "1", "HF_HOME": str(home)}
         environment |= {"HF_HUB_DISABLE_TELEMETRY": "1", "NO_PROXY": "127.0.0.1,localhost"}
         return environment | ({"HF_TOKEN": token} if token else {})
 
     def misbehave(self, match: str, how: str, *, skip: int = 0, times: int = 1):
-        """At requests whose ``METHOD /path`` matches, after the first ``skip``: see ``hub_http.Handler.misbehave``."""
+        """At requests whose `METHOD /path` matches, after the first `skip`: see `hub_http.Handler.misbehave`."""
         fault = {"match": match, "how": how, "skip": skip, "times": times}
         request = urllib.request.Request(f"{self.url}/_faults", json.dumps(fault).encode(), method="POST")
         urllib.request.urlopen(request).close()

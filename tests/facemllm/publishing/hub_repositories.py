@@ -1,6 +1,6 @@
 """Repositories of the loopback Hub on disk: commits of files by content, so that a server that died finds them again.
 
-A commit is a table of paths; contents lie by sha256 in ``objects/``, large files uploaded ahead of their commit too.
+A commit is a table of paths; contents lie by sha256 in `objects/`, large files uploaded ahead of their commit too.
 """
 
 import base64
@@ -111,7 +111,7 @@ class Storage:
         self._path(kind, name).unlink()
 
     def apply(self, repository: Repository, branch: str, lines: list[dict]) -> str:
-        """Make the commit that the lines of a commit request describe, all of it or, on a ``HubError``, nothing."""
+        """Make the commit that the lines of a commit request describe, all of it or, on a `HubError`, nothing."""
         header = next(line["value"] for line in lines if line["key"] == "header")
         head = repository.refs.get(branch)
         if head is None:
@@ -146,7 +146,7 @@ class Storage:
 
 
 def listing(files, folder, recursive):
-    """Files and folders below ``folder`` as the Hub lists them."""
+    """Files and folders below `folder` as the Hub lists them."""
     prefix = f"{folder.strip('/')}/" if folder else ""
     inside = {path: file for path, file in files.items() if path.startswith(prefix)}
     if not inside:

@@ -2,7 +2,7 @@
 
 Real HTTP, real files on disk, and the Hub's rules: private and gated repositories, tokens that read or write, large
 files that go to a storage of another host name by signed address before the commit that names them. Xet is not spoken:
-clients set ``HF_HUB_DISABLE_XET=1``. It notes every request and the bytes it received, and misbehaves on demand.
+clients set `HF_HUB_DISABLE_XET=1`. It notes every request and the bytes it received, and misbehaves on demand.
 
     python -m tests.facemllm.publishing.hub_server FOLDER PORT
 """

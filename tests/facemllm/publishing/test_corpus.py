@@ -1,4 +1,4 @@
-"""``facemllm publish corpus``, in processes of its own, against a Hub on loopback that speaks HTTP."""
+"""`facemllm publish corpus`, in processes of its own, against a Hub on loopback that speaks HTTP."""
 
 import contextlib
 import json
@@ -30,7 +30,7 @@ def record(index, red=0, source="squares", license="cc-by-4.0"):
 
 
 def build(out, reds=(0, 0, 0, 0), **about):
-    """A corpus of two configs and, for each of ``reds``, a shard of five pictures so red."""
+    """A corpus of two configs and, for each of `reds`, a shard of five pictures so red."""
     origin = {key: about.pop(key) for key in ("source", "license") if key in about}
     rows = [record(5 * shard + index, red, **origin) for shard, red in enumerate(reds) for index in range(5)]
     corpora = {"captions": {"train": rows}, "vqa": {"train": rows[:3]}}
@@ -278,7 +278,7 @@ def test_a_branch_of_its_own_leaves_main_as_it_is(hub, publish, client, tmp_path
     assert told.index("'1'") < told.index("'2'")
 
 
-def test_what_the_hub_refuses_is_told_in_one_line_with_the_way_out(hub, publish, tmp_path):
+def test_what_the_hub_refuses_is_told_in_one_line_with_the_remedy(hub, publish, tmp_path):
     build(tmp_path / "out")
     told = {
         "bad token": publish(tmp_path / "out", "faces/refused", token="wrong"),

@@ -1,4 +1,4 @@
-"""``facemllm publish model``, in a process of its own, against a Hub on loopback that speaks HTTP."""
+"""`facemllm publish model`, in a process of its own, against a Hub on loopback that speaks HTTP."""
 
 import json
 import shutil

@@ -40,7 +40,7 @@ _CITATION = """\
 
 
 class ActionUnits(evaluate.Metric):
-    """The ``evaluate`` module of ``facemllm.evaluation.figures.confusion``."""
+    """The `evaluate` module of `facemllm.evaluation.figures.confusion`."""
 
     def _info(self) -> evaluate.MetricInfo:
         return evaluate.MetricInfo(

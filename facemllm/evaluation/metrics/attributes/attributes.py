@@ -39,7 +39,7 @@ _CITATION = """\
 
 
 class Attributes(evaluate.Metric):
-    """The ``evaluate`` module of ``facemllm.evaluation.figures.confusion``."""
+    """The `evaluate` module of `facemllm.evaluation.figures.confusion`."""
 
     def _info(self) -> evaluate.MetricInfo:
         return evaluate.MetricInfo(

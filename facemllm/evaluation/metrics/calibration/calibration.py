@@ -42,7 +42,7 @@ _CITATION = """\
 
 
 class Calibration(evaluate.Metric):
-    """The ``evaluate`` module of ``facemllm.evaluation.figures.reliability``."""
+    """The `evaluate` module of `facemllm.evaluation.figures.reliability`."""
 
     def _info(self) -> evaluate.MetricInfo:
         return evaluate.MetricInfo(

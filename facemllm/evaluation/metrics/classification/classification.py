@@ -41,7 +41,7 @@ _CITATION = """\
 
 
 class Classification(evaluate.Metric):
-    """The ``evaluate`` module of ``facemllm.evaluation.figures.confusion``."""
+    """The `evaluate` module of `facemllm.evaluation.figures.confusion`."""
 
     def _info(self) -> evaluate.MetricInfo:
         return evaluate.MetricInfo(
@@ -56,7 +56,7 @@ class Classification(evaluate.Metric):
         )
 
     def compute(self, *, predictions=None, references=None, **settings):
-        """Compute the metric; also of no rows at all, of which ``evaluate`` cannot tell whether they are numbers."""
+        """Compute the metric; also of no rows at all, of which `evaluate` cannot tell whether they are numbers."""
         if references is not None and len(references) == 0:
             return self._compute([], [], **settings)
         return super().compute(predictions=predictions, references=references, **settings)

@@ -40,7 +40,7 @@ _CITATION = """\
 
 
 class HeadPose(evaluate.Metric):
-    """The ``evaluate`` module of ``facemllm.evaluation.figures.errors``."""
+    """The `evaluate` module of `facemllm.evaluation.figures.errors`."""
 
     def _info(self) -> evaluate.MetricInfo:
         return evaluate.MetricInfo(

@@ -1,6 +1,6 @@
 """FaceXBench in miniature: the exact layout of the public folder around drawn faces, with what is odd about it.
 
-Options may be integers, and ``answer`` an integer that is no option; some pictures are missing; the tools' questions
+Options may be integers, and `answer` an integer that is no option; some pictures are missing; the tools' questions
 name a black picture each, of which one is missing; questions with several pictures name two to five.
 """
 

@@ -32,7 +32,7 @@ def said(spec, pairs, way="scoring", **known):
 
 
 def half_right(spec, right, wrong, count, id="", **groups):
-    """``count`` answers of one group, every other one right."""
+    """`count` answers of one group, every other one right."""
     return [
         Prediction(f"{id}{face}", spec.name, "scoring", right, wrong if face % 2 else right, groups=groups)
         for face in range(count)
