@@ -1,13 +1,200 @@
-"""Which settings of a folder's earlier work differ from those of now, in words for an error."""
+"""Files that outlive a kill or a full disk: atomic writes, locks, journals, and whose folder it is.
 
+The only place for these. Nothing here speaks of corpora or runs: errors are `OSError`s, and callers name the argument.
+"""
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
 from itertools import chain, islice
-from typing import Any
+from pathlib import Path
+from typing import IO, Any
 
 MAX_SHOWN = 3
 
 
+@contextlib.contextmanager
+def replacing(path: str | os.PathLike, mode: str = "wb") -> Iterator[IO]:
+    """A file beside `path` to write into; it takes the name `path` when the block ends, and is gone after an error.
+
+    So `path` holds all of the new content or what it held before, and the content is on the disk before the name is.
+    Text is UTF-8. Missing parent folders are made.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with open(partial, mode, encoding=None if "b" in mode else "utf-8") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_text(path: str | os.PathLike, text: str) -> None:
+    """Write `text` as `replacing` does."""
+    with replacing(path, "w") as file:
+        file.write(text)
+
+
+def write_json(path: str | os.PathLike, content: Any, indent: int | None = 2) -> None:
+    """Write `content` as JSON, as `replacing` does; what JSON does not know is written as text."""
+    write_text(path, json.dumps(content, indent=indent, ensure_ascii=False, default=str) + "\n")
+
+
+def read_json(path: str | os.PathLike) -> Any:
+    """What a JSON file holds; None where there is no file.
+
+    Raises:
+        ValueError: for a file that is no JSON, with its path.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise ValueError(f"{path}: is no JSON ({error})") from error
+
+
+class Busy(OSError):
+    """Another process holds a lock. `holder` says which, as `process 12 on host`, or `another process`."""
+
+    def __init__(self, path: Path, holder: str):
+        super().__init__(errno.EWOULDBLOCK, f"is held by {holder}", str(path))
+        self.holder = holder
+
+
+@contextlib.contextmanager
+def lock(path: str | os.PathLike, patience: float = 0.0) -> Iterator[None]:
+    """Hold the lock file `path`; the system frees it when the process ends, however it ends.
+
+    It is `flock`, which Linux carries across machines on NFS (version 3 with its lock service, version 4) and which
+    Lustre needs mounted with `flock`.
+
+    Args:
+        patience: seconds to wait for another process that holds it.
+
+    Raises:
+        Busy: when that time is over.
+        OSError: where the file system has no locks, or `path` cannot be written.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "a+") as file:
+        end = time.monotonic() + patience
+        while not _locked(file):
+            if time.monotonic() > end:
+                file.seek(0)
+                raise Busy(path, file.read().strip() or "another process")
+            time.sleep(0.1)
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+        file.flush()
+        yield
+
+
+def is_locked(path: str | os.PathLike) -> bool:
+    """Whether another process holds the lock file `path`."""
+    try:
+        with open(path, "a+") as file:
+            return not _locked(file)
+    except FileNotFoundError:
+        return False
+
+
+def _locked(file: IO) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+            raise
+        return False
+    return True
+
+
+class Journal:
+    """A file of JSON values, one a line, that one process at a time appends to and any reads back after a kill.
+
+    Opening it locks it and cuts off a line that a kill left torn. When the disk is full, `append` raises, and the file
+    holds nothing of the entry. Used as a context manager, or closed.
+
+    Raises:
+        Busy: where another process has it open.
+        ValueError: for a whole line that is no JSON, with its number.
+    """
+
+    def __init__(self, path: str | os.PathLike):
+        self.path = Path(path)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = open(self.path, "ab+", buffering=0)  # noqa: SIM115 - it stays open between entries
+        try:
+            if not _locked(self._file):
+                raise Busy(self.path, "another process")
+            self._end = 0
+            for _, end in self._lines():
+                self._end = end
+            self._file.truncate(self._end)
+        except BaseException:
+            self._file.close()
+            raise
+
+    def entries(self) -> Iterator[Any]:
+        """What the journal holds, in the order it was appended."""
+        for number, (line, _) in enumerate(self._lines(), start=1):
+            try:
+                yield json.loads(line)
+            except ValueError as error:
+                raise ValueError(f"{self.path}, line {number}: is no JSON ({error})") from error
+
+    def append(self, *entries: Any, sync: bool = True) -> None:
+        """Write entries; with `sync` they are on the disk when this returns. Raises `OSError` for a full disk."""
+        data = b"".join(json.dumps(entry, separators=(",", ":")).encode() + b"\n" for entry in entries)
+        left = memoryview(data)
+        try:
+            while left:  # an almost full disk takes a part first, and fails with the rest
+                left = left[self._file.write(left) :]
+            if sync:
+                os.fsync(self._file.fileno())
+        except OSError:
+            self._file.truncate(self._end)
+            raise
+        self._end += len(data)
+
+    def remove(self) -> None:
+        """Remove the file: its entries stand elsewhere, whole."""
+        self.path.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Let other processes have it."""
+        self._file.close()
+
+    def __enter__(self) -> "Journal":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _lines(self) -> Iterator[tuple[bytes, int]]:
+        """Each whole line, and where it ends."""
+        end = 0
+        with open(self.path, "rb") as file:
+            for line in file:
+                if not line.endswith(b"\n"):
+                    return
+                end += len(line)
+                yield line, end
+
+
 def differences(found: Any, wanted: Any, name: str = "") -> list[str]:
-    """The settings that differ, three at most, as `shard_rows: 500 there, 2000 now`.
+    """The settings that differ, three at most, as `shard_rows: 500 there, 2000 now`: whose folder it is, for an error.
 
     Both are in JSON's types; a tuple of `wanted` is the list that it is written as.
     """
@@ -20,3 +207,12 @@ def differences(found: Any, wanted: Any, name: str = "") -> list[str]:
         return []
     there, now = (str(value)[:40] if not isinstance(value, dict) else "..." for value in (found, wanted))
     return [f"{name}: {there} there, {now} now"]
+
+
+def package_versions(*packages: str) -> dict[str, str]:
+    """The versions of those of `packages` that are installed."""
+    found = {}
+    for package in packages:
+        with contextlib.suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found

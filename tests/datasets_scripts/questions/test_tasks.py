@@ -209,6 +209,7 @@ def test_units_that_are_active_and_others_are_asked_about_equally_often():
 @pytest.mark.parametrize("tasks", [["attribute"], ["wearing_hats"], ["mood"]])
 def test_an_unknown_task_is_told_with_those_that_are_like_it(tasks):
     with pytest.raises(
-        CorpusError, match=r"is unknown: (did you mean (attributes|wearing_hat)|datasets_scripts/questions/tasks\.py has)"
+        CorpusError,
+        match=r"is unknown: (did you mean (attributes|wearing_hat)|datasets_scripts/questions/tasks\.py has)",
     ):
         make_conversation("vqa", FACE, random.Random(0), tasks)

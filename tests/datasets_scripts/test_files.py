@@ -1,0 +1,101 @@
+"""What must outlive a kill or a full disk: atomic writes, locks and journals."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from datasets_scripts.files import Busy, Journal, differences, is_locked, lock, read_json, replacing, write_json
+
+
+def run_program(program, folder):
+    return subprocess.run([sys.executable, "-c", textwrap.dedent(program)], cwd=folder, capture_output=True, text=True)
+
+
+def test_a_failed_write_leaves_what_was_there(tmp_path):
+    write_json(tmp_path / "a.json", {"old": 1})
+    with pytest.raises(RuntimeError), replacing(tmp_path / "a.json") as file:
+        file.write(b"half")
+        raise RuntimeError
+    assert read_json(tmp_path / "a.json") == {"old": 1} and len(list(tmp_path.iterdir())) == 1
+
+
+def test_no_file_is_none_and_a_broken_one_names_itself(tmp_path):
+    assert read_json(tmp_path / "a.json") is None
+    (tmp_path / "a.json").write_text("{")
+    with pytest.raises(ValueError, match=r"a\.json"):
+        read_json(tmp_path / "a.json")
+
+
+def test_a_lock_is_one_process_alone_and_goes_with_it(tmp_path):
+    killed = """
+        import os
+        from datasets_scripts.files import lock
+        with lock("l"):
+            os.kill(os.getpid(), 9)
+    """
+    refused = """
+        from datasets_scripts.files import Busy, lock
+        try:
+            lock("l").__enter__()
+        except Busy as error:
+            print(error.holder)
+    """
+    with lock(tmp_path / "l"):
+        assert is_locked(tmp_path / "l")
+        assert run_program(refused, tmp_path).stdout.startswith(f"process {os.getpid()} on ")
+    assert run_program(killed, tmp_path).returncode == -signal.SIGKILL
+    assert not is_locked(tmp_path / "l")
+    with lock(tmp_path / "l"):
+        pass
+
+
+def test_a_journal_gives_back_what_was_appended_before_a_kill_and_cuts_a_torn_line(tmp_path):
+    program = """
+        import os
+        from datasets_scripts.files import Journal
+        journal = Journal("j")
+        journal.append({"a": 1}, {"b": "ö"})
+        os.write(journal._file.fileno(), b'{"torn":')
+        os.kill(os.getpid(), 9)
+    """
+    assert run_program(program, tmp_path).returncode == -signal.SIGKILL
+    with Journal(tmp_path / "j") as journal:
+        assert list(journal.entries()) == [{"a": 1}, {"b": "ö"}]
+        journal.append(3)
+        assert list(journal.entries())[2:] == [3]
+        with pytest.raises(Busy):
+            Journal(tmp_path / "j")
+
+
+def test_a_journal_on_a_full_disk_holds_nothing_of_the_entry(tmp_path):
+    program = """
+        import resource, signal
+        from datasets_scripts.files import Journal
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+        journal = Journal("j")
+        journal.append("x" * 500)
+        try:
+            journal.append("y" * 900)
+        except OSError:
+            print(len(list(journal.entries())), journal.path.stat().st_size)
+    """
+    assert run_program(program, tmp_path).stdout == "1 503\n"
+
+
+def test_a_line_that_is_no_json_is_named(tmp_path):
+    (tmp_path / "j").write_text('{"a": 1}\nx\n')
+    with Journal(tmp_path / "j") as journal, pytest.raises(ValueError, match="j, line 2"):
+        list(journal.entries())
+
+
+def test_three_differences_at_most_are_shown_by_name():
+    found, wanted = (
+        {"a": 1, "b": {"c": 2, "d": [1]}, "e": 0, "f": 0},
+        {"a": 2, "b": {"c": 3, "d": (1,)}, "e": 1, "f": 1},
+    )
+    assert differences(found, wanted) == ["a: 1 there, 2 now", "b.c: 2 there, 3 now", "e: 0 there, 1 now"]
