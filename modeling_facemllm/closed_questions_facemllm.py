@@ -33,7 +33,7 @@ class ClosedQuestion:
 
 
 @dataclass(frozen=True)
-class AskedQuestion:
+class TokenizedQuestion:
     """The tokens of one question: of its prompt, with one image token per image, and of each answer."""
 
     prompt: tuple[int, ...]
@@ -69,7 +69,7 @@ class QuestionTokenizer:
         template = getattr(processor, "chat_template", None) or processor.tokenizer.chat_template
         self.settings = (system, end_of_turn, self.ends, str(template), len(processor.tokenizer))
 
-    def __call__(self, question: ClosedQuestion, num_images: int) -> AskedQuestion:
+    def __call__(self, question: ClosedQuestion, num_images: int) -> TokenizedQuestion:
         of_processor = self._known.setdefault(self.processor, WeakKeyDictionary())
         known = of_processor.setdefault(self.processor.tokenizer, {})
         key = question, num_images, self.settings
@@ -79,7 +79,7 @@ class QuestionTokenizer:
             known[key] = self._tokenize(question, num_images)
         return known[key]
 
-    def _tokenize(self, question: ClosedQuestion, num_images: int) -> AskedQuestion:
+    def _tokenize(self, question: ClosedQuestion, num_images: int) -> TokenizedQuestion:
         processor, tokenizer = self.processor, self.processor.tokenizer
         messages = question_messages(question.text, [None] * num_images, self.system)
         prompt_text = processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
@@ -100,7 +100,7 @@ class QuestionTokenizer:
                 words = tokenizer(option, add_special_tokens=False)["input_ids"]
                 ending = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
             answers.append(tuple(words + ending if self.end_of_turn else words))
-        return AskedQuestion(tuple(prompt), tuple(answers))
+        return TokenizedQuestion(tuple(prompt), tuple(answers))
 
 
 def ask_with_images(
@@ -109,7 +109,7 @@ def ask_with_images(
     num_images: int,
     image_token: int,
     num_image_tokens: int,
-) -> list[AskedQuestion]:
+) -> list[TokenizedQuestion]:
     """The questions' tokens, with as many image tokens as an image takes.
 
     Raises:
@@ -133,8 +133,8 @@ def ask_with_images(
         prompt = [
             copy for token in tokens.prompt for copy in [token] * (num_image_tokens if token == image_token else 1)
         ]
-        asked.append(AskedQuestion(tuple(prompt), tokens.answers))
+        asked.append(TokenizedQuestion(tuple(prompt), tokens.answers))
     return asked
 
 
-__all__ = ["AskedQuestion", "ClosedQuestion", "QuestionTokenizer", "ask_with_images", "question_messages"]
+__all__ = ["ClosedQuestion", "QuestionTokenizer", "TokenizedQuestion", "ask_with_images", "question_messages"]

@@ -12,7 +12,7 @@ import torch
 from transformers import DynamicCache, PretrainedConfig, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
-from .closed_questions_facemllm import AskedQuestion, ClosedQuestion, QuestionTokenizer, ask_with_images
+from .closed_questions_facemllm import ClosedQuestion, QuestionTokenizer, TokenizedQuestion, ask_with_images
 from .option_scores_facemllm import batches
 from .token_tree_facemllm import CannotPack, TokenTree, pack_prompts
 
@@ -98,10 +98,10 @@ class PackedScorer:
                 results[face] = [[next(values) for _ in one.answers] for one in asked[row % len(asked)]]
         return results
 
-    def _asked(self, questions: tuple[ClosedQuestion, ...], num_images: int) -> list[AskedQuestion]:
+    def _asked(self, questions: tuple[ClosedQuestion, ...], num_images: int) -> list[TokenizedQuestion]:
         return ask_with_images(self.tokenize, questions, num_images, self.image_token, self.num_image_tokens)
 
-    def _score_batch(self, images: list, num_faces: int, asked: list[list[AskedQuestion]]) -> list[list[float]]:
+    def _score_batch(self, images: list, num_faces: int, asked: list[list[TokenizedQuestion]]) -> list[list[float]]:
         """The log-likelihoods of each face's answers; `asked` holds one list for all faces, or one for each."""
         prefix, trees = pack_prompts(asked, self.image_token, self.pack_tokens)
         length = len(prefix)

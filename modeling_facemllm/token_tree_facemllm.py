@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .closed_questions_facemllm import AskedQuestion
+from .closed_questions_facemllm import TokenizedQuestion
 
 
 class CannotPack(Exception):
@@ -106,7 +106,7 @@ def grow_trees(sequences: Sequence[tuple[Sequence[int], int]], max_tokens: int) 
 
 
 def pack_prompts(
-    asked: Sequence[Sequence[AskedQuestion]], image_token: int, max_tokens: int
+    asked: Sequence[Sequence[TokenizedQuestion]], image_token: int, max_tokens: int
 ) -> tuple[tuple[int, ...], list[list[TokenTree]]]:
     """What all prompts begin with, and for each face the trees of what follows.
 

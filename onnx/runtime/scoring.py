@@ -11,9 +11,9 @@ import numpy as np
 import onnxruntime
 
 from modeling_facemllm.closed_questions_facemllm import (
-    AskedQuestion,
     ClosedQuestion,
     QuestionTokenizer,
+    TokenizedQuestion,
     ask_with_images,
 )
 from modeling_facemllm.option_scores_facemllm import Scores, batches, probabilities, score_faces
@@ -106,7 +106,9 @@ class OptionScorer:
     def _tokenize(self, tokens: QuestionTokenizer, questions: tuple[ClosedQuestion, ...], images: tuple):
         return ask_with_images(tokens, questions, len(images), self.image_token_id, self.num_image_tokens)
 
-    def _score_batch(self, faces: Sequence[tuple], prompts: Sequence[list[AskedQuestion]], pack_tokens: int) -> Scores:
+    def _score_batch(
+        self, faces: Sequence[tuple], prompts: Sequence[list[TokenizedQuestion]], pack_tokens: int
+    ) -> Scores:
         """The log-likelihoods of each face's answers, `faces` being their images."""
         kinds = [theirs for number, theirs in enumerate(prompts) if theirs not in prompts[:number]]
         try:
@@ -215,6 +217,6 @@ def stack(rows: Sequence[Row]) -> dict[str, np.ndarray]:
     }
 
 
-def _by_question(values: np.ndarray, asked: Sequence[AskedQuestion]) -> list[list[float]]:
+def _by_question(values: np.ndarray, asked: Sequence[TokenizedQuestion]) -> list[list[float]]:
     rest = iter(values.tolist())
     return [[next(rest) for _ in one.answers] for one in asked]
