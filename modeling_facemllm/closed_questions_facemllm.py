@@ -40,21 +40,18 @@ class TokenizedQuestion:
     answers: tuple[tuple[int, ...], ...]
 
 
-def question_messages(text: str, images: Sequence[Any], system: str | None) -> list[dict]:
+def question_messages(text: str, images: Sequence[Any]) -> list[dict]:
     """The chat messages of a question about `images`; `None` stands for an image where only text is rendered."""
     parts = [{"type": "image"} if image is None else {"type": "image", "image": image} for image in images]
-    messages = [{"role": "user", "content": [*parts, {"type": "text", "text": text}]}]
-    if system is not None:
-        messages.insert(0, {"role": "system", "content": [{"type": "text", "text": system}]})
-    return messages
+    return [{"role": "user", "content": [*parts, {"type": "text", "text": text}]}]
 
 
 class QuestionTokenizer:
     """Tokenises each question once, for as long as the processor and its tokenizer live.
 
-    An answer is what the template adds for the assistant's turn, up to and with (`end_of_turn`) the token that ends
-    it. Where the tokens of prompt and answer together do not begin with those of the prompt, the answer is tokenised
-    by itself.
+    An answer is what the template adds for the assistant's turn, up to and with the token that ends it; so an option
+    that begins another one ("10" and "100") does not collect its likelihood too. Where the tokens of prompt and answer
+    together do not begin with those of the prompt, the answer is tokenised by itself.
 
     Args:
         end_tokens: ids that end a turn, besides the tokenizer's `eos_token_id`.
@@ -63,11 +60,11 @@ class QuestionTokenizer:
     _known: WeakKeyDictionary = WeakKeyDictionary()
     _most = 10_000
 
-    def __init__(self, processor: Any, system: str | None, end_of_turn: bool, end_tokens: Sequence[int] = ()):
-        self.processor, self.system, self.end_of_turn = processor, system, end_of_turn
+    def __init__(self, processor: Any, end_tokens: Sequence[int] = ()):
+        self.processor = processor
         self.ends = frozenset(end_tokens) | ({processor.tokenizer.eos_token_id} - {None})
         template = getattr(processor, "chat_template", None) or processor.tokenizer.chat_template
-        self.settings = (system, end_of_turn, self.ends, str(template), len(processor.tokenizer))
+        self.settings = (self.ends, str(template), len(processor.tokenizer))
 
     def __call__(self, question: ClosedQuestion, num_images: int) -> TokenizedQuestion:
         of_processor = self._known.setdefault(self.processor, WeakKeyDictionary())
@@ -81,7 +78,7 @@ class QuestionTokenizer:
 
     def _tokenize(self, question: ClosedQuestion, num_images: int) -> TokenizedQuestion:
         processor, tokenizer = self.processor, self.processor.tokenizer
-        messages = question_messages(question.text, [None] * num_images, self.system)
+        messages = question_messages(question.text, [None] * num_images)
         prompt_text = processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
         texts = [prompt_text]
         for option in question.options:
@@ -99,7 +96,7 @@ class QuestionTokenizer:
             else:
                 words = tokenizer(option, add_special_tokens=False)["input_ids"]
                 ending = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
-            answers.append(tuple(words + ending if self.end_of_turn else words))
+            answers.append(tuple(words + ending))
         return TokenizedQuestion(tuple(prompt), tuple(answers))
 
 

@@ -8,7 +8,7 @@ import contextlib
 import copy
 import inspect
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal
+from typing import Any
 from weakref import WeakSet
 
 import torch
@@ -17,7 +17,7 @@ from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 from transformers.utils import logging
 
 from .closed_questions_facemllm import ClosedQuestion, QuestionTokenizer, question_messages
-from .option_scores_facemllm import Scores, probabilities, score_faces
+from .option_scores_facemllm import Questions, Scores, faces_and_questions, probabilities
 from .packed_scoring_facemllm import PackedScorer, agreement, device_of_inputs, difference
 from .token_tree_facemllm import CannotPack
 from .versions_facemllm import cache_argument, cache_of, remedy
@@ -31,11 +31,7 @@ _continue_rightly: WeakSet = WeakSet()
 
 
 def score_options(
-    model: PreTrainedModel,
-    processor: Any,
-    images: Sequence[Any],
-    questions: Sequence[ClosedQuestion] | Sequence[Sequence[ClosedQuestion]],
-    **options,
+    model: PreTrainedModel, processor: Any, images: Sequence[Any], questions: Questions, **options: Any
 ) -> Scores:
     """How probable each option of each question is, in one pass for all questions about a face.
 
@@ -59,16 +55,12 @@ def option_log_likelihoods(
     model: PreTrainedModel,
     processor: Any,
     images: Sequence[Any],
-    questions: Sequence[ClosedQuestion] | Sequence[Sequence[ClosedQuestion]],
+    questions: Questions,
     *,
-    system: str | None = None,
     batch_size: int = 8,
-    normalize: Literal["none", "length"] = "none",
-    calibrate: bool = False,
-    end_of_turn: bool = True,
     pack_tokens: int = 2048,
 ) -> Scores:
-    """The log-likelihood of each option as the answer to its question.
+    """The log-likelihood of each option as the answer to its question: of its tokens and of the turn's end.
 
     A model that cannot be packed (linear attention, another architecture than Face-MLLM) is scored one question at a
     time, with the same numbers and a warning. Attention kernels that take no mask of this kind (flash, flex) are
@@ -79,13 +71,7 @@ def option_log_likelihoods(
         processor: its processor.
         images: for each face one image, `None` (text only) or a list of images.
         questions: one list for all faces, or a list for each.
-        system (`str`): the system turn's text.
         batch_size (`int`): faces that are run together.
-        normalize: `"length"` divides by the number of the answer's tokens.
-        calibrate (`bool`): subtract what the same question gets with grey pictures instead of the face's, so that an
-            option gains nothing by being likely whatever is seen (Zhao et al., arXiv 2102.09690).
-        end_of_turn (`bool`): the answer has to end after the option. Without it an option that begins another one
-            ("10" and "100") collects its likelihood too.
         pack_tokens (`int`): tokens of one pass behind the shared prefix; more questions take several passes, the
             prefix still one.
 
@@ -96,36 +82,19 @@ def option_log_likelihoods(
         ValueError: when the arguments do not fit together; the message says which. Also when the model gives other
             logits with a cache than without, as on a release of transformers that it does not suit.
     """
-    if pack_tokens < 1:
-        raise ValueError(f"pack_tokens={pack_tokens}: give 1 or more")
-    network = _unwrapped(model)
-    tokens = _question_tokenizer(processor, network, system, end_of_turn)
-
-    def score(faces: Sequence[tuple], asked: Sequence[tuple[ClosedQuestion, ...]]) -> Scores:
+    faces, asked = faces_and_questions(images, questions, batch_size, pack_tokens)
+    with _ready_to_score(model, processor) as (network, tokens):
         try:
             scorer = PackedScorer(network, processor, tokens, batch_size, pack_tokens)
             with _masked_attention(network):
                 return scorer.score(faces, asked)
         except CannotPack as reason:
             logger.warning_once(f"questions are scored one by one: {reason}")
-            return _score_alone(network, processor, faces, asked, system, tokens, batch_size)
-
-    settings = {"batch_size": batch_size, "normalize": normalize, "calibrate": calibrate}
-    with torch.no_grad(), _evaluating(network):
-        return score_faces(score, tokens, images, questions, **settings)
+            return _score_alone(network, processor, faces, asked, tokens, batch_size)
 
 
 def score_each_alone(
-    model: PreTrainedModel,
-    processor: Any,
-    images: Sequence[Any],
-    questions: Sequence[ClosedQuestion] | Sequence[Sequence[ClosedQuestion]],
-    *,
-    system: str | None = None,
-    batch_size: int = 8,
-    normalize: Literal["none", "length"] = "none",
-    calibrate: bool = False,
-    end_of_turn: bool = True,
+    model: PreTrainedModel, processor: Any, images: Sequence[Any], questions: Questions, *, batch_size: int = 8
 ) -> Scores:
     """What [`score_options`] returns, for any image-text-to-text model: one prompt for every question.
 
@@ -133,15 +102,20 @@ def score_each_alone(
         batch_size (`int`): options of a question that are run together. The others are as in
             [`option_log_likelihoods`].
     """
+    faces, asked = faces_and_questions(images, questions, batch_size)
+    with _ready_to_score(model, processor) as (network, tokens):
+        scores = _score_alone(network, processor, faces, asked, tokens, batch_size)
+        return probabilities(scores, _number_type(network))
+
+
+@contextlib.contextmanager
+def _ready_to_score(model: PreTrainedModel, processor: Any) -> Iterator[tuple[PreTrainedModel, QuestionTokenizer]]:
+    """The model under PEFT's wrapper and what tokenises its questions; no gradients and no dropout meanwhile."""
     network = _unwrapped(model)
-    tokens = _question_tokenizer(processor, network, system, end_of_turn)
-
-    def score(faces: Sequence[tuple], asked: Sequence[tuple[ClosedQuestion, ...]]) -> Scores:
-        return _score_alone(network, processor, faces, asked, system, tokens, batch_size)
-
-    settings = {"batch_size": batch_size, "normalize": normalize, "calibrate": calibrate}
+    ends = getattr(getattr(network, "generation_config", None), "eos_token_id", None)
+    ends = ends if isinstance(ends, (list, tuple)) else [] if ends is None else [ends]
     with torch.no_grad(), _evaluating(network):
-        return probabilities(score_faces(score, tokens, images, questions, **settings), _number_type(network))
+        yield network, QuestionTokenizer(processor, ends)
 
 
 def _number_type(model: PreTrainedModel) -> str:
@@ -189,25 +163,18 @@ def _masked_attention(model: PreTrainedModel) -> Iterator[None]:
         language_model.config._attn_implementation = before
 
 
-def _question_tokenizer(processor: Any, model: PreTrainedModel, system: str | None, end_of_turn: bool):
-    ends = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
-    ends = ends if isinstance(ends, (list, tuple)) else [] if ends is None else [ends]
-    return QuestionTokenizer(processor, system, end_of_turn, ends)
-
-
 def _score_alone(
     model: PreTrainedModel,
     processor: Any,
     faces: Sequence[tuple],
     questions: Sequence[tuple[ClosedQuestion, ...]],
-    system: str | None,
     tokens: QuestionTokenizer,
     batch_size: int,
 ) -> Scores:
     """The log-likelihoods of the options, from one prompt per question."""
     return [
         [
-            _answers_alone(model, processor, question_messages(question.text, images, system), answers, batch_size)
+            _answers_alone(model, processor, question_messages(question.text, images), answers, batch_size)
             for question in asked
             for answers in [tokens(question, len(images)).answers]
         ]

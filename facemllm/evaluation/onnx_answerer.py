@@ -50,7 +50,7 @@ class ONNXAnswerer:
         for room, alike in groupby(order, key=lambda place: room_for(asked[place][1])):
             while places := list(islice(alike, self.batch_size)):
                 pairs = [asked[place] for place in places]
-                messages = [question_messages(question.text, faces[face].images, None) for face, question in pairs]
+                messages = [question_messages(question.text, faces[face].images) for face, question in pairs]
                 inputs = self.model.processor.apply_chat_template(messages, tokenize=True, add_generation_prompt=True)
                 if inputs.pop("pixel_values", None) is not None:
                     inputs["image_features"] = np.concatenate(

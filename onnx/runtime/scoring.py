@@ -5,7 +5,7 @@ Needs neither torch nor transformers. The answers are those of `modeling_facemll
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -16,7 +16,7 @@ from modeling_facemllm.closed_questions_facemllm import (
     TokenizedQuestion,
     ask_with_images,
 )
-from modeling_facemllm.option_scores_facemllm import Scores, batches, probabilities, score_faces
+from modeling_facemllm.option_scores_facemllm import Questions, Scores, batches, faces_and_questions, probabilities
 from modeling_facemllm.token_tree_facemllm import CannotPack, TokenTree, pack_prompts
 
 from .decoding import STORAGE, on_host, to_storage
@@ -46,12 +46,7 @@ class OptionScorer:
     end_token_ids: Sequence[int] = ()
     number_type: str = "fp32"
 
-    def score_options(
-        self,
-        images: Sequence[Any],
-        questions: Sequence[ClosedQuestion] | Sequence[Sequence[ClosedQuestion]],
-        **options,
-    ) -> Scores:
+    def score_options(self, images: Sequence[Any], questions: Questions, **options: Any) -> Scores:
         """How probable each option of each question is: the softmax of [`option_log_likelihoods`], whose arguments
         it takes.
 
@@ -65,16 +60,7 @@ class OptionScorer:
         return probabilities(self.option_log_likelihoods(images, questions, **options), self.number_type)
 
     def option_log_likelihoods(
-        self,
-        images: Sequence[Any],
-        questions: Sequence[ClosedQuestion] | Sequence[Sequence[ClosedQuestion]],
-        *,
-        system: str | None = None,
-        batch_size: int = 8,
-        normalize: Literal["none", "length"] = "none",
-        calibrate: bool = False,
-        end_of_turn: bool = True,
-        pack_tokens: int = 2048,
+        self, images: Sequence[Any], questions: Questions, *, batch_size: int = 8, pack_tokens: int = 2048
     ) -> Scores:
         """The log-likelihood of each option as the answer to its question.
 
@@ -87,21 +73,15 @@ class OptionScorer:
         Raises:
             ValueError: when the arguments do not fit together, or the chat template lets the prompts share no row.
         """
-        if pack_tokens < 1:
-            raise ValueError(f"pack_tokens={pack_tokens}: give 1 or more")
-        tokens = QuestionTokenizer(self.processor, system, end_of_turn, self.end_token_ids)
-
-        def score(faces: Sequence[tuple], asked: Sequence[tuple[ClosedQuestion, ...]]) -> Scores:
-            results: Scores = [[] for _ in faces]
-            for batch in batches(faces, asked, batch_size):
-                pictures = [faces[face] for face in batch]
-                prompts = [self._tokenize(tokens, asked[face], faces[face]) for face in batch]
-                for face, of_face in zip(batch, self._score_batch(pictures, prompts, pack_tokens), strict=True):
-                    results[face] = of_face
-            return results
-
-        settings = {"batch_size": batch_size, "normalize": normalize, "calibrate": calibrate}
-        return score_faces(score, tokens, images, questions, **settings)
+        faces, asked = faces_and_questions(images, questions, batch_size, pack_tokens)
+        tokens = QuestionTokenizer(self.processor, self.end_token_ids)
+        results: Scores = [[] for _ in faces]
+        for batch in batches(faces, asked, batch_size):
+            pictures = [faces[face] for face in batch]
+            prompts = [self._tokenize(tokens, asked[face], faces[face]) for face in batch]
+            for face, of_face in zip(batch, self._score_batch(pictures, prompts, pack_tokens), strict=True):
+                results[face] = of_face
+        return results
 
     def _tokenize(self, tokens: QuestionTokenizer, questions: tuple[ClosedQuestion, ...], images: tuple):
         return ask_with_images(tokens, questions, len(images), self.image_token_id, self.num_image_tokens)

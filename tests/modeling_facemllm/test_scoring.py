@@ -7,7 +7,6 @@ import re
 import pytest
 import torch
 import transformers
-from PIL import Image
 from tokenizers import Tokenizer
 from transformers import (
     MODEL_MAPPING,
@@ -76,17 +75,16 @@ def compose(text, vision_config, processor):
     )
 
 
-def likelihoods_by_definition(model, processor, images, question, system=None, end_of_turn=True) -> list[float]:
+def likelihoods_by_definition(model, processor, images, question, end="<|im_end|>") -> list[float]:
     """Each option on a whole prompt of its own: no cache, no mask, no batch."""
     parts = [*({"type": "image", "image": image} for image in images), {"type": "text", "text": question.text}]
-    messages = [{"role": "system", "content": system}] if system else []
-    messages.append({"role": "user", "content": parts})
+    messages = [{"role": "user", "content": parts}]
     inputs = processor.apply_chat_template(
         messages, add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt"
     )
     prompt, values = inputs["input_ids"], []
     for option in question.options:
-        answer = processor.tokenizer(option + "<|im_end|>" * end_of_turn, return_tensors="pt")["input_ids"]
+        answer = processor.tokenizer(option + end, return_tensors="pt")["input_ids"]
         with torch.no_grad():
             logits = model(
                 input_ids=torch.cat([prompt, answer], dim=1),
@@ -161,34 +159,6 @@ def test_probabilities_are_the_softmax_of_the_likelihoods(model, processor, phot
         assert sum(value) == pytest.approx(1) and all(type(number) is float for number in value)
 
 
-def test_an_option_that_begins_another_collects_its_likelihood_unless_the_turn_has_to_end(model, processor, photo):
-    open_ended = option_log_likelihoods(model, processor, [photo], [AGE], end_of_turn=False)[0][0]
-    assert open_ended[0] > open_ended[1] > open_ended[2]  # "1", "10", "100"
-    assert_close(open_ended, likelihoods_by_definition(model, processor, [photo], AGE, end_of_turn=False))
-
-
-def test_a_system_turn_is_part_of_the_prompt(model, processor, photo):
-    value = option_log_likelihoods(model, processor, [photo], [SMILE], system="Be brief.")[0][0]
-    assert_close(value, likelihoods_by_definition(model, processor, [photo], SMILE, system="Be brief."))
-
-
-def test_length_normalisation_divides_by_the_answers_tokens(model, processor, photo):
-    plain = option_log_likelihoods(model, processor, [photo], [SMILE])[0][0]
-    divided = option_log_likelihoods(model, processor, [photo], [SMILE], normalize="length")[0][0]
-    assert_close(divided, [plain[0] / 4, plain[1] / 3])  # bytes and the turn's end
-
-
-def test_calibration_subtracts_what_a_grey_picture_gets(model, processor, photo, other_photo):
-    grey = Image.new("RGB", (224, 224), (128, 128, 128))
-    face, prior = option_log_likelihoods(model, processor, [photo, grey], [SMILE, AGE])
-    calibrated = option_log_likelihoods(model, processor, [photo, other_photo], [SMILE, AGE], calibrate=True)
-    for question in (0, 1):
-        difference = [value - without for value, without in zip(face[question], prior[question], strict=True)]
-        assert_close(calibrated[0][question], difference)
-    with pytest.raises(ValueError, match="every face needs an image"):
-        score_options(model, processor, [photo, None], [SMILE], calibrate=True)
-
-
 def test_the_image_is_encoded_once_and_the_prefix_read_once(model, processor, photo):
     encoded, lengths = [], []
     model.model.vision_tower.register_forward_hook(lambda *_: encoded.append(1))
@@ -206,9 +176,9 @@ def test_the_image_is_encoded_once_and_the_prefix_read_once(model, processor, ph
 def test_the_head_runs_only_where_a_token_is_predicted(model, processor, photo):
     rows = []
     model.lm_head.register_forward_hook(lambda _, args, output: rows.append(args[0].shape[0]))
-    score_options(model, processor, [photo], [SMILE, GLASSES], end_of_turn=False)
-    beginnings = {"", "y", "ye", "n"}  # a token is a byte, and the last one predicts nothing
-    assert sum(rows) == len(beginnings) + len(beginnings) + len("sunglasse")
+    score_options(model, processor, [photo], [SMILE, GLASSES])
+    beginnings = {"", "y", "ye", "yes", "n", "no"}  # a token is a byte, and the turn's end predicts nothing
+    assert sum(rows) == len(beginnings) + len(beginnings) + len("sunglasses")
 
 
 def test_dropout_is_off_and_the_modes_of_all_modules_stay(vision_config, processor, photo):
@@ -283,17 +253,17 @@ def test_what_cannot_be_packed_is_scored_one_by_one_and_said_so(
 def test_a_row_is_compared_at_a_face_that_has_tokens_in_it(vision_config, processor, photo, other_photo):
     model = compose(SLOW_WAY["a window of its own"], vision_config, processor)
     asked = [ClosedQuestion("Age?", ("1", "2")), ClosedQuestion("Age?", ("one", "two", "ten"))]
-    settings = {"end_of_turn": False}  # so that nothing is read of the first face's answers
-    values = option_log_likelihoods(model, processor, [photo, other_photo], [[one] for one in asked], **settings)
+    # Without a token that ends a turn, nothing is read of the first face's answers.
+    model.generation_config.eos_token_id = processor.tokenizer.eos_token = None
+    values = option_log_likelihoods(model, processor, [photo, other_photo], [[one] for one in asked])
     for image, question, (value,) in zip([photo, other_photo], asked, values, strict=True):
-        assert_close(value, likelihoods_by_definition(model, processor, [image], question, **settings))
+        assert_close(value, likelihoods_by_definition(model, processor, [image], question, end=""))
 
 
 def test_each_question_alone_gives_the_same(model, processor, photo, other_photo):
     images, questions = [photo, [photo, other_photo], None], [SMILE, AGE, GLASSES]
-    settings = {"system": "Look.", "normalize": "length"}
-    packed = score_options(model, processor, images, questions, **settings)
-    alone = score_each_alone(model, processor, images, questions, batch_size=2, **settings)
+    packed = score_options(model, processor, images, questions)
+    alone = score_each_alone(model, processor, images, questions, batch_size=2)
     for theirs, right in zip(packed, alone, strict=True):
         for value, expected in zip(theirs, right, strict=True):
             assert_close(value, expected)
@@ -311,7 +281,7 @@ def test_an_answer_that_melts_into_the_prompt_is_tokenised_by_itself(processor):
     tokenizer = type(processor.tokenizer)(tokenizer_object=Tokenizer.from_str(json.dumps(backend)))
     tokenizer.eos_token = "<|im_end|>"
     processor.tokenizer = tokenizer
-    asked = QuestionTokenizer(processor, None, True)(ClosedQuestion("so", ("yes", "no")), 0)
+    asked = QuestionTokenizer(processor)(ClosedQuestion("so", ("yes", "no")), 0)
     assert tokenizer.convert_ids_to_tokens(asked.prompt) == ["s", "o"]
     assert [tokenizer.convert_ids_to_tokens(answer) for answer in asked.answers] == [
         ["y", "e", "s", "<|im_end|>"],
@@ -320,13 +290,13 @@ def test_an_answer_that_melts_into_the_prompt_is_tokenised_by_itself(processor):
 
 
 def test_another_tokenizer_in_the_same_processor_gives_its_own_tokens(processor):
-    before = QuestionTokenizer(processor, None, True)(SMILE, 0)
+    before = QuestionTokenizer(processor)(SMILE, 0)
     backend = json.loads(processor.tokenizer.backend_tokenizer.to_str())
     tokens = backend["model"]["vocab"]
     tokens["y"], tokens["n"] = tokens["n"], tokens["y"]
     settings = {"tokenizer_object": Tokenizer.from_str(json.dumps(backend)), "eos_token": "<|im_end|>"}
     processor.tokenizer = type(processor.tokenizer)(**settings)
-    after = QuestionTokenizer(processor, None, True)(SMILE, 0)
+    after = QuestionTokenizer(processor)(SMILE, 0)
     assert [answer[0] for answer in after.answers] == [answer[0] for answer in before.answers][::-1]
 
 
@@ -335,7 +305,6 @@ def test_another_tokenizer_in_the_same_processor_gives_its_own_tokens(processor)
     [
         ({"batch_size": 0}, "batch_size=0"),
         ({"pack_tokens": 0}, "pack_tokens=0"),
-        ({"normalize": "bytes"}, "normalize='bytes'"),
         ({"images": "photo.png"}, "images=str"),
         ({"questions": [[SMILE], [SMILE]]}, "2 lists for 1 faces"),
         ({"questions": SMILE}, "questions=ClosedQuestion"),

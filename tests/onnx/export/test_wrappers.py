@@ -85,7 +85,7 @@ def test_the_pipeline_for_faces_gives_the_rows_of_the_model(exported, model, pro
 
 def test_scoring_is_the_graphs_with_the_arguments_of_the_models(exported, model, processor, pictures):
     questions = [ClosedQuestion(QUESTION, ("yes", "no", "perhaps"))]
-    options = {"calibrate": True, "normalize": "length", "batch_size": 2}
+    options = {"pack_tokens": 40, "batch_size": 2}
     theirs, ours = (score_options(network, processor, pictures, questions, **options) for network in (model, exported))
     assert [face[0] for face in ours] == [pytest.approx(face[0], abs=1e-4) for face in theirs]
 

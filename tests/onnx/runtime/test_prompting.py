@@ -145,7 +145,7 @@ def test_images_and_parts_have_to_agree(both, pictures):
 
 def test_closed_questions_have_the_same_tokens(both):
     question = ClosedQuestion("Glasses?", ("no", "sunglasses", "eyeglasses"))
-    theirs, ours = (QuestionTokenizer(one, "Be short.", True)(question, num_images=1) for one in both)
+    theirs, ours = (QuestionTokenizer(one)(question, num_images=1) for one in both)
     assert ours == theirs
 
 
