@@ -40,8 +40,10 @@ from tqdm import tqdm
 from benchmarks.onnx_ways import MEASUREMENTS
 from facemllm.cli import UserError
 from facemllm_onnx.benchmark import NEW, MachineSpeed, sample_inputs, workload
-from facemllm_onnx.export.folder import GRAPHS, describe_graphs, whole_folder, write_record
-from facemllm_onnx.export.quantize import WEIGHT_PRECISIONS, quantize_graphs
+from facemllm_onnx.export.folder import describe_graphs, whole_folder, write_record
+from facemllm_onnx.export.precisions import QUANTIZED
+from facemllm_onnx.export.quantize import quantize_graphs
+from facemllm_onnx.export_location import GRAPH_FOLDER
 
 EAGER, COMPILED = "PyTorch eager", "PyTorch compile"
 LARGE = {
@@ -191,7 +193,7 @@ def export(work: Path, model: Path, precision: str, device: str, rows: int) -> P
     out = _export_folder(work, model, precision, device, rows)
     if (out / "export.json").is_file():
         return out
-    if precision in WEIGHT_PRECISIONS:
+    if precision in QUANTIZED:
         quantized_copy(export(work, model, "fp32", device, rows), out, precision, device)
     else:
         command = [sys.executable, "-m", "facemllm", "export", str(model), str(out)]
@@ -205,7 +207,7 @@ def quantized_copy(exported: Path, out: Path, precision: str, device: str) -> No
     sys.stderr.write(f"making {out.name}\n")
     with whole_folder(out) as folder:
         shutil.copytree(exported, folder, dirs_exist_ok=True)
-        quantize_graphs(folder / GRAPHS, precision, device=device)
+        quantize_graphs(folder / GRAPH_FOLDER, precision, device=device)
         record = json.loads((folder / "export.json").read_text())
         write_record(record | {"precision": precision, "graphs": describe_graphs(folder)}, folder)
 

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-RECORD = "export.json"
-NEEDED = ("*.json", "*.jinja", "onnx/*")
+EXPORT_RECORD = "export.json"
+GRAPH_FOLDER = "onnx"
+NEEDED = ("*.json", "*.jinja", f"{GRAPH_FOLDER}/*")
 NO_FOLDER = "there is no such folder, and a Hub id has the form owner/name"
 
 
@@ -29,7 +30,7 @@ def exported_folder(
             there = "is a file: give the folder of an export" if folder.is_file() else NO_FOLDER
             raise ValueError(f"{name or repr(name)}: {there}")
         folder = _download(name, revision, token)
-    if not (folder / RECORD).is_file():
+    if not (folder / EXPORT_RECORD).is_file():
         raise ValueError(f"{folder_or_hub_id}: {_no_export('the folder')}")
     return folder
 
@@ -41,7 +42,7 @@ def _download(name: str, revision: str | None, token: str | bool | None) -> Path
     where = {"repo_id": name, "revision": revision, "token": token}
     try:
         # Before gigabytes of something else.
-        hf_hub_download(filename=RECORD, **where)
+        hf_hub_download(filename=EXPORT_RECORD, **where)
         return Path(snapshot_download(allow_patterns=list(NEEDED), **where))
     except (OSError, ValueError) as error:
         if isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError):
@@ -73,7 +74,7 @@ def why_not_downloaded(error: Exception, revision: str | None) -> str:
 
 
 def _no_export(place: str) -> str:
-    return f"{place} has no {RECORD}, so it is no exported model; make one with `facemllm export`"
+    return f"{place} has no {EXPORT_RECORD}, so it is no exported model; make one with `facemllm export`"
 
 
 def _first_line(error: BaseException) -> str:

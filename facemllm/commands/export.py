@@ -43,32 +43,29 @@ def run(args: argparse.Namespace) -> int:
     from facemllm.inference.hub_names import check_model_name
     from facemllm.inference.identity import identify
     from facemllm_onnx.export.folder import ExportError
-    from facemllm_onnx.export.request import check_request
+    from facemllm_onnx.export.request import ExportRequest
 
     check_model_name(args.model)
     try:
-        check_request(args.out, args.backend, args.precision, args.device)
-        if is_onnx_export(args.model):
-            raise UserError(f"{args.model}: is an ONNX export already; give the model that it was made from")
-        from transformers.utils import logging
-
-        from facemllm.inference.loading import load_model
-        from facemllm_onnx.export import export_model
-
-        logging.disable_progress_bar()
-        model, processor = load_model(args.model, "cpu", args.trust_remote_code, args.adapter)
-        record = export_model(
-            model,
-            args.out,
-            processor=processor,
+        request = ExportRequest(
+            Path(args.out).expanduser(),
             backend=args.backend,
             precision=args.precision,
             device=args.device,
             batch=args.batch,
             scoring=not args.no_scoring,
-            source={"name": args.model, "digest": identify(args.model, args.adapter), "adapter": args.adapter},
-            progress=True,
-        )
+        ).checked()
+        if is_onnx_export(args.model):
+            raise UserError(f"{args.model}: is an ONNX export already; give the model that it was made from")
+        from transformers.utils import logging
+
+        from facemllm.inference.loading import load_model
+        from facemllm_onnx.export.exporter import write_export
+
+        logging.disable_progress_bar()
+        model, processor = load_model(args.model, "cpu", args.trust_remote_code, args.adapter)
+        source = {"name": args.model, "digest": identify(args.model, args.adapter), "adapter": args.adapter}
+        record = write_export(request, model, processor, source=source, progress=True)
     except ExportError as error:
         raise UserError(str(error)) from error
     print(json.dumps(record, indent=2) if args.json else _summary(Path(args.out), record))
@@ -92,6 +89,6 @@ def _checked(found: dict[str, Any]) -> str:
     equal, tokens = (sum(prompt[key] for prompt in prompts) for key in ("equal", "tokens"))
     difference = max(prompt["difference"] for prompt in prompts)
     scores = f", scores by {found['scores']['difference']:.1e} nats" if "scores" in found else ""
-    told = f"{equal} of {tokens} tokens as the model's, logits differ by {difference:.1e} of the largest{scores}"
+    report = f"{equal} of {tokens} tokens as the model's, logits differ by {difference:.1e} of the largest{scores}"
     computed = f", computed in {found['computed_in']}" if "computed_in" in found else ""
-    return f"{told}, on {found['provider']}{computed}"
+    return f"{report}, on {found['provider']}{computed}"

@@ -146,11 +146,11 @@ def _closed_tasks(benchmark: "Benchmark") -> "Benchmark":
 
 def _record(folder: Path) -> dict[str, Any]:
     from facemllm.inference.exports import read_export
-    from facemllm_onnx.export_location import RECORD
+    from facemllm_onnx.export_location import EXPORT_RECORD
 
-    if not (folder / RECORD).is_file():
-        raise UserError(f"{folder}: is no export: has no {RECORD}; give a folder that facemllm export wrote")
-    return read_export(folder / RECORD)
+    if not (folder / EXPORT_RECORD).is_file():
+        raise UserError(f"{folder}: is no export: has no {EXPORT_RECORD}; give a folder that facemllm export wrote")
+    return read_export(folder / EXPORT_RECORD)
 
 
 def _check(folders: Sequence[Path], records: Sequence[Mapping[str, Any]]) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from facemllm.cli import UserError
-from facemllm_onnx.export_location import RECORD
+from facemllm_onnx.export_location import EXPORT_RECORD
 from modeling_facemllm.installation import install_command
 
 from .hub_names import could_be_hub_id
@@ -28,8 +28,8 @@ def export_file(model: str | Path) -> Path | None:
 
     folder = Path(model).expanduser()
     if folder.is_dir():
-        return folder / RECORD if (folder / RECORD).is_file() else None
-    return from_hub(str(model), RECORD) if could_be_hub_id(str(model)) else None
+        return folder / EXPORT_RECORD if (folder / EXPORT_RECORD).is_file() else None
+    return from_hub(str(model), EXPORT_RECORD) if could_be_hub_id(str(model)) else None
 
 
 def read_export(file: Path) -> dict[str, Any]:
@@ -54,7 +54,7 @@ def checked_export(folder: Path) -> dict[str, Any]:
     check_runtime(folder)
     from facemllm_onnx.runtime.prompting import ONNXProcessor
 
-    record = read_export(folder / RECORD)
+    record = read_export(folder / EXPORT_RECORD)
     try:
         ONNXProcessor(folder)
         for graph in record["graphs"].values():
@@ -62,7 +62,9 @@ def checked_export(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise _told(folder, "cpu", error) from error
     except (KeyError, TypeError) as error:
-        raise UserError(f"{folder / RECORD}: is no record of facemllm export ({error!r}); export again") from error
+        raise UserError(
+            f"{folder / EXPORT_RECORD}: is no record of facemllm export ({error!r}); export again"
+        ) from error
     return record
 
 

@@ -3,7 +3,7 @@
 import hashlib
 from pathlib import Path
 
-from facemllm_onnx.export_location import RECORD
+from facemllm_onnx.export_location import EXPORT_RECORD
 
 IDENTIFYING = ("*config.json", "*.safetensors", "*.bin")
 IDENTIFYING_EXPORTS = ("*config.json", "onnx/*.onnx", "onnx/*.onnx_data")
@@ -21,7 +21,7 @@ def identify(model: str | Path, adapter: str | Path | None = None) -> str | None
         return None
     digest = hashlib.sha256()
     for folder in folders:
-        patterns = IDENTIFYING_EXPORTS if (folder / RECORD).is_file() else IDENTIFYING
+        patterns = IDENTIFYING_EXPORTS if (folder / EXPORT_RECORD).is_file() else IDENTIFYING
         for path in sorted(path for pattern in patterns for path in folder.glob(pattern)):
             size = path.stat().st_size
             digest.update(f"{path.name}\0{size}\0".encode())

@@ -17,7 +17,7 @@ from typing import Any
 
 from facemllm.cli import UserError
 from facemllm.inference.hub_names import ADAPTER, check_model_name
-from facemllm_onnx.export_location import RECORD, why_not_downloaded
+from facemllm_onnx.export_location import EXPORT_RECORD, why_not_downloaded
 
 from .comparison import CODE, CONFIG, code_age, code_of_others, planned_changes, read_settings, tested_range
 
@@ -105,7 +105,7 @@ def _has_weights(folder: Path) -> bool:
 
 def _check_kind(model: str | Path, folder: Path) -> str | None:
     """What an adapter belongs to; None for a whole model. Raises `UserError` for whatever cannot be upgraded."""
-    if (folder / RECORD).is_file():
+    if (folder / EXPORT_RECORD).is_file():
         raise UserError(f"{model}: is an ONNX export, which carries no code of a model: nothing in it has to change")
     if (folder / CONFIG).is_file():
         config = read_settings(folder / CONFIG)

@@ -12,7 +12,7 @@ from datasets_scripts.corpus.writing import CARD
 from facemllm.cli import UserError
 from facemllm.inference.hub_names import could_be_hub_id
 from facemllm.model_code.comparison import CONFIG, code_age, describe_code, read_settings
-from facemllm_onnx.export_location import RECORD
+from facemllm_onnx.export_location import EXPORT_RECORD
 
 from .model_card import exported_model_card, trained_model_card
 from .model_folder import ADAPTER_CONFIG, ModelFolder, is_model_file, open_model_folder
@@ -84,7 +84,7 @@ def publish_model(
         texts[ADAPTER_CONFIG] = json.dumps(config | {"base_model_name_or_path": base_model}, indent=2) + "\n"
     if model.export is not None:
         base_model = base_model or _exported_from_hub(model.export)
-        texts[RECORD] = _public_record(model.export, base_model)
+        texts[EXPORT_RECORD] = _public_record(model.export, base_model)
     about = {
         "repository": repo_id,
         "revision": revision,
@@ -203,7 +203,7 @@ def _additions(model: ModelFolder, texts: dict[str, str]) -> list[Any]:
 
 def _kind(files: Collection[str]) -> str | None:
     """Which kind of model these files are; None for none."""
-    kinds = {RECORD: "an ONNX export", "config.json": "a whole model", ADAPTER_CONFIG: "an adapter"}
+    kinds = {EXPORT_RECORD: "an ONNX export", "config.json": "a whole model", ADAPTER_CONFIG: "an adapter"}
     return next((kind for name, kind in kinds.items() if name in files), None)
 
 

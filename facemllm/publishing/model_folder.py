@@ -10,7 +10,7 @@ from typing import Any
 
 from facemllm.cli import UserError
 from facemllm.inference.exports import checked_export
-from facemllm_onnx.export_location import RECORD
+from facemllm_onnx.export_location import EXPORT_RECORD
 
 ADAPTER_CONFIG = "adapter_config.json"
 MODEL_FILES = (
@@ -21,7 +21,7 @@ MODEL_FILES = (
     "*.jinja",
     "*.onnx",
     "*.onnx_data",
-    RECORD,
+    EXPORT_RECORD,
     "tokenizer.json",
     "tokenizer.model",
     "special_tokens_map.json",
@@ -68,7 +68,7 @@ def open_model_folder(folder: str | Path, trust_remote_code: bool = False) -> Mo
         raise UserError(f"{folder}: there is no such folder; give the one that training left")
     _check_finished(folder)
     files, others = _sort(folder)
-    if RECORD in files:
+    if EXPORT_RECORD in files:
         return ModelFolder(folder, tuple(files), tuple(others), None, checked_export(folder))
     if ADAPTER_CONFIG in files and "config.json" not in files:
         base = _check_adapter(folder, files)

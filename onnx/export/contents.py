@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib.metadata
+import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,17 +13,17 @@ import onnxruntime
 import torch
 from transformers import PreTrainedModel, ProcessorMixin
 
+from facemllm_onnx.export_location import GRAPH_FOLDER
 from modeling_facemllm.token_tree_facemllm import CannotPack
 
-from .folder import EXTERNAL_DATA_ABOVE, GRAPHS, ExportError, describe_graphs, write_record, write_side_files
+from .folder import ExportError, describe_graphs, write_record, write_side_files
 from .half_precision import lacks_kernels, write_in_float32
 from .parity import Reference, check, compare
+from .precisions import FLOATS
 from .quantize import quantize_graphs
-from .request import PRECISIONS
+from .request import ExportRequest
 from .weight_types import cast_weights
 from .wrappers import cache_shape
-
-DTYPES = {name: getattr(torch, kind) for name, kind in PRECISIONS.items()}
 
 
 @dataclass(frozen=True)
@@ -42,53 +43,53 @@ def fill_folder(
     model: PreTrainedModel,
     processor: ProcessorMixin,
     folder: Path,
-    *,
-    backend: str,
+    request: ExportRequest,
     writers: Writers,
-    precision: str = "fp32",
-    device: str = "cpu",
-    fused: bool = False,
-    scoring: bool = True,
+    *,
     source: dict[str, Any] | None = None,
-    external_data_above: int = EXTERNAL_DATA_ABOVE,
     step: Callable[[str], None] = lambda what: None,
 ) -> dict[str, Any]:
     """Write all of an export into a folder that is there, the record last.
 
     Args:
-        backend: the name of the backend for the record.
-        writers: how that backend writes its graphs. `export_model` has the other arguments.
+        model: with its weights in the precision that is traced.
+        request: what is asked for; its backend is a name, not `auto`.
+        writers: how that backend writes its graphs.
+        source: what the record says the weights come from.
+        step: gets what is done next, in words.
 
     Raises:
         ExportError: when the graphs do not answer as the model does.
     """
-    base = traced_precision(precision, device)
-    (folder / GRAPHS).mkdir(exist_ok=True)
-    told = _write_all_graphs(model, folder / GRAPHS, writers, scoring, external_data_above, step)
+    above, traced, precision = request.external_data_above, request.traced, request.precision
+    graphs = folder / GRAPH_FOLDER
+    graphs.mkdir(exist_ok=True)
+    shared_buffer = bool(writers.graphs(model, graphs, external_data_above=above, step=step))
+    no_scoring = _write_scoring_graph(model, graphs, writers, request, step)
     record = {
         "format": 1,
-        "backend": backend,
+        "backend": request.backend,
         "precision": precision,
-        "device": device,
-        "batch": "one" if fused else "any",
+        "device": request.device,
+        "batch": "one" if request.fused else "any",
         "opset": opset(folder),
         "versions": versions(),
         "source": source,
         "graphs": describe_graphs(folder),
-        "cache": describe_cache(model, told["shared_buffer"]),
+        "cache": describe_cache(model, shared_buffer),
         "model": describe_model(model),
     }
-    if told["no_scoring"]:
-        record["no_scoring"] = told["no_scoring"]
+    if no_scoring:
+        record["no_scoring"] = no_scoring
     step("asking PyTorch's model")
-    if base == "bf16":  # the rounded weights, computed with as exactly as can be
+    if FLOATS[traced].vision_dtype:  # the rounded weights of both types, computed with as exactly as can be
         cast_weights(model, torch.float32)
-    reference = Reference(model, processor, batch=not fused)
-    step(f"asking the {base} graphs")
-    record["parity"] = {base: _compare(reference, folder, record, base)}
-    if precision != base:
+    reference = Reference(model, processor, batch=not request.fused)
+    step(f"asking the {traced} graphs")
+    record["parity"] = {traced: _compare(reference, folder, record, traced)}
+    if precision != traced:
         step(f"quantizing to {precision}")
-        quantize_graphs(folder / GRAPHS, precision, device=device, external_data_above=external_data_above)
+        quantize_graphs(graphs, precision, device=request.device, external_data_above=above)
         record["graphs"] = describe_graphs(folder)
         step(f"asking the {precision} graphs")
         record["parity"][precision] = _compare(reference, folder, record, precision)
@@ -97,32 +98,18 @@ def fill_folder(
     return record
 
 
-def traced_precision(precision: str, device: str) -> str:
-    """The precision to trace in, which integers then take the weights' place of."""
-    if precision in PRECISIONS:
-        return precision
-    return "fp16" if device == "cuda" else "fp32"
-
-
-def _write_all_graphs(
-    model: PreTrainedModel,
-    folder: Path,
-    writers: Writers,
-    scoring: bool,
-    external_data_above: int,
-    step: Callable[[str], None],
-) -> dict[str, Any]:
-    shared = writers.graphs(model, folder, external_data_above=external_data_above, step=step)
-    told: dict[str, Any] = {"shared_buffer": bool(shared), "no_scoring": None}
+def _write_scoring_graph(
+    model: PreTrainedModel, graphs: Path, writers: Writers, request: ExportRequest, step: Callable[[str], None]
+) -> str | None:
+    """Why there is none, where there is none."""
+    if not request.scoring:
+        return "it was left out of the export"
+    step("tracing scoring")
     try:
-        if scoring:
-            step("tracing scoring")
-            writers.scoring(model, folder, external_data_above=external_data_above)
-        else:
-            told["no_scoring"] = "it was left out of the export"
+        writers.scoring(model, graphs, external_data_above=request.external_data_above)
     except CannotPack as reason:
-        told["no_scoring"] = str(reason)
-    return told
+        return str(reason)
+    return None
 
 
 def _compare(reference: Reference, folder: Path, record: dict[str, Any], precision: str) -> dict[str, Any]:
@@ -143,13 +130,14 @@ def _compare(reference: Reference, folder: Path, record: dict[str, Any], precisi
             f"ONNX Runtime does not run the {precision} graphs on {record['device']}: {reason}. Nothing was written; "
             "take another precision or backend"
         ) from error
-    check(found, DTYPES.get(precision))
+    # Of integers all that is asked is to give numbers.
+    check(found, FLOATS[precision].tolerance if precision in FLOATS else sys.float_info.max)
     return found
 
 
 def _compare_without_cuda(reference: Reference, folder: Path, record: dict[str, Any]) -> dict[str, Any]:
     """CUDA's graphs on the CPU: as they are or, where it has no kernels for one, all of them computed in float32."""
-    lacking = [path for path in (folder / GRAPHS).glob("*.onnx") if lacks_kernels(path)]
+    lacking = [path for path in (folder / GRAPH_FOLDER).glob("*.onnx") if lacks_kernels(path)]
     if not lacking:
         # What an operator cannot do some kernels find out only when they run; and a copy's error says the same.
         with contextlib.suppress(Exception):
@@ -212,5 +200,5 @@ def opset(folder: Path) -> int:
     """The version of ONNX's operators that the decoder uses."""
     import onnx
 
-    model = onnx.load(folder / GRAPHS / "decoder_model_merged.onnx", load_external_data=False)
+    model = onnx.load(folder / GRAPH_FOLDER / "decoder_model_merged.onnx", load_external_data=False)
     return next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))

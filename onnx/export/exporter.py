@@ -14,20 +14,20 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from tqdm import tqdm
 from transformers import AutoModelForImageTextToText, AutoProcessor, PreTrainedModel, ProcessorMixin
 
 import modeling_facemllm
 
-from .contents import DTYPES, Writers, fill_folder, traced_precision
+from .contents import Writers, fill_folder
 from .exportable import check_exportable
-from .folder import EXTERNAL_DATA_ABOVE, whole_folder
+from .folder import whole_folder
 from .graphs import graphs
-from .native import can_fuse, write_graphs
-from .request import check_request
+from .native import write_graphs
+from .precisions import FLOATS
+from .request import ExportRequest
 from .scoring_graph import write_scoring_graph
-from .weight_types import cast_to_bfloat16, cast_weights
+from .weight_types import cast_model
 
 
 def export_model(
@@ -35,82 +35,64 @@ def export_model(
     out: str | Path,
     *,
     processor: ProcessorMixin | None = None,
-    backend: str = "auto",
-    precision: str = "fp32",
-    device: str = "cpu",
-    batch: bool = False,
-    scoring: bool = True,
     source: dict[str, Any] | None = None,
-    external_data_above: int = EXTERNAL_DATA_ABOVE,
     progress: bool = False,
+    **options: Any,
 ) -> dict[str, Any]:
-    """Export a Face-MLLM to the folder `out` and return the record that stands there as `export.json`.
+    """Export a Face-MLLM to the folder `out` and return the record that is written there as `export.json`.
 
     Args:
         model: a folder, a Hub id, or a loaded model, whose weights are cast to the precision in place.
         processor: of a loaded model.
-        backend: `transformers` where that is version 5 or newer, else `optimum`; or one of the two by name.
-        precision: `fp32`, `fp16`, `bf16`, `int8` or `int4`.
-        device: what the decoder is fused for.
-        batch: whether rows can be answered together; else the decoder is fused for one row, which is faster.
-        scoring: whether the graph for closed questions is written too, which holds all weights once more.
         source: what the record says the weights come from.
-        external_data_above: bytes of weights from which on a graph has them in a file of their own.
         progress: whether what is being done is shown on standard error.
+        options: `backend`, `precision`, `device`, `batch`, `scoring`, `external_data_above`, as of [`ExportRequest`].
 
     Raises:
         ExportError: when the model or the combination cannot be exported, when `out` is something else's folder, or
             when the graphs do not answer as the model does.
     """
-    backend = check_request(out, backend, precision, device)
+    request = ExportRequest(Path(out).expanduser(), **options).checked()
     if isinstance(model, (str, Path)):
         modeling_facemllm.register()
         source = source or {"name": str(model)}
         processor = AutoProcessor.from_pretrained(str(model))
-        # As saved for bfloat16, which not all parts become.
-        dtype = "auto" if precision == "bf16" else DTYPES.get(precision, torch.float32)
-        model = AutoModelForImageTextToText.from_pretrained(str(model), dtype=dtype)
+        model = AutoModelForImageTextToText.from_pretrained(str(model), dtype="auto")
+    return write_export(request, model, processor, source=source, progress=progress)
+
+
+def write_export(
+    request: ExportRequest,
+    model: PreTrainedModel,
+    processor: ProcessorMixin,
+    *,
+    source: dict[str, Any] | None = None,
+    progress: bool = False,
+) -> dict[str, Any]:
+    """[`export_model`] of a loaded model, for a request that was checked."""
     check_exportable(model)
-    base = traced_precision(precision, device)
-    if base == "bf16":
-        cast_to_bfloat16(model)
-    else:
-        cast_weights(model, DTYPES[base])
+    cast_model(model, FLOATS[request.traced])
     model.eval().requires_grad_(False)
-    fused = not batch and backend == "transformers" and can_fuse(base, device)
-    steps = len(graphs(0)) + scoring + (4 if precision != base else 2)
-    with whole_folder(Path(out).expanduser()) as folder:
-        record = fill_folder(
-            model,
-            processor,
-            folder,
-            backend=backend,
-            writers=_writers(backend, device, fused),
-            precision=precision,
-            device=device,
-            fused=fused,
-            scoring=scoring,
-            source=source,
-            external_data_above=external_data_above,
-            **({"step": _progress(steps)} if progress else {}),
-        )
-    return record
+    steps = len(graphs(0)) + request.scoring + (4 if request.precision != request.traced else 2)
+    step = {"step": _progress(steps)} if progress else {}
+    with whole_folder(request.out) as folder:
+        return fill_folder(model, processor, folder, request, _writers(request), source=source, **step)
 
 
 def _progress(steps: int) -> Callable[[str], None]:
-    """Tells of each step that begins in a line of its own: nothing knows how far the tracing of a graph is."""
+    """Logs each step that begins in a line of its own: nothing knows how far the tracing of a graph is."""
     began, numbers = time.monotonic(), itertools.count(1)
     return lambda what: tqdm.write(
         f"{next(numbers)} of {steps}, after {time.monotonic() - began:.0f} s: {what}", file=sys.stderr
     )
 
 
-def _writers(backend: str, device: str, fused: bool) -> Writers:
-    if backend == "optimum":
+def _writers(request: ExportRequest) -> Writers:
+    if request.backend == "optimum":
         from .optimum import WRITERS
 
         return WRITERS
     return Writers(
-        graphs=partial(write_graphs, device=device, fused=fused),
-        scoring=partial(write_scoring_graph, device=device, fused=fused),
+        graphs=partial(write_graphs, device=request.device, fused=request.fused),
+        scoring=partial(write_scoring_graph, device=request.device, fused=request.fused),
     )

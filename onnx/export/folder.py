@@ -12,11 +12,10 @@ from typing import Any
 
 import onnx_ir
 
-from facemllm_onnx.export_location import RECORD
+from facemllm_onnx.export_location import EXPORT_RECORD, GRAPH_FOLDER
 
 from .transformers_js import write_transformers_js_files
 
-GRAPHS = "onnx"
 EXTERNAL_DATA_ABOVE = 1_900_000_000
 """Bytes of weights that still go into the ONNX file itself: a protobuf message ends at 2 GiB."""
 
@@ -42,7 +41,7 @@ def check_replaceable(out: Path) -> None:
     """Raises `ExportError` when `out` is neither new, empty nor an earlier export, or cannot be written."""
     if Path.cwd().is_relative_to(out.resolve()):
         raise ExportError(f"{out}: is the folder that this runs in, or holds it; name the export's own folder")
-    if out.exists() and not (out.is_dir() and ((out / RECORD).is_file() or not any(out.iterdir()))):
+    if out.exists() and not (out.is_dir() and ((out / EXPORT_RECORD).is_file() or not any(out.iterdir()))):
         raise ExportError(f"{out}: exists and is no exported model; give a new folder, or remove it first")
     place = next(parent for parent in out.resolve().parents if parent.exists())
     if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
@@ -83,9 +82,9 @@ def write_side_files(model: Any, processor: Any, folder: Path) -> None:
     for code in folder.glob("*.py"):
         code.unlink()
     for settings in folder.glob("*config.json"):
-        told = _without_code(json.loads(settings.read_text(encoding="utf-8")))
-        settings.write_text(json.dumps(told, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    external = {path.stem: len(graph_files(path)) > 1 for path in (folder / GRAPHS).glob("*.onnx")}
+        without_code = _without_code(json.loads(settings.read_text(encoding="utf-8")))
+        settings.write_text(json.dumps(without_code, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    external = {path.stem: len(graph_files(path)) > 1 for path in (folder / GRAPH_FOLDER).glob("*.onnx")}
     write_transformers_js_files(folder, model.config, processor, external)
 
 
@@ -103,10 +102,10 @@ def _without_code(settings: Any) -> Any:
 def describe_graphs(folder: Path) -> dict[str, dict[str, Any]]:
     """Of each graph in `folder/onnx`: its file, its bytes with external data, the axes of its inputs and outputs."""
     described = {}
-    for path in sorted((folder / GRAPHS).glob("*.onnx")):
+    for path in sorted((folder / GRAPH_FOLDER).glob("*.onnx")):
         graph = onnx_ir.load(path).graph
         described[path.stem] = {
-            "file": f"{GRAPHS}/{path.name}",
+            "file": f"{GRAPH_FOLDER}/{path.name}",
             "bytes": sum(file.stat().st_size for file in graph_files(path)),
             "inputs": {value.name: _axes(value) for value in graph.inputs},
             "outputs": {value.name: _axes(value) for value in graph.outputs},
@@ -120,10 +119,10 @@ def _axes(value: onnx_ir.Value) -> list[int | str | None]:
 
 def write_record(record: dict[str, Any], folder: Path) -> None:
     """Write `export.json`."""
-    (folder / RECORD).write_text(record_text(record), encoding="utf-8")
+    (folder / EXPORT_RECORD).write_text(record_text(record), encoding="utf-8")
 
 
 def record_text(record: dict[str, Any]) -> str:
-    """What stands in `export.json`: each list in one line."""
+    """The text of `export.json`: each list in one line."""
     text = re.sub(r"\[[^\[\]{}]*\]", lambda found: " ".join(found[0].split()), json.dumps(record, indent=2))
     return text.replace("[ ", "[").replace(" ]", "]") + "\n"

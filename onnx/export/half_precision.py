@@ -9,7 +9,9 @@ import numpy as np
 import onnx_ir as ir
 import onnxruntime
 
-from .folder import EXTERNAL_DATA_ABOVE, GRAPHS, ExportError, save_graph
+from facemllm_onnx.export_location import GRAPH_FOLDER
+
+from .folder import EXTERNAL_DATA_ABOVE, ExportError, save_graph
 
 HALF = (ir.DataType.BFLOAT16, ir.DataType.FLOAT16)
 KIND_ATTRIBUTES = ("to", "dtype", "output_dtype")
@@ -68,12 +70,12 @@ def _widened(tensor: ir.TensorProtocol) -> ir.TensorProtocol:
 
 def write_in_float32(folder: Path, copy: Path, external_data_above: int = EXTERNAL_DATA_ABOVE) -> None:
     """Write the graphs of the export in `folder` into `copy`, as a CPU can compute them."""
-    (copy / GRAPHS).mkdir()
-    for path in sorted((folder / GRAPHS).glob("*.onnx")):
+    (copy / GRAPH_FOLDER).mkdir()
+    for path in sorted((folder / GRAPH_FOLDER).glob("*.onnx")):
         model = ir.load(path)
         to_float32(model)
         take_norms_out(model)
-        save_graph(model, copy / GRAPHS / path.name, external_data_above)
+        save_graph(model, copy / GRAPH_FOLDER / path.name, external_data_above)
 
 
 def lacks_kernels(path: Path) -> bool:

@@ -12,12 +12,6 @@ from .tracing import trace
 from .wrappers import BATCH, Decoder, TokenEmbeddings, VisionEncoder, decoder_inputs, embedding_inputs, vision_inputs
 
 
-def can_fuse(precision: str, device: str) -> bool:
-    """Whether the decoder's attention, rotation and norms can each become one operator for one row."""
-    # CUDA's attention over a cache takes half precision only: ONNX Runtime would take a float32 one to the CPU.
-    return device == "cpu" or precision != "fp32"
-
-
 def write_graphs(
     model: PreTrainedModel,
     folder: Path,
@@ -33,7 +27,7 @@ def write_graphs(
         device: what is fused for.
         fused: whether the decoder takes one row only, with attention, rotation and norms in one operator each. A fused
             decoder of a batch would answer wrongly for rows that are padded.
-        step: is told of each graph before it is traced.
+        step: gets what is done next, before each graph is traced.
     """
     positions = getattr(model.config.text_config, "max_position_embeddings", None)
     vision, embeddings, decoder = graphs(model.config.text_config.num_hidden_layers)

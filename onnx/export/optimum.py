@@ -25,11 +25,14 @@ from torch import nn
 from torch.utils._pytree import tree_map_only
 from transformers import DynamicCache, PretrainedConfig, PreTrainedModel, ProcessorMixin
 
+from facemllm_onnx.export_location import GRAPH_FOLDER
+
 from .contents import Writers, fill_folder
 from .exportable import check_exportable
-from .folder import EXTERNAL_DATA_ABOVE, GRAPHS, ExportError, save_graph
+from .folder import EXTERNAL_DATA_ABOVE, ExportError, save_graph
 from .graphs import SCORING, VARYING, Graph, graphs
-from .request import PRECISIONS
+from .precisions import FLOATS
+from .request import ExportRequest
 from .scoring_graph import Scoring, scoring_inputs
 from .tracing import quietly
 from .wrappers import (
@@ -95,12 +98,11 @@ class FaceMLLMOnnxConfig(GraphOnnxConfig):
     _MODEL_PATCHER = VisionEncoderPatcher
 
     def __init__(self, config: PretrainedConfig, task: str = TASK, float_dtype: str = "fp32", **kwargs):
-        model = SimpleNamespace(
-            config=config, dtype=getattr(torch, PRECISIONS[float_dtype]), device=torch.device("cpu")
-        )
+        precision = FLOATS[float_dtype]
+        model = SimpleNamespace(config=config, dtype=getattr(torch, precision.dtype), device=torch.device("cpu"))
         vision = graphs(config.text_config.num_hidden_layers)[0]
         super().__init__(config, vision, vision_inputs(model), float_dtype=float_dtype, **kwargs)
-        self.ATOL_FOR_VALIDATION = 1e-4 if float_dtype == "fp32" else 2e-2
+        self.ATOL_FOR_VALIDATION = precision.tolerance
 
     def post_process_exported_models(
         self, path: Path, models_and_onnx_configs: dict[str, Any], onnx_files_subpaths: list[str]
@@ -119,10 +121,9 @@ class FaceMLLMOnnxConfig(GraphOnnxConfig):
         model = models_and_onnx_configs["model"][0]
         check_exportable(model)
         source = {"name": model.config._name_or_path}
-        fill_folder(
-            model, processor, path, backend="optimum", writers=WRITERS, precision=self.float_dtype, source=source
-        )
-        return models_and_onnx_configs, [f"{GRAPHS}/{self.graph.file_name}"]
+        request = ExportRequest(path, backend="optimum", precision=self.float_dtype, batch=True)
+        fill_folder(model, processor, path, request, WRITERS, source=source)
+        return models_and_onnx_configs, [f"{GRAPH_FOLDER}/{self.graph.file_name}"]
 
 
 def parts(model: PreTrainedModel) -> dict[str, tuple[nn.Module, OnnxConfig]]:
@@ -143,7 +144,7 @@ def write_graphs(
     external_data_above: int = EXTERNAL_DATA_ABOVE,
     step: Callable[[str], None] = lambda what: None,
 ) -> None:
-    """Write the three graphs into `folder`; they take any number of rows and images. `step` is told of each before.
+    """Write the three graphs into `folder`; they take any number of rows and images. `step` gets what is next.
 
     Raises:
         ExportError: when Optimum cannot trace the model.

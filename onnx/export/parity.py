@@ -5,7 +5,6 @@ earlier one differed. The graphs are run as `runtime.py` runs them, one buffer f
 """
 
 import inspect
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ import torch
 from PIL import Image
 from transformers import DynamicCache, PreTrainedModel, ProcessorMixin
 
+from facemllm_onnx.export_location import GRAPH_FOLDER
 from facemllm_onnx.runtime.decoding import STORAGE, Decoder, DecoderRun, run_on_host, to_float32, to_storage
 from facemllm_onnx.runtime.scoring import OptionScorer
 from facemllm_onnx.runtime.sessions import open_sessions
@@ -23,11 +23,9 @@ from modeling_facemllm.closed_questions_facemllm import ClosedQuestion
 from modeling_facemllm.scoring_facemllm import option_log_likelihoods
 from modeling_facemllm.versions_facemllm import cache_of
 
-from .folder import GRAPHS, ExportError
+from .folder import ExportError
 from .graphs import SCORING
 
-TOLERANCES = {torch.float32: 1e-4, torch.float16: 2e-2, torch.bfloat16: 1e-1}
-"""How far a logit may be from the model's, relative to the largest one of its step."""
 NEW_TOKENS = 12
 QUESTION = "Describe the face."
 OPTIONS = ClosedQuestion("Does the person wear glasses?", ("yes", "no"))
@@ -53,8 +51,7 @@ class Reference:
         self.processor, self.dtype = processor, model.dtype
         size = model.config.image_size
         pictures = [_picture(size, seed) for seed in range(2)]
-        told = getattr(model.config, "face_tasks", None) or {}
-        task = next(iter(told.values()), None)
+        task = next(iter((getattr(model.config, "face_tasks", None) or {}).values()), None)
         question = task["question"] if task else QUESTION
         prompts: dict[str, list[tuple[str, list[Image.Image]]]] = {
             "text": [(question, [])],
@@ -89,7 +86,7 @@ def compare(reference: Reference, folder: Path, record: Mapping[str, Any], provi
     """
     found: dict[str, Any] = {"provider": provider, "prompts": {}}
     names = [name for name in record["graphs"] if name != SCORING.name]
-    sessions, _ = open_sessions({name: folder / GRAPHS / f"{name}.onnx" for name in names}, provider, threads=1)
+    sessions, _ = open_sessions({name: folder / GRAPH_FOLDER / f"{name}.onnx" for name in names}, provider, threads=1)
     decoder = Decoder(
         sessions["embed_tokens"], sessions["decoder_model_merged"], record["cache"], provider, max_length=None
     )
@@ -98,7 +95,7 @@ def compare(reference: Reference, folder: Path, record: Mapping[str, Any], provi
         found["prompts"][name] = _difference(answer.logits, logits)
     del sessions, decoder
     if SCORING.name in record["graphs"]:
-        sessions, _ = open_sessions({SCORING.name: folder / GRAPHS / SCORING.file_name}, provider, threads=1)
+        sessions, _ = open_sessions({SCORING.name: folder / GRAPH_FOLDER / SCORING.file_name}, provider, threads=1)
         sizes = (record["model"][name] for name in ("image_token_id", "num_image_tokens", "vocab_size"))
         scorer = OptionScorer(sessions[SCORING.name], reference.processor, *sizes)
         scores = _flat(scorer.option_log_likelihoods(reference.faces, reference.questions))
@@ -106,11 +103,8 @@ def compare(reference: Reference, folder: Path, record: Mapping[str, Any], provi
     return found
 
 
-def check(found: Mapping[str, Any], dtype: torch.dtype | None) -> None:
-    """Raises `ExportError` when the graphs differ from the model by more than rounding in `dtype`; or, where that is
-    None and they are quantized, when they give no numbers.
-    """
-    tolerance = sys.float_info.max if dtype is None else TOLERANCES[dtype]
+def check(found: Mapping[str, Any], tolerance: float) -> None:
+    """Raises `ExportError` when a logit is farther from the model's, relative to the largest one of its step."""
     for name, prompt in found["prompts"].items():
         if not prompt["difference"] <= tolerance:  # where it is, tokens differ only between two that are as good
             raise ExportError(

@@ -9,7 +9,7 @@ the embedding table have blocks of 8 bits. Convolutions, norms, attention's own 
 import os
 import shutil
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from .folder import EXTERNAL_DATA_ABOVE, ExportError, graph_files, save_graph
+from .precisions import QUANTIZED, BlockWise, Dynamic, WeightPrecision
 
 MICROSOFT = "com.microsoft"
 FLOATS = (ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
@@ -26,56 +27,6 @@ ROWS_AT_ONCE = 4096
 """Output features quantized at once, which bounds what a large weight needs beside itself."""
 
 
-@dataclass(frozen=True)
-class BlockWise:
-    """Integers of `bits` bits with a scale for each `block_size` input features of each output feature.
-
-    `weight ≈ (integer − 2^(bits − 1)) · scale`. Zero points of their own made the answers of trained models no better.
-    """
-
-    bits: int
-    block_size: int = 32
-
-    def within(self, features: int) -> "BlockWise":
-        """The same with blocks no longer than so many features need; a block is a power of two, and 16 at least."""
-        return replace(self, block_size=min(self.block_size, max(16, 1 << (features - 1).bit_length())))
-
-
-@dataclass(frozen=True)
-class Dynamic:
-    """Integers up to `largest` with a scale for each output feature; activations are rounded to 8 bits when they come.
-
-    Two or three times as fast as `BlockWise` where many rows are multiplied at once, less exact: all activations of a
-    product share one scale. Up to 63, sums of two products fit into 16 bits, beyond which x86 processors without VNNI
-    cut them off.
-    """
-
-    largest: int = 63
-
-
-@dataclass(frozen=True)
-class WeightPrecision:
-    """What a precision makes of the weights: of products that see pictures alone (vision tower, projector), of those
-    of the language model, of its head, and of the embedding table."""
-
-    pictures: BlockWise | Dynamic
-    language: BlockWise | Dynamic
-    head: BlockWise
-    embedding: BlockWise
-
-
-WEIGHT_PRECISIONS: dict[str, WeightPrecision] = {
-    "int8": WeightPrecision(Dynamic(), Dynamic(), head=BlockWise(8, 128), embedding=BlockWise(8)),
-    "int4": WeightPrecision(Dynamic(), BlockWise(4, 64), head=BlockWise(8, 128), embedding=BlockWise(8)),
-}
-"""Chosen by what trained models answer and how long a decoding step takes: blocks of 32 take 1.11 times as long as of
-64 and answer no more questions rightly; a head in 4 bits is no faster than one of 8 in blocks of 128, but worse."""
-CUDA_WEIGHT_PRECISIONS = {  # CUDA has no kernel for `Dynamic`
-    name: replace(precision, pictures=BlockWise(8), language=BlockWise(8) if name == "int8" else precision.language)
-    for name, precision in WEIGHT_PRECISIONS.items()
-}
-
-
 def quantize_graphs(
     folder: str | Path, precision: str, *, device: str = "cpu", external_data_above: int = EXTERNAL_DATA_ABOVE
 ) -> dict[str, dict[str, int]]:
@@ -83,7 +34,7 @@ def quantize_graphs(
 
     Args:
         folder: where graphs in float32 or, for CUDA, float16 lie, with their `NAME.onnx_data` if they have such.
-        precision: one of `WEIGHT_PRECISIONS`.
+        precision: one of `QUANTIZED`.
         device: `cpu` or `cuda`, where they are to run.
         external_data_above: bytes of weights above which they go to `NAME.onnx_data` beside the graph.
 
@@ -93,9 +44,9 @@ def quantize_graphs(
     Raises:
         ExportError: for an unknown precision, or a folder without graphs.
     """
-    if precision not in WEIGHT_PRECISIONS:
-        raise ExportError(f"precision {precision!r}: graphs are quantized to {', '.join(WEIGHT_PRECISIONS)}")
-    settings = (CUDA_WEIGHT_PRECISIONS if device == "cuda" else WEIGHT_PRECISIONS)[precision]
+    if precision not in QUANTIZED:
+        raise ExportError(f"precision {precision!r}: graphs are quantized to {', '.join(QUANTIZED)}")
+    settings = QUANTIZED[precision].weights[device]
     paths = sorted(Path(folder).glob("*.onnx"))
     if not paths:
         raise ExportError(f"{folder}: has no .onnx graph; give the onnx folder of an export")

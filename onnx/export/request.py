@@ -2,37 +2,66 @@
 
 import importlib.metadata
 import importlib.util
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from .folder import ExportError, check_replaceable
-from .quantize import WEIGHT_PRECISIONS
+from .folder import EXTERNAL_DATA_ABOVE, ExportError, check_replaceable
+from .precisions import DEVICES, FLOATS, PRECISIONS, traced_precision
 
 BACKENDS = ("auto", "optimum", "transformers")
-PRECISIONS = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
-QUANTIZED = tuple(WEIGHT_PRECISIONS)
-DEVICES = ("cpu", "cuda")
 
 
-def check_request(out: str | Path, backend: str, precision: str, device: str) -> str:
-    """Find out before a model is loaded whether an export can be tried: the backend, `optimum` or `transformers`.
+@dataclass(frozen=True)
+class ExportRequest:
+    """One export, as it is asked for.
 
-    Raises:
-        ExportError: when `out` cannot be written or is something else's folder, an argument is unknown, or the backend
-            is not installed.
+    Args:
+        out: the folder to write; an earlier export there is replaced.
+        backend: `transformers` where that is version 5 or newer, else `optimum`; or one of the two by name.
+        precision: one of `PRECISIONS`.
+        device: what the decoder is fused for, `cpu` or `cuda`.
+        batch: whether rows can be answered together; else the decoder is fused for one row, which is faster.
+        scoring: whether the graph for closed questions is written too, which holds all weights once more.
+        external_data_above: bytes of weights from which on a graph has them in a file of their own.
     """
-    _check_choice("backend", backend, BACKENDS)
-    _check_choice("precision", precision, (*PRECISIONS, *QUANTIZED))
-    _check_choice("device", device, DEVICES)
-    if precision == "bf16" and device == "cpu":
-        raise ExportError(
-            "precision bf16: ONNX Runtime's CPU provider has no bfloat16 kernels; take fp32, int8 or int4, or the "
-            "device cuda"
-        )
-    check_replaceable(Path(out).expanduser())
-    backend = _choose_backend(backend)
-    if precision == "bf16" and backend == "optimum":
-        raise ExportError("precision bf16: Optimum does not trace it; take fp16, or the backend transformers")
-    return backend
+
+    out: Path
+    backend: str = "auto"
+    precision: str = "fp32"
+    device: str = "cpu"
+    batch: bool = False
+    scoring: bool = True
+    external_data_above: int = EXTERNAL_DATA_ABOVE
+
+    def checked(self) -> "ExportRequest":
+        """The same with the backend that `auto` means here, before a model is loaded.
+
+        Raises:
+            ExportError: when `out` cannot be written or is something else's folder, an argument is unknown, or the
+                backend is not installed or does not take the precision.
+        """
+        for argument, choices in (("backend", BACKENDS), ("precision", PRECISIONS), ("device", DEVICES)):
+            if (value := getattr(self, argument)) not in choices:
+                raise ExportError(f"{argument} {value!r} is unknown: take one of {', '.join(choices)}")
+        self._check_refusal(self.device)
+        check_replaceable(self.out)
+        chosen = replace(self, backend=_choose_backend(self.backend))
+        chosen._check_refusal(chosen.backend)
+        return chosen
+
+    def _check_refusal(self, by: str) -> None:
+        if reason := FLOATS[self.traced].refused_by.get(by):
+            raise ExportError(f"precision {self.precision}: {reason}")
+
+    @property
+    def traced(self) -> str:
+        """The name of the precision that graphs are traced in."""
+        return traced_precision(self.precision, self.device)
+
+    @property
+    def fused(self) -> bool:
+        """Whether the decoder's attention, rotation and norms each become one operator, for one row."""
+        return not self.batch and self.backend == "transformers" and self.device in FLOATS[self.traced].fused_on
 
 
 def _choose_backend(backend: str) -> str:
@@ -65,8 +94,3 @@ def _is_installed(package: str) -> bool:
     except importlib.metadata.PackageNotFoundError:
         return False
     return True
-
-
-def _check_choice(argument: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ExportError(f"{argument} {value!r} is unknown: take one of {', '.join(choices)}")

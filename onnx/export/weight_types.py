@@ -4,6 +4,8 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
+from .precisions import FloatPrecision
+
 
 def cast_weights(module: nn.Module, dtype: torch.dtype) -> None:
     """`module.to(dtype)` but for buffers that are computed and not saved, as `from_pretrained` leaves them.
@@ -21,12 +23,11 @@ def cast_weights(module: nn.Module, dtype: torch.dtype) -> None:
         part._buffers[name] = buffer
 
 
-def cast_to_bfloat16(model: PreTrainedModel) -> None:
-    """Language model and head in bfloat16, vision tower and projector in float32, in place.
-
-    ONNX Runtime has no convolution in bfloat16, on any device, and every vision tower has one.
-    """
+def cast_model(model: PreTrainedModel, precision: FloatPrecision) -> None:
+    """Language model and head in the type of a precision, vision tower and projector in theirs, in place."""
+    dtype = getattr(torch, precision.dtype)
+    vision_dtype = getattr(torch, precision.vision_dtype or precision.dtype)
     for part in (model.model.vision_tower, model.model.projector):
-        cast_weights(part, torch.float32)
+        cast_weights(part, vision_dtype)
     for part in (model.get_decoder(), model.get_output_embeddings()):
-        cast_weights(part, torch.bfloat16)
+        cast_weights(part, dtype)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from facemllm_onnx.export_location import RECORD, exported_folder
+from facemllm_onnx.export_location import EXPORT_RECORD, GRAPH_FOLDER, exported_folder
 from modeling_facemllm.chat_messages_facemllm import image_mismatch
 from modeling_facemllm.option_scores_facemllm import Scores
 
@@ -24,7 +24,7 @@ from .text_stream import TextStream
 FORMAT = 1
 RECORDED = ("format", "batch", "cache", "model", "precision")
 CONFIGURED = ("text_config", "image_token_id")
-GRAPHS = ("vision_encoder", "embed_tokens", "decoder_model_merged")
+GRAPH_NAMES = ("vision_encoder", "embed_tokens", "decoder_model_merged")
 
 
 class FaceMLLMForONNX:
@@ -55,9 +55,9 @@ class FaceMLLMForONNX:
     ):
         folder = Path(folder)
         self.folder = folder
-        self.record = read_json(folder, RECORD, RECORDED)
+        self.record = read_json(folder, EXPORT_RECORD, RECORDED)
         if self.record["format"] != FORMAT:
-            written = f"{RECORD} says format {self.record['format']}"
+            written = f"{EXPORT_RECORD} says format {self.record['format']}"
             raise ValueError(f"{folder}: {written}, this runtime reads {FORMAT}: export the model again")
         self.config = read_json(folder, "config.json", CONFIGURED)
         has_defaults = (folder / "generation_config.json").is_file()
@@ -72,7 +72,7 @@ class FaceMLLMForONNX:
                 raise ValueError(f"max_length={max_length}: the model reads 1 to {self.position_limit} tokens")
         self.max_length = max_length or self.position_limit
         self.threads = threads
-        files = {name: folder / "onnx" / f"{name}.onnx" for name in GRAPHS}
+        files = {name: folder / GRAPH_FOLDER / f"{name}.onnx" for name in GRAPH_NAMES}
         self.sessions, self.provider = open_sessions(files, provider, threads)
         self._decoder = Decoder(
             self.sessions["embed_tokens"],
@@ -352,7 +352,7 @@ class FaceMLLMForONNX:
         Raises:
             ValueError: when the folder has none.
         """
-        path = self.folder / "onnx" / "scoring.onnx"
+        path = self.folder / GRAPH_FOLDER / "scoring.onnx"
         if not path.is_file():
             why = f": {self.record['no_scoring']}" if self.record.get("no_scoring") else ""
             raise ValueError(f"{self.folder}: has no graph to score with{why}; let the model write its answers")

@@ -18,6 +18,7 @@ from facemllm_onnx.export.exportable import check_exportable
 from facemllm_onnx.export.folder import ExportError, save_graph, whole_folder
 from facemllm_onnx.export.graphs import graphs
 from facemllm_onnx.export.parity import Reference, check, compare
+from facemllm_onnx.export.precisions import FLOATS
 from facemllm_onnx.runtime.sessions import open_sessions
 from modeling_facemllm import FaceMLLMConfig, FaceMLLMForConditionalGeneration
 
@@ -90,7 +91,7 @@ def test_graphs_of_other_weights_fail_the_check(onnx_folder, model_folder, proce
     model.model.language_model.layers[1].self_attn.v_proj.weight.data *= 1.05
     found = compare(Reference(model.eval(), processor, batch=False), onnx_folder, record_of(onnx_folder))
     with pytest.raises(ExportError, match="do not answer as the model does"):
-        check(found, torch.float32)
+        check(found, FLOATS["fp32"].tolerance)
 
 
 def test_what_fails_half_way_leaves_no_folder(tmp_path):

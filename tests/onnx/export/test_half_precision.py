@@ -14,7 +14,8 @@ from facemllm.cli import main
 from facemllm_onnx import FaceMLLMForONNX
 from facemllm_onnx.export.folder import ExportError
 from facemllm_onnx.export.half_precision import lacks_kernels, write_in_float32
-from facemllm_onnx.export.weight_types import cast_to_bfloat16
+from facemllm_onnx.export.precisions import FLOATS
+from facemllm_onnx.export.weight_types import cast_model
 from modeling_facemllm import FaceMLLMForConditionalGeneration
 
 pytestmark = pytest.mark.skipif(
@@ -37,7 +38,7 @@ def bfloat16_folder(made_once, model_folder):
 def rounded_model(model_folder):
     """PyTorch's model with the weights that were rounded, which computes in float32."""
     model = FaceMLLMForConditionalGeneration.from_pretrained(model_folder, dtype=torch.float32).eval()
-    cast_to_bfloat16(model)
+    cast_model(model, FLOATS["bf16"])
     for weight in model.parameters():
         weight.data = weight.data.float()
     return model
@@ -133,7 +134,7 @@ def test_a_graph_of_mixed_types_is_told_from_one_that_lacks_kernels(bfloat16_fol
 def test_positions_are_not_rounded_with_the_weights(model_folder):
     model = FaceMLLMForConditionalGeneration.from_pretrained(model_folder, dtype=torch.float32)
     frequencies = model.get_decoder().rotary_emb.inv_freq.clone()
-    cast_to_bfloat16(model)
+    cast_model(model, FLOATS["bf16"])
     assert torch.equal(model.get_decoder().rotary_emb.inv_freq, frequencies)
     assert model.get_input_embeddings().weight.dtype == torch.bfloat16
     assert {weight.dtype for weight in model.model.vision_tower.parameters()} == {torch.float32}

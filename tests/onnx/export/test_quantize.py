@@ -10,15 +10,10 @@ import onnxruntime
 import pytest
 
 from facemllm_onnx.export.folder import ExportError
-from facemllm_onnx.export.quantize import (
-    WEIGHT_PRECISIONS,
-    BlockWise,
-    Dynamic,
-    WeightPrecision,
-    quantize_block_wise,
-    quantize_graphs,
-    quantize_model,
-)
+from facemllm_onnx.export.precisions import QUANTIZED, BlockWise, Dynamic, WeightPrecision
+from facemllm_onnx.export.quantize import quantize_block_wise, quantize_graphs, quantize_model
+
+INT4 = QUANTIZED["int4"].weights["cpu"]
 
 
 @pytest.fixture(scope="session", params=["int8", "int4"])
@@ -87,7 +82,7 @@ def test_no_weight_matrix_stays_in_float(quantized):
 
 def test_int4_keeps_the_head_in_eight_bits(onnx_batch_folder):
     model = ir.load(onnx_batch_folder / "onnx" / "decoder_model_merged.onnx")
-    quantize_model(model, WEIGHT_PRECISIONS["int4"])
+    quantize_model(model, INT4)
     bits = {node.outputs[0].name: node.attributes["bits"].value for node in products(model)}
     assert bits.pop("logits") == 8
     assert set(bits.values()) == {4}
@@ -95,9 +90,9 @@ def test_int4_keeps_the_head_in_eight_bits(onnx_batch_folder):
 
 def test_products_of_pictures_alone_are_told_from_those_of_the_language_model(onnx_folder):
     model = ir.load(onnx_folder / "onnx" / "scoring.onnx")
-    counts = quantize_model(model, WEIGHT_PRECISIONS["int4"])
+    counts = quantize_model(model, INT4)
     vision, decoder = (
-        quantize_model(ir.load(onnx_folder / "onnx" / f"{name}.onnx"), WEIGHT_PRECISIONS["int4"])["products"]
+        quantize_model(ir.load(onnx_folder / "onnx" / f"{name}.onnx"), INT4)["products"]
         for name in ("vision_encoder", "decoder_model_merged")
     )
     assert counts["products"] - len(products(model)) == vision
@@ -115,7 +110,7 @@ def test_a_table_that_is_the_heads_weight_too_becomes_both():
     graph = ir.Graph([ids], head.outputs, nodes=nodes, initializers=[table], opset_imports=opsets, name="tied")
     model, asked = ir.Model(graph, ir_version=10), {"ids": np.arange(0, 50, 7)}
     expected = session(model).run(None, asked)[0]
-    assert quantize_model(model, WEIGHT_PRECISIONS["int4"]) == {"products": 1, "embeddings": 1}
+    assert quantize_model(model, INT4) == {"products": 1, "embeddings": 1}
     found = session(model).run(None, asked)[0]
     assert np.abs(found - expected).max() < np.abs(expected).max() / 50
 
