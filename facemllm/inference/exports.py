@@ -1,4 +1,4 @@
-"""ONNX exports as the commands take them: told apart from PyTorch models, and loaded on what `--device` names."""
+"""ONNX exports as the commands take them: recognized beside PyTorch models, and loaded on what `--device` names."""
 
 import json
 from pathlib import Path
@@ -60,7 +60,7 @@ def checked_export(folder: Path) -> dict[str, Any]:
         for graph in record["graphs"].values():
             _check_graph(folder / graph["file"], graph["bytes"], record["device"])
     except (OSError, ValueError) as error:
-        raise _told(folder, "cpu", error) from error
+        raise _load_error(folder, "cpu", error) from error
     except (KeyError, TypeError) as error:
         raise UserError(
             f"{folder / EXPORT_RECORD}: is no record of facemllm export ({error!r}); export again"
@@ -101,7 +101,7 @@ def load_runtime(model: str | Path, device: str = "auto") -> "FaceMLLMForONNX":
     try:
         return FaceMLLMForONNX.from_pretrained(_name(model), provider=provider)
     except (OSError, ValueError) as error:
-        raise _told(model, device, error) from error
+        raise _load_error(model, device, error) from error
 
 
 def load_onnx_model(model: str | Path, device: str = "auto") -> "tuple[ONNXFaceMLLM, ProcessorMixin]":
@@ -122,7 +122,7 @@ def load_onnx_model(model: str | Path, device: str = "auto") -> "tuple[ONNXFaceM
         network = ONNXFaceMLLM.from_pretrained(_name(model), provider=provider)
         return network, AutoProcessor.from_pretrained(network.runtime.folder)
     except (OSError, ValueError) as error:
-        raise _told(model, device, error) from error
+        raise _load_error(model, device, error) from error
 
 
 def check_runtime(model: str | Path) -> None:
@@ -149,10 +149,10 @@ def _name(model: str | Path) -> str:
     return str(folder) if folder.is_dir() else str(model)
 
 
-def _told(model: str | Path, device: str, error: Exception) -> UserError:
+def _load_error(model: str | Path, device: str, error: Exception) -> UserError:
     from facemllm_onnx.runtime.sessions import ProviderUnavailable
 
-    words = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, ProviderUnavailable):
-        return UserError(f"--device {device}: " + words.replace("provider='cpu'", "--device cpu"))
-    return UserError(words if words.startswith(_name(model)) else f"{model}: cannot load this export: {words}")
+        return UserError(f"--device {device}: {error.reason}; or take --device cpu")
+    message = " ".join(str(error).split()) or type(error).__name__
+    return UserError(message if message.startswith(_name(model)) else f"{model}: cannot load this export: {message}")

@@ -21,7 +21,15 @@ GPU_INSTALL = 'pip install "onnxruntime-gpu[cuda,cudnn]"'
 
 
 class ProviderUnavailable(ValueError):
-    """The provider that was asked for does not run here; the message says what is missing."""
+    """The provider that was asked for does not run here, and the CPU does.
+
+    Args:
+        reason: what is missing and how to get it.
+    """
+
+    def __init__(self, reason: str):
+        super().__init__(f"{reason}; or take provider='cpu'")
+        self.reason = reason
 
 
 def open_sessions(
@@ -61,9 +69,9 @@ def usable_cores() -> int:
 
     ONNX Runtime would take as many threads as the machine has cores.
     """
-    told = os.environ.get("OMP_NUM_THREADS", "")
-    if told.isdecimal() and int(told):
-        return int(told)
+    wanted = os.environ.get("OMP_NUM_THREADS", "")
+    if wanted.isdecimal() and int(wanted):
+        return int(wanted)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -122,15 +130,14 @@ def _other_package() -> str:
         remedy = f"pip uninstall onnxruntime, then {GPU_INSTALL}"
     return (
         f"CUDA is not in this ONNX Runtime (installed: {', '.join(installed) or 'a build of your own'}; providers: "
-        f"{', '.join(onnxruntime.get_available_providers())}): {remedy}; or take provider='cpu'"
+        f"{', '.join(onnxruntime.get_available_providers())}): {remedy}"
     )
 
 
 def _not_starting(reason: str) -> str:
     return (
         f"CUDA does not start in onnxruntime-gpu {onnxruntime.__version__} ({reason}): it needs an NVIDIA driver, "
-        f"CUDA {onnxruntime.cuda_version or ''} and cuDNN 9 ({GPU_INSTALL}); or take "
-        "provider='cpu'"
+        f"CUDA {onnxruntime.cuda_version or ''} and cuDNN 9 ({GPU_INSTALL})"
     )
 
 
