@@ -21,23 +21,11 @@ from transformers import (
 )
 
 from modeling_facemllm import FaceMLLMForConditionalGeneration, FaceMLLMProcessor, FaceMLLMVisionModel
+from tests import tiny
 
 TINY = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
 SQUARE = {"image_size": 32, "patch_size": 8}
-TEXT = {
-    "vocab_size": 256,
-    "hidden_size": 32,
-    "intermediate_size": 64,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "head_dim": 8,
-    "max_position_embeddings": 128,
-    "initializer_range": 0.2,
-    "bos_token_id": None,
-    "eos_token_id": 2,
-    "pad_token_id": 1,
-}
+TEXT = {**tiny.TEXT, "bos_token_id": None, "eos_token_id": 2, "pad_token_id": 1}
 VISION_TOWERS = {
     "siglip": SiglipVisionConfig(**TINY, **SQUARE),
     "siglip2-naflex": Siglip2VisionConfig(**TINY, num_patches=16, patch_size=8),

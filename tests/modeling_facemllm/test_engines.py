@@ -18,9 +18,9 @@ import transformers
 from packaging.version import Version
 from PIL import Image
 from safetensors.torch import load_file
-from transformers import Qwen3Config, SiglipVisionConfig
+from transformers import SiglipVisionConfig
 
-from modeling_facemllm import FaceMLLMForConditionalGeneration, FaceMLLMProcessor, FaceMLLMVisionConfig
+from tests import tiny
 from tests.recipes.tiny import chat_tokenizer
 
 pytestmark = pytest.mark.skipif(
@@ -31,9 +31,7 @@ pytestmark = pytest.mark.skipif(
 SCRIPT = Path(__file__).with_name("engines.py")
 NEW_TOKENS = 6
 TOWERS = {
-    "own-tied": lambda: FaceMLLMVisionConfig(
-        image_size=32, stem_channels=[8, 8, 8], hidden_size=16, intermediate_size=32, num_attention_heads=2
-    ),
+    "own-tied": tiny.vision_config,
     "siglip-untied": lambda: SiglipVisionConfig(
         image_size=32, patch_size=8, hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2
     ),
@@ -44,26 +42,14 @@ TOWERS = {
 def saved(request, tmp_path_factory):
     """A model folder, the model in it, and three prompts about two, one and no pictures."""
     folder = tmp_path_factory.mktemp("engines")
-    torch.manual_seed(0)
-    text = Qwen3Config(
+    text = tiny.text_config(
         vocab_size=512,
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        head_dim=8,
         max_position_embeddings=256,
         rope_theta=100.0,
         tie_word_embeddings=request.param.endswith("-tied"),
-        initializer_range=0.2,  # large enough that answers vary and depend on the picture
     )
-    vision = TOWERS[request.param]()
-    processor = FaceMLLMProcessor.from_towers(vision, chat_tokenizer(), pixel_shuffle_factor=2)
-    model = FaceMLLMForConditionalGeneration.from_towers(
-        vision, text, tokenizer=processor.tokenizer, pixel_shuffle_factor=2
-    ).eval()
-    model.save_pretrained(folder / "model")
+    model, processor = tiny.make_model(TOWERS[request.param](), text, chat_tokenizer())
+    model.eval().save_pretrained(folder / "model")
     processor.save_pretrained(folder / "model")
     pictures = []
     for seed in range(3):

@@ -8,16 +8,16 @@ import transformers
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 from torch.nn.functional import cosine_similarity
-from transformers import AutoModel, BitsAndBytesConfig, Qwen3Config, SiglipVisionConfig, TorchAoConfig
+from transformers import AutoModel, BitsAndBytesConfig, SiglipVisionConfig, TorchAoConfig
 from transformers.dynamic_module_utils import get_class_from_dynamic_module
 
 from modeling_facemllm import (
     FaceAnalysisPipeline,
     FaceMLLMForConditionalGeneration,
     FaceMLLMProcessor,
-    FaceMLLMVisionConfig,
 )
 from modeling_facemllm.scoring_facemllm import ClosedQuestion, score_each_alone, score_options
+from tests import tiny
 
 WIDTH, BROKEN = 128, 96
 """Of the language model, in whole blocks of 64; and of the tiny tower, as the packaged one has it."""
@@ -26,23 +26,12 @@ SKIPPED = ("vision_tower", "projector", "lm_head")
 
 @pytest.fixture
 def vision_config():
-    return FaceMLLMVisionConfig(image_size=32, stem_channels=[8, 8, 8], hidden_size=BROKEN, intermediate_size=192)
+    return tiny.vision_config(hidden_size=BROKEN, intermediate_size=192, num_attention_heads=4)
 
 
 @pytest.fixture
 def text_config():
-    return Qwen3Config(
-        vocab_size=256,
-        hidden_size=WIDTH,
-        intermediate_size=256,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        head_dim=32,
-        max_position_embeddings=512,
-        tie_word_embeddings=True,
-        initializer_range=0.1,
-    )
+    return tiny.text_config(hidden_size=WIDTH, intermediate_size=256, head_dim=32, initializer_range=0.1)
 
 
 @pytest.fixture

@@ -27,21 +27,9 @@ from modeling_facemllm.scoring_facemllm import (
     score_each_alone,
     score_options,
 )
+from tests import tiny
 
-TEXT = {
-    "vocab_size": 256,
-    "hidden_size": 32,
-    "intermediate_size": 64,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "head_dim": 8,
-    "max_position_embeddings": 512,
-    "initializer_range": 0.2,
-    "bos_token_id": None,
-    "eos_token_id": 2,
-    "pad_token_id": 1,
-}
+TEXT = {**tiny.TEXT, "bos_token_id": None, "eos_token_id": 2, "pad_token_id": 1}
 WINDOW = 12  # shorter than any prompt
 LANGUAGE_MODELS = {
     "qwen2": Qwen2Config(**TEXT),

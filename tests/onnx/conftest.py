@@ -11,12 +11,11 @@ import pytest
 import torch
 from filelock import FileLock
 from PIL import Image
-from transformers import Qwen3Config
 
-from benchmarks.export_matrix import byte_tokenizer
 from facemllm.cli import main
 from facemllm_onnx.export import export_model
-from modeling_facemllm import FaceMLLMForConditionalGeneration, FaceMLLMProcessor, FaceMLLMVisionConfig
+from modeling_facemllm import FaceMLLMForConditionalGeneration, FaceMLLMProcessor
+from tests.tiny import save_model
 
 
 @pytest.fixture(scope="session")
@@ -39,7 +38,7 @@ def made_once(tmp_path_factory, worker_id) -> Callable[[str, Callable[[Path], No
 @pytest.fixture(scope="session")
 def model_folder(made_once) -> Path:
     """A Face-MLLM as training leaves it: 32-pixel images of four tokens, one token per byte, two layers of 32."""
-    return made_once("model", _save_tiny_model)
+    return made_once("model", save_model)
 
 
 @pytest.fixture(scope="session")
@@ -59,9 +58,9 @@ def onnx_folder(made_once, model_folder) -> Path:
 
     def make(out: Path) -> None:
         # A test that asks for this first reads what is printed as its own command's.
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()) as told:
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()) as log:
             assert main(["export", str(model_folder), str(out), "--json"]) == 0
-        out.with_name(f"{out.name}.steps").write_text(told.getvalue())
+        out.with_name(f"{out.name}.steps").write_text(log.getvalue())
 
     return made_once("one", make)
 
@@ -86,28 +85,3 @@ def pictures() -> list[Image.Image]:
     colours = np.random.default_rng(0)
     sizes = ((40, 48), (64, 30), (32, 32))
     return [Image.fromarray(colours.integers(0, 256, (*size, 3), dtype=np.uint8)) for size in sizes]
-
-
-def _save_tiny_model(folder: Path) -> None:
-    torch.manual_seed(0)
-    vision = FaceMLLMVisionConfig(
-        image_size=32, stem_channels=[8, 8, 8], hidden_size=16, intermediate_size=32, num_attention_heads=2
-    )
-    text = Qwen3Config(
-        vocab_size=256,
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        head_dim=8,
-        max_position_embeddings=512,
-        tie_word_embeddings=True,
-        initializer_range=0.2,  # large enough that answers vary and depend on the image
-    )
-    processor = FaceMLLMProcessor.from_towers(vision, byte_tokenizer(), pixel_shuffle_factor=2)
-    model = FaceMLLMForConditionalGeneration.from_towers(
-        vision, text, tokenizer=processor.tokenizer, pixel_shuffle_factor=2
-    )
-    model.save_pretrained(folder)
-    processor.save_pretrained(folder)

@@ -2,10 +2,11 @@
 
 import pytest
 import torch
-from transformers import Qwen3Config, Qwen3ForCausalLM
+from transformers import Qwen3ForCausalLM
 
 from facemllm_recipes.recipe import recipe_from_dict
-from modeling_facemllm import FaceMLLMVisionConfig, FaceMLLMVisionModel
+from modeling_facemllm import FaceMLLMVisionModel
+from tests import tiny
 from tests.recipes.tiny import chat_tokenizer, picture_record, text_record, write_corpus
 
 
@@ -14,28 +15,11 @@ def towers(tmp_path_factory) -> dict[str, str]:
     """Folders of a vision tower (16 px, 4×4 grid) and of a language model with its tokenizer, random weights."""
     folder = tmp_path_factory.mktemp("towers")
     torch.manual_seed(0)
-    vision = FaceMLLMVisionConfig(
-        image_size=16,
-        stem_channels=(8, 16),
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        intermediate_size=64,
-    )
+    vision = tiny.vision_config(image_size=16, stem_channels=[8, 16], **tiny.SIZES)
     FaceMLLMVisionModel(vision).save_pretrained(folder / "vision")
     tokenizer = chat_tokenizer()
     tokenizer.save_pretrained(folder / "text")
-    text = Qwen3Config(
-        vocab_size=len(tokenizer) + 8,
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        head_dim=8,
-        max_position_embeddings=512,
-        tie_word_embeddings=True,
-    )
+    text = tiny.text_config(vocab_size=len(tokenizer) + 8, initializer_range=0.02)  # as models are that train
     Qwen3ForCausalLM(text).save_pretrained(folder / "text")
     return {"vision": str(folder / "vision"), "text": str(folder / "text")}
 

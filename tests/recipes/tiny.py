@@ -5,11 +5,10 @@ from pathlib import Path
 
 from datasets import Dataset
 from PIL import Image
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from tokenizers.trainers import BpeTrainer
 from transformers import PreTrainedTokenizerFast
 
 from datasets_scripts.schema import FEATURES, assistant_turn, make_record, user_turn
+from tests.tiny import byte_tokenizer
 
 COLOURS = {"red": (200, 30, 30), "green": (30, 160, 40), "blue": (30, 40, 200), "white": (240, 240, 240)}
 QUESTIONS = ("Which colour is the picture?", "Is it red?", "Is it blue?", "What do you see?")
@@ -56,9 +55,4 @@ def write_corpus(records: list[dict], folder: Path) -> str:
 
 def chat_tokenizer() -> PreTrainedTokenizerFast:
     texts = [text for colour in COLOURS for text in (*QUESTIONS, *answers(colour), "user", "assistant")]
-    backend = Tokenizer(models.BPE())
-    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    backend.decoder = decoders.ByteLevel()
-    trainer = BpeTrainer(vocab_size=400, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False)
-    backend.train_from_iterator(texts, trainer)
-    return PreTrainedTokenizerFast(tokenizer_object=backend, pad_token="<|pad|>", eos_token="<|im_end|>")
+    return byte_tokenizer(texts, pad_token="<|pad|>", eos_token="<|im_end|>")

@@ -14,6 +14,7 @@ from transformers import (
 
 from modeling_facemllm.versions_facemllm import pil_image_processor
 from tests.recipes.tiny import chat_tokenizer
+from tests.tiny import SIZES
 
 CHAT_TEMPLATE = (
     "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n'}}"
@@ -45,23 +46,8 @@ def write_internvl(folder: Path) -> str:
     ).save_pretrained(folder)
     settings = {"processor_class": "InternVLProcessor", "image_seq_length": 4}
     (folder / "processor_config.json").write_text(json.dumps(settings))
-    vision = InternVLVisionConfig(
-        image_size=[28, 28],
-        patch_size=[7, 7],
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        intermediate_size=64,
-    )
-    text = Qwen2Config(
-        vocab_size=len(tokenizer) + 4,
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        tie_word_embeddings=True,
-    )
+    vision = InternVLVisionConfig(image_size=[28, 28], patch_size=[7, 7], **SIZES)
+    text = Qwen2Config(vocab_size=len(tokenizer) + 4, num_key_value_heads=2, tie_word_embeddings=True, **SIZES)
     image_token_id = tokenizer.convert_tokens_to_ids("<IMG_CONTEXT>")
     torch.manual_seed(0)
     config = InternVLConfig(vision_config=vision, text_config=text, image_token_id=image_token_id, image_seq_length=4)

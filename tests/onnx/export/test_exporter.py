@@ -21,6 +21,7 @@ from facemllm_onnx.export.parity import Reference, check, compare
 from facemllm_onnx.export.precisions import FLOATS
 from facemllm_onnx.runtime.sessions import open_sessions
 from modeling_facemllm import FaceMLLMConfig, FaceMLLMForConditionalGeneration
+from tests.tiny import TEXT
 
 
 def record_of(folder):
@@ -204,8 +205,7 @@ def test_large_weights_lie_beside_their_graph(tmp_path, onnx_folder):
 
 
 def test_a_language_model_without_a_cache_of_keys_and_values_is_refused_before_anything_is_traced(tmp_path):
-    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 4, "num_hidden_layers": 2}
-    text = Qwen3NextConfig(vocab_size=300, num_experts=0, layer_types=["linear_attention", "full_attention"], **sizes)
+    text = Qwen3NextConfig(num_experts=0, layer_types=["linear_attention", "full_attention"], **TEXT)
     with torch.device("meta"):
         model = FaceMLLMForConditionalGeneration(FaceMLLMConfig(vision_config("siglip"), text))
     with pytest.raises(ExportError, match=r"qwen3_next\) has linear_attention in its layers"):
@@ -213,15 +213,7 @@ def test_a_language_model_without_a_cache_of_keys_and_values_is_refused_before_a
 
 
 def test_rotations_that_change_with_the_length_are_refused_and_not_frozen():
-    scaling = {"rope_type": "dynamic", "factor": 2.0}
-    text = LlamaConfig(
-        vocab_size=300,
-        hidden_size=32,
-        intermediate_size=64,
-        num_attention_heads=4,
-        num_hidden_layers=1,
-        rope_scaling=scaling,
-    )
+    text = LlamaConfig(rope_scaling={"rope_type": "dynamic", "factor": 2.0}, **TEXT)
     with torch.device("meta"):
         model = FaceMLLMForConditionalGeneration(FaceMLLMConfig(vision_config("siglip"), text))
     with pytest.raises(ExportError, match=r"\(llama\) rotates positions by dynamic scaling, which changes with"):

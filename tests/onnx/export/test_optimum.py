@@ -26,6 +26,7 @@ from optimum.exporters.onnx import export_models, validate_models_outputs
 from facemllm_onnx.export.folder import ExportError
 from facemllm_onnx.export.graphs import SCORING, graphs
 from facemllm_onnx.export.optimum import parts, write_graphs, write_scoring_graph
+from tests.tiny import TEXT
 
 
 @pytest.fixture(scope="module")
@@ -122,10 +123,7 @@ def test_half_precision_is_written_as_it_is_loaded(model, tmp_path):
 
 
 def test_experts_are_refused_whatever_a_configuration_calls_them(model, tmp_path):
-    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 4, "num_key_value_heads": 2}
-    text = Glm4MoeConfig(
-        vocab_size=300, num_hidden_layers=2, n_routed_experts=4, first_k_dense_replace=1, head_dim=8, **sizes
-    )
+    text = Glm4MoeConfig(n_routed_experts=4, first_k_dense_replace=1, **TEXT)
     with torch.device("meta"):
         mixture = type(model)(type(model.config)(model.config.vision_config, text))
     with pytest.raises(ExportError, match="a mixture of experts: Optimum's tracing would fix which of them"):

@@ -19,21 +19,11 @@ from modeling_facemllm import FaceMLLMForConditionalGeneration
 from modeling_facemllm.closed_questions_facemllm import ClosedQuestion, QuestionTokenizer, ask_with_images
 from modeling_facemllm.scoring_facemllm import option_log_likelihoods, score_options
 from modeling_facemllm.token_tree_facemllm import CannotPack, pack_prompts
+from tests.tiny import TEXT
 
 AGE = ClosedQuestion("Age?", ("1", "10", "100", "adult"))
 SMILE = ClosedQuestion("Does this person smile?", ("yes", "no"))
 GLASSES = ClosedQuestion("Does this person wear glasses?", ("yes", "no", "sunglasses"))
-TEXT = {
-    "vocab_size": 256,
-    "hidden_size": 32,
-    "intermediate_size": 64,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "head_dim": 8,
-    "max_position_embeddings": 512,
-    "initializer_range": 0.2,
-}
 WINDOW = 12  # shorter than any prompt
 LANGUAGE_MODELS = {
     "llama": LlamaConfig(**TEXT),

@@ -10,8 +10,9 @@ from transformers import PreTrainedTokenizerFast
 from transformers.processing_utils import ProcessorMixin
 
 from facemllm_onnx.runtime.prompting import ONNXProcessor
-from modeling_facemllm import FaceMLLMProcessor, FaceMLLMVisionConfig
+from modeling_facemllm import FaceMLLMProcessor
 from modeling_facemllm.closed_questions_facemllm import ClosedQuestion, QuestionTokenizer
+from tests.tiny import vision_config
 
 TOOLS_AND_DATES = """\
 {%- set seen = namespace(turns=0, **dict(one=1)) -%}
@@ -57,11 +58,8 @@ def llama_like(tmp_path_factory):
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=backend, bos_token="<s>", eos_token="</s>", unk_token="<unk>", add_bos_token=True
     )
-    vision = FaceMLLMVisionConfig(
-        image_size=32, stem_channels=[8, 8, 8], hidden_size=16, intermediate_size=32, num_attention_heads=2
-    )
     folder = tmp_path_factory.mktemp("llama-like")
-    FaceMLLMProcessor.from_towers(vision, tokenizer, pixel_shuffle_factor=2).save_pretrained(folder)
+    FaceMLLMProcessor.from_towers(vision_config(), tokenizer, pixel_shuffle_factor=2).save_pretrained(folder)
     # Saved as loaded, which is how an export writes it.
     FaceMLLMProcessor.from_pretrained(folder).save_pretrained(folder)
     return folder
