@@ -10,7 +10,6 @@ import pytest
 
 from facemllm.cli import main
 from facemllm.inference.identity import identify
-from tests.facemllm.publishing.hub_process import ClientProcess, HubProcess
 
 QUESTION = "Is this a face?"
 EXPORTS = ["onnx_folder", "onnx_batch_folder"]
@@ -220,31 +219,13 @@ def test_a_model_that_is_an_export_already_is_not_exported(onnx_folder, tmp_path
     assert not (tmp_path / "out").exists()
 
 
-@pytest.fixture(scope="module")
-def hub(tmp_path_factory):
-    hub = HubProcess(tmp_path_factory.mktemp("hub"))
-    yield hub
-    hub.stop()
-
-
-def test_a_published_export_answers_under_its_hub_id(hub, onnx_folder, model_folder, photos, tmp_path, run):
-    client = ClientProcess(hub.environment(tmp_path / "home"))
-
-    def on_the_hub(*words):
-        out, told = client.run(f"from facemllm.cli import main; main({[str(word) for word in words]!r})")
-        return json.loads(out) if out else told
-
-    try:
-        published = on_the_hub("publish", "model", onnx_folder, "faces/onnx", "--base-model", "faces/model", "--json")
-        assert published["load"][0] == 'FaceMLLMForONNX.from_pretrained("faces/onnx")'
-        asked = [photos / "0.png", QUESTION, "--device", "cpu", "--max-new-tokens", "4", "--json"]
-        assert (
-            on_the_hub("ask", "faces/onnx", *asked)["answer"]
-            == json.loads(run("ask", model_folder, *asked)[1])["answer"]
-        )
-        told = on_the_hub("info", "faces/onnx", "--json")["model"]
-        assert told["exported_from"] == "faces/model"  # and not the folder that it was on this disk
-        refused = on_the_hub("publish", "model", model_folder, "faces/onnx")
-        assert "holds an ONNX export, and this is a whole model" in refused and "--overwrite" in refused
-    finally:
-        client.stop()
+def test_a_published_export_answers_under_its_hub_id(client, onnx_folder, model_folder, photos, run):
+    published = client.command("publish", "model", onnx_folder, "faces/onnx", "--base-model", "faces/model")
+    assert published["load"][0] == 'FaceMLLMForONNX.from_pretrained("faces/onnx")'
+    question = [photos / "0.png", QUESTION, "--device", "cpu", "--max-new-tokens", "4"]
+    expected = json.loads(run("ask", model_folder, *question, "--json")[1])["answer"]
+    assert client.command("ask", "faces/onnx", *question)["answer"] == expected
+    described = client.command("info", "faces/onnx")["model"]
+    assert described["exported_from"] == "faces/model"  # and not the folder that it was on this disk
+    refused = client.command("publish", "model", model_folder, "faces/onnx")
+    assert "holds an ONNX export, and this is a whole model" in refused and "--overwrite" in refused

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,6 @@ import pytest
 from facemllm.cli import main
 from modeling_facemllm import FaceMLLMForConditionalGeneration, FaceMLLMProcessor
 from modeling_facemllm.versions_facemllm import TESTED
-from tests.facemllm.publishing.hub_process import ClientProcess, HubProcess
 from tests.modeling_facemllm.test_stranger import FLAT_FILES, PYTHONS, greedy_here, meet_stranger
 
 ROOT = Path(__file__).parents[3]
@@ -244,30 +244,10 @@ def test_a_snapshot_in_the_hubs_cache_is_copied_and_never_edited(old_model, tmp_
 # -- the Hub, on loopback
 
 
-@pytest.fixture(scope="module")
-def hub(tmp_path_factory):
-    hub = HubProcess(tmp_path_factory.mktemp("hub"))
-    yield hub
-    hub.stop()
-
-
-@pytest.fixture(scope="module")
-def client(hub, tmp_path_factory):
-    client = ClientProcess(hub.environment(tmp_path_factory.mktemp("home")))
-    yield client
-    client.stop()
-
-
 @pytest.fixture
 def upgrade(client):
-    """Run the command in the client's process; its report, or, if it fails, its one line on stderr."""
-
-    def run(*words):
-        words = ["upgrade", *map(str, words), "--json"]
-        report, told = client.run(f"from facemllm.cli import main; main({words!r})")
-        return json.loads(report) if report else told
-
-    return run
+    """Run the command in the client's process."""
+    return partial(client.command, "upgrade")
 
 
 def upload(client, folder, repository):
@@ -288,9 +268,8 @@ def test_a_hub_id_is_downloaded_upgraded_and_published_again(hub, client, upgrad
     assert report["publish"] == f"facemllm publish model {out} faces/old"
     assert_todays_code(out)
     assert (out / "model.safetensors").read_bytes() == (old_model / "model.safetensors").read_bytes()
-    words = [*report["publish"].split()[1:], "--json"]
-    published, _ = client.run(f"from facemllm.cli import main; main({words!r})")
-    assert json.loads(published)["removed_files"] == 1  # the file that today's code has no more
+    published = client.command(*report["publish"].split()[1:])
+    assert published["removed_files"] == 1  # the file that today's code has no more
     downloads = len(hub.requests("GET", "model.safetensors"))
     assert upgrade("faces/old", "--out", tmp_path / "again")["folder"] is None
     assert len(hub.requests("GET", "model.safetensors")) == downloads

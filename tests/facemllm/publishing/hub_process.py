@@ -73,6 +73,12 @@ class ClientProcess:
         assert not answer["raised"], answer["raised"]
         return answer["stdout"], answer["stderr"]
 
+    def command(self, *words, token: str | None = "writer") -> dict | str:
+        """The report of `facemllm WORDS --json`, or, if it fails, its one line on stderr."""
+        words = [*map(str, words), "--json"]
+        report, error = self.run(f"from facemllm.cli import main; main({words!r})", token)
+        return json.loads(report) if report else error
+
     def stop(self):
         self.process.kill()
         self.process.wait()
@@ -81,16 +87,16 @@ class ClientProcess:
 CLIENT = """
 import contextlib, io, json, os, sys, traceback
 for line in sys.stdin:
-    asked, told = json.loads(line), (io.StringIO(), io.StringIO())
+    asked, out, err = json.loads(line), io.StringIO(), io.StringIO()
     os.environ.pop("HF_TOKEN", None)
     os.environ.update({"HF_TOKEN": asked["token"]} if asked["token"] else {})
     raised = None
-    with contextlib.redirect_stdout(told[0]), contextlib.redirect_stderr(told[1]):
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
             exec(asked["code"], {})
         except BaseException:
             raised = traceback.format_exc()
-    print(json.dumps({"stdout": told[0].getvalue(), "stderr": told[1].getvalue(), "raised": raised}), flush=True)
+    print(json.dumps({"stdout": out.getvalue(), "stderr": err.getvalue(), "raised": raised}), flush=True)
 """
 
 

@@ -1,11 +1,11 @@
 """`facemllm publish corpus`, in processes of its own, against a Hub on loopback that speaks HTTP."""
 
 import contextlib
-import json
 import shutil
 import subprocess
 import sys
 import textwrap
+from functools import partial
 
 import pytest
 from PIL import Image
@@ -13,7 +13,7 @@ from PIL import Image
 from datasets_scripts.corpus.writing import write_corpus
 from datasets_scripts.schema import assistant_turn, make_record, user_turn
 from facemllm.cli import main
-from tests.facemllm.publishing.hub_process import ROOT, ClientProcess, HubProcess, until
+from tests.facemllm.publishing.hub_process import ROOT, until
 
 
 def record(index, red=0, source="squares", license="cc-by-4.0"):
@@ -39,43 +39,22 @@ def build(out, reds=(0, 0, 0, 0), **about):
     return out
 
 
-@pytest.fixture(scope="module")
-def running_hub(tmp_path_factory):
-    hub = HubProcess(tmp_path_factory.mktemp("hub"))
-    yield hub
-    hub.stop()
+@pytest.fixture(autouse=True)
+def _no_earlier_requests(hub):
+    """The Hub's log begins with the test, which has a repository of its own."""
+    (hub.root / "requests.ndjson").unlink(missing_ok=True)
 
 
 @pytest.fixture
-def hub(running_hub):
-    """The Hub without a note of earlier requests; every test has a repository of its own."""
-    (running_hub.root / "requests.ndjson").unlink(missing_ok=True)
-    return running_hub
-
-
-@pytest.fixture(scope="module")
-def running_client(running_hub, tmp_path_factory):
-    client = ClientProcess(running_hub.environment(tmp_path_factory.mktemp("home")))
-    yield client
-    client.stop()
-
-
-@pytest.fixture
-def client(hub, running_client):
+def words_of(client):
     """Run code in another process; the words it printed."""
-    return lambda code, token="writer": running_client.run(code, token)[0].split()
+    return lambda code, token="writer": client.run(code, token)[0].split()
 
 
 @pytest.fixture
-def publish(hub, running_client):
-    """Run the command in another process; its report, or, if it fails, its one line on stderr."""
-
-    def run(*words, token="writer"):
-        words = ["publish", "corpus", *map(str, words), "--json"]
-        report, told = running_client.run(f"from facemllm.cli import main; main({words!r})", token)
-        return json.loads(report) if report else told
-
-    return run
+def publish(client):
+    """Run the command in another process."""
+    return partial(client.command, "publish", "corpus")
 
 
 @contextlib.contextmanager
@@ -120,7 +99,7 @@ def sent(hub):
     return [(entry["path"][-64:], entry["received"]) for entry in puts if entry["status"] == 200]
 
 
-def test_a_published_corpus_is_loaded_streamed_and_read_by_revision(hub, publish, client, tmp_path):
+def test_a_published_corpus_is_loaded_streamed_and_read_by_revision(hub, publish, words_of, tmp_path):
     report = publish(build(tmp_path / "out"), "faces/loaded", "--private")
     assert report["load"] == ['load_dataset("faces/loaded", "captions")', 'load_dataset("faces/loaded", "vqa")']
     assert report["private"] and report["new_files"] == 7 and report["commits"] == 1
@@ -135,10 +114,10 @@ def test_a_published_corpus_is_loaded_streamed_and_read_by_revision(hub, publish
     """
     assert in_a_fresh_process(code, hub, tmp_path) == ["20", "4", "3"]
     for token in (None, "stranger"):
-        assert client(loading("faces/loaded"), token)[0] == "DatasetNotFoundError"
+        assert words_of(loading("faces/loaded"), token)[0] == "DatasetNotFoundError"
 
 
-def test_a_corpus_published_again_sends_nothing_and_a_changed_one_only_what_is_new(hub, publish, client, tmp_path):
+def test_a_corpus_published_again_sends_nothing_and_a_changed_one_only_what_is_new(hub, publish, words_of, tmp_path):
     folder = build(tmp_path / "out", (0, 0, 0, 0))
     first = publish(folder, "faces/changed")
     before = len(sent(hub))
@@ -157,10 +136,10 @@ def test_a_corpus_published_again_sends_nothing_and_a_changed_one_only_what_is_n
         print(load_dataset("faces/changed", "captions", split="train").num_rows)
     """
     shards = [f"captions/train-{index:05d}-of-00003.parquet" for index in range(3)]
-    assert client(names) == [*shards, "15"]
+    assert words_of(names) == [*shards, "15"]
 
 
-def test_an_upload_killed_outright_goes_on_and_sends_no_finished_file_again(hub, publish, client, tmp_path):
+def test_an_upload_killed_outright_goes_on_and_sends_no_finished_file_again(hub, publish, words_of, tmp_path):
     folder = build(tmp_path / "out", range(12))
     hub.misbehave("PUT /_storage", "stall", skip=6, times=99)
     code = f"""
@@ -173,14 +152,14 @@ def test_an_upload_killed_outright_goes_on_and_sends_no_finished_file_again(hub,
     hub.stop()
     hub.start()
 
-    assert client(loading("faces/killed"))[0] == "EmptyDatasetError"
+    assert words_of(loading("faces/killed"))[0] == "EmptyDatasetError"
     report = publish(folder, "faces/killed")
     assert report["commits"] == 1
     assert len(sent(hub)) == 13 and len({content for content, _ in sent(hub)}) == 13
     assert sent(hub)[:6] == finished
 
 
-def test_a_corpus_of_many_commits_is_loaded_whole_or_not_at_all(hub, publish, client, tmp_path):
+def test_a_corpus_of_many_commits_is_loaded_whole_or_not_at_all(hub, publish, words_of, tmp_path):
     folder = build(tmp_path / "out", (1, 1))
     first = publish(folder, "faces/staged")
     build(folder, range(2, 11))
@@ -194,8 +173,8 @@ def test_a_corpus_of_many_commits_is_loaded_whole_or_not_at_all(hub, publish, cl
     hub.stop()
     hub.start()
 
-    assert client(loading("faces/staged"))[0] == "DataFilesNotFoundError"
-    assert client(loading("faces/staged", first["commit"])) == ["10"]
+    assert words_of(loading("faces/staged"))[0] == "DataFilesNotFoundError"
+    assert words_of(loading("faces/staged", first["commit"])) == ["10"]
     with begun(hub, tmp_path, code) as process:
         assert process.wait() == 0
     assert len({content for content, _ in sent(hub)}) == len(sent(hub))
@@ -204,10 +183,10 @@ def test_a_corpus_of_many_commits_is_loaded_whole_or_not_at_all(hub, publish, cl
         rows = load_dataset("faces/staged", "captions", split="train")
         print(rows.num_rows, {image.getpixel((0, 0))[0] for image in rows["image"]} == set(range(2, 11)))
     """
-    assert client(whole) == ["45", "True"]
+    assert words_of(whole) == ["45", "True"]
 
 
-def test_a_bad_connection_is_endured(hub, publish, client, tmp_path):
+def test_a_bad_connection_is_endured(hub, publish, words_of, tmp_path):
     hub.misbehave("PUT /_storage", "drop", skip=1)
     hub.misbehave("PUT /_storage", "500", skip=2)
     hub.misbehave("POST .*/commit/", "503")
@@ -218,10 +197,10 @@ def test_a_bad_connection_is_endured(hub, publish, client, tmp_path):
         from huggingface_hub import HfApi
         print(len(HfApi().list_repo_commits("faces/endured", repo_type="dataset")))
     """
-    assert client(commits) == ["2"]  # the repository's first one, and ours
+    assert words_of(commits) == ["2"]  # the repository's first one, and ours
 
 
-def test_a_hub_that_dies_and_comes_back_is_waited_for(hub, client, tmp_path):
+def test_a_hub_that_dies_and_comes_back_is_waited_for(hub, words_of, tmp_path):
     folder = build(tmp_path / "out")
     hub.misbehave("PUT /_storage", "die", skip=2)
     code = f"""
@@ -232,24 +211,24 @@ def test_a_hub_that_dies_and_comes_back_is_waited_for(hub, client, tmp_path):
         until(lambda: hub.process.poll() is not None)
         hub.start()
         assert process.wait() == 0
-    assert client(loading("faces/outage")) == ["20"]
+    assert words_of(loading("faces/outage")) == ["20"]
 
 
-def test_a_corpus_of_people_is_gated_before_its_first_picture_arrives(hub, publish, client, tmp_path):
+def test_a_corpus_of_people_is_gated_before_its_first_picture_arrives(hub, publish, words_of, tmp_path):
     report = publish(build(tmp_path / "out", people=True), "faces/gated")
     assert report["gated"] == "manual"
     paths = [entry["path"] for entry in hub.requests()]
     first_picture = next(index for index, path in enumerate(paths) if path.startswith("/_storage"))
     assert paths.index("/api/datasets/faces/gated/settings") < first_picture
-    assert client(loading("faces/gated"), "stranger")[0] == "DatasetNotFoundError"
-    client("from huggingface_hub import HfApi; HfApi().grant_access('faces/gated', 'bob', repo_type='dataset')")
-    assert client(loading("faces/gated"), "stranger") == ["20"]
+    assert words_of(loading("faces/gated"), "stranger")[0] == "DatasetNotFoundError"
+    words_of("from huggingface_hub import HfApi; HfApi().grant_access('faces/gated', 'bob', repo_type='dataset')")
+    assert words_of(loading("faces/gated"), "stranger") == ["20"]
     assert publish(tmp_path / "out", "faces/gated", "--gate", "auto")["gated"] == "auto"
     assert publish(tmp_path / "out", "faces/gated")["gated"] == "auto"  # kept, where nothing else is asked for
 
 
-def test_what_the_repository_holds_of_others_is_not_replaced_unasked(hub, publish, client, tmp_path):
-    client("""
+def test_what_the_repository_holds_of_others_is_not_replaced_unasked(hub, publish, words_of, tmp_path):
+    words_of("""
         from huggingface_hub import HfApi
         HfApi().create_repo("faces/other", repo_type="dataset")
         HfApi().upload_file(
@@ -264,7 +243,7 @@ def test_what_the_repository_holds_of_others_is_not_replaced_unasked(hub, publis
     assert "is public: make it private" in publish(tmp_path / "out", "faces/other", "--private")
 
 
-def test_a_branch_of_its_own_leaves_main_as_it_is(hub, publish, client, tmp_path):
+def test_a_branch_of_its_own_leaves_main_as_it_is(hub, publish, words_of, tmp_path):
     publish(build(tmp_path / "out", (1,)), "faces/branched")
     build(tmp_path / "out", (2, 2))
     report = publish(tmp_path / "out", "faces/branched", "--revision", "next")
@@ -274,7 +253,7 @@ def test_a_branch_of_its_own_leaves_main_as_it_is(hub, publish, client, tmp_path
         for revision in ("main", "next"):
             print(load_dataset("faces/branched", "vqa", split="train", revision=revision)[0]["messages"][1])
     """
-    told = " ".join(client(code))
+    told = " ".join(words_of(code))
     assert told.index("'1'") < told.index("'2'")
 
 

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import textwrap
+from functools import partial
 
 import pytest
 from PIL import Image
@@ -13,33 +14,12 @@ from facemllm.cli import main
 from facemllm.publishing.model import publish_model
 from facemllm.publishing.model_card import trained_model_card
 from facemllm.publishing.model_index import eval_results, with_results
-from tests.facemllm.publishing.hub_process import ClientProcess, HubProcess
-
-
-@pytest.fixture(scope="module")
-def hub(tmp_path_factory):
-    hub = HubProcess(tmp_path_factory.mktemp("hub"))
-    yield hub
-    hub.stop()
-
-
-@pytest.fixture(scope="module")
-def client(hub, tmp_path_factory):
-    client = ClientProcess(hub.environment(tmp_path_factory.mktemp("home")))
-    yield client
-    client.stop()
 
 
 @pytest.fixture
 def publish(client):
-    """Run the command in another process; its report, or, if it fails, its one line on stderr."""
-
-    def run(*words):
-        words = ["publish", "model", *map(str, words), "--json"]
-        report, told = client.run(f"from facemllm.cli import main; main({words!r})")
-        return json.loads(report) if report else told
-
-    return run
+    """Run the command in another process."""
+    return partial(client.command, "publish", "model")
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from facemllm_onnx import FaceMLLMForONNX
-from tests.facemllm.publishing.hub_process import ClientProcess, HubProcess
 
 WITHOUT_TORCH = """
 import sys
@@ -17,19 +16,10 @@ for name in ("torch", "transformers", "onnx", "facemllm"):
 
 
 @pytest.fixture(scope="module")
-def hub(tmp_path_factory):
-    hub = HubProcess(tmp_path_factory.mktemp("hub"))
-    yield hub
-    hub.stop()
-
-
-@pytest.fixture(scope="module")
-def client(hub, tmp_path_factory):
+def client(client):
     """Knows the loopback Hub and cannot import PyTorch, transformers or the ONNX package."""
-    client = ClientProcess(hub.environment(tmp_path_factory.mktemp("home")))
     client.run(WITHOUT_TORCH)
-    yield client
-    client.stop()
+    return client
 
 
 @pytest.fixture(scope="module")
