@@ -48,7 +48,7 @@ def combinations(batch: bool = False) -> list[Combination]:
 
 
 def run(combination: Combination, backend: str = "auto", scoring: bool = True) -> dict[str, Any]:
-    """Export one combination to a temporary folder and tell how its graphs compare with it.
+    """Export one combination to a temporary folder and compare its graphs with it.
 
     Returns:
         `tokens` and how many of them are `equal`, the largest relative `difference` of logits, that of `scores` in
@@ -134,11 +134,11 @@ def _table(found: list[dict[str, Any]]) -> str:
     ]
     for row in found:
         if "error" in row:
-            told = f"{row['error']} | |"
+            figures = f"{row['error']} | |"
         else:
-            told = f"{row['equal']}/{row['tokens']} | {row['difference']:.1e} | {row['scores']}"
+            figures = f"{row['equal']}/{row['tokens']} | {row['difference']:.1e} | {row['scores']}"
         head = "tied" if row["tied"] else "untied"
-        lines.append(f"| {row['vision']} | {row['text']} | {head} | {row['pixel_shuffle']} | {told} |")
+        lines.append(f"| {row['vision']} | {row['text']} | {head} | {row['pixel_shuffle']} | {figures} |")
     return "\n".join(lines)
 
 

@@ -11,11 +11,11 @@ The model has random weights: 156 M parameters (SigLIP base, 224 pixels, 196 ima
 - `genai`: what onnxruntime-genai's model builder makes of the same language model with its defaults, in the
   environment of `--genai-python`. It has no image encoder here, and no embeddings go in.
 
-Each way is a process that stays loaded. They take turns at each measurement, so that whatever else the machine does
+Each variant is a process that stays loaded. They take turns at each measurement, so that whatever else a machine does
 meets all of them alike; the first round warms up, the median of the others is reported. On CUDA PyTorch runs in
 bfloat16, ONNX in float16, with 1, 8 and 64 rows.
 
-What bounds each figure stands beside it, as the share it reaches of what the machine gave in the same run: decoding
+What bounds each figure is given beside it, as the share it reaches of what the machine gave in the same run: decoding
 reads all weights for each token (memory bandwidth; weights that fit into the caches can pass it), prompts and images
 are arithmetic (of float32; integers can pass it).
 """
@@ -37,7 +37,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from benchmarks.onnx_ways import MEASUREMENTS
+from benchmarks.onnx_runner import MEASUREMENTS
 from facemllm.cli import UserError
 from facemllm_onnx.benchmark import NEW, MachineSpeed, sample_inputs, workload
 from facemllm_onnx.export.folder import describe_graphs, whole_folder, write_record
@@ -82,13 +82,15 @@ def main(argv: list[str] | None = None) -> int:
         description=__doc__.split("\n\n")[0],
     )
     parser.add_argument("--rounds", type=int, default=5, help="rounds of which the median is reported (default: 5)")
-    parser.add_argument("--threads", type=int, default=1, help="threads of the CPU for every way (default: 1)")
+    parser.add_argument("--threads", type=int, default=1, help="threads of the CPU for every variant (default: 1)")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where everything runs")
     parser.add_argument("--size", choices=("small", "large"), default="small", help="156 M or 0.7 B parameters")
     parser.add_argument(
         "--genai-python", metavar="PYTHON", help="of an environment with onnxruntime-genai, onnx, torch"
     )
-    parser.add_argument("--only", nargs="+", metavar="WAY", help="these ways, e.g. 'PyTorch eager' 'ONNX int4'")
+    parser.add_argument(
+        "--only", nargs="+", metavar="VARIANT", help="these variants, e.g. 'PyTorch eager' 'ONNX int4'"
+    )
     parser.add_argument("--work", metavar="DIR", type=Path, help="keep model and exports; take those that are there")
     parser.add_argument("--json", action="store_true", help="write the figures as JSON")
     args = parser.parse_args(argv)
@@ -111,20 +113,20 @@ def main(argv: list[str] | None = None) -> int:
 
 def benchmark(work: Path, args: argparse.Namespace) -> dict[str, Any]:
     """Everything that is reported, as JSON."""
-    possible = _ways(args.device, 1, args.genai_python)
+    possible = _variants(args.device, 1, args.genai_python)
     if unknown := [name for name in args.only or () if name not in possible]:
-        raise UserError(f"--only {unknown[0]!r}: no such way; there are {', '.join(possible)}")
+        raise UserError(f"--only {unknown[0]!r}: no such variant; there are {', '.join(possible)}")
     model = make_model(work, args.size)
     speed = machine_speed(args.device, args.threads)
     tables = []
     for rows in (1,) if args.device == "cpu" else (1, 8, 64):
-        ways = _ways(args.device, rows, args.genai_python)
-        ways = {name: way for name, way in ways.items() if name in (args.only or ways)}
+        variants = _variants(args.device, rows, args.genai_python)
+        variants = {name: variant for name, variant in variants.items() if name in (args.only or variants)}
         inputs = _inputs(work, model, rows)
-        commands = {name: _command(way, work, model, inputs, rows, args) for name, way in ways.items()}
-        seconds = measure(commands, args.rounds, inputs, {name: runtime for name, (runtime, _) in ways.items()})
-        folders = {name: _folder_of(way, work, model, rows, args.device) for name, way in ways.items()}
-        figures = {name: _figures(seconds[name], rows, folders[name], model, speed) for name in ways}
+        commands = {name: _command(variant, work, model, inputs, rows, args) for name, variant in variants.items()}
+        seconds = measure(commands, args.rounds, inputs, {name: runtime for name, (runtime, _) in variants.items()})
+        folders = {name: _folder_of(variant, work, model, rows, args.device) for name, variant in variants.items()}
+        figures = {name: _figures(seconds[name], rows, folders[name], model, speed) for name in variants}
         if EAGER in figures:
             for figure in figures.values():
                 _compare(figure, figures[EAGER])
@@ -161,29 +163,29 @@ def _inputs(work: Path, model: Path, rows: int) -> Path:
     return path
 
 
-def _ways(device: str, rows: int, genai_python: str | None) -> dict[str, tuple[str, str]]:
+def _variants(device: str, rows: int, genai_python: str | None) -> dict[str, tuple[str, str]]:
     """By name: what runs the model, and in which precision."""
     if device == "cuda":
         return {EAGER: ("eager", "bf16"), COMPILED: ("compile", "bf16"), "ONNX fp16": ("onnx", "fp16")}
-    ways = {EAGER: ("eager", "fp32"), COMPILED: ("compile", "fp32")}
+    variants = {EAGER: ("eager", "fp32"), COMPILED: ("compile", "fp32")}
     runtimes = ("onnx", "genai") if genai_python and rows == 1 else ("onnx",)
     for runtime in runtimes:
-        ways |= {f"{runtime.replace('onnx', 'ONNX')} {kind}": (runtime, kind) for kind in ("fp32", "int8", "int4")}
-    return ways
+        variants |= {f"{runtime.replace('onnx', 'ONNX')} {kind}": (runtime, kind) for kind in ("fp32", "int8", "int4")}
+    return variants
 
 
 def _command(
-    way: tuple[str, str], work: Path, model: Path, inputs: Path, rows: int, args: argparse.Namespace
+    variant: tuple[str, str], work: Path, model: Path, inputs: Path, rows: int, args: argparse.Namespace
 ) -> list[str]:
-    """The process that times a way; what it loads is made first."""
-    runtime, precision = way
+    """The process that times a variant; what it loads is made first."""
+    runtime, precision = variant
     if runtime == "genai":
         folder = build_for_genai(work, model, precision, args.genai_python)
         script = Path(__file__).with_name("onnx_genai.py")
         return [args.genai_python, "-P", str(script), str(folder), str(args.threads), str(NEW)]
     folder = export(work, model, precision, args.device, rows) if runtime == "onnx" else model
     return [
-        *(sys.executable, "-m", "benchmarks.onnx_ways"),
+        *(sys.executable, "-m", "benchmarks.onnx_runner"),
         *(runtime, str(folder), str(inputs), args.device, str(args.threads)),
     ]
 
@@ -252,7 +254,7 @@ def _make(command: list[str], out: Path) -> None:
 
 
 def measure(commands: dict[str, list[str]], rounds: int, inputs: Path, runtimes: dict[str, str]) -> dict[str, dict]:
-    """Median seconds of each way and measurement, its tokens, its peak memory; the ways take turns."""
+    """Median seconds of each variant and measurement, its tokens, its peak memory; the variants take turns."""
     with np.load(inputs) as arrays:
         prompt = json.dumps(arrays["prompt"][0].tolist())
     seen: dict[str, dict[str, list[float]]] = {name: {} for name in commands}
@@ -289,12 +291,12 @@ def _ask(name: str, process: subprocess.Popen, question: str) -> dict[str, Any]:
         process.stdin.flush()
         return json.loads(process.stdout.readline())
     except (BrokenPipeError, json.JSONDecodeError):
-        raise UserError(f"{name}: its process ended; what it said stands above") from None
+        raise UserError(f"{name}: its process ended; its output is above") from None
 
 
-def _folder_of(way: tuple[str, str], work: Path, model: Path, rows: int, device: str) -> Path | None:
-    """The export whose sizes bound a way's figures: PyTorch's are those of its number type."""
-    runtime, precision = way
+def _folder_of(variant: tuple[str, str], work: Path, model: Path, rows: int, device: str) -> Path | None:
+    """The export whose sizes bound a variant's figures: PyTorch's are those of its number type."""
+    runtime, precision = variant
     if runtime == "genai":
         return None
     precision = {"bf16": "fp16"}.get(precision, precision)
@@ -305,7 +307,7 @@ def _folder_of(way: tuple[str, str], work: Path, model: Path, rows: int, device:
 def _figures(
     seconds: dict[str, Any], rows: int, folder: Path | None, model: Path, speed: MachineSpeed
 ) -> dict[str, Any]:
-    """What is reported of a way, from its median seconds."""
+    """What is reported of a variant, from its median seconds."""
     figures = {
         "prompt_ms": 1000 * seconds["prompt_s"],
         "tokens_per_s": rows / seconds["token_s"],
@@ -326,7 +328,7 @@ def _figures(
 
 
 def _compare(figure: dict[str, Any], eager: dict[str, Any]) -> None:
-    """Add how a way stands against PyTorch eager, and how many tokens it agrees in until the first other one."""
+    """Add how a variant compares with PyTorch eager, and how many tokens it agrees in until the first other one."""
     figure["tokens_per_s_of_eager"] = figure["tokens_per_s"] / eager["tokens_per_s"]
     for name in ("prompt_ms", "first_token_ms"):
         if figure[name] is not None and eager[name] is not None:
@@ -336,8 +338,8 @@ def _compare(figure: dict[str, Any], eager: dict[str, Any]) -> None:
 
 
 def machine_speed(device: str, threads: int) -> MachineSpeed:
-    """Of the CPU with the threads that every way has, or of the GPU; measured in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.onnx_ways", "machine", "", "", device, str(threads)]
+    """Of the CPU with the threads that every variant has, or of the GPU; measured in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.onnx_runner", "machine", "", "", device, str(threads)]
     ran = subprocess.run(command, capture_output=True, text=True)
     if ran.returncode:
         raise UserError(f"--device {device}: {ran.stderr.strip().splitlines()[-1]}")
@@ -376,17 +378,17 @@ def describe(report: dict[str, Any]) -> str:
         f"memory {found['gigabytes_per_s']:.1f} GB/s read, arithmetic {found['gflops']:.0f} GFLOP/s, measured",
     ]
     for table in report["tables"]:
-        ways = table["ways"]
+        variants = table["ways"]
         lines += ["", f"{table['rows']} prompt{'s' if table['rows'] > 1 else ''} at a time", ""]
         lines += ["| | " + " | ".join(COLUMNS.values()) + " |", "|---" * (len(COLUMNS) + 1) + "|"]
-        for name, figures in ways.items():
+        for name, figures in variants.items():
             lines.append(f"| {name} | " + " | ".join(_number(figures[column]) for column in COLUMNS) + " |")
         lines += ["", "| | " + " | ".join(SHARES.values()) + " |", "|---" * (len(SHARES) + 1) + "|"]
-        for name, figures in ways.items():
+        for name, figures in variants.items():
             lines.append(f"| {name} | " + " | ".join(_share(figures.get(column)) for column in SHARES) + " |")
         for kind in ("fp32", "int8", "int4"):
-            if {f"ONNX {kind}", f"genai {kind}"} <= ways.keys():
-                ours, other = ways[f"ONNX {kind}"], ways[f"genai {kind}"]
+            if {f"ONNX {kind}", f"genai {kind}"} <= variants.keys():
+                ours, other = variants[f"ONNX {kind}"], variants[f"genai {kind}"]
                 lines.append(
                     f"{kind} against genai {kind}: {ours['tokens_per_s'] / other['tokens_per_s']:.2f} × its tokens/s, "
                     f"{ours['prompt_ms'] / other['prompt_ms']:.2f} × its time for a prompt"

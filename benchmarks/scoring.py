@@ -6,7 +6,7 @@ The model has random weights and the size of a small real one: 156 M parameters 
 pixels: 576 image tokens at 384 pixels, as many as LLaVA-1.5's, and 256 at 256; a Qwen3 of 63 M), float32, one thread.
 Its tokenizer has the questions' words whole, as those of real models do. The questions are the project's own on yes/no
 attributes as evaluation asks them, options stated ("Does this person have bangs? Options: yes, no."), or `--bare`.
-The ways, in interleaved rounds:
+The methods, in interleaved rounds:
 
 - `generate`: one call for each question, greedy, of as many tokens as the longest option has with its end
 - `batch`: one forward pass over the prompts of all questions, each with its image; only the last position's logits.
@@ -14,7 +14,7 @@ The ways, in interleaved rounds:
 - `batch, image encoded once`: the same, the image's features repeated for each prompt
 - `packed`: `score_options`
 
-Peak memory is measured in a process for each way.
+Peak memory is measured in a process for each method.
 """
 
 import argparse
@@ -28,7 +28,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-WAYS = ("generate", "batch", "batch, image encoded once", "packed")
+METHODS = ("generate", "batch", "batch, image encoded once", "packed")
 
 
 def build_model(texts: list[str], image_size: int, **text_sizes: int) -> tuple[Any, Any]:
@@ -86,8 +86,8 @@ def face_questions(count: int, bare: bool = False) -> list[tuple[str, tuple[str,
     return [(text.partition(" Options:")[0], options) for text, options in asked] if bare else asked
 
 
-def make_ways(model: Any, processor: Any, questions: list, image_size: int) -> dict[str, Callable[[], Any]]:
-    """For each way, a function that puts all questions about drawn faces to the model."""
+def make_methods(model: Any, processor: Any, questions: list, image_size: int) -> dict[str, Callable[[], Any]]:
+    """For each method, a function that puts all questions about drawn faces to the model."""
     import torch
 
     from datasets_scripts.synthetic.faces import draw_face, sample_labels
@@ -126,44 +126,49 @@ def make_ways(model: Any, processor: Any, questions: list, image_size: int) -> d
     def packed() -> None:
         model.score_options(processor, [face], closed)
 
-    return dict(zip(WAYS, (generate, batch, lambda: batch(encoded_once=True), packed), strict=True))
+    return dict(zip(METHODS, (generate, batch, lambda: batch(encoded_once=True), packed), strict=True))
 
 
 def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
-    """Seconds of each way, wall and CPU, medians of interleaved rounds; the packed way runs once before them."""
+    """Seconds of each method, wall and CPU, medians of interleaved rounds; the packed method runs once before them."""
     import torch
 
     torch.set_num_threads(1)
     questions = face_questions(args.questions, args.bare)
     model, processor = build_model([f"{text} {' '.join(options)}" for text, options in questions], args.image_size)
-    ways = make_ways(model, processor, questions, args.image_size)
+    methods = make_methods(model, processor, questions, args.image_size)
     if args.only:
-        ways[args.only]()
+        methods[args.only]()
         return [{"way": args.only, "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}]
-    wall: dict[str, list[float]] = {way: [] for way in WAYS}
-    cpu: dict[str, list[float]] = {way: [] for way in WAYS}
+    wall: dict[str, list[float]] = {method: [] for method in METHODS}
+    cpu: dict[str, list[float]] = {method: [] for method in METHODS}
     for turn in range(args.rounds + 1):
-        for way, run in ways.items():
-            if turn == 0 and way != "packed":  # which compares itself with a plain prompt once for each model
+        for method, run in methods.items():
+            if turn == 0 and method != "packed":  # which compares itself with a plain prompt once for each model
                 continue
             start = time.perf_counter(), time.process_time()
             run()
             if turn:
-                wall[way].append(time.perf_counter() - start[0])
-                cpu[way].append(time.process_time() - start[1])
+                wall[method].append(time.perf_counter() - start[0])
+                cpu[method].append(time.process_time() - start[1])
     parameters = sum(parameter.numel() for parameter in model.parameters())
     sys.stderr.write(
         f"{parameters / 1e6:.0f} M parameters, {processor.num_image_tokens} image tokens, {len(questions)} questions\n"
     )
     return [
-        {"way": way, "wall_s": statistics.median(wall[way]), "cpu_s": statistics.median(cpu[way]), "all": cpu[way]}
-        for way in WAYS
+        {
+            "way": method,
+            "wall_s": statistics.median(wall[method]),
+            "cpu_s": statistics.median(cpu[method]),
+            "all": cpu[method],
+        }
+        for method in METHODS
     ]
 
 
-def peak_memory(way: str, args: argparse.Namespace) -> float:
-    """Peak resident memory in MB of a process that builds the model and goes one way once."""
-    command = [sys.executable, "-m", "benchmarks.scoring", "--only", way, "--json"]
+def peak_memory(method: str, args: argparse.Namespace) -> float:
+    """Peak resident memory in MB of a process that builds the model and runs one method once."""
+    command = [sys.executable, "-m", "benchmarks.scoring", "--only", method, "--json"]
     command += [
         "--questions",
         str(args.questions),
@@ -182,7 +187,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--bare", action="store_true", help="leave out what the questions say of their options")
     parser.add_argument("--image-size", type=int, default=384, help="side of the image in pixels (default 384)")
     parser.add_argument("--rounds", type=int, default=3, help="interleaved rounds; the median is reported")
-    parser.add_argument("--only", choices=WAYS, help="go this way once and report its peak memory")
+    parser.add_argument("--only", choices=METHODS, help="run this method once and report its peak memory")
     parser.add_argument("--json", action="store_true", help="write the figures as JSON")
     args = parser.parse_args(argv)
     if args.rounds < 1:
@@ -193,7 +198,7 @@ def main(argv: list[str] | None = None) -> int:
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     # First: a new process inherits, as its own peak, what this one holds when it starts it.
-    peaks = {} if args.only else {way: peak_memory(way, args) for way in WAYS}
+    peaks = {} if args.only else {method: peak_memory(method, args) for method in METHODS}
     figures = [{**row, **({"peak_mb": peaks[row["way"]]} if peaks else {})} for row in measure(args)]
     if args.json:
         sys.stdout.write(json.dumps(figures) + "\n")

@@ -40,7 +40,7 @@ class FaceChoice:
 
     Attributes:
         align: turn and scale a face to ArcFace's five points, where they are known.
-        margin: what stands around the face: share of its box's longer side, on each side.
+        margin: what is shown around the face: share of its box's longer side, on each side.
         on_no_face: `"skip"` gives none, `"whole"` the whole picture as one face, `"raise"` an error.
         max_faces: the largest ones are kept, in the order in which they were found.
         min_score: fainter ones are dropped; faces without a score are kept.

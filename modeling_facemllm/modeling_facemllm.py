@@ -214,7 +214,7 @@ class FaceMLLMModel(FaceMLLMPreTrainedModel):
             attention_mask (`torch.Tensor` of shape `(batch, sequence)`): 0 at padding.
             inputs_embeds (`torch.FloatTensor` of shape `(batch, sequence, hidden_size)`): instead of `input_ids`.
             mm_encoder_outputs (`dict`): `{"image": get_image_features(…)}`, instead of `pixel_values`.
-            cache (`Cache`): keys and values of what stands before, up to transformers 5.23 `past_key_values`; here
+            cache (`Cache`): keys and values of what precedes, up to transformers 5.23 `past_key_values`; here
                 both names are taken. The pictures are those of the tokens given, not those that it holds.
 
         Raises:

@@ -262,7 +262,7 @@ class FaceAnalysisPipeline(Pipeline):
         answers = [{} for _ in faces] if not questions else self._answer(faces, questions, max_new_tokens, batch_size)
         return [
             {
-                "tasks": {task.name: _told(task, p) for task, p in zip(chosen, of_face, strict=True)},
+                "tasks": {task.name: _task_answer(task, p) for task, p in zip(chosen, of_face, strict=True)},
                 "answers": said,
             }
             for of_face, said in zip(probabilities, answers, strict=True)
@@ -325,15 +325,15 @@ class FaceAnalysisPipeline(Pipeline):
         ]
 
 
-def _told(task: FaceTask, probabilities: Sequence[float]) -> dict[str, Any]:
+def _task_answer(task: FaceTask, probabilities: Sequence[float]) -> dict[str, Any]:
     scores = {option: round(float(p), 6) for option, p in zip(task.options, probabilities, strict=True)}
     label = task.options[int(np.argmax(probabilities))]
-    told = {"label": label, "score": scores[label], "scores": scores}
+    answer = {"label": label, "score": scores[label], "scores": scores}
     estimate = task.estimate(probabilities)
     if estimate is not None:
         number, low, high = (round(float(figure), 1) for figure in estimate)
-        told |= {"age" if task.kind == "age" else "degrees": number, "interval": [low, high]}
-    return told
+        answer |= {"age" if task.kind == "age" else "degrees": number, "interval": [low, high]}
+    return answer
 
 
 def _checked_questions(questions: Any) -> list[str]:

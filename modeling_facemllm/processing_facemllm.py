@@ -136,7 +136,7 @@ class FaceMLLMProcessor(ProcessorBase):
 
         Args:
             images: one image, a list, or a list per prompt; see [`load_image`] for what may be an image.
-            text: one prompt or several, with one `image_token` where each image stands.
+            text: one prompt or several, with one `image_token` in each image's place.
             **kwargs: `return_tensors`, `padding`, `images_kwargs`, `text_kwargs`, … as in [`ProcessorMixin`].
 
         Raises:

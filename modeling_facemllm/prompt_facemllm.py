@@ -7,7 +7,7 @@ IMAGE_TOKEN = "<image>"
 PAD_TOKEN = "<|pad|>"
 TURN_START, TURN_END = "<|im_start|>", "<|im_end|>"
 
-# ChatML. The end of a turn stands inside the generation mark: the model has to learn to stop.
+# ChatML. The end of a turn lies inside the generation mark: the model has to learn to stop.
 CHAT_TEMPLATE = """\
 {%- macro render(content) -%}
     {%- if content is string -%}

@@ -1,7 +1,7 @@
 """The tree that all questions about a face form: their tokens in one row, and what each token of it sees.
 
 The image and what all prompts begin with, the prefix, stand first. The rest of every question and of its answers
-follows in one row, in which a token sees the prefix and what stands before it on its own branch, at the position it
+follows in one row, in which a token sees the prefix and what precedes it on its own branch, at the position it
 would have if its question were asked alone:
 
     prefix            | row: Smile ? yes | no | Glasses ? …          (answers' last tokens are only predicted)
@@ -26,7 +26,7 @@ class CannotPack(Exception):
 class TokenTree:
     """Token sequences that continue one prefix, with their common beginnings held once.
 
-    A node is a token that the model has to read; `parents` and `depths` say which node stands before it (-1: the
+    A node is a token that the model has to read; `parents` and `depths` say which node precedes it (-1: the
     prefix) and how many. The last token of a sequence is only predicted, so it is no node.
     """
 

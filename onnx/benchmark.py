@@ -144,7 +144,7 @@ def _seconds(run: Callable[[], Any]) -> float:
 
 
 def peak_memory_mb() -> float:
-    """Peak resident memory of this process; of the process alone, not of what started it, where Linux tells."""
+    """Peak resident memory of this process; of the process alone, not of what started it, where Linux says."""
     status = Path("/proc/self/status")
     if status.is_file():
         line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))

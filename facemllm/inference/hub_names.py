@@ -1,4 +1,4 @@
-"""Names that may mean the Hub: told apart from folders before anything is loaded, and asked for single files."""
+"""Names that may mean the Hub: distinguished from folders before anything is loaded; single files of them."""
 
 from pathlib import Path
 
@@ -36,7 +36,7 @@ def from_hub(repo_id: str, name: str) -> Path | None:
 
 
 def hub_commit(model: str) -> str | None:
-    """The commit that a Hub id stands for now; None for a folder, and for what neither the Hub nor its cache has."""
+    """The commit that a Hub id resolves to now; None for a folder, and for what neither the Hub nor its cache has."""
     if Path(model).expanduser().is_dir():
         return None
     # Adapters have their own; one of these is all that is fetched.

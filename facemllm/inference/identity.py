@@ -14,7 +14,7 @@ def identify(model: str | Path, adapter: str | Path | None = None) -> str | None
     """A digest of weights and settings in a model's folder, its adapter's included; None for what is no folder here.
 
     Predictions of two models are so never mixed in one folder. Of each file the size and 4,096 places in it are read,
-    so that stages that trained the projector alone, somewhere in the middle of the weights, are told apart too.
+    so that stages that trained the projector alone, somewhere in the middle of the weights, differ too.
     """
     folders = [Path(name).expanduser() for name in (model, adapter) if name is not None]
     if not folders[0].is_dir():

@@ -68,7 +68,7 @@ def upgrade_model(model: str | Path, out: str | Path | None = None, revision: st
 
 
 def _source(model: str | Path, out: Path | None, revision: str | None) -> Path:
-    """The folder itself, or, of a Hub id, the files that tell what would change."""
+    """The folder itself, or, of a Hub id, the files that show what would change."""
     check_model_name(model)
     folder = Path(model).expanduser()
     if folder.is_dir():

@@ -133,8 +133,8 @@ def _check_reports(folders: Sequence[str | os.PathLike], reports: Sequence[Any],
     from facemllm.inference.identity import identify
 
     for folder, report in zip(folders, reports, strict=True):
-        told = (report["run"].get("settings") or {}).get("weights")
-        if model.adapter_base is None and told not in (None, identify(model.folder)):
+        evaluated = (report["run"].get("settings") or {}).get("weights")
+        if model.adapter_base is None and evaluated not in (None, identify(model.folder)):
             raise UserError(
                 f"--report {folder}: is of {report['model']}, whose weights are not those in {model.folder}; run "
                 "facemllm evaluate on this folder"
@@ -172,7 +172,7 @@ def _card(
 
 
 def _exported_from_hub(export: dict[str, Any]) -> str | None:
-    """The Hub id that a model was exported from; None for a folder, of which its digest tells."""
+    """The Hub id that a model was exported from; None for a folder, which has a digest."""
     source = export.get("source") or {}
     name, digest = source.get("name"), source.get("digest", "")
     return name if name and digest is None and could_be_hub_id(name) else None
@@ -208,7 +208,7 @@ def _kind(files: Collection[str]) -> str | None:
 
 
 def _check_place(repository: HubRepository, present: dict[str, Any], model: ModelFolder, overwrite: bool) -> None:
-    """Refuse to put a model in the place of one of another kind, unless told to."""
+    """Refuse to put a model in the place of one of another kind, unless `overwrite`."""
     there, ours = _kind(present), _kind(model.files)
     if overwrite or there is None:
         return

@@ -213,8 +213,8 @@ def _export_facts(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 def _sample_question(config: Path) -> str:
     """A question that the model was taught, in quotes; one that leaves all open where its configuration names none."""
-    told = json.loads(config.read_text(encoding="utf-8")).get("face_tasks") if config.is_file() else None
-    usual = [task["question"] for task in (told or {}).values() if not task.get("on_request")]
+    tasks = json.loads(config.read_text(encoding="utf-8")).get("face_tasks") if config.is_file() else None
+    usual = [task["question"] for task in (tasks or {}).values() if not task.get("on_request")]
     return json.dumps(usual[0] if usual else "Describe this face.", ensure_ascii=False)
 
 

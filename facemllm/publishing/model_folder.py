@@ -50,7 +50,7 @@ class ModelFolder:
 
 
 def is_model_file(path: str) -> bool:
-    """Whether what stands at `path` in a folder or repository is read when the model is loaded, by its name."""
+    """Whether what lies at `path` in a folder or repository is read when the model is loaded, by its name."""
     parent, _, name = path.rpartition("/")
     return parent in ("", *MODEL_FOLDERS) and _is_one_of(name, MODEL_FILES)
 
@@ -173,12 +173,12 @@ def _check_weights(folder: Path, trust_remote_code: bool) -> None:
     options = {"trust_remote_code": trust_remote_code}
     logging.disable_progress_bar()
     verbosity = logging.get_verbosity()
-    logging.set_verbosity(logging.CRITICAL)  # its table of keys that do not fit is told in one line below
+    logging.set_verbosity(logging.CRITICAL)  # its table of keys that do not fit becomes one line below
     try:
         AutoProcessor.from_pretrained(folder, **options)
         # On the meta device: a model of 38 B parameters is checked in the memory of a small one.
         options |= {"device_map": "meta", "use_safetensors": True, "ignore_mismatched_sizes": True}
-        _, told = AutoModelForImageTextToText.from_pretrained(folder, output_loading_info=True, **options)
+        _, loaded = AutoModelForImageTextToText.from_pretrained(folder, output_loading_info=True, **options)
     except (OSError, ValueError, ImportError, RuntimeError, SafetensorError) as error:
         line = next(iter(str(error).strip().splitlines()), type(error).__name__)
         if "trust_remote_code" in str(error):
@@ -188,7 +188,7 @@ def _check_weights(folder: Path, trust_remote_code: bool) -> None:
         raise UserError(f"{folder}: does not load as an image-text-to-text model: {line}") from error
     finally:
         logging.set_verbosity(verbosity)
-    for what, keys in (("missing", told["missing_keys"]), ("of another shape", told["mismatched_keys"])):
+    for what, keys in (("missing", loaded["missing_keys"]), ("of another shape", loaded["mismatched_keys"])):
         if keys:
             first = min(key if isinstance(key, str) else key[0] for key in keys)
             raise UserError(

@@ -72,13 +72,13 @@ def _results(report: Mapping[str, Any], race: bool) -> Iterator[Any]:
                 if metric not in METRIC_TYPES or entry["value"] is None:
                     continue
                 interval = [round(bound, 4) for bound in entry.get("interval") or ()]
-                told = f", 95 % {interval[0]:.3f}–{interval[1]:.3f}" if interval else ""
+                ci = f", 95 % {interval[0]:.3f}–{interval[1]:.3f}" if interval else ""
                 spread = {"interval_95": interval} if interval else {}
                 yield EvalResult(
                     **about,
                     metric_type=METRIC_TYPES[metric],
                     metric_value=round(entry["value"], 4),
-                    metric_name=f"{task_title(task)}: {label_of(metric)} ({way_title(way)}; n = {entry['n']:,}{told})",
+                    metric_name=f"{task_title(task)}: {label_of(metric)} ({way_title(way)}; n = {entry['n']:,}{ci})",
                     metric_args={"task": task, "metric": metric, "way": way, "n": entry["n"], **spread},
                 )
 
@@ -127,7 +127,7 @@ def read_card(card: str) -> Any:
 
 
 def _key(result: Any) -> tuple:
-    """What a result is about. Results of other makers are told apart by the name of their metric."""
-    told = result.metric_args or {}
-    ours = (told.get("task"), told.get("metric"), told.get("way"))
+    """What a result is about. Results of other makers are distinguished by the name of their metric."""
+    about = result.metric_args or {}
+    ours = (about.get("task"), about.get("metric"), about.get("way"))
     return (*result.unique_identifier, result.metric_type, *(ours if all(ours) else (result.metric_name,)))

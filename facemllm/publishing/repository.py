@@ -1,4 +1,4 @@
-"""A repository on the Hub: what is in it, commits that survive a bad connection, and errors told in one line."""
+"""A repository on the Hub: what is in it, commits that survive a bad connection, and errors in one line."""
 
 import contextlib
 import hashlib
@@ -191,7 +191,7 @@ def one_line_errors(repo_id: str, endpoint: str) -> Iterator[None]:
 def _explain(error: Any, repo_id: str, endpoint: str, again: str) -> str:
     owner, status = repo_id.split("/")[0], error.response.status_code
     said = error.response.headers.get("X-Error-Message") or getattr(error, "server_message", None) or ""
-    told = {
+    message = {
         401: f"the token is not accepted: make one that may write at {endpoint}/settings/tokens (hf auth login)",
         402: f"the account of {owner} has to pay for this, or has no room left; then {again}",
         403: f"the token may not write to {owner}, or its storage is full: see the Hub's words",
@@ -202,7 +202,7 @@ def _explain(error: Any, repo_id: str, endpoint: str, again: str) -> str:
         429: f"the Hub limits how often one may ask; wait, then {again}",
         507: f"the Hub has no room left for {owner}: make room or pay for more; then {again}",
     }.get(status, f"the Hub fails; {again}" if status >= 500 else "the Hub refuses")
-    return f"{told} ({status}{': ' if said else ''}{said[:300]})"
+    return f"{message} ({status}{': ' if said else ''}{said[:300]})"
 
 
 def _groups(additions: Sequence[Any]) -> Iterator[list[Any]]:

@@ -51,8 +51,8 @@ def _refusal(text_config: Any, reason: str) -> ExportError:
 
 def _rotations(text_config: Any) -> set[str]:
     """The types of rotary embeddings in a configuration of transformers 5 (of each kind of layer too) or 4.57."""
-    told = getattr(text_config, "rope_parameters", None) or getattr(text_config, "rope_scaling", None) or {}
-    kinds = [told, *(value for value in told.values() if isinstance(value, dict))]
+    settings = getattr(text_config, "rope_parameters", None) or getattr(text_config, "rope_scaling", None) or {}
+    kinds = [settings, *(value for value in settings.values() if isinstance(value, dict))]
     return {kind[key] for kind in kinds for key in ("rope_type", "type") if key in kind}
 
 

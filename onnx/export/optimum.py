@@ -182,7 +182,7 @@ def _write(module: nn.Module, config: GraphOnnxConfig, folder: Path, external_da
     with tempfile.TemporaryDirectory(dir=folder, prefix=".tracing-") as scratch, quietly():
         traced = Path(scratch) / config.graph.file_name
         try:
-            # The fix of axes would load the graph into ONNX Runtime to find out sizes that the model's config tells.
+            # The fix of axes would load the graph into ONNX Runtime to find out sizes that the model's config has.
             export(module, config, traced, device=str(next(module.parameters()).device), disable_dynamic_axes_fix=True)
         except Exception as error:
             reason = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"

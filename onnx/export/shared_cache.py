@@ -27,7 +27,7 @@ def share_cache(model: ir.Model, positions: int | None = None) -> bool:
     `inputs_embeds` (1, length, hidden). Shared buffers have shape (1, kv_heads, at least total_length, head_dim).
 
     Args:
-        positions: how many the model can tell apart; their rotations become a table, where one serves all lengths
+        positions: how many the model distinguishes; their rotations become a table, where one serves all lengths
             (not dynamic scaling), instead of being computed at each step.
 
     Returns:

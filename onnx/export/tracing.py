@@ -22,7 +22,7 @@ def trace(
 
     Args:
         module: returns a dict; has the model's `config`.
-        inputs: by the names of `graph.inputs`; a cache stands for all `past_key_values.…` under `past_key_values`.
+        inputs: by the names of `graph.inputs`; `past_key_values` is a cache, for all `past_key_values.…`.
         varying: the axes that are not fixed at their size in `inputs`, each of which has to be 2 at least there.
         fusions: the device whose operators of ONNX Runtime are used where that works, `cpu` or `cuda`; None for none.
 

@@ -38,7 +38,7 @@ class TokenEmbeddings(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Embeddings and the cache of what stands before them, to the last position's logits and the grown cache."""
+    """Embeddings and the cache of what precedes them, to the last position's logits and the grown cache."""
 
     def __init__(self, model: PreTrainedModel):
         super().__init__()

@@ -108,7 +108,7 @@ class ONNXProcessor:
 
         Args:
             images: one image, a list, or a list for each prompt.
-            text: one prompt or several, with one image token where each image stands.
+            text: one prompt or several, with one image token in each image's place.
 
         Returns:
             `input_ids` and `attention_mask`, int64 `(prompts, length)`, shorter prompts padded on the left; and, where
@@ -214,20 +214,20 @@ class ONNXProcessor:
 def read_json(folder: Path, name: str, needed: Sequence[str] = ()) -> dict[str, Any]:
     """A JSON object of an exported folder. Raises ValueError when it is missing, broken or lacks what is `needed`."""
     try:
-        told = json.loads((folder / name).read_text(encoding="utf-8"))
+        settings = json.loads((folder / name).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ValueError(f"{folder}: has no {name}; give a folder that `facemllm export` wrote") from None
     except (OSError, ValueError) as error:
         raise ValueError(f"{folder / name}: cannot read it: {error}") from error
-    if not isinstance(told, dict):
+    if not isinstance(settings, dict):
         raise ValueError(f"{folder / name}: holds no JSON object; export the model again")
-    if lacking := [key for key in needed if key not in told]:
+    if lacking := [key for key in needed if key not in settings]:
         raise ValueError(f"{folder}: {name} says nothing of {', '.join(lacking)}: export the model again")
-    return told
+    return settings
 
 
 class _GenerationBlock(jinja2.ext.Extension):
-    """`{% generation %}`, which marks what is trained on; it writes what stands in it."""
+    """`{% generation %}`, which marks what is trained on; it writes what is in it."""
 
     tags = {"generation"}
 

@@ -85,8 +85,8 @@ class Sampling:
                 "facemllm_onnx.transformers_model.ONNXFaceMLLM does, with transformers",
                 ", ".join(f"{name}={value}" for name, value in unheeded.items()),
             )
-        told = {field.name: generation_config.get(field.name) for field in fields(cls)}
-        return cls(**{name: value for name, value in told.items() if value is not None})
+        settings = {field.name: generation_config.get(field.name) for field in fields(cls)}
+        return cls(**{name: value for name, value in settings.items() if value is not None})
 
     def changed(self, **values: Any) -> "Sampling":
         """The same with other values; `None` leaves one as it is. Warns of those that have no effect."""
@@ -132,7 +132,7 @@ class TokenChooser:
             )
         else:
             tokens = logits.argmax(axis=-1)
-            # One NaN is NumPy's greatest number: the chosen one tells.
+            # One NaN is NumPy's greatest number: the chosen one shows it.
             if any(math.isnan(row[token]) for row, token in zip(logits, tokens.tolist(), strict=True)):
                 raise ValueError(NOT_A_NUMBER)
         if self._said is not None:

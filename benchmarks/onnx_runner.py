@@ -1,6 +1,6 @@
-"""One way of running a model, in a process of its own, for `onnx_table`.
+"""One variant of a model, in a process of its own, for `onnx_table`.
 
-    python -m benchmarks.onnx_ways WAY FOLDER INPUTS.npz DEVICE THREADS
+    python -m benchmarks.onnx_runner VARIANT FOLDER INPUTS.npz DEVICE THREADS
 
 Each line of standard input names a measurement (`MEASUREMENTS`), which is answered with a line of JSON.
 """
@@ -43,7 +43,7 @@ class TorchTimer:
             from transformers import CompileConfig
 
             compile_config = CompileConfig(mode="default", fullgraph=True, dynamic=False)
-            compile_config._compile_all_devices = True  # transformers compiles on accelerators only, unless told
+            compile_config._compile_all_devices = True  # transformers compiles on accelerators only, by default
             self.options |= {"cache_implementation": "static", "compile_config": compile_config}
 
     def generate(self, input_ids: np.ndarray) -> dict[str, Any]:
@@ -109,9 +109,9 @@ class _Moments:
 
 
 def main() -> None:
-    """Load a model the way that is named, then answer standard input line by line."""
-    way, folder, inputs_file, device, threads = sys.argv[1:6]
-    if way == "machine":
+    """Load the variant that is named, then answer standard input line by line."""
+    variant, folder, inputs_file, device, threads = sys.argv[1:6]
+    if variant == "machine":
         sys.stdout.write(
             json.dumps(dataclasses.asdict(measure_machine(int(threads)) if device == "cpu" else _measure_gpu()))
         )
@@ -119,7 +119,7 @@ def main() -> None:
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     with contextlib.redirect_stdout(sys.stderr), np.load(inputs_file) as inputs:
-        timer = make_timer(way, folder, device, int(threads))
+        timer = make_timer(variant, folder, device, int(threads))
         for line in sys.stdin:
             answer = measure(timer, line.strip(), inputs)
             answers.write(json.dumps({**answer, "peak_mb": peak_memory_mb()}) + "\n")
@@ -146,15 +146,15 @@ def _measure_gpu(attempts: int = 5) -> MachineSpeed:
     return MachineSpeed(2 * numbers.nbytes / copying, 2 * len(square) ** 3 / product)
 
 
-def make_timer(way: str, folder: str, device: str, threads: int) -> Any:
-    """What times `way`."""
-    if way == ONNX:
+def make_timer(variant: str, folder: str, device: str, threads: int) -> Any:
+    """What times `variant`."""
+    if variant == ONNX:
         return FolderTimer(folder, device, threads)
-    return TorchTimer(folder, device, threads, compiled=way == COMPILED)
+    return TorchTimer(folder, device, threads, compiled=variant == COMPILED)
 
 
 def measure(timer: Any, measurement: str, inputs: Any) -> dict[str, Any]:
-    """Go one way once; seconds, and the tokens of `generate`."""
+    """Run it once; seconds, and the tokens of `generate`."""
     if measurement == "generate":
         return timer.generate(inputs["prompt"])
     if measurement == "first_token":
