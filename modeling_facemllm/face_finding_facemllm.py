@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from .arguments_facemllm import ArgumentError
 from .face_detection_facemllm import (
     ARCFACE_POINTS,
     ARCFACE_SIDE,
@@ -108,12 +109,11 @@ def load_detector(detector: Any, min_score: float | None = None) -> Callable[[Im
         try:
             return FaceDetector.from_pretrained(YUNET if detector == "yunet" else detector, **options).detect
         except (OSError, ImportError, ValueError) as error:
-            raise ValueError(
-                f"detector={os.fspath(detector)!r}: {error}; or give detector='none' where each picture is one face"
-            ) from error
+            remedy = f"{error}; or give 'none' where each picture is one face"
+            raise ArgumentError("detector", os.fspath(detector), remedy) from error
     detect = getattr(detector, "detect", detector)
     if not callable(detect):
-        raise ValueError(f"detector={detector!r}: give {DETECTORS}")
+        raise ArgumentError("detector", detector, f"give {DETECTORS}")
     return detect
 
 

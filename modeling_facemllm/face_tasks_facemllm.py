@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, Literal, get_args
 
+from .arguments_facemllm import ArgumentError
 from .face_task_table_facemllm import AGE_IN_YEARS, CATEGORIES, CHOICES, OLDEST, RANGED, YES_OR_NO
 
 GROUPS = {"attributes": "attribute", "pose": "angle"}
@@ -100,13 +101,13 @@ def choose_tasks(
             raise ValueError(f"tasks: two different tasks are called {task.name!r}: give one of them another name")
 
     if not isinstance(names, (str, Iterable)):
-        raise ValueError(f"tasks={names!r}: give a list of names")
+        raise ArgumentError("tasks", names, "give a list of names")
     for name in [names] if isinstance(names, (str, Mapping)) else names:
         if isinstance(name, Mapping):
             choose(_described(str(name.get("name", "")), {key: value for key, value in name.items() if key != "name"}))
             continue
         if not isinstance(name, str):
-            raise ValueError(f"tasks={names!r}: {_not_known(name, table)}")
+            raise ArgumentError("tasks", names, _not_known(name, table))
         if name in table:
             choose(table[name])
             continue
@@ -116,7 +117,7 @@ def choose_tasks(
             if not task.on_request and (name == ALL or task.kind == GROUPS.get(name) is not None)
         ]
         if not several:
-            raise ValueError(f"tasks={names!r}: {_not_known(name, table)}")
+            raise ArgumentError("tasks", names, _not_known(name, table))
         for task in several:
             choose(task)
     return list(chosen.values())

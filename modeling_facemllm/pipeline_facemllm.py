@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 from transformers import Pipeline
 
+from .arguments_facemllm import ArgumentError
 from .closed_questions_facemllm import ClosedQuestion
 from .face_detection_facemllm import FaceDetector
 from .face_finding_facemllm import DETECTORS, FaceChoice, FoundFace, is_boxes, load_detector, whole_picture
@@ -100,11 +101,13 @@ class FaceAnalysisPipeline(Pipeline):
         self._detectors: dict[Any, Any] = {}
         super().__init__(*args, **kwargs)
         if self.processor is None:
-            raise ValueError("processor=None: give the model's processor, AutoProcessor.from_pretrained(folder)")
+            raise ArgumentError("processor", None, "give the model's processor, AutoProcessor.from_pretrained(folder)")
         given = self._preprocess_params
         _check_counts(batch_size=self._batch_size, num_workers=self._num_workers)
         if is_boxes(given.get("detector")):
-            raise ValueError(f"detector={given['detector']!r}: boxes are those of a picture, so give them in the call")
+            raise ArgumentError(
+                "detector", given["detector"], "boxes are those of a picture, so give them in the call"
+            )
         if "detector" in given:
             self._detect_with(given["detector"], given.get("min_score"))
 
@@ -156,20 +159,18 @@ class FaceAnalysisPipeline(Pipeline):
         for name in given:
             if name not in PARAMETERS:
                 near = get_close_matches(name, PARAMETERS) or PARAMETERS
-                raise ValueError(
-                    f"{name}={given[name]!r}: there is no such parameter; did you mean {', '.join(near)}?"
-                )
+                raise ArgumentError(name, given[name], f"there is no such parameter; did you mean {', '.join(near)}?")
         for name, possible in CHOICES.items():
             if given.get(name, possible[0]) not in possible:
-                raise ValueError(f"{name}={given[name]!r} is unknown: take {', '.join(map(repr, possible))}")
+                raise ArgumentError(name, given[name], f"take {', '.join(map(repr, possible))}")
         if not isinstance(given.get("align", False), bool):
-            raise ValueError(f"align={given['align']!r}: give True or False")
+            raise ArgumentError("align", given["align"], "give True or False")
         _check_counts(max_faces=given.get("max_faces"), max_new_tokens=given.get("max_new_tokens", 1))
         _check_number("margin", given.get("margin", 0.0), 0, 10, "share of the box's longer side, from 0 to 10")
         if given.get("min_score") is not None:
             _check_number("min_score", given["min_score"], 1e-6, 1, "score, more than 0 and at most 1")
         if "detector" in given and given["detector"] is None:
-            raise ValueError(f"detector=None: give {DETECTORS}")
+            raise ArgumentError("detector", None, f"give {DETECTORS}")
         forward = {name: given[name] for name in ("max_new_tokens",) if name in given}
         if "tasks" in given:
             forward["chosen"] = choose_tasks(given["tasks"], *self.known_tasks)
@@ -339,7 +340,7 @@ def _task_answer(task: FaceTask, probabilities: Sequence[float]) -> dict[str, An
 def _checked_questions(questions: Any) -> list[str]:
     listed = [questions] if isinstance(questions, str) else questions
     if not isinstance(listed, (list, tuple)) or not all(isinstance(one, str) and one.strip() for one in listed):
-        raise ValueError(f"questions={questions!r}: give a list of texts")
+        raise ArgumentError("questions", questions, "give a list of texts")
     return list(dict.fromkeys(listed))
 
 
@@ -347,12 +348,12 @@ def _check_counts(**counts: Any) -> None:
     for name, count in counts.items():
         least = 0 if name == "num_workers" else 1
         if count is not None and (isinstance(count, bool) or not isinstance(count, int) or count < least):
-            raise ValueError(f"{name}={count!r}: give a whole number, {least} or more")
+            raise ArgumentError(name, count, f"give a whole number, {least} or more")
 
 
 def _check_number(name: str, value: Any, low: float, high: float, what: str) -> None:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
-        raise ValueError(f"{name}={value!r}: give a {what}")
+        raise ArgumentError(name, value, f"give a {what}")
 
 
 __all__ = ["FaceAnalysisPipeline"]

@@ -6,7 +6,6 @@ import hashlib
 import json
 import math
 import os
-import re
 import sys
 import threading
 import time
@@ -201,6 +200,7 @@ def _pipeline(args: argparse.Namespace) -> Callable:
     from PIL import Image
 
     from facemllm.inference.loading import load_model
+    from modeling_facemllm.arguments_facemllm import ArgumentError
     from modeling_facemllm.pipeline_facemllm import FaceAnalysisPipeline
 
     names = ("tasks", "min_score", "max_faces", "margin", "max_new_tokens")
@@ -221,19 +221,12 @@ def _pipeline(args: argparse.Namespace) -> Callable:
             **options,
         )
         pipeline(Image.new("RGB", (64, 64), "gray"), detector="none", on_error="raise")
+    except ArgumentError as error:
+        value = " ".join(map(str, error.value)) if isinstance(error.value, (list, tuple)) else error.value
+        raise UserError(f"--{error.argument.replace('_', '-')} {value}: {error.remedy}") from error
     except ValueError as error:
-        raise UserError(_in_words_of_the_command(str(error))) from error
+        raise UserError(str(error)) from error
     return pipeline
-
-
-def _in_words_of_the_command(message: str) -> str:
-    """`max_faces=0: ...`, as Python's callers know it, as `--max-faces 0: ...`."""
-    message = message.replace("give detector='none'", "give --detector none")
-    found = re.match(r"(\w+)=('[^']*'|\[[^\]]*\]|[^\s:,]+)(?=[:,])", message)
-    if found is None:
-        return message
-    value = re.sub(r"[\[\]',]", "", found[2])
-    return f"--{found[1].replace('_', '-')} {value}{message[found.end() :]}"
 
 
 def _settings(args: argparse.Namespace) -> dict[str, Any]:

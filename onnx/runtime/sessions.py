@@ -28,8 +28,11 @@ class ProviderUnavailable(ValueError):
     """
 
     def __init__(self, reason: str):
-        super().__init__(f"{reason}; or take provider='cpu'")
+        super().__init__(reason)
         self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.reason}; or take provider='cpu'"
 
 
 def open_sessions(

@@ -398,7 +398,7 @@ def test_yunet_that_cannot_be_fetched_is_one_line_with_the_ways_out(analyze, pho
     rc, _, err = analyze(photos, detector="yunet")
     assert (rc, err.count("\n")) == (2, 1)
     assert "give the path of face_detection_yunet_2023mar.onnx" in err
-    assert "--detector none" in err
+    assert "--detector yunet: " in err and "give 'none'" in err
 
 
 def test_a_journal_that_somebody_wrote_into_is_refused(tmp_path):
