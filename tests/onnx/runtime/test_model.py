@@ -1,5 +1,6 @@
 """`FaceMLLMForONNX` writes what the PyTorch model writes."""
 
+import json
 import threading
 
 import numpy as np
@@ -7,8 +8,8 @@ import pytest
 import torch
 
 from facemllm_onnx import FaceMLLMForONNX
-from facemllm_onnx.runtime.decoding import to_float32, to_storage
-from facemllm_onnx.runtime.sessions import ProviderUnavailable
+from facemllm_onnx.runtime.decoding import Decoder, DecoderRun, to_float32, to_storage
+from facemllm_onnx.runtime.sessions import ProviderUnavailable, open_sessions
 
 
 def _user(text, images=0):
@@ -175,13 +176,16 @@ def test_an_answer_ends_where_the_model_reads_no_further(onnx_folder):
 
 
 def test_memory_that_was_set_aside_serves_every_answer(fused_folder):
-    runtime = FaceMLLMForONNX.from_pretrained(fused_folder, provider="cpu", threads=1, max_length=20)
-    rooms = []
-    for _ in range(2):  # each as long as there is room
-        runtime.generate_tokens(np.full((1, 17), 5), max_new_tokens=100)
-        [(room, cache)] = runtime._decoder._idle
-        rooms.append((room, cache[0].data_ptr()))
-    assert rooms[0][0] == 20 and rooms[0] == rooms[1]
+    names = ("embed_tokens", "decoder_model_merged")
+    sessions, _ = open_sessions({name: fused_folder / "onnx" / f"{name}.onnx" for name in names}, "cpu", threads=1)
+    record = json.loads((fused_folder / "export.json").read_text())
+    decoder = Decoder(*(sessions[name] for name in names), record["cache"], "cpu", max_length=20)
+    caches = []
+    for _ in range(2):
+        with DecoderRun(decoder, np.ones((1, 17), dtype=np.int64), max_new_tokens=4) as run:
+            caches.append(run.cache)
+    room, cache = decoder.take_cache(20)
+    assert room == 20 and caches[0] is caches[1] is cache
 
 
 @pytest.mark.parametrize(
