@@ -13,6 +13,10 @@ from typing import Any
 
 from datasets import Features, Image, List, Value
 
+from modeling_facemllm.face_task_table_facemllm import RANGED
+
+AGE_EDGES = tuple(low for low, _ in RANGED["age"][2].values())[1:]  # years at which a group of ages begins
+AGE_GROUPS = (*list(RANGED["age"][2])[:-1], "more than 70")  # the label's values: the last is FairFace's name of it
 TEXT_LABELS = ("age_group", "gender", "race", "expression")
 NUMBER_LABELS = {  # inclusive range of each; yaw, pitch and roll in degrees, age in years
     "age": (0.0, 150.0),

@@ -57,8 +57,8 @@ CATEGORIES = {
     ),
 }
 
-AGE_IN_YEARS = "How old is this person, in years? Answer with a whole number."
-OLDEST = 100
+AGE_IN_YEARS, WHOLE_NUMBER = "How old is this person, in years?", "Answer with a whole number."
+MAX_AGE = 100
 
 YES_OR_NO = {
     "black_hair": "Does this person have black hair?",
@@ -196,4 +196,29 @@ CHOICES = {
     "surroundings": ("Where was the picture taken?", "plain background, indoors, outdoors, stage or studio"),
 }
 
-__all__ = ["AGE_IN_YEARS", "CATEGORIES", "CHOICES", "DEFAULT_FACE_TASKS", "OLDEST", "RANGED", "YES_OR_NO"]
+CLOSED_QUESTIONS: dict[str, tuple[str, tuple[str, ...]]] = {
+    **{name: (question, tuple(options.split(", "))) for name, (question, options) in CATEGORIES.items()},
+    **{name: (question, tuple(ranges)) for name, (_, question, ranges) in RANGED.items()},
+    **{name: (question, ("yes", "no")) for name, question in YES_OR_NO.items()},
+    **{name: (question, tuple(options.split(", "))) for name, (question, options) in CHOICES.items()},
+}
+"""Every question with a closed set of answers, and these in the order in which they are stated, by task."""
+
+STATED_OPTIONS = "{question} Options: {options}."
+
+ON_REQUEST = ("race", "attractive", "attractive_man", "attractive_woman", "age_years")
+"""Asked only where they are named, not as one of several."""
+
+__all__ = [
+    "AGE_IN_YEARS",
+    "CATEGORIES",
+    "CHOICES",
+    "CLOSED_QUESTIONS",
+    "DEFAULT_FACE_TASKS",
+    "MAX_AGE",
+    "ON_REQUEST",
+    "RANGED",
+    "STATED_OPTIONS",
+    "WHOLE_NUMBER",
+    "YES_OR_NO",
+]

@@ -6,11 +6,19 @@ from difflib import get_close_matches
 from typing import Any, Literal, get_args
 
 from .arguments_facemllm import ArgumentError
-from .face_task_table_facemllm import AGE_IN_YEARS, CATEGORIES, CHOICES, OLDEST, RANGED, YES_OR_NO
+from .face_task_table_facemllm import (
+    AGE_IN_YEARS,
+    CATEGORIES,
+    CLOSED_QUESTIONS,
+    MAX_AGE,
+    ON_REQUEST,
+    RANGED,
+    STATED_OPTIONS,
+    WHOLE_NUMBER,
+)
 
 GROUPS = {"attributes": "attribute", "pose": "angle"}
 ALL = "all"
-ON_REQUEST = ("race", "attractive", "attractive_man", "attractive_woman", "age_years")
 INTERVAL_SHARE = 0.8
 
 Kind = Literal["category", "attribute", "age", "angle"]
@@ -169,20 +177,14 @@ def _described(name: str, task: Mapping[str, Any]) -> FaceTask:
 
 
 def _own_table() -> Iterable[tuple[str, FaceTask]]:
-    rows: dict[str, dict[str, Any]] = {}
-    for name, (question, options) in CATEGORIES.items():
-        rows[name] = {"question": question, "options": options.split(", ")}
-    for name, (kind, question, ranges) in RANGED.items():
-        rows[name] = {"question": question, "options": list(ranges), "kind": kind, "ranges": list(ranges.values())}
-    for name, question in YES_OR_NO.items():
-        rows[name] = {"question": question, "options": ["yes", "no"], "kind": "attribute"}
-    for name, (question, options) in CHOICES.items():
-        rows[name] = {"question": question, "options": options.split(", "), "kind": "attribute"}
-    for row in rows.values():
-        row["question"] += f" Options: {', '.join(row['options'])}."
-    rows["age_years"] = {"question": AGE_IN_YEARS, "options": [str(age) for age in range(OLDEST + 1)], "kind": "age"}
-    for name, row in rows.items():
+    for name, (question, options) in CLOSED_QUESTIONS.items():
+        stated = STATED_OPTIONS.format(question=question, options=", ".join(options))
+        kind, _, ranges = RANGED.get(name, ("category" if name in CATEGORIES else "attribute", question, {}))
+        row = {"question": stated, "options": options, "kind": kind, "ranges": [*ranges.values()] or None}
         yield name, _described(name, {**row, "on_request": name in ON_REQUEST})
+    years = [str(age) for age in range(MAX_AGE + 1)]
+    row = {"question": f"{AGE_IN_YEARS} {WHOLE_NUMBER}", "options": years, "kind": "age"}
+    yield "age_years", _described("age_years", {**row, "on_request": "age_years" in ON_REQUEST})
 
 
 __all__ = ["ALL", "GROUPS", "FaceTask", "choose_tasks", "face_tasks"]

@@ -22,6 +22,7 @@ from datasets import Features
 
 from datasets_scripts.files import differences
 from datasets_scripts.schema import FEATURES, CorpusError
+from modeling_facemllm import face_task_table_facemllm
 
 from .card import card_text
 from .shards import (
@@ -148,10 +149,11 @@ def write_corpus(
 def code_fingerprint(*sources: Any) -> dict[str, str]:
     """What else the bytes of a shard depend on: the code that makes rows, and the versions of what encodes them.
 
-    That is `BYTES_DECIDED_IN` and the rooms of this package that the classes of `sources` stand in, those of their
-    fields included. An edit elsewhere, in the annotator say, leaves a half-built corpus as it is.
+    That is the model's table of questions, `BYTES_DECIDED_IN` and the rooms of this package that the classes of
+    `sources` stand in, those of their fields included. An edit elsewhere, in the annotator say, leaves a half-built
+    corpus as it is.
     """
-    digest = sha256()
+    digest = sha256(Path(face_task_table_facemllm.__file__).read_bytes())
     for place in sorted({*BYTES_DECIDED_IN}.union(*map(_rooms, sources))):
         for path in sorted((PACKAGE / place).rglob("*.py")) or [PACKAGE / place]:
             digest.update(path.read_bytes())

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
-from datasets_scripts.sources.reading import AGE_GROUPS
+from datasets_scripts.schema import AGE_GROUPS
 
 PROMPT_VERSION = "fairfacegpt-1"  # another wording is another version
 

@@ -12,12 +12,13 @@ from functools import cached_property
 from typing import Any
 
 from datasets_scripts.schema import CorpusError
+from modeling_facemllm import face_task_table_facemllm as table
 
 Pair = tuple[str, str]
 """A question and its answer."""
 
 STATED_OPTIONS = (
-    "{question} Options: {options}.",
+    table.STATED_OPTIONS,
     "{question} Choose one of: {options}.",
     "{question} Answer with one of these: {options}.",
     "Choose among {options}. {question}",
@@ -181,6 +182,17 @@ class Task:
     def _statement(self, words: str) -> str:
         told = self.statement.format(claim=words)
         return told[0].upper() + told[1:]
+
+
+def closed_task(name: str, *wordings: str, values: Mapping[str, str] | None = None, **row: Any) -> Task:
+    """The row of the task `name` of the model's table, which has the canonical question and its options.
+
+    `wordings` are other ones of the question, `values` the label's values for those options that are not the value
+    itself, `row` the rest of a `Task`. Values of `extra` are options after those of the table.
+    """
+    question, options = table.CLOSED_QUESTIONS[name]
+    answers = {(values or {}).get(option, option): option for option in (*options, *row.get("extra", ()))}
+    return Task(**{"label": name, "answers": answers, "questions": (question, *wordings), **row})
 
 
 def read_label(label: str, labels: Mapping[str, Any]) -> Any:

@@ -17,11 +17,10 @@ from datasets_scripts.schema import CorpusError, Skipped, assistant_turn, make_r
 from .attribute_table import doubted_labels
 from .captions import DETAILED_REQUESTS, caption_turns
 from .closed_task import DEFAULT_CONVENTIONS, STATED_OPTIONS, Claim, Conventions, Pair, Task
-from .tasks import AGE_GROUPS, TASK_GROUPS, TASKS, AnyTask
+from .tasks import TASK_GROUPS, TASKS, AnyTask
 from .zero_shot import ZERO_SHOT, only_its_side, tasks_of_side
 
 __all__ = [
-    "AGE_GROUPS",
     "CONFIGS",
     "DEFAULT_TASKS",
     "DEFAULT_TURNS",

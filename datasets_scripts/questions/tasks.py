@@ -1,12 +1,18 @@
 """How every label is asked about and answered, in one table: `TASKS`, by the name of the task.
 
-A new label is a new row here, or in `attribute_tasks.py` if it is an attribute; a new dataset is a reader in
-`sources/` that names the rows it has labels for. Left and right are the viewer's.
+A new label is a new row here, or in `attribute_tasks.py` if it is an attribute; its canonical question and its options
+are in the model's table. A new dataset is a reader in `sources/` that names the rows it has labels for. Left and right
+are the viewer's.
 """
 
-from .attribute_table import AGE_GROUPS, EXPRESSIONS
+from collections.abc import Mapping
+from typing import Any
+
+from datasets_scripts.schema import AGE_EDGES, AGE_GROUPS
+from modeling_facemllm import face_task_table_facemllm as table
+
 from .attribute_tasks import ATTRIBUTE_TASKS
-from .closed_task import Claim, Task
+from .closed_task import Claim, Task, closed_task
 from .measured_tasks import NumberTask, PartsTask, UnitsTask
 
 AnyTask = Task | NumberTask | PartsTask | UnitsTask
@@ -16,34 +22,28 @@ def _age_ranges() -> tuple[Claim, ...]:
     """Claims at the edges of the age groups, so that every one of them is exactly true or exactly false."""
     ranges = [Claim("an infant", AGE_GROUPS[:1], AGE_GROUPS[1:]), Claim("a child", AGE_GROUPS[:2], AGE_GROUPS[3:])]
     ranges.append(Claim("an adult", AGE_GROUPS[3:], AGE_GROUPS[:2]))
-    for edge, years in enumerate((3, 10, 20, 30, 40, 50, 60, 70), start=1):
+    for edge, years in enumerate(AGE_EDGES, start=1):
         ranges.append(Claim(f"younger than {years}", AGE_GROUPS[:edge], AGE_GROUPS[edge:]))
         ranges.append(Claim(f"{years} or older", AGE_GROUPS[edge:], AGE_GROUPS[:edge]))
     return tuple(ranges)
 
 
 PEOPLE: dict[str, Task] = {
-    "gender": Task(
-        label="gender",
-        answers={"female": "female", "male": "male"},
-        questions=(
-            "What is the gender of this person?",
-            "Which gender does this person appear to have?",
-            "What gender is the person in this picture?",
-            "Judging by the face, what is this person's gender?",
-        ),
+    "gender": closed_task(
+        "gender",
+        "Which gender does this person appear to have?",
+        "What gender is the person in this picture?",
+        "Judging by the face, what is this person's gender?",
         claims={"female": ("female",), "male": ("male",)},
     ),
-    "age": Task(
+    "age": closed_task(
+        "age",
+        "How old is this person, roughly?",
+        "Which age group does this person belong to?",
+        "About how many years old is the person in this picture?",
+        "Judging by the face, how old is this person?",
         label="age_group",
-        answers={**{group: group for group in AGE_GROUPS[:-1]}, "more than 70": "70 or older"},
-        questions=(
-            "What is the age group of this person?",
-            "How old is this person, roughly?",
-            "Which age group does this person belong to?",
-            "About how many years old is the person in this picture?",
-            "Judging by the face, how old is this person?",
-        ),
+        values=dict(zip(table.RANGED["age"][2], AGE_GROUPS, strict=True)),
         claims={
             "0-2": ("a baby", "0 to 2 years old"),
             "3-9": ("3 to 9 years old", "between 3 and 9"),
@@ -59,21 +59,10 @@ PEOPLE: dict[str, Task] = {
         ordered=True,
         group="age",
     ),
-    "race": Task(
-        label="race",
-        answers={
-            "White": "White",
-            "Black": "Black",
-            "Latino_Hispanic": "Latino or Hispanic",
-            "East Asian": "East Asian",
-            "Southeast Asian": "Southeast Asian",
-            "Indian": "Indian",
-            "Middle Eastern": "Middle Eastern",
-        },
-        questions=(
-            "Which race label would an annotator give this face?",
-            "Which of the race labels of the data set fits this face?",
-        ),
+    "race": closed_task(
+        "race",
+        "Which of the race labels of the data set fits this face?",
+        values={"Latino or Hispanic": "Latino_Hispanic"},
         statement="An annotator would label this face {claim}.",
         checks=("Would an annotator label this face {claim}?",),
         claims={
@@ -92,11 +81,11 @@ PEOPLE: dict[str, Task] = {
 AGE_IN_YEARS = NumberTask(
     label="age",
     questions=(
-        "How old is this person, in years?",
+        table.AGE_IN_YEARS,
         "How many years old is this person?",
         "What is the age in years of the person in this picture?",
     ),
-    form="Answer with a whole number.",
+    form=table.WHOLE_NUMBER,
     statements=("{number}.", "{number} years old.", "This person is {number} years old."),
     comparisons=(
         ("Is this person older than {number}?", True),
@@ -108,15 +97,11 @@ AGE_IN_YEARS = NumberTask(
 )
 
 EXPRESSION: dict[str, AnyTask] = {
-    "expression": Task(
-        label="expression",
-        answers={name: name for name in EXPRESSIONS},
-        questions=(
-            "Which expression does this face show?",
-            "What is the facial expression of this person?",
-            "How would an annotator label the expression of this face?",
-            "What does the expression of this face look like?",
-        ),
+    "expression": closed_task(
+        "expression",
+        "What is the facial expression of this person?",
+        "How would an annotator label the expression of this face?",
+        "What does the expression of this face look like?",
         statement="This face shows {claim}.",
         checks=("Does this face show {claim}?", "Would an annotator say that this face shows {claim}?"),
         claims={
@@ -132,10 +117,9 @@ EXPRESSION: dict[str, AnyTask] = {
         extra=("contempt",),
         group="expression",
     ),
-    "valence": Task(
-        label="valence",
-        answers={"negative": "negative", "neutral": "neutral", "positive": "positive"},
-        questions=("Is the expression of this face positive or negative?", "What is the valence of this expression?"),
+    "valence": closed_task(
+        "valence",
+        "What is the valence of this expression?",
         statement="The expression is {claim}.",
         checks=("Is the expression of this face {claim}?",),
         claims={
@@ -147,10 +131,9 @@ EXPRESSION: dict[str, AnyTask] = {
         ordered=True,
         group="expression",
     ),
-    "arousal": Task(
-        label="arousal",
-        answers={"calm": "calm", "moderate": "moderate", "excited": "excited"},
-        questions=("Is the expression of this face calm or excited?", "What is the arousal of this expression?"),
+    "arousal": closed_task(
+        "arousal",
+        "What is the arousal of this expression?",
         statement="The expression is {claim}.",
         checks=("Is the expression of this face {claim}?",),
         claims={"calm": ("calm",), "moderate": ("moderately excited",), "excited": ("very excited",)},
@@ -160,19 +143,29 @@ EXPRESSION: dict[str, AnyTask] = {
     ),
 }
 
+
+def _angle(name: str, wording: str, values: Mapping[str, str] | None = None, **row: Any) -> Task:
+    """An angle's row: the model's table says where the bins meet; the outermost hold whatever lies beyond."""
+    ranges = table.RANGED[name][2]
+    edges = [low for low, _ in ranges.values()][1:]
+    bounds = zip(ranges, (-180, *edges), (*edges, 180.1), strict=True)
+    bins = {(values or {}).get(option, option): (low, high) for option, low, high in bounds}
+    return closed_task(name, wording, values=values, bins=bins, ordered=True, group=name, **row)
+
+
 _CHECK_POSE = ("Is the head {claim}?", "Would you say that the head is {claim}?")
 
 HEAD_POSE: dict[str, AnyTask] = {  # the signs of the angles: sources/head_pose.py
-    "yaw": Task(
-        label="yaw",
-        answers={
-            "right profile": "far to the right",
-            "right": "to the right",
-            "front": "to the front",
-            "left": "to the left",
-            "left profile": "far to the left",
+    "yaw": _angle(
+        "yaw",
+        "Where does the nose point?",
+        values={
+            "far to the right": "right profile",
+            "to the right": "right",
+            "to the front": "front",
+            "to the left": "left",
+            "far to the left": "left profile",
         },
-        questions=("Which way is the head turned?", "Where does the nose point?"),
         statement="The head is turned {claim}.",
         checks=("Is the head turned {claim}?", "Is this head turned {claim}?"),
         claims={
@@ -182,37 +175,20 @@ HEAD_POSE: dict[str, AnyTask] = {  # the signs of the angles: sources/head_pose.
             "left": ("moderately to the left",),
             "left profile": ("far to the left",),
         },
-        bins={
-            "right profile": (-180, -55),
-            "right": (-55, -15),
-            "front": (-15, 15),
-            "left": (15, 55),
-            "left profile": (55, 180.1),
-        },
-        ordered=True,
-        group="yaw",
     ),
-    "pitch": Task(
-        label="pitch",
-        answers={"down": "down", "level": "level", "up": "up"},
-        questions=("Does the face look up or down?", "How is the head nodded?"),
+    "pitch": _angle(
+        "pitch",
+        "How is the head nodded?",
         statement="The head is {claim}.",
         checks=_CHECK_POSE,
         claims={"down": ("lowered",), "level": ("level",), "up": ("raised",)},
-        bins={"down": (-180, -12), "level": (-12, 12), "up": (12, 180.1)},
-        ordered=True,
-        group="pitch",
     ),
-    "roll": Task(
-        label="roll",
-        answers={"left": "left", "upright": "upright", "right": "right"},
-        questions=("Which way does the head lean?", "How is the head tilted?"),
+    "roll": _angle(
+        "roll",
+        "How is the head tilted?",
         statement="The head is {claim}.",
         checks=_CHECK_POSE,
         claims={"left": ("tilted to the left",), "upright": ("upright",), "right": ("tilted to the right",)},
-        bins={"left": (-180, -12), "upright": (-12, 12), "right": (12, 180.1)},
-        ordered=True,
-        group="roll",
     ),
 }
 

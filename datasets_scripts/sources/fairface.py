@@ -12,11 +12,9 @@ from datetime import date, timedelta
 from pathlib import Path, PurePosixPath
 from typing import ClassVar
 
-from datasets_scripts.schema import CorpusError, LabelledFace, Skipped
+from datasets_scripts.schema import AGE_GROUPS, CorpusError, LabelledFace, Skipped
 
-from .reading import AGE_GROUPS, FaceReader, csv_rows, inside, is_readable
-
-__all__ = ["AGE_GROUPS", "FairFace", "is_readable", "read_age_group"]
+from .reading import FaceReader, csv_rows, inside
 
 LABEL_FILES = {"train": "fairface_label_train.csv", "validation": "fairface_label_val.csv"}
 LICENSE = "cc-by-4.0"

@@ -18,9 +18,8 @@ from typing import Any, ClassVar
 
 from PIL import Image
 
-from datasets_scripts.schema import CorpusError, LabelledFace, Skipped
+from datasets_scripts.schema import AGE_EDGES, AGE_GROUPS, CorpusError, LabelledFace, Skipped
 
-AGE_GROUPS = ("0-2", "3-9", "10-19", "20-29", "30-39", "40-49", "50-59", "60-69", "more than 70")
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
 OUR_SHARES = {"train": 0.8, "validation": 0.1, "test": 0.1}
 
@@ -243,8 +242,7 @@ def is_readable(picture: bytes) -> bool:
 
 def age_group_of(years: float) -> str:
     """FairFace's group of an age in years: 2.9 is `0-2`, 70 is `more than 70`, which means 70 or older."""
-    edges = (3, 10, 20, 30, 40, 50, 60, 70)
-    return AGE_GROUPS[sum(years >= edge for edge in edges)]
+    return AGE_GROUPS[sum(years >= edge for edge in AGE_EDGES)]
 
 
 def age_labels(years: float) -> dict[str, Any]:

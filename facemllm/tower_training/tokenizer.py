@@ -5,7 +5,8 @@ from collections.abc import Iterable
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from datasets_scripts.questions.conversations import AGE_GROUPS, TASKS
+from datasets_scripts.questions.conversations import TASKS
+from datasets_scripts.schema import AGE_GROUPS
 
 PAD, TURN_START, TURN_END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
 ROLES = ("system", "user", "assistant")  # they begin every turn: in letters they would be a quarter of all tokens

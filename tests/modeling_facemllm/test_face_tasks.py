@@ -16,23 +16,10 @@ def names(*asked):
     return [task.name for task in choose_tasks(asked, TABLE, DEFAULT)]
 
 
-def test_questions_and_options_are_those_that_corpora_and_evaluation_use():
-    from datasets_scripts.questions.conversations import TASKS, canonical_question
-
-    assert set(TASKS) - set(TABLE) == IN_SEVERAL_PARTS and set(TABLE) <= set(TASKS)
-    for name, task in TABLE.items():
-        question, options = canonical_question(name)
-        assert task.question == question
-        assert task.options == (options or tuple(map(str, range(101))))
-
-
-def test_ranges_are_those_of_the_corpora_but_for_the_open_ends():
+def test_the_corpora_ask_all_that_is_asked_in_analysis():
     from datasets_scripts.questions.conversations import TASKS
 
-    for name in ("yaw", "pitch", "roll"):
-        theirs, ours = list(TASKS[name].bins.values()), TABLE[name].ranges
-        assert [low for low, _ in ours[1:]] == [low for low, _ in theirs[1:]]
-        assert [high for _, high in ours[:-1]] == [high for _, high in theirs[:-1]]
+    assert set(TASKS) - set(TABLE) == IN_SEVERAL_PARTS and set(TABLE) <= set(TASKS)
 
 
 def test_race_and_attractiveness_are_asked_only_where_they_are_named():

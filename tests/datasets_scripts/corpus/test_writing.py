@@ -340,12 +340,19 @@ def build_with_code_in(folder):
 
 @pytest.mark.parametrize(
     ("edited", "counts"),
-    [("annotator/runner.py", False), ("fairfacegpt/records.py", False), ("synthetic/faces.py", True)],
+    [
+        ("datasets_scripts/annotator/runner.py", False),
+        ("datasets_scripts/fairfacegpt/records.py", False),
+        ("datasets_scripts/synthetic/faces.py", True),
+        ("modeling_facemllm/face_tasks_facemllm.py", False),
+        ("modeling_facemllm/face_task_table_facemllm.py", True),
+    ],
 )
 def test_only_an_edit_of_code_that_makes_the_rows_counts(tmp_path, edited, counts):
-    shutil.copytree(ROOT / "datasets_scripts", tmp_path / "datasets_scripts")
+    for package in ("datasets_scripts", "modeling_facemllm"):
+        shutil.copytree(ROOT / package, tmp_path / package)
     assert build_with_code_in(tmp_path) == "8"
-    with open(tmp_path / "datasets_scripts" / edited, "a") as file:
+    with open(tmp_path / edited, "a") as file:
         file.write("# a word more\n")
     again = build_with_code_in(tmp_path)
     assert ("code.datasets_scripts" in again) if counts else again == "0"

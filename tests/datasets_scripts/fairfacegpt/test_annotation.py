@@ -14,8 +14,8 @@ from datasets_scripts.annotator.settings import Annotator, InvalidAnswer
 from datasets_scripts.fairfacegpt.annotation import annotate_fairfacegpt
 from datasets_scripts.fairfacegpt.answers import check_answer, check_answer_without_race, contradictions
 from datasets_scripts.fairfacegpt.questions import ASPECTS, chat, described_person
-from datasets_scripts.schema import CorpusError
-from datasets_scripts.sources.fairface import AGE_GROUPS, RACES
+from datasets_scripts.schema import AGE_GROUPS, CorpusError
+from datasets_scripts.sources.fairface import RACES
 from tests.datasets_scripts.annotator.server import AnnotatorServer
 
 FAIRFACE = Path(__file__).parents[4] / "shared/data/fairface"

@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from datasets_scripts.schema import CorpusError, LabelledFace, Skipped
-from datasets_scripts.sources.fairface import FairFace, is_readable, read_age_group
+from datasets_scripts.sources.fairface import FairFace, read_age_group
+from datasets_scripts.sources.reading import is_readable
 
 REAL = Path(__file__).parents[4] / "shared" / "data" / "fairface"
 needs_fairface = pytest.mark.skipif(not REAL.is_dir(), reason=f"FairFace's files are not at {REAL}")
