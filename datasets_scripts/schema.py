@@ -71,7 +71,7 @@ QUOTED = re.compile(r"(?<!\w)(['\"])(.{41,})\1(?!\w)")
 
 
 class CorpusError(ValueError):
-    """A mistake in a corpus, its source or its settings, told in one line with the way out."""
+    """A mistake in a corpus, its source or its settings, in one line with its remedy."""
 
 
 @dataclass(frozen=True)
@@ -135,19 +135,18 @@ def make_record(
     labels: Mapping[str, Any] | None = None,
     annotation: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """A checked record with every column of `FEATURES`; unknown labels are null.
+    """A record with every column of `FEATURES`; unknown labels are null. `validate_record` checks it, at the shard.
 
     `image` is a PIL image, `{"bytes": ..., "path": ...}` of an encoded file (kept as it is), or None. `labels`
     names only what is known; `attributes` and `action_units` may also be mappings (name to value, unit to
     intensity). `annotation` says which model wrote the words: at least `annotator`, `prompt_version`, `date`.
-    Raises `CorpusError` as `validate_record` does.
     """
     known = dict(labels or {})
     if isinstance(known.get("attributes"), Mapping):
         known["attributes"] = [{"name": name, "value": value} for name, value in known["attributes"].items()]
     if isinstance(known.get("action_units"), Mapping):
         known["action_units"] = [{"unit": unit, "intensity": level} for unit, level in known["action_units"].items()]
-    record = {
+    return {
         "id": id,
         "image": image,
         "url": url,
@@ -161,12 +160,12 @@ def make_record(
         "source": source,
         "license": license,
     }
-    validate_record(record)
-    return record
 
 
 def validate_record(record: Mapping[str, Any]) -> None:
-    """Raise `CorpusError`, naming the record, the column, the value and the way out, unless the record is sound."""
+    """Raise `CorpusError`, naming the record, the column, the value and the remedy, unless the record is sound."""
+    if not isinstance(record, Mapping):
+        raise CorpusError(f"record = {str(record)[:80]!r}: give a mapping; build records with make_record")
     name = record.get("id")
     if not isinstance(name, str) or not name:
         raise CorpusError(f"record id {name!r}: give a non-empty string, stable and unique within the corpus")
@@ -195,7 +194,7 @@ def _refuse(name: str, column: str, value: Any, remedy: str) -> None:
 
 
 def _check_image(name: str, image: Any) -> None:
-    if image is None or hasattr(image, "getbbox"):  # a PIL image, told without importing PIL
+    if image is None or hasattr(image, "getbbox"):  # a PIL image, recognised without importing PIL
         return
     if not isinstance(image, Mapping) or set(image) != {"bytes", "path"}:
         _refuse(name, "image", type(image).__name__, 'give a PIL image, {"bytes": ..., "path": ...}, or None')

@@ -26,7 +26,7 @@ from datasets_scripts.worker_processes import follow_parent
 METADATA_KEY = b"facemllm_corpus"
 ROW_GROUP_ROWS = 128  # what a streaming reader holds at once
 ROW_GROUP_BYTES = 32 * 2**20  # of encoded pictures
-MAX_REASONS = 200  # why rows were skipped, told apart in a split: a manifest does not grow with its source
+MAX_REASONS = 200  # why rows were skipped, counted apart in a split: a manifest does not grow with its source
 OTHER_REASONS = "other reasons"
 
 
@@ -141,7 +141,7 @@ def read_count(path: str | Path, fingerprint: str) -> ShardCount | None:
 def write_shard(
     path: Path, items: Iterable[dict[str, Any] | Skipped], settings: ShardSettings, on_rows: Callable[[int], None]
 ) -> ShardCount:
-    """Write one shard and return what was counted; `on_rows` hears of every row, also of skipped ones.
+    """Write one shard and return what was counted; `on_rows` gets the numbers of rows read, skipped ones included.
 
     Raises `CorpusError` for a record that is not sound, and `OSError` (a full disk, say) with nothing left behind.
     """
@@ -155,10 +155,10 @@ def write_shard(
         with parquet.ParquetWriter(
             temporary, schema, use_content_defined_chunking=True, write_page_index=True
         ) as writer:
-            for group, heard in _row_groups(items, settings, count):
+            for group, rows in _row_groups(items, settings, count):
                 if group:
                     _write_row_group(writer, group, schema, count)
-                on_rows(heard)
+                on_rows(rows)
             kept = {**count.to_json(), "fingerprint": settings.fingerprint}
             writer.add_key_value_metadata({METADATA_KEY: json.dumps(kept, sort_keys=True)})
         with open(temporary, "rb+") as file:
@@ -192,22 +192,22 @@ def write_runs(runs: Sequence[Run], settings: ShardSettings, num_proc: int, on_r
             write_run(run, settings, on_rows)
         return
     context = multiprocessing.get_context("spawn")
-    heard, stopped = context.Queue(), context.Event()
-    workers = ProcessPoolExecutor(min(num_proc, len(runs)), context, _start_worker, (heard, stopped))
+    reports, stopped = context.Queue(), context.Event()
+    workers = ProcessPoolExecutor(min(num_proc, len(runs)), context, _start_worker, (reports, stopped))
     try:
         with workers:
             try:
                 pending = {workers.submit(_work, run, settings) for run in runs}
                 while pending:
                     done, pending = wait(pending, timeout=0.2, return_when=FIRST_EXCEPTION)
-                    _pass_on(heard, on_rows)
+                    _pass_on(reports, on_rows)
                     for future in done:
                         future.result()
             except BaseException:
                 stopped.set()
                 workers.shutdown(wait=False, cancel_futures=True)
                 raise
-        _pass_on(heard, on_rows)
+        _pass_on(reports, on_rows)
     except BrokenProcessPool as error:
         remedy = "for want of memory, most likely; run the same command again with a smaller num_proc to go on"
         raise CorpusError(f"a worker process died: {remedy}") from error
@@ -217,25 +217,25 @@ def _row_groups(
     items: Iterable[dict[str, Any] | Skipped], settings: ShardSettings, count: ShardCount
 ) -> Iterator[tuple[list[dict[str, Any]], int]]:
     """Encoded rows, a row group at a time, and how many items of the source they took."""
-    group, heard, size = [], 0, 0
+    group, rows, size = [], 0, 0
     for item in items:
-        heard += 1
+        rows += 1
         if isinstance(item, Skipped):
             count.add_skipped(item.reason)
         else:
-            record = _without_image(item) if not settings.include_images else item
-            validate_record(record)
+            validate_record(item)
+            record = item if settings.include_images else _without_image(item)
             count.add_row(record)
             image = record["image"]
             if image is not None:  # all else is plain already: Features.encode_example would walk it for nothing
                 image = settings.features["image"].encode_example(image)
                 size += len(image["bytes"])
             group.append({**record, "image": image})
-        if len(group) == ROW_GROUP_ROWS or size >= ROW_GROUP_BYTES or heard == 10 * ROW_GROUP_ROWS:
-            yield group, heard
-            group, heard, size = [], 0, 0
-    if heard:
-        yield group, heard
+        if len(group) == ROW_GROUP_ROWS or size >= ROW_GROUP_BYTES or rows == 10 * ROW_GROUP_ROWS:
+            yield group, rows
+            group, rows, size = [], 0, 0
+    if rows:
+        yield group, rows
 
 
 def _few_reasons(skipped: Counter) -> Counter:
@@ -264,10 +264,10 @@ def _write_row_group(writer: Any, group: list[dict[str, Any]], schema: Any, coun
     count.bytes += table.nbytes
 
 
-def _pass_on(heard: Any, on_rows: Callable[[int], None]) -> None:
+def _pass_on(reports: Any, on_rows: Callable[[int], None]) -> None:
     while True:
         try:
-            on_rows(heard.get_nowait())
+            on_rows(reports.get_nowait())
         except queue.Empty:
             return
 
@@ -275,14 +275,14 @@ def _pass_on(heard: Any, on_rows: Callable[[int], None]) -> None:
 _worker: dict[str, Any] = {}
 
 
-def _start_worker(heard: Any, stopped: Any) -> None:
-    _worker.update(heard=heard, stopped=stopped)
+def _start_worker(reports: Any, stopped: Any) -> None:
+    _worker.update(reports=reports, stopped=stopped)
     follow_parent()
 
 
 def _work(run: Run, settings: ShardSettings) -> None:
     def on_rows(rows: int) -> None:
-        _worker["heard"].put(rows)
+        _worker["reports"].put(rows)
         if _worker["stopped"].is_set():
             raise CorpusError("stopped: another worker failed")
 

@@ -17,7 +17,9 @@ def record(**changes):
         "source": "faces",
         "license": "cc0-1.0",
     }
-    return make_record(**{**columns, **changes})
+    made = make_record(**{**columns, **changes})
+    validate_record(made)
+    return made
 
 
 def test_a_record_has_every_column_and_null_for_unknown_labels():

@@ -303,10 +303,20 @@ def test_the_card_warns_of_people_and_of_race_where_they_occur(tmp_path):
     assert "biometric" not in drawn and "Article 5" not in drawn
 
 
-def test_an_unsound_record_is_refused_before_it_is_written(tmp_path):
-    unsound = {**Squares(1).record(0), "task": None}
-    with pytest.raises(CorpusError, match="record squares/0: task = None"):
-        write_corpus({"vqa": {"train": [unsound]}}, tmp_path / "out", **ABOUT)
+@pytest.mark.parametrize("include_images", [True, False])
+@pytest.mark.parametrize(
+    ("record", "message"),
+    [
+        ({**Squares(1).record(0), "task": None}, "record squares/0: task = None"),
+        ({**Squares(1).record(0), "image": b"123"}, "record squares/0: image = 'bytes'"),
+        ({"image": None}, "record id None"),
+        ("garbage", "record = 'garbage': give a mapping"),
+    ],
+)
+def test_an_unsound_record_is_refused_before_it_is_written(record, message, include_images, tmp_path):
+    with pytest.raises(CorpusError, match=message):
+        write_corpus({"vqa": {"train": [record]}}, tmp_path / "out", include_images=include_images, **ABOUT)
+    assert not list(tmp_path.rglob("*.parquet"))
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from datasets_scripts.questions.conversations import (
     label_value,
     make_conversation,
 )
-from datasets_scripts.schema import CorpusError, make_record
+from datasets_scripts.schema import CorpusError, make_record, validate_record
 from datasets_scripts.sources import fairface
 
 WOMAN = {"age_group": "20-29", "gender": "female", "race": "White"}
@@ -37,7 +37,7 @@ def test_conversations_are_sound_records_with_the_picture_in_the_first_turn(conf
     task, messages = make_conversation(config, WOMAN, random.Random(0))
     image = {"bytes": b"x", "path": "1.jpg"}
     origin = {"split": "train", "source": "s", "license": "l"}
-    make_record(id="1", image=image, messages=messages, task=task, labels=WOMAN, **origin)
+    validate_record(make_record(id="1", image=image, messages=messages, task=task, labels=WOMAN, **origin))
 
 
 @pytest.mark.parametrize("config", CONFIGS)

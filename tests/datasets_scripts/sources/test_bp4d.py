@@ -5,7 +5,7 @@ import pickle
 import pytest
 from PIL import Image
 
-from datasets_scripts.schema import CorpusError, LabelledFace, assistant_turn, make_record, user_turn
+from datasets_scripts.schema import CorpusError, LabelledFace, assistant_turn, make_record, user_turn, validate_record
 from datasets_scripts.sources.bp4d import BP4D, INTENSITY_UNITS, UNITS
 
 COLUMNS = (1, 2, 4, 5, 6, 7, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 22, 23, 24, 27, 28)
@@ -62,6 +62,7 @@ def test_a_face_makes_a_sound_record(root):
     turns = [user_turn("Which action units are active?", image=True), assistant_turn("AU1.")]
     parts = {name: getattr(face, name) for name in ("id", "image", "labels", "split", "source", "license", "url")}
     record = make_record(messages=turns, task="action_units", **parts)
+    validate_record(record)
     assert {"unit": 12, "intensity": 0.0} in record["labels"]["action_units"]
 
 

@@ -8,7 +8,15 @@ import pytest
 from PIL import Image
 from scipy.io import savemat
 
-from datasets_scripts.schema import CorpusError, LabelledFace, Skipped, assistant_turn, make_record, user_turn
+from datasets_scripts.schema import (
+    CorpusError,
+    LabelledFace,
+    Skipped,
+    assistant_turn,
+    make_record,
+    user_turn,
+    validate_record,
+)
 from datasets_scripts.sources.w300_lp import FOLDERS, W300LP
 
 POINTS = np.stack([np.linspace(150, 300, 68), np.linspace(120, 330, 68)[::-1]])
@@ -53,7 +61,9 @@ def test_a_face_makes_a_sound_record(root):
     parts = {
         name: getattr(face, name) for name in ("id", "image", "labels", "split", "source", "license", "url", "box")
     }
-    assert make_record(messages=turns, task="head_pose", landmarks=face.landmarks, **parts)["labels"]["yaw"] < 0
+    record = make_record(messages=turns, task="head_pose", landmarks=face.landmarks, **parts)
+    validate_record(record)
+    assert record["labels"]["yaw"] < 0
 
 
 def test_the_eight_folders_are_read_and_no_others(root):
