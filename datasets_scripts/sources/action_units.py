@@ -35,7 +35,6 @@ class CodedRecordings(FaceReader):
     SPLITS: ClassVar[tuple[str, ...]] = ("train", "test")
     TASKS: ClassVar[tuple[str, ...]] = ("action_units",)
     PARTS: ClassVar[tuple[tuple[str, ...], ...]]  # the people of each of the three parts
-    PRESENT_FROM: ClassVar[float]  # the intensity from which a unit counts as present in published figures
 
     fold: int = 1
     every: int = 1

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 from datasets_scripts.schema import LabelledFace, Skipped
 
+from .protocol import Crop, DatasetProtocol
 from .reading import FaceReader, csv_rows, list_files, list_hash, need
 
 EXPRESSIONS = ("neutral", "happiness", "sadness", "surprise", "fear", "disgust", "anger", "contempt")
@@ -50,6 +51,14 @@ class AffectNet(FaceReader):
         "either Manually_Annotated_file_lists/training.csv and validation.csv with pictures in "
         "Manually_Annotated_Images/, or train_set/ and val_set/, each with images/ID.jpg and "
         "annotations/ID_exp.npy, ID_val.npy, ID_aro.npy, ID_lnd.npy; the official split"
+    )
+    EXTRA_VALUES: ClassVar[tuple[str, ...]] = ("contempt",)
+    PROTOCOL: ClassVar[DatasetProtocol] = DatasetProtocol(
+        "validation",
+        ("expression",),
+        "Official validation pictures (the test set was never given out), eight expressions with contempt; rows "
+        "labelled none, uncertain or no face are left out. Cut to the given box where there is one.",
+        crop=Crop(margin=0.25),
     )
 
     def _check_layout(self) -> None:

@@ -10,6 +10,7 @@ from typing import ClassVar
 
 from datasets_scripts.schema import CorpusError
 
+from .protocol import ALIGNED, DatasetProtocol
 from .reading import need
 from .w300_lp import PoseParameterFaces
 
@@ -30,6 +31,12 @@ class AFLW2000(PoseParameterFaces):
     LAYOUT: ClassVar[str] = (
         "The unpacked AFLW2000: imageNNNNN.jpg and imageNNNNN.mat (Pose_Para: pitch, yaw, roll in radians; pt3d_68: "
         "68 landmarks). The folder Code is not read. All of it is the split test."
+    )
+    PROTOCOL: ClassVar[DatasetProtocol] = DatasetProtocol(
+        "test",
+        ("head_pose",),
+        f"All pictures but those with an angle beyond ±99°, as published. {ALIGNED}",
+        official_rows=2_000,
     )
     LANDMARKS: ClassVar[tuple[str, ...]] = ("pt3d_68", "pt2d")
 

@@ -13,6 +13,7 @@ from typing import ClassVar
 
 from datasets_scripts.schema import CorpusError, LabelledFace, Skipped
 
+from .protocol import ALIGNED, NAMELESS, OUR_SPLIT, DatasetProtocol
 from .reading import PICTURE_SUFFIXES, FaceReader, age_labels, hashed_split, list_files, list_hash, need
 
 NAME = re.compile(r"(\d+)_(.+)_(\d+)_([mf])", re.IGNORECASE)
@@ -36,6 +37,9 @@ class AgeDB(FaceReader):
     LAYOUT: ClassVar[str] = (
         "pictures named number_Name_age_gender.jpg, such as 0_MariaCallas_35_f.jpg, in the folder or in folders below "
         "it; the split is ours, by the hash of the person's name"
+    )
+    PROTOCOL: ClassVar[DatasetProtocol] = DatasetProtocol(
+        "test", ("age_years", "age", "gender"), f"{OUR_SPLIT.format(who='the people')} {ALIGNED} {NAMELESS}"
     )
 
     def _check_layout(self) -> None:

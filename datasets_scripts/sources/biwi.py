@@ -23,6 +23,7 @@ from typing import ClassVar
 from datasets_scripts.schema import CorpusError, LabelledFace, Skipped
 
 from .head_pose import ANGLE_BEYOND, is_rotation, pose_from_rotation
+from .protocol import Crop, DatasetProtocol, folder_of
 from .reading import FaceReader, list_hash, need
 from .w300_lp import file_size
 
@@ -69,6 +70,14 @@ class BIWI(FaceReader):
         "recordings 01 to 24, with rgb.cal in each; the folder hpdb itself will do. Split by person (our "
         "choice): train has 16 recordings, test 02, 06, 07, 12, 17, 21, 22 and 24; or all 24 are test, with protocol "
         "all_test."
+    )
+    PROTOCOL: ClassVar[DatasetProtocol] = DatasetProtocol(
+        "test",
+        ("head_pose",),
+        "Six people that train does not hold; Hopenet's protocol, all 24 recordings, is protocol=all_test. Cut to a "
+        "square of 24 cm around the head's centre; frames without rgb.cal are shown whole.",
+        crop=Crop(margin=0.0),
+        person=lambda id: PEOPLE[folder_of(id)],  # who is in the recording 02 of biwi/02/frame_00003
     )
 
     protocol: str = "by_person"

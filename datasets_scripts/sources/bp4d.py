@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 from datasets_scripts.schema import CorpusError, LabelledFace, Skipped
 
 from .action_units import CodedFrame, CodedRecordings, list_frames
+from .protocol import ALIGNED, DatasetProtocol, folder_of
 from .reading import csv_fields, need, read_picture
 
 UNITS = (1, 2, 4, 6, 7, 10, 12, 14, 15, 17, 23, 24)
@@ -46,6 +47,14 @@ class BP4D(CodedRecordings):
         "1 or 9 for each), with the pictures F001/T1/2440.jpg beside AUCoding or below images=FOLDER. Three folds "
         "that share no person; fold 1 trains on 28 people and tests on 13."
     )
+    PROTOCOL: ClassVar[DatasetProtocol] = DatasetProtocol(
+        "test",
+        ("action_units",),
+        f"Fold 1 of 3; the published figure is the mean of the three. Occurrence codes; unknown ones (9) are not "
+        f"asked. {ALIGNED}",
+        units=UNITS,
+        person=folder_of,
+    )
     PARTS: ClassVar[tuple[tuple[str, ...], ...]] = tuple(
         tuple(people.split())
         for people in (
@@ -54,7 +63,6 @@ class BP4D(CodedRecordings):
             "F007 F015 F006 F019 M006 M009 F012 M003 F004 F021 F017 M015 F014",
         )
     )  # tool/BP4D_image_label_process.py of https://github.com/CVI-SZU/ME-GraphAU
-    PRESENT_FROM: ClassVar[float] = 1
 
     coding: str = "occurrence"
     images: str | None = None
@@ -73,6 +81,11 @@ class BP4D(CodedRecordings):
         if self._pictures_root is None:
             remedy = "give their folder with images= (--images)"
             raise CorpusError(f"{self.root} has no pictures of {', '.join(self.people)}: {remedy}")
+
+    @property
+    def present_from(self) -> float:
+        """Above a trace where intensities are read."""
+        return 2.0 if self.coding == "intensity" else 1.0
 
     def describe(self) -> dict[str, Any]:
         """As every reader's, without the place of `images`."""

@@ -12,6 +12,7 @@ from typing import ClassVar
 
 from datasets_scripts.schema import CorpusError, LabelledFace, Skipped
 
+from .protocol import ALIGNED, NAMELESS, DatasetProtocol
 from .reading import FaceReader, gender_and_attributes, need, text_lines
 
 # fmt: off
@@ -44,6 +45,12 @@ class CelebA(FaceReader):
     LAYOUT: ClassVar[str] = (
         "list_attr_celeba.txt and list_eval_partition.txt (also in Anno/ and Eval/, or as Kaggle's .csv), with the "
         "pictures in img_align_celeba/ (also in Img/, or nested twice); the official partition is the split"
+    )
+    PROTOCOL: ClassVar[DatasetProtocol] = DatasetProtocol(
+        "test",
+        ("gender", "attributes"),
+        f"Official test partition. {ALIGNED} {NAMELESS} Male is the task gender.",
+        official_rows=19_962,
     )
 
     def _check_layout(self) -> None:

@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 from datasets_scripts.schema import CorpusError, LabelledFace, Skipped
 
 from .action_units import CodedFrame, CodedRecordings, list_frames
+from .protocol import ALIGNED, DatasetProtocol, folder_of
 from .reading import need, read_picture, text_lines
 from .video import VideoFrames
 
@@ -28,7 +29,7 @@ CAMERAS = {"left": "Left", "right": "Right"}
 class DISFA(CodedRecordings):
     """DISFA's frames with the intensity (0 to 5) of every unit coded in them.
 
-    Intensity is kept as it is; 2 and more counts as present in published figures (`PRESENT_FROM`), which are about
+    Intensity is kept as it is; 2 and more counts as present in published figures, which are about
     the units 1, 2, 4, 6, 9, 12, 25 and 26. A unit whose file lacks a frame is unknown there, not absent.
 
     Frames come from the videos of `camera` and are stored as JPEG files of quality 95. With `frames`, a folder of
@@ -48,6 +49,14 @@ class DISFA(CodedRecordings):
         "Videos_LeftCamera/LeftVideoSN001_comp.avi; or, with frames=FOLDER, pictures FOLDER/SN001/1.png in place of "
         "the videos. Three folds that share no person; fold 1 trains on 18 people and tests on 9."
     )
+    PROTOCOL: ClassVar[DatasetProtocol] = DatasetProtocol(
+        "test",
+        ("action_units",),
+        f"Fold 1 of 3; the published figure is the mean of the three. Intensity 2 and more is present. Frames of the "
+        f"left camera. {ALIGNED}",
+        units=(1, 2, 4, 6, 9, 12, 25, 26),
+        person=folder_of,
+    )
     PARTS: ClassVar[tuple[tuple[str, ...], ...]] = tuple(
         tuple(f"SN{number:03d}" for number in part)
         for part in (
@@ -56,7 +65,6 @@ class DISFA(CodedRecordings):
             (3, 29, 23, 25, 8, 5, 7, 17, 4),
         )
     )  # tool/DISFA_image_label_process.py of https://github.com/CVI-SZU/ME-GraphAU
-    PRESENT_FROM: ClassVar[float] = 2
 
     frames: str | None = None
     first_frame: int | None = None

@@ -14,6 +14,7 @@ from typing import ClassVar
 
 from datasets_scripts.schema import AGE_GROUPS, CorpusError, LabelledFace, Skipped
 
+from .protocol import ALIGNED, DatasetProtocol
 from .reading import FaceReader, csv_rows, inside
 
 LABEL_FILES = {"train": "fairface_label_train.csv", "validation": "fairface_label_val.csv"}
@@ -42,6 +43,12 @@ class FairFace(FaceReader):
     LAYOUT: ClassVar[str] = (
         "fairface_label_train.csv and fairface_label_val.csv (file,age,gender,race,service_test), with the pictures "
         "train/N.jpg and val/N.jpg that they name; val becomes the split validation"
+    )
+    PROTOCOL: ClassVar[DatasetProtocol] = DatasetProtocol(
+        "validation",
+        ("age", "gender"),
+        f"Official val, in the padding of the copy that was read: 0.25 and 1.25 have the same names. {ALIGNED}",
+        official_rows=10_954,
     )
 
     labels: str | None = None

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from datasets_scripts.schema import CorpusError, LabelledFace, Skipped
 
+from .protocol import ALIGNED, NAMELESS, DatasetProtocol
 from .reading import FaceReader, gender_and_attributes, need
 
 if TYPE_CHECKING:
@@ -39,6 +40,9 @@ class LFWA(FaceReader):
     LAYOUT: ClassVar[str] = (
         f"{ATTRIBUTE_FILE} (name, label, AttrName) and {SPLIT_FILE} (indices_img_train, indices_img_test), with LFW's "
         "pictures in lfw/ (or lfw-deepfunneled/, lfw_funneled/); the official split, by person"
+    )
+    PROTOCOL: ClassVar[DatasetProtocol] = DatasetProtocol(
+        "test", ("gender", "attributes"), f"Official test list, by person. {ALIGNED} {NAMELESS}"
     )
 
     def _check_layout(self) -> None:

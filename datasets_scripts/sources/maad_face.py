@@ -13,6 +13,7 @@ from typing import ClassVar
 
 from datasets_scripts.schema import CorpusError, LabelledFace, Skipped
 
+from .protocol import ALIGNED, DatasetProtocol, folder_of
 from .reading import FaceReader, gender_and_attributes, need, text_lines
 
 RACES = {"White": "White", "Black": "Black", "Asian": None}  # which of FairFace's; "Asian" is none of them
@@ -51,6 +52,13 @@ class MAADFace(FaceReader):
     LAYOUT: ClassVar[str] = (
         "MAAD_Face.csv (Filename, Identity, 47 attributes that are 1, -1, or 0 for undefined), with VGGFace2's "
         "pictures train/n000002/0001_01.jpg and test/n000001/0001_01.jpg (also in data/); VGGFace2's split"
+    )
+    PROTOCOL: ClassVar[DatasetProtocol] = DatasetProtocol(
+        "test",
+        ("gender", "attributes"),
+        f"VGGFace2's test people. {ALIGNED} Attributes marked 0 (undefined) are not asked of that face. The labels "
+        "were transferred by classifiers, not given by people.",
+        person=folder_of,
     )
 
     race: bool = False

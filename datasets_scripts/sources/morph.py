@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 from datasets_scripts.schema import LabelledFace, Skipped
 
+from .protocol import ALIGNED, OUR_SPLIT, DatasetProtocol, folder_of
 from .reading import FaceReader, age_labels, csv_rows, hashed_split, need
 
 LABEL_FILE = "morph_2008_nonCommercial.csv"
@@ -61,6 +62,13 @@ class MORPH(FaceReader):
         f"{LABEL_FILE} (id_num, picture_num, dob, doa, race, gender, facial_hair, age, age_diff, glasses, photo), "
         "with the pictures that photo names, such as Album2/009055_1M54.JPG; the split is ours, by the hash of "
         "id_num"
+    )
+    PROTOCOL: ClassVar[DatasetProtocol] = DatasetProtocol(
+        "test",
+        ("age_years", "age", "gender"),
+        f"{OUR_SPLIT.format(who='the people')} Rows whose labels contradict each other are left out, each with its "
+        f"reason. {ALIGNED}",
+        person=lambda id: folder_of(id).partition("_")[0].lstrip("0"),  # 9055 of morph/009055_1M54
     )
 
     race: bool = False

@@ -13,6 +13,7 @@ from typing import ClassVar
 
 from datasets_scripts.schema import LabelledFace, Skipped
 
+from .protocol import DatasetProtocol
 from .reading import FaceReader, need, text_lines
 
 EXPRESSIONS = {
@@ -44,6 +45,12 @@ class RAFDB(FaceReader):
         "EmoLabel/list_patition_label.txt (spelled so), with the pictures Image/aligned/train_00001_aligned.jpg or "
         "Image/original/train_00001.jpg, in the folder or in basic/ below it; the split is the official one, in the "
         "pictures' names"
+    )
+    PROTOCOL: ClassVar[DatasetProtocol] = DatasetProtocol(
+        "test",
+        ("expression",),
+        "Official test pictures, aligned, seven basic expressions; compound ones are not read.",
+        official_rows=3_068,
     )
 
     aligned: bool = True

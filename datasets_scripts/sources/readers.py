@@ -1,50 +1,32 @@
 """The datasets that can be made corpora of: a reader each, by the word that names it on the command line."""
 
+import pkgutil
 from dataclasses import MISSING, Field, fields
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from datasets_scripts.questions.conversations import CONFIGS, Conventions
 from datasets_scripts.questions.zero_shot import ZERO_SHOT
 from datasets_scripts.schema import CorpusError
 
-from .affectnet import AffectNet
-from .aflw2000 import AFLW2000
-from .agedb import AgeDB
-from .biwi import BIWI
-from .bp4d import BP4D
-from .celeba import CelebA
-from .disfa import DISFA
-from .fairface import FairFace
-from .lfwa import LFWA
-from .maad_face import MAADFace
-from .morph import MORPH
-from .raf_db import RAFDB
 from .reading import FaceReader
-from .utkface import UTKFace
-from .w300_lp import W300LP
 
-READERS: dict[str, type[FaceReader]] = {
-    reader.NAME: reader
-    for reader in (
-        FairFace,
-        CelebA,
-        MAADFace,
-        LFWA,
-        UTKFace,
-        AgeDB,
-        MORPH,
-        RAFDB,
-        AffectNet,
-        W300LP,
-        AFLW2000,
-        BIWI,
-        DISFA,
-        BP4D,
-    )
-}
 
-WITH_CONTEMPT = ("affectnet",)
-"""Whose expressions are eight; the others know no contempt, so it is no option there."""
+def _find_readers() -> dict[str, type[FaceReader]]:
+    """The readers that the files beside this one define, by name: every class that sets a `NAME` of its own."""
+    names = [file.name for file in pkgutil.iter_modules([str(Path(__file__).parent)])]
+    modules = [import_module(f"{__package__}.{name}") for name in names if name != Path(__file__).stem]
+    found = {
+        reader.NAME: reader
+        for module in modules
+        for reader in vars(module).values()
+        if isinstance(reader, type) and issubclass(reader, FaceReader) and "NAME" in vars(reader)
+    }
+    return dict(sorted(found.items()))
+
+
+READERS = _find_readers()
 
 
 def reader_of(name: str) -> type[FaceReader]:
@@ -61,9 +43,7 @@ def configs_of(reader: type[FaceReader]) -> tuple[str, ...]:
 
 def conventions_of_reader(reader: FaceReader) -> Conventions:
     """What the labels of this reader mean, where that differs from source to source."""
-    extra = ("contempt",) if reader.NAME in WITH_CONTEMPT else ()
-    intensities = getattr(reader, "coding", None) == "intensity"
-    return Conventions(extra, 2.0 if intensities else float(getattr(reader, "PRESENT_FROM", 2.0)))
+    return Conventions(reader.EXTRA_VALUES, reader.present_from)
 
 
 def own_options(reader: type[FaceReader]) -> dict[str, Field[Any]]:

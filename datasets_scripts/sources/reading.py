@@ -20,6 +20,8 @@ from PIL import Image
 
 from datasets_scripts.schema import AGE_EDGES, AGE_GROUPS, CorpusError, LabelledFace, Skipped
 
+from .protocol import DatasetProtocol
+
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
 OUR_SHARES = {"train": 0.8, "validation": 0.1, "test": 0.1}
 
@@ -42,6 +44,8 @@ class FaceReader:
     TASKS: ClassVar[tuple[str, ...]]  # asked about unless others are named; race is never among them
     ASKS_RACE: ClassVar[bool] = False  # whether there are race labels to ask for by name
     LAYOUT: ClassVar[str]
+    PROTOCOL: ClassVar[DatasetProtocol]
+    EXTRA_VALUES: ClassVar[tuple[str, ...]] = ()  # values of labels that few other datasets have
 
     root: str
     split: str
@@ -67,6 +71,11 @@ class FaceReader:
         stop = self.limit if stop is None else stop if self.limit is None else min(stop, self.limit)
         for row in self._rows(start, stop):
             yield self._face(row)
+
+    @property
+    def present_from(self) -> float:
+        """The intensity from which an action unit counts as present in published figures."""
+        return 2.0
 
     def describe(self) -> dict[str, Any]:
         """What the faces depend on: the labels by their content, the pictures by name only."""

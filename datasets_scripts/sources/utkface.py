@@ -14,6 +14,7 @@ from typing import ClassVar
 
 from datasets_scripts.schema import CorpusError, LabelledFace, Skipped
 
+from .protocol import ALIGNED, OUR_SPLIT, DatasetProtocol
 from .reading import FaceReader, age_labels, hashed_split, list_files, list_hash, need
 
 NAME = re.compile(r"(\d{1,3})_(\d+)_(\d+)_(\d+)")
@@ -43,6 +44,9 @@ class UTKFace(FaceReader):
     LAYOUT: ClassVar[str] = (
         "pictures named age_gender_race_date.jpg, or .jpg.chip.jpg where aligned, in the folder or in folders below "
         "it (UTKFace/, part1/, part2/, part3/); the split is ours, by the hash of the name"
+    )
+    PROTOCOL: ClassVar[DatasetProtocol] = DatasetProtocol(
+        "test", ("age_years", "age", "gender"), f"{OUR_SPLIT.format(who='the names')} {ALIGNED}"
     )
 
     race: bool = False

@@ -17,6 +17,7 @@ from datasets_scripts.schema import CorpusError, LabelledFace, Skipped
 
 from .head_pose import ANGLE_BEYOND, pose_from_parameters
 from .matlab import read_matlab
+from .protocol import ALIGNED, DatasetProtocol
 from .reading import FaceReader, list_hash, need
 
 if TYPE_CHECKING:
@@ -90,6 +91,9 @@ class W300LP(PoseParameterFaces):
         "The unpacked 300W-LP: the folders AFW, HELEN, IBUG, LFPW and AFW_Flip, HELEN_Flip, IBUG_Flip, LFPW_Flip, "
         "each with NAME.jpg and NAME.mat (Pose_Para: pitch, yaw, roll in radians; pt2d: 68 landmarks). The folders "
         "landmarks and Code are not read. All of it is the split train."
+    )
+    PROTOCOL: ClassVar[DatasetProtocol] = DatasetProtocol(
+        "train", ("head_pose",), f"Training data: figures here are of how well a model fits. {ALIGNED}"
     )
     LANDMARKS: ClassVar[tuple[str, ...]] = ("pt2d",)
 

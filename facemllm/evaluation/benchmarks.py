@@ -7,8 +7,8 @@ from typing import Any, get_args, get_origin
 from datasets_scripts.questions.conversations import expand_tasks
 from datasets_scripts.questions.zero_shot import UNSEEN
 from datasets_scripts.schema import CorpusError, LabelledFace, Skipped
-from datasets_scripts.sources.biwi import PEOPLE
-from datasets_scripts.sources.readers import conventions_of_reader, own_options, reader_of
+from datasets_scripts.sources.protocol import Crop, DatasetProtocol
+from datasets_scripts.sources.readers import READERS, conventions_of_reader, own_options, reader_of
 from datasets_scripts.sources.reading import FaceReader
 from facemllm.cli import UserError
 
@@ -19,15 +19,6 @@ from .task_protocols import AgeQuestion, DrawnAttribute, TaskProtocol, protocols
 ZERO_SHOT_ATTRIBUTES, SYNTHETIC, FACEXBENCH = "zero_shot_attributes", "synthetic", "facexbench"
 LOOKED_AT = 2000
 """Rows in which a task that is named must have a label: all hundreds of one person may lack an attribute."""
-DISFA_UNITS = (1, 2, 4, 6, 9, 12, 25, 26)
-"""The eight of DISFA's twelve units that published figures are about."""
-
-
-@dataclass(frozen=True)
-class Crop:
-    """What is shown of a picture whose face has a box: the box's square and `margin` of its side around it."""
-
-    margin: float
 
 
 @dataclass(frozen=True)
@@ -62,126 +53,7 @@ class Benchmark:
         return {name: labels[name] for name in self.groups if labels.get(name) is not None}
 
 
-@dataclass(frozen=True)
-class DatasetProtocol:
-    """What a dataset is evaluated on: its split, its tasks unless others are named, and what is particular to it.
-
-    `official_rows` are those of the split as its authors gave it out, where that is one number.
-    """
-
-    split: str
-    tasks: tuple[str, ...]
-    note: str
-    crop: Crop | None = None
-    units: tuple[int, ...] = ()
-    person: Callable[[str], str] | None = None
-    official_rows: int | None = None
-
-
-def _folder(id: str) -> str:
-    """`F001` of `bp4d/F001/T1/2440`."""
-    return id.split("/")[1]
-
-
-def _recorded_person(id: str) -> str:
-    """Who is in the recording `02` of `biwi/02/frame_00003`."""
-    return PEOPLE[_folder(id)]
-
-
-def _photographed_person(id: str) -> str:
-    """`9055` of `morph/009055_1M54`."""
-    return _folder(id).partition("_")[0].lstrip("0")
-
-
-_OUR_SPLIT = "There is no official split; test is the tenth of {who} that a hash puts there, not another paper's."
-_ALIGNED = "The pictures are shown whole, as distributed."
-_NAMELESS = "Who a picture shows is not read: intervals are over pictures, too narrow where people have many."
-
-DATASETS: dict[str, DatasetProtocol] = {
-    "celeba": DatasetProtocol(
-        "test",
-        ("gender", "attributes"),
-        f"Official test partition. {_ALIGNED} {_NAMELESS} Male is the task gender.",
-        official_rows=19_962,
-    ),
-    "maad_face": DatasetProtocol(
-        "test",
-        ("gender", "attributes"),
-        f"VGGFace2's test people. {_ALIGNED} Attributes marked 0 (undefined) are not asked of that face. The labels "
-        "were transferred by classifiers, not given by people.",
-        person=_folder,
-    ),
-    "lfwa": DatasetProtocol(
-        "test", ("gender", "attributes"), f"Official test list, by person. {_ALIGNED} {_NAMELESS}"
-    ),
-    "raf_db": DatasetProtocol(
-        "test",
-        ("expression",),
-        "Official test pictures, aligned, seven basic expressions; compound ones are not read.",
-        official_rows=3_068,
-    ),
-    "affectnet": DatasetProtocol(
-        "validation",
-        ("expression",),
-        "Official validation pictures (the test set was never given out), eight expressions with contempt; rows "
-        "labelled none, uncertain or no face are left out. Cut to the given box where there is one.",
-        crop=Crop(margin=0.25),
-    ),
-    "utkface": DatasetProtocol(
-        "test", ("age_years", "age", "gender"), f"{_OUR_SPLIT.format(who='the names')} {_ALIGNED}"
-    ),
-    "fairface": DatasetProtocol(
-        "validation",
-        ("age", "gender"),
-        f"Official val, in the padding of the copy that was read: 0.25 and 1.25 have the same names. {_ALIGNED}",
-        official_rows=10_954,
-    ),
-    "agedb": DatasetProtocol(
-        "test", ("age_years", "age", "gender"), f"{_OUR_SPLIT.format(who='the people')} {_ALIGNED} {_NAMELESS}"
-    ),
-    "morph": DatasetProtocol(
-        "test",
-        ("age_years", "age", "gender"),
-        f"{_OUR_SPLIT.format(who='the people')} Rows whose labels contradict each other are left out, each with its "
-        f"reason. {_ALIGNED}",
-        person=_photographed_person,
-    ),
-    "300w_lp": DatasetProtocol(
-        "train", ("head_pose",), f"Training data: figures here are of how well a model fits. {_ALIGNED}"
-    ),
-    "aflw2000": DatasetProtocol(
-        "test",
-        ("head_pose",),
-        f"All pictures but those with an angle beyond ±99°, as published. {_ALIGNED}",
-        official_rows=2_000,
-    ),
-    "biwi": DatasetProtocol(
-        "test",
-        ("head_pose",),
-        "Six people that train does not hold; Hopenet's protocol, all 24 recordings, is protocol=all_test. Cut to a "
-        "square of 24 cm around the head's centre; frames without rgb.cal are shown whole.",
-        crop=Crop(margin=0.0),
-        person=_recorded_person,
-    ),
-    "disfa": DatasetProtocol(
-        "test",
-        ("action_units",),
-        f"Fold 1 of 3; the published figure is the mean of the three. Intensity 2 and more is present. Frames of the "
-        f"left camera. {_ALIGNED}",
-        units=DISFA_UNITS,
-        person=_folder,
-    ),
-    "bp4d": DatasetProtocol(
-        "test",
-        ("action_units",),
-        f"Fold 1 of 3; the published figure is the mean of the three. Occurrence codes; unknown ones (9) are not "
-        f"asked. {_ALIGNED}",
-        units=(1, 2, 4, 6, 7, 10, 12, 14, 15, 17, 23, 24),
-        person=_folder,
-    ),
-}
-
-NAMES = (*DATASETS, ZERO_SHOT_ATTRIBUTES, SYNTHETIC, FACEXBENCH)
+NAMES = (*READERS, ZERO_SHOT_ATTRIBUTES, SYNTHETIC, FACEXBENCH)
 """The words that name a benchmark on the command line; any other is a corpus."""
 
 
@@ -214,7 +86,7 @@ def open_benchmark(name: str, wanted: Wanted) -> Benchmark:
         raise UserError(f"{name} needs --root DIR: the dataset's folder as it is distributed")
     if name == ZERO_SHOT_ATTRIBUTES:
         return _open_zero_shot(wanted)
-    return _open_dataset(name, wanted, DATASETS[name])
+    return _open_dataset(name, wanted, READERS[name].PROTOCOL)
 
 
 def _open_dataset(name: str, wanted: Wanted, dataset: DatasetProtocol) -> Benchmark:
@@ -289,7 +161,7 @@ def _majority(faces: FaceReader, asked: Sequence[TaskProtocol]) -> dict[str, Any
 def _open_zero_shot(wanted: Wanted) -> Benchmark:
     """The unseen attributes on the dataset whose folder `wanted.root` is."""
     refused = []
-    for name, dataset in DATASETS.items():
+    for name, dataset in ((name, reader.PROTOCOL) for name, reader in READERS.items()):
         if "attributes" not in dataset.tasks:
             continue
         tasks = wanted.tasks or ("attributes",)

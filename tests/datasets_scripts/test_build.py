@@ -114,7 +114,7 @@ def test_presence_of_an_action_unit_begins_where_the_source_says(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"name": "imdb"}, "corpus 'imdb' is unknown; there are readers for fairface, celeba"),
+        ({"name": "imdb"}, "corpus 'imdb' is unknown; there are readers for 300w_lp, affectnet"),
         ({"configs": ["zero_shot"]}, "config='zero_shot': RAF-DB has captions, vqa, face_tasks"),
         ({"splits": ["validation"]}, "split='validation': RAF-DB has train, test"),
         ({"tasks": ["expresion"]}, "task='expresion' is unknown: did you mean expression"),

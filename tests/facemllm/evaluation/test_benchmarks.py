@@ -8,10 +8,11 @@ import pytest
 from datasets_scripts.questions.conversations import TASKS, expected_answer
 from datasets_scripts.questions.zero_shot import SEEN, UNSEEN
 from datasets_scripts.schema import CorpusError, LabelledFace
+from datasets_scripts.sources.protocol import Crop
 from datasets_scripts.sources.readers import READERS
 from facemllm.cli import UserError
 from facemllm.evaluation.answers import Answer
-from facemllm.evaluation.benchmarks import DATASETS, Crop, Wanted, open_benchmark
+from facemllm.evaluation.benchmarks import NAMES, Wanted, open_benchmark
 from facemllm.evaluation.figures.task_figures import task_figures
 from facemllm.evaluation.predict import predict
 from facemllm.evaluation.predictions import PredictionLog, read_predictions
@@ -81,8 +82,8 @@ def test_the_answers_that_corpora_teach_are_read_as_right_in_both_ways(name, tmp
 
 
 def test_every_dataset_with_a_reader_has_a_protocol_in_words():
-    assert set(DATASETS) == set(READERS)
-    assert all(dataset.split in READERS[name].SPLITS and dataset.note for name, dataset in DATASETS.items())
+    assert set(READERS) < set(NAMES)
+    assert all(reader.PROTOCOL.split in reader.SPLITS and reader.PROTOCOL.note for reader in READERS.values())
 
 
 def test_a_folder_that_holds_a_part_of_the_official_split_says_how_much(tmp_path):
@@ -175,7 +176,7 @@ def test_frames_and_photos_of_one_person_are_named_as_such_for_the_intervals(nam
 
 
 def test_a_person_of_morph_is_the_same_whatever_zeros_stand_before_the_number():
-    person = DATASETS["morph"].person
+    person = READERS["morph"].PROTOCOL.person
     assert person("morph/009055_1M54") == person("morph/9055_2M55") == "9055"
 
 
