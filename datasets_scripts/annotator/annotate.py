@@ -61,7 +61,7 @@ def annotate(
         for part in missing:  # marked by a run whose answers were removed since
             (out / "tasks" / "completions" / f"{part:05d}").unlink(missing_ok=True)
         with Progress(out, parts, annotator, shown=progress) as bar:
-            run_tasks(pipeline, parts, out / "tasks", engine, workers, engine_options, progress=False, tell=bar.tell)
+            run_tasks(pipeline, parts, out / "tasks", engine, workers, engine_options, progress=False, show=bar.show)
     read_answers(out)  # raises where a part is missing after all
     shutil.rmtree(out / "journal", ignore_errors=True)
     report = sum_counts(read_counts(out, parts))

@@ -37,7 +37,7 @@ class Progress:
             self._show()
         self._bar.close()
 
-    def tell(self, words: str) -> None:
+    def show(self, words: str) -> None:
         """Show these words too: what a cluster says of its jobs."""
         self._told = words
 

@@ -26,7 +26,7 @@ class LocalTasks(TaskExecutor, LocalPipelineExecutor):
         pickled = dill.dumps(self)
         if self.workers == 1 or len(ranks) < 2:
             for rank in ranks:
-                failures.hear(rank, _error_of_rank(pickled, rank))
+                failures.record(rank, _error_of_rank(pickled, rank))
         else:
             self._run_in_processes(pickled, ranks, failures)
         failures.raise_any()
@@ -40,7 +40,7 @@ class LocalTasks(TaskExecutor, LocalPipelineExecutor):
                 try:
                     started = {pool.submit(_work, rank): rank for rank in ranks}
                     for future in as_completed(started):
-                        failures.hear(started.pop(future), future.exception())
+                        failures.record(started.pop(future), future.exception())
                 except BaseException:
                     writer.close()
                     pool.shutdown(wait=False, cancel_futures=True)

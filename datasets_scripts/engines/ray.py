@@ -21,14 +21,14 @@ from .tasks import Failures, TaskExecutor, one_line
 class RayTasks(TaskExecutor, RayPipelineExecutor):
     """Tasks as Ray's own tasks: Ray sees a worker that died, which a pool inside an actor does not."""
 
-    def run_tasks(self, tell: Callable[[str], None]) -> None:
+    def run_tasks(self, show: Callable[[str], None]) -> None:
         """Raises as `run.run_tasks` says."""
         import ray
 
         largest = max((node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]), default=0)
         if largest < self.cpus_per_task:  # the cluster may grow, so it is no error
-            tell(f"waiting for a machine with {self.cpus_per_task} cores: the cluster's largest has {largest:g}")
-        super().run_tasks(tell)
+            show(f"waiting for a machine with {self.cpus_per_task} cores: the cluster's largest has {largest:g}")
+        super().run_tasks(show)
 
     def run(self) -> None:
         """Raises as `run.run_tasks` says."""
@@ -46,7 +46,7 @@ class RayTasks(TaskExecutor, RayPipelineExecutor):
                     rank = waiting.popleft()
                     running[task.remote(executor, rank)] = rank
                 for done in ray.wait(list(running))[0]:
-                    failures.hear(running.pop(done), _error_of_ray(done))
+                    failures.record(running.pop(done), _error_of_ray(done))
         except BaseException:
             for unfinished in running:
                 ray.cancel(unfinished, force=True)

@@ -35,7 +35,7 @@ def run_tasks(
     options: Mapping[str, Any] | None = None,
     progress: bool = True,
     *,
-    tell: Callable[[str], None] | None = None,
+    show: Callable[[str], None] | None = None,
 ) -> None:
     """Run every task of the pipeline that is not done yet; return when all are done.
 
@@ -51,7 +51,7 @@ def run_tasks(
         workers: how many tasks run at a time. With one on this machine, they run in this process.
         options: fields of the engine's class in `OPTIONS`; numbers may be given as text.
         progress: show a bar of finished tasks.
-        tell: called with a few words on the jobs whenever Slurm is asked about them; without it the bar shows them.
+        show: called with a few words on the jobs whenever Slurm is asked about them; without it the bar shows them.
 
     Raises:
         CorpusError: for an unknown engine or option, a missing package or command, a failed task, a dead worker or
@@ -70,8 +70,8 @@ def run_tasks(
     with make_executor(engine, list(pipeline), tasks, str(folder), workers, chosen) as executor:
         if not executor.get_incomplete_ranks():
             return
-        with _bar(folder / "completions", tasks, progress) as show:
-            executor.run_tasks(tell or show)
+        with _bar(folder / "completions", tasks, progress) as show_in_bar:
+            executor.run_tasks(show or show_in_bar)
         executor.merge_stats()
 
 

@@ -52,7 +52,7 @@ class SlurmTasks(TaskExecutor, SlurmPipelineExecutor):
         executor.wait, executor.poll_seconds = options.wait, options.poll_seconds
         return executor
 
-    def run_tasks(self, tell: Callable[[str], None]) -> None:
+    def run_tasks(self, show: Callable[[str], None]) -> None:
         """Submit what is not done, unless its jobs are in the queue already, and wait for the queue to be rid of them.
 
         Raises as `run.run_tasks` says.
@@ -67,9 +67,9 @@ class SlurmTasks(TaskExecutor, SlurmPipelineExecutor):
                 f"the same command again waits for them and collects the result"
             )
         while states := self._queued():
-            tell(", ".join(f"{number} {state}" for state, number in sorted(states.items())))
+            show(", ".join(f"{number} {state}" for state, number in sorted(states.items())))
             time.sleep(self.poll_seconds)
-        tell("")
+        show("")
         self._raise_what_failed()
 
     def launch_merge_stats(self) -> None:
@@ -85,24 +85,24 @@ class SlurmTasks(TaskExecutor, SlurmPipelineExecutor):
         """How many array jobs there are, state by state; a part of an array that has not begun counts once."""
         command = ["squeue", "--noheader", "--me", f"--name={self.job_name}", "--format=%T"]
         for last in range(1 - tries, 1):
-            asked = subprocess.run(command, capture_output=True, text=True)
-            if asked.returncode == 0:
-                return Counter(asked.stdout.lower().split())
+            reply = subprocess.run(command, capture_output=True, text=True)
+            if reply.returncode == 0:
+                return Counter(reply.stdout.lower().split())
             time.sleep(self.poll_seconds if last else 0)
-        raise CorpusError(f"squeue does not answer ({asked.stderr.strip()}): the same command again goes on waiting")
+        raise CorpusError(f"squeue does not answer ({reply.stderr.strip()}): the same command again goes on waiting")
 
     def _raise_what_failed(self) -> None:
         end = time.monotonic() + SETTLE_SECONDS
         folder = Path(self.logging_dir.path)
         failures = Failures(self.logging_dir.path, self.tasks)
         while ranks := self.get_incomplete_ranks():
-            told = {rank: folder / "errors" / f"{rank:05d}" for rank in ranks}
-            if all(path.exists() for path in told.values()) or time.monotonic() > end:
+            errors = {rank: folder / "errors" / f"{rank:05d}" for rank in ranks}
+            if all(path.exists() for path in errors.values()) or time.monotonic() > end:
                 break
             time.sleep(1.0)
         for rank in ranks:
             killed = f"killed (out of memory or time, or cancelled), see {folder}/slurm_logs"
-            failures.hear(rank, told[rank].read_text() if told[rank].exists() else killed)
+            failures.record(rank, errors[rank].read_text() if errors[rank].exists() else killed)
         failures.raise_any()
 
 

@@ -9,12 +9,7 @@ Each engine runs a task by datatrove's own `_run_for_rank` (steps, log, stats, c
 """
 
 import contextlib
-import errno
-import fcntl
 import json
-import os
-import socket
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -23,6 +18,7 @@ from datatrove.executor.base import PipelineExecutor
 from datatrove.utils.stats import PipelineStats
 from loguru import logger
 
+from datasets_scripts.files import Busy, lock
 from datasets_scripts.schema import CorpusError
 
 LOCK_SECONDS = 60.0  # an orphan ends within a second of its parent's death; a network file system may take longer
@@ -31,8 +27,8 @@ LOCK_SECONDS = 60.0  # an orphan ends within a second of its parent's death; a n
 class TaskExecutor(PipelineExecutor):
     """What all three share."""
 
-    def run_tasks(self, tell: Callable[[str], None]) -> None:
-        """Run what is not done; raises as `run.run_tasks` says. `tell` shows a few words beside the bar."""
+    def run_tasks(self, show: Callable[[str], None]) -> None:
+        """Run what is not done; raises as `run.run_tasks` says. `show` puts a few words beside the bar."""
         self.save_executor_as_json()
         self.run()
 
@@ -75,7 +71,7 @@ class Failures:
         self.tasks = tasks
         self.errors: dict[int, str] = {}
 
-    def hear(self, rank: int, error: BaseException | str | None) -> None:
+    def record(self, rank: int, error: BaseException | str | None) -> None:
         """Keep one task's error; a `CorpusError` is raised at once, and so is a pool that broke."""
         if isinstance(error, CorpusError | BrokenProcessPool):
             raise error
@@ -83,7 +79,7 @@ class Failures:
             self.errors[rank] = error if isinstance(error, str) else one_line(error)
 
     def raise_any(self) -> None:
-        """Raise one `CorpusError` for all errors heard."""
+        """Raise one `CorpusError` for all recorded errors."""
         if self.errors:
             rank, line = min(self.errors.items())
             raise CorpusError(
@@ -94,35 +90,19 @@ class Failures:
 
 @contextlib.contextmanager
 def task_lock(path: Path, patience: float = LOCK_SECONDS) -> Iterator[None]:
-    """Hold the lock file at `path`; the system frees it when the process ends, however it ends.
-
-    It is `flock`, which Linux carries across machines on NFS (version 3 with its lock service, version 4) and
-    which Lustre needs mounted with `flock`. Raises `CorpusError` where another process holds it for longer than
-    `patience` seconds and where the file system has no locks.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "a+") as file:
-        end = time.monotonic() + patience
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except OSError as error:
-                if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
-                    remedy = "keep the output on a file system with locks (NFS 4, or Lustre mounted with flock)"
-                    raise CorpusError(f"{path}: cannot be locked ({error.strerror}); {remedy}") from error
-            if time.monotonic() > end:
-                file.seek(0)
-                holder = file.read().strip() or "another process"
-                raise CorpusError(f"task {int(path.name)} is still worked on by {holder}: wait for it, or end it")
-            time.sleep(0.1)
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
-        file.flush()
+    """Hold the lock file at `path` as `files.lock` does; `CorpusError` where that cannot be had."""
+    with contextlib.ExitStack() as held:
+        try:
+            held.enter_context(lock(path, patience))
+        except Busy as error:
+            raise CorpusError(f"{path} is held by {error.holder}: wait for it, or end it") from error
+        except OSError as error:
+            remedy = "the output needs free space and a file system with locks (NFS 4, Lustre mounted with flock)"
+            raise CorpusError(f"{path}: cannot be locked ({error.strerror}); {remedy}") from error
         yield
 
 
 def one_line(error: BaseException) -> str:
-    said = " ".join(str(error).split())
-    said = said if len(said) <= 300 else f"{said[:300]}…"
-    return said if isinstance(error, CorpusError) else f"{type(error).__name__}: {said}"
+    text = " ".join(str(error).split())
+    text = text if len(text) <= 300 else f"{text[:300]}…"
+    return text if isinstance(error, CorpusError) else f"{type(error).__name__}: {text}"

@@ -25,11 +25,11 @@ def one_node_ray(setenv: Callable[[str, str], None]) -> Iterator[str]:
     command += ["--node-ip-address=127.0.0.1", "--disable-usage-stats", f"--object-store-memory={2**27}"]
     cluster = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
-        said = ""
-        while "Ray runtime started" not in said:
+        output = ""
+        while "Ray runtime started" not in output:
             line = cluster.stdout.readline()
-            assert line, f"Ray did not start: {said}"
-            said += line
+            assert line, f"Ray did not start: {output}"
+            output += line
         yield f"127.0.0.1:{port}"
     finally:
         cluster.terminate()

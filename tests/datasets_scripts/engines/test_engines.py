@@ -75,9 +75,9 @@ def test_every_task_runs_once_and_never_again(folders):
 
 
 def test_only_the_bar_is_shown_and_it_counts_tasks(folders):
-    _, said = start_program(folders, workers=1).communicate(timeout=60)
-    assert set(re.findall(r"(\S+)task/s|task", said)) and f"{TASKS}/{TASKS}" in said
-    assert "PIPELINE" not in said and "warning" not in said
+    _, shown = start_program(folders, workers=1).communicate(timeout=60)
+    assert set(re.findall(r"(\S+)task/s|task", shown)) and f"{TASKS}/{TASKS}" in shown
+    assert "PIPELINE" not in shown and "warning" not in shown
     logs = folders[0] / ".tasks/logs"
     assert "Processing done" in (logs / "task_00000.log").read_text()
     assert "a library's warning" in (logs / "task_00000.stderr").read_text()
@@ -117,7 +117,7 @@ def begun_again(out):
     return cut_off
 
 
-def test_a_worker_that_dies_is_told_and_its_work_is_made_good(folders):
+def test_a_worker_that_dies_is_named_and_its_work_is_made_good(folders):
     order = folders[1] / "1"
     order.write_text("kill")
     with pytest.raises(CorpusError, match=r"a worker process died: .* fewer workers"):
@@ -151,7 +151,7 @@ def test_a_task_that_another_process_holds_is_not_begun(tmp_path):
     path = tmp_path / "00007"
     with (
         task_lock(path),
-        pytest.raises(CorpusError, match=f"task 7 is still worked on by process {os.getpid()} on "),
+        pytest.raises(CorpusError, match=f"00007 is held by process {os.getpid()} on .*: wait for it, or end it"),
         task_lock(path, patience=0.2),
     ):
         raise AssertionError("two hold the lock")
@@ -165,7 +165,7 @@ def test_a_folder_of_another_number_of_tasks_is_refused(folders):
         run_tasks([Journal(str(folders[0]))], 5, folders[0] / ".tasks", progress=False)
 
 
-def test_slurm_without_its_commands_or_cluster_is_told_within_seconds(folders, tmp_path, monkeypatch):
+def test_slurm_without_its_commands_or_cluster_is_named_within_seconds(folders, tmp_path, monkeypatch):
     settings = {"engine": "slurm", "options": {"partition": "cpu", "poll_seconds": 0.2}}
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(CorpusError, match="needs the command sbatch"):
@@ -186,14 +186,14 @@ def test_options_are_checked_and_may_be_text():
     )
     assert (options.cpus_per_task, options.wait, options.sbatch_args) == (2, False, {"a": "b"})
     assert engine_options("ray", {"mem_per_cpu_gb": "1.5"}).mem_per_cpu_gb == 1.5
-    for engine, given, told in [
+    for engine, given, named in [
         ("slurm", {}, "needs the option partition"),
         ("slurm", {"partition": "cpu", "cpus_per_task": "many"}, "cpus_per_task='many' .* expected int"),
         ("slurm", {"partition": "cpu", "cpus_per_task": 1.5}, "cpus_per_task=1.5 .* expected int"),
         ("slurm", {"partition": "cpu", "wait": "maybe"}, "wait='maybe' .* expected bool"),
         ("local", {"memory": 1}, "option 'memory' of engine local: expected one of none"),
     ]:
-        with pytest.raises(CorpusError, match=told):
+        with pytest.raises(CorpusError, match=named):
             engine_options(engine, given)
 
 
@@ -204,12 +204,12 @@ def ray_address(monkeypatch):
 
 
 @pytest.mark.slow
-def test_ray_tells_what_failed_and_goes_on(folders, ray_address):
+def test_ray_names_what_failed_and_goes_on(folders, ray_address):
     settings = {"engine": "ray", "workers": 2, "progress": False, "options": {"address": ray_address}}
     for rank, order in {1: "fail", 2: "kill"}.items():
         (folders[1] / str(rank)).write_text(order)
-    said = start_program(folders, **settings).communicate(timeout=120)[1]
-    assert "CorpusError: 2 of 4 tasks failed, task 1 with: RuntimeError: the disk is full" in said
+    shown = start_program(folders, **settings).communicate(timeout=120)[1]
+    assert "CorpusError: 2 of 4 tasks failed, task 1 with: RuntimeError: the disk is full" in shown
     for order in folders[1].iterdir():
         order.unlink()
     settings["options"] = {}  # without an address: a cluster of its own, also where another one runs
@@ -227,7 +227,7 @@ def slurm_cluster(monkeypatch):
 
 
 @pytest.mark.slow
-def test_slurm_tells_what_failed_and_goes_on(folders, slurm_cluster, monkeypatch):
+def test_slurm_names_what_failed_and_goes_on(folders, slurm_cluster, monkeypatch):
     monkeypatch.setattr("datasets_scripts.engines.slurm.SETTLE_SECONDS", 2.0)  # no network file system here
     settings = {
         "engine": "slurm",
