@@ -148,11 +148,20 @@ class Journal:
 
     def entries(self) -> Iterator[Any]:
         """What the journal holds, in the order it was appended."""
-        for number, (line, _) in enumerate(self._lines(), start=1):
+        return (entry for entry, _ in self.places())
+
+    def places(self) -> Iterator[tuple[Any, tuple[int, int]]]:
+        """Each entry with its place, where `read` finds it: for journals that memory shall not hold."""
+        for number, (line, end) in enumerate(self._lines(), start=1):
             try:
-                yield json.loads(line)
+                yield json.loads(line), (end - len(line), end)
             except ValueError as error:
                 raise ValueError(f"{self.path}, line {number}: is no JSON ({error})") from error
+
+    def read(self, place: tuple[int, int]) -> Any:
+        """The entry at a place."""
+        start, end = place
+        return json.loads(os.pread(self._file.fileno(), end - start, start))
 
     def append(self, *entries: Any, sync: bool = True) -> None:
         """Write entries; with `sync` they are on the disk when this returns. Raises `OSError` for a full disk."""
@@ -163,9 +172,9 @@ class Journal:
                 left = left[self._file.write(left) :]
             if sync:
                 os.fsync(self._file.fileno())
-        except OSError:
+        except OSError as error:
             self._file.truncate(self._end)
-            raise
+            raise OSError(error.errno, error.strerror, str(self.path)) from error
         self._end += len(data)
 
     def remove(self) -> None:

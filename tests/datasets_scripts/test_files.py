@@ -67,6 +67,7 @@ def test_a_journal_gives_back_what_was_appended_before_a_kill_and_cuts_a_torn_li
         assert list(journal.entries()) == [{"a": 1}, {"b": "ö"}]
         journal.append(3)
         assert list(journal.entries())[2:] == [3]
+        assert [(journal.read(place), entry) for entry, place in journal.places()][1:] == [({"b": "ö"},) * 2, (3, 3)]
         with pytest.raises(Busy):
             Journal(tmp_path / "j")
 
@@ -81,10 +82,10 @@ def test_a_journal_on_a_full_disk_holds_nothing_of_the_entry(tmp_path):
         journal.append("x" * 500)
         try:
             journal.append("y" * 900)
-        except OSError:
-            print(len(list(journal.entries())), journal.path.stat().st_size)
+        except OSError as error:
+            print(len(list(journal.entries())), journal.path.stat().st_size, error.filename)
     """
-    assert run_program(program, tmp_path).stdout == "1 503\n"
+    assert run_program(program, tmp_path).stdout == "1 503 j\n"
 
 
 def test_a_line_that_is_no_json_is_named(tmp_path):
