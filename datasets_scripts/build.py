@@ -140,17 +140,16 @@ def keep_apart(root: str | os.PathLike, out: str | os.PathLike) -> None:
 
 def describe_corpus(reader: type[FaceReader], configs: Sequence[str], tasks: Sequence[str]) -> str:
     """What the card of a corpus says it is, in Markdown."""
-    first_line = (inspect.getdoc(inspect.getmodule(reader)) or "").partition("\n")[
-        0
-    ]  # "CelebA (Liu et al., ...): ..."
+    # "CelebA (Liu et al., ...): ..."
+    first_line = (inspect.getdoc(inspect.getmodule(reader)) or "").partition("\n")[0]
     citation = re.search(r" \([^)]*\d{4}[^)]*\)", first_line)
-    told = DESCRIPTION.format(
+    description = DESCRIPTION.format(
         title=reader.TITLE,
         url=reader.URL,
         citation=citation[0] if citation else "",
         tasks=", ".join(task.replace("_", " ") for task in tasks),
     )
-    return f"{told}\n\n{ZERO_SHOT_DESCRIPTION}" if ZERO_SHOT in configs else told
+    return f"{description}\n\n{ZERO_SHOT_DESCRIPTION}" if ZERO_SHOT in configs else description
 
 
 def build_synthetic(

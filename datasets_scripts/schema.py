@@ -98,7 +98,7 @@ class LabelledFace:
 class Skipped:
     """A row of a source that gives no record, and why; the reason is counted, so it names no single row.
 
-    It stands in manifests and cards: it is one line, and of a value that it quotes come the first 40 characters.
+    Manifests and cards have it: it is one line, and of a value that it quotes come the first 40 characters.
     """
 
     id: str
@@ -238,7 +238,7 @@ def _check_messages(name: str, messages: Any, shows_image: bool) -> None:
     leads = turns[0]["content"][0]["type"] == "image"
     if shows_image and not (leads and images == 1):
         _refuse(
-            name, "messages", messages, "the picture must stand once, first in the first user turn: image=True there"
+            name, "messages", messages, "the picture must come once, first in the first user turn: image=True there"
         )
     if not shows_image and images:
         _refuse(name, "messages", messages, "there is an image part, but neither image nor url says which picture")
@@ -287,7 +287,7 @@ def _check_attributes(name: str, attributes: Any) -> None:
         if not isinstance(entry["value"], str) or not entry["value"]:
             _refuse(name, "labels.attributes", entry, "give a string value; leave an undefined attribute out")
         if entry["name"] in seen:
-            _refuse(name, "labels.attributes", entry, "this attribute stands there twice")
+            _refuse(name, "labels.attributes", entry, "this attribute is given twice")
         seen.add(entry["name"])
 
 

@@ -88,20 +88,20 @@ def face_tasks(described: Mapping[str, Mapping[str, Any]] | None = None) -> dict
 
 
 def choose_tasks(
-    names: Iterable[str | Mapping[str, Any]] | None, table: Mapping[str, FaceTask], usual: Sequence[str]
+    names: Iterable[str | Mapping[str, Any]] | None, table: Mapping[str, FaceTask], default: Sequence[str]
 ) -> list[FaceTask]:
     """The tasks called `names`, each once, in their order; words for several (`attributes`, `pose`, `all`) replaced.
 
     Args:
         names: a task that the table lacks is described like one of [`face_tasks`], its `name` among the rest. None
-            for those of `usual` that the table has.
+            for those of `default` that the table has.
 
     Raises:
         ValueError: for a name that the table does not have, a task that is described wrongly, and two different tasks
             of one name.
     """
     if names is None:
-        return [table[name] for name in usual if name in table]
+        return [table[name] for name in default if name in table]
     chosen: dict[str, FaceTask] = {}
 
     def choose(task: FaceTask) -> None:

@@ -1,6 +1,6 @@
 """What a model is asked in training, for its configuration: `config.face_tasks`, read off the conversations.
 
-Labels would not tell: a corpus may have labels that nobody asks about, and its conversations may come from the Hub.
+Labels would not do: a corpus may have labels that nobody asks about, and its conversations may come from the Hub.
 """
 
 import re

@@ -1,7 +1,7 @@
 """Records to Parquet shards: one file at a time, in row groups, in one process or several.
 
 A shard is written under a temporary name and renamed when it is whole, so a kill or a full disk leaves no half shard.
-What was counted while it was written (rows, skipped rows and why, which labels occur) stands in the file's own
+What was counted while it was written (rows, skipped rows and why, which labels occur) is in the file's own
 metadata: a later run, which skips the shard, reads it there.
 """
 

@@ -132,7 +132,7 @@ class Task:
     def basic_questions(
         self, value: str, rng: random.Random, conventions: Conventions = DEFAULT_CONVENTIONS
     ) -> list[Pair]:
-        """Questions of yes or no, of either or, and open ones, the least telling first.
+        """Questions of yes or no, of either or, and open ones, those that give the least away first.
 
         What was answered must not give the next answer away, so a label of two values is asked about once.
         """
@@ -165,7 +165,7 @@ class Task:
         return rng.choice(self.checks).format(claim=f"{first} or {second}"), self._short_or_long(pair[0], rng)
 
     def _checks(self, value: str, rng: random.Random, values: Sequence[str], count: int) -> list[Pair]:
-        """Yes-or-no questions, both in equal shares; the words of a no do not tell the right value."""
+        """Yes-or-no questions, both in equal shares; the words of a no do not give the right value away."""
         claims = [claim for claim in self.all_claims if set(claim.true_for) & set(values)]
         pairs = []
         for _ in range(count):
@@ -180,8 +180,8 @@ class Task:
         return rng.choice((as_sentence(words), self._statement(words)))
 
     def _statement(self, words: str) -> str:
-        told = self.statement.format(claim=words)
-        return told[0].upper() + told[1:]
+        sentence = self.statement.format(claim=words)
+        return sentence[0].upper() + sentence[1:]
 
 
 def closed_task(name: str, *wordings: str, values: Mapping[str, str] | None = None, **row: Any) -> Task:

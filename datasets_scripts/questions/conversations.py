@@ -1,4 +1,4 @@
-"""Labels to conversations: how each label is asked about and answered stands in one table, `tasks.TASKS`.
+"""Labels to conversations: how each label is asked about and answered is in one table, `tasks.TASKS`.
 
 Three kinds of conversation are made, one per training stage: `captions`, `vqa` (yes or no, either or, open
 questions) and `face_tasks` (the options stated, the short canonical answer). A label that is unknown is never asked
@@ -120,7 +120,7 @@ def make_conversation(
     if not known:
         return None
     rng.shuffle(known)
-    known = _telling_nothing_twice(known, rng, turns)
+    known = _one_of_each_group(known, rng, turns)
     if config == "face_tasks":
         pairs = [TASKS[name].stated_question(value, rng, conventions) for name, value in known]
         return known[0][0] if len(known) == 1 else "attributes", _turns(pairs)
@@ -132,21 +132,19 @@ def make_conversation(
     return "vqa", _turns(_interleave(series, rng))
 
 
-def _telling_nothing_twice(
-    known: list[tuple[str, Any]], rng: random.Random, turns: int | None
-) -> list[tuple[str, Any]]:
+def _one_of_each_group(known: list[tuple[str, Any]], rng: random.Random, turns: int | None) -> list[tuple[str, Any]]:
     """At most `turns` of the shuffled tasks, one of each group, those of yes and of no in turn."""
     answers = {
         side: [entry for entry in known if TASKS[entry[0]].says_yes_or_no and entry[1] == side]
         for side in ("yes", "no")
     }
-    most = len(known) if turns is None else turns
-    if len(known) <= most and len({_group(name) for name, _ in known}) == len(known):
+    max_turns = len(known) if turns is None else turns
+    if len(known) <= max_turns and len({_group(name) for name, _ in known}) == len(known):
         return known
     chosen: dict[str, tuple[str, Any]] = {}
     side = rng.choice(("yes", "no"))
     for entry in known:
-        if len(chosen) == most:
+        if len(chosen) == max_turns:
             break
         if TASKS[entry[0]].says_yes_or_no:
             for side_now in (side, "no" if side == "yes" else "yes"):
@@ -172,7 +170,7 @@ class AskedFaces:
     `describe()`. The wording depends on `seed`, the config and the face's id, not on its place in the corpus.
     `turns` bounds the questions about a face: with 1, each face is asked one task. A caption that an annotator wrote
     is taken as it is. The config `zero_shot` asks about those of `tasks` that are on the split's side
-    (`zero_shot.py`); captions tell what is known, whatever `tasks` says. What an annotator contradicted itself
+    (`zero_shot.py`); captions say what is known, whatever `tasks` says. What an annotator contradicted itself
     about is not asked.
     """
 
@@ -236,9 +234,9 @@ def _row(task: str) -> AnyTask:
     if task not in TASKS:
         names = [*TASKS, *TASK_GROUPS]
         near = get_close_matches(task, names)
-        told = f"did you mean {' or '.join(near)}? " if near else ""
+        hint = f"did you mean {' or '.join(near)}? " if near else ""
         remedy = "datasets_scripts/questions/tasks.py has them all, facemllm data NAME --help those of a dataset"
-        raise CorpusError(f"task={task!r} is unknown: {told}{remedy}")
+        raise CorpusError(f"task={task!r} is unknown: {hint}{remedy}")
     return TASKS[task]
 
 

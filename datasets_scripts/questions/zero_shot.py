@@ -1,9 +1,9 @@
 """The config `zero_shot`: attributes that are trained on, and others, alike in no word, that are only tested.
 
-The split is ours; Face-MLLM's is not published. It goes by families of meaning, so that what is told of one side tells
+The split is ours; Face-MLLM's is not published. It goes by families of meaning, so that what is said of one side says
 nothing of the other: all that is said of beards is on one side, and so is all that is said of the mouth, smiles and
 lipstick included. Rows of `train` ask about seen attributes, rows of `validation` and `test` about unseen ones,
-and their `labels` hold nothing else. Other configs of a corpus do tell unseen attributes: a model that is to be
+and their `labels` hold nothing else. Other configs of a corpus do name unseen attributes: a model that is to be
 tested so may be trained on no other config of a corpus with attributes.
 """
 
@@ -144,7 +144,7 @@ def tasks_of_side(tasks: Iterable[str], split: str) -> tuple[str, ...]:
 
 
 def only_its_side(face: LabelledFace) -> LabelledFace:
-    """The face with what its split may tell: attributes of its side alone, and no annotator's caption."""
+    """The face with what its split may show: attributes of its side alone, and no annotator's caption."""
     given = face.labels.get("attributes") or {}
     pairs = given.items() if isinstance(given, Mapping) else ((entry["name"], entry["value"]) for entry in given)
     side = attributes_of(face.split)

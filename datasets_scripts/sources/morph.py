@@ -38,10 +38,10 @@ class _Person:
 class MORPH(FaceReader):
     """One split of MORPH-II, without the rows whose labels contradict each other.
 
-    The labels were told to the police and typed in by hand; some contradict each other (Yip et al.,
+    The labels were given to the police and typed in by hand; some contradict each other (Yip et al.,
     https://arxiv.org/abs/1811.06446). Left out, each with its own reason, are all pictures of an id that has several
     genders, or several dates of birth more than a year apart, or, with `race`, several races; and each picture whose
-    file's name tells another gender, or another age by more than a year, than its row; or whose age differs by more
+    file's name gives another gender, or another age by more than a year, than its row; or whose age differs by more
     than a year from that between the dates of birth and of the photograph.
 
     There is no official split: 8 in 10 ids are `train` by their hash, 1 in 10 `validation`, 1 in 10 `test`, so

@@ -71,7 +71,7 @@ class RAFDB(FaceReader):
         return [self._label_file]
 
     def _rows(self, start: int, stop: int | None) -> Iterator[list[str]]:
-        """The fields of the split's lines; a line whose name tells no split is `train`'s, to be skipped there."""
+        """The fields of the split's lines; a line whose name has no split is `train`'s, to be skipped there."""
         rows = (fields for line in text_lines(self._label_file) if (fields := line.split()))
         of_test = self.split == "test"
         return islice((row for row in rows if row[0].startswith("test_") == of_test), start, stop)

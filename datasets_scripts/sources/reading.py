@@ -113,7 +113,7 @@ class FaceReader:
     ) -> LabelledFace | Skipped:
         """The face `NAME/key` whose picture is `root/path`, or why there is none.
 
-        `shown_path` stands in the record in place of `path` where the file's name tells what may not be passed on.
+        `shown_path` stands in the record in place of `path` where the file's name shows what may not be passed on.
         """
         name = f"{self.NAME}/{key}"
         picture = read_picture(self.root, path)
@@ -186,8 +186,8 @@ def csv_fields(path: str | os.PathLike, lines: Iterable[str], delimiter: str = "
             fields = next(csv.reader([line], delimiter=delimiter, strict=True), [])
         except csv.Error as error:
             remedy = "quote a field whole and on one line, or remove the stray quotation mark"
-            told = "a quoted field does not end on this line" if "unexpected end" in str(error) else error
-            raise CorpusError(f"{path}, line {number}: no line of a CSV file: {told}; {remedy}") from error
+            problem = "a quoted field does not end on this line" if "unexpected end" in str(error) else error
+            raise CorpusError(f"{path}, line {number}: no line of a CSV file: {problem}; {remedy}") from error
         if fields:
             yield fields
 

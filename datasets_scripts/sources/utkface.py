@@ -31,7 +31,7 @@ class UTKFace(FaceReader):
 
     There is no official split, and nobody is known by name: 8 in 10 pictures are `train` by the hash of their name,
     1 in 10 `validation`, 1 in 10 `test`, the same for both kinds of pictures. `race` passes the race on, where
-    it is one of FairFace's groups. Because names tell the race, neither ids nor urls hold them without it.
+    it is one of FairFace's groups. Because names show the race, neither ids nor urls hold them without it.
     """
 
     NAME: ClassVar[str] = "utkface"

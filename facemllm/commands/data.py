@@ -8,7 +8,7 @@ from typing import Any, get_args, get_origin
 
 HELP = (
     "Build a corpus as Parquet shards with a dataset card: load_dataset(DIR, CONFIG) reads it.\n\n"
-    "Every dataset is read in the layout in which it is distributed: facemllm data NAME --help tells which, and who\n"
+    "Every dataset is read in the layout in which it is distributed: facemllm data NAME --help says which, and who\n"
     "may hold it. An interrupted build goes on when the same command is run again. The same command, seed and\n"
     "versions write the same files, whatever the number of processes."
 )
@@ -91,7 +91,7 @@ def _add_reader(corpora: Any, reader: Any) -> None:
         default=list(reader.TASKS),
         metavar="TASK",
         help="what is asked about: names of datasets_scripts/questions/tasks.py, or attributes for all of them; "
-        "zero_shot asks those of its side, captions tell what is known whatever is asked "
+        "zero_shot asks those of its side, captions say what is known whatever is asked "
         f"(default: {' '.join(reader.TASKS)})",
     )
     parser.add_argument(
@@ -119,8 +119,8 @@ def _describe(reader: Any) -> str:
     import textwrap
 
     about = inspect.getdoc(reader).replace("`", "").split("\n\n")
-    told = [f"{reader.TITLE}, {reader.URL}", f"Terms: {reader.TERMS}", f"Layout: {reader.LAYOUT}", *about]
-    return "\n\n".join(textwrap.fill(" ".join(part.split()), 100) for part in told)
+    parts = [f"{reader.TITLE}, {reader.URL}", f"Terms: {reader.TERMS}", f"Layout: {reader.LAYOUT}", *about]
+    return "\n\n".join(textwrap.fill(" ".join(part.split()), 100) for part in parts)
 
 
 def _add_option(parser: argparse.ArgumentParser, name: str, field: Any) -> None:
@@ -136,14 +136,14 @@ def _add_option(parser: argparse.ArgumentParser, name: str, field: Any) -> None:
         )
         return
     shown = " ".join(default) if isinstance(default, tuple) else default
-    told = {"default": default, "help": "see above" if default is None else f"see above (default: {shown})"}
+    shared = {"default": default, "help": "see above" if default is None else f"see above (default: {shown})"}
     if isinstance(default, bool):
-        parser.add_argument(option, action=argparse.BooleanOptionalAction, **told)
+        parser.add_argument(option, action=argparse.BooleanOptionalAction, **shared)
     elif get_origin(field.type) is tuple:
-        parser.add_argument(option, nargs="+", metavar=name.upper(), **told)
+        parser.add_argument(option, nargs="+", metavar=name.upper(), **shared)
     else:
         types = [kind for kind in get_args(field.type) or (field.type,) if kind is not type(None)]
-        parser.add_argument(option, type=types[0], metavar=name.upper(), **told)
+        parser.add_argument(option, type=types[0], metavar=name.upper(), **shared)
 
 
 def _add_common(
@@ -166,6 +166,7 @@ def _add_common(
 
 def run(args: argparse.Namespace) -> int:
     from datasets_scripts.build import build_corpus, build_synthetic, keep_apart
+    from datasets_scripts.sources.readers import reader_of
 
     if args.corpus not in ("synthetic", "fairfacegpt"):
         _settle(args)
@@ -187,7 +188,7 @@ def run(args: argparse.Namespace) -> int:
         report = build_published(args.file, args.images, args.out, **pictures, **common)
     else:
         options = _options(args)
-        labels = _label_files(options.pop("labels", []))
+        labels = _label_files(reader_of(args.corpus).SPLITS, options.pop("labels", []))
         report = build_corpus(
             args.corpus,
             args.root,
@@ -233,11 +234,9 @@ def _settle(args: argparse.Namespace) -> None:
     args.config = list(configs_to_build(reader, args.config, args.split, args.tasks))
 
 
-def _label_files(pairs: list[str]) -> dict[str, dict[str, str]]:
-    from datasets_scripts.sources.readers import READERS
+def _label_files(known: tuple[str, ...], pairs: list[str]) -> dict[str, dict[str, str]]:
     from facemllm.cli import UserError
 
-    known = READERS["fairface"].SPLITS
     files = {}
     for pair in pairs:
         split, equals, file = pair.partition("=")
@@ -287,14 +286,14 @@ def _option_words(args: argparse.Namespace) -> list[str]:
 
 def _mostly_left_out(report: dict[str, Any]) -> str:
     """The splits of which less than half of the rows were kept, with their counts; empty where there is none."""
-    told = []
+    named = []
     for config, splits in report["configs"].items():
         for split, counted in splits.items():
             # a place for an answer that a face does not have is no row of the source
             left_out = sum(rows for reason, rows in counted["skipped"].items() if reason != FEWER_QUESTIONS)
             if counted["rows"] < left_out:
-                told.append(f"{config}/{split} ({left_out:,} of {counted['rows'] + left_out:,})")
-    return ", ".join(told)
+                named.append(f"{config}/{split} ({left_out:,} of {counted['rows'] + left_out:,})")
+    return ", ".join(named)
 
 
 def _summary(report: dict[str, Any]) -> str:

@@ -55,7 +55,7 @@ def test_a_conversation_without_a_picture_has_no_image_part():
         ({"image": None}, "neither image nor url"),
         (
             {"messages": [user_turn("Who?"), assistant_turn("Nobody.")]},
-            "must stand once, first in the first user turn",
+            "first in the first user turn: image=True",
         ),
         ({"messages": [user_turn("Who?", image=True)]}, "must come in pairs"),
         ({"messages": [assistant_turn("a"), assistant_turn("b")]}, "this turn's role must be 'user'"),
