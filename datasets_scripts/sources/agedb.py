@@ -17,7 +17,7 @@ from .protocol import ALIGNED, NAMELESS, OUR_SPLIT, DatasetProtocol
 from .reading import PICTURE_SUFFIXES, FaceReader, age_labels, hashed_split, list_files, list_hash, need
 
 NAME = re.compile(r"(\d+)_(.+)_(\d+)_([mf])", re.IGNORECASE)
-OLDEST = 120
+MAX_AGE = 120
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class AgeDB(FaceReader):
         if parts is None:
             return Skipped(f"{self.NAME}/{list_hash([path])[:16]}", "malformed name")
         number, _, age, letter = parts.groups()
-        if not 0 < int(age) <= OLDEST:
+        if not 0 < int(age) <= MAX_AGE:
             return Skipped(f"{self.NAME}/{number}", "age out of range")
         labels = {**age_labels(int(age)), "gender": "male" if letter in "mM" else "female"}
         return self._labelled(number, path, labels, shown_path=f"{number}_*_{age}_{letter}{file.suffix}")

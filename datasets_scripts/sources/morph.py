@@ -22,7 +22,7 @@ NAME = re.compile(r"(\w+)_(\d+)([MF])(\d+)", re.IGNORECASE)
 GENDERS = {"M": "male", "F": "female"}
 RACES = {"W": "White", "B": "Black", "H": "Latino_Hispanic"}  # "A" and "O" are no group of FairFace's
 DAYS_OF_YEAR = 365.2425
-OLDEST = 120
+MAX_AGE = 120
 
 
 @dataclass
@@ -137,8 +137,8 @@ def read_years(text: str) -> float | None:
         number = float(text)
     except ValueError:
         return None
-    years = number if number <= OLDEST else round(number / DAYS_OF_YEAR, 2)
-    return years if 0 < years <= OLDEST else None
+    years = number if number <= MAX_AGE else round(number / DAYS_OF_YEAR, 2)
+    return years if 0 < years <= MAX_AGE else None
 
 
 def read_date(text: str | None) -> date | None:

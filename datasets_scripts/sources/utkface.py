@@ -22,7 +22,7 @@ ENDINGS = ("jpg", "jpeg", "png")  # without the dot, which some of the malformed
 ENDING = re.compile(r"\s*(\.jpe?g|\.chip|\.png)+$", re.IGNORECASE)
 GENDERS = {0: "male", 1: "female"}
 RACES = {0: "White", 1: "Black", 2: None, 3: "Indian", 4: None}  # "Asian" and "Others" are no group of FairFace's
-OLDEST = 116
+MAX_AGE = 116
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class UTKFace(FaceReader):
         if parts is None:
             return Skipped(f"{self.NAME}/{key}", "malformed name")
         age, gender, race = (int(part) for part in parts.groups()[:3])
-        if age > OLDEST or gender not in GENDERS or race not in RACES:
+        if age > MAX_AGE or gender not in GENDERS or race not in RACES:
             return Skipped(f"{self.NAME}/{key}", "age, gender or race out of range")
         labels = {**age_labels(age), "gender": GENDERS[gender]}
         if self.race:

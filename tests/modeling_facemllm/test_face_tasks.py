@@ -1,6 +1,9 @@
 """What a face can be asked: worded as the corpora word it, race only where it is named, numbers from distributions."""
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -20,6 +23,12 @@ def test_the_corpora_ask_all_that_is_asked_in_analysis():
     from datasets_scripts.questions.conversations import TASKS
 
     assert set(TASKS) - set(TABLE) == IN_SEVERAL_PARTS and set(TABLE) <= set(TASKS)
+
+
+def test_the_table_that_the_corpora_read_needs_neither_torch_nor_transformers():
+    program = "import sys, modeling_facemllm.face_task_table_facemllm\n"
+    program += "sys.exit(len({'torch', 'transformers'} & {*sys.modules}))"
+    assert subprocess.run([sys.executable, "-c", program], cwd=Path(__file__).parents[2], check=False).returncode == 0
 
 
 def test_race_and_attractiveness_are_asked_only_where_they_are_named():
