@@ -1,4 +1,4 @@
-"""For every test and the processes it starts: offline, one thread each (tests run side by side), Ctrl-C is heard."""
+"""For every test and the processes it starts: offline, one thread each (tests run side by side), Ctrl-C ends them."""
 
 import os
 import signal

@@ -1,5 +1,5 @@
 """What vLLM's and SGLang's Transformers backends do with a model folder, in a process that has neither them nor this
-project. Their calls are told after `vllm/model_executor/models/transformers/` and `sglang/srt/models/transformers/`;
+project. Their calls are copied from `vllm/model_executor/models/transformers/` and `sglang/srt/models/transformers/`;
 what they put in place of layers is here as small as it can be. Run as a script:
 
 python -P engines.py vllm|sglang FOLDER PROMPTS REPORT TENSORS
@@ -281,7 +281,7 @@ class SGLang(Engine):
             self.model = AutoModel.from_config(
                 self.config, torch_dtype=torch.get_default_dtype(), trust_remote_code=True
             )
-        # Attention modules of the language model are told from others by the object that configures them.
+        # Attention modules of the language model are known by the object that configures them.
         self.found = {
             str(module.layer_idx): module
             for module in self.model.modules()

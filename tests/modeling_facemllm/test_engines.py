@@ -1,4 +1,4 @@
-"""vLLM and SGLang: their calls, told after their sources, on a saved folder in a process without this project.
+"""vLLM and SGLang: their calls, after their sources, on a saved folder in a process without this project.
 
 Neither engine runs here; `engines.py` says what is emulated.
 """

@@ -65,7 +65,7 @@ def test_two_different_tasks_of_one_name_are_refused():
 
 
 @pytest.mark.parametrize(
-    ("asked", "told"),
+    ("asked", "message"),
     [
         (["eyeglases"], "did you mean eyeglasses"),
         (["identity"], "gender, expression, .*, attributes, pose, all"),
@@ -74,8 +74,8 @@ def test_two_different_tasks_of_one_name_are_refused():
         (3, "tasks=3"),
     ],
 )
-def test_an_unknown_task_is_told_with_those_that_there_are(asked, told):
-    with pytest.raises(ValueError, match=told):
+def test_an_unknown_task_is_named_with_those_that_there_are(asked, message):
+    with pytest.raises(ValueError, match=message):
         choose_tasks(asked, TABLE, DEFAULT)
 
 

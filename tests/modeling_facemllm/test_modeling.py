@@ -1,4 +1,4 @@
-"""The model: images take their tokens' places, and every way of running it gives the same answer."""
+"""The model: images take their tokens' places, and however it is run, it gives the same answer."""
 
 import copy
 import json

@@ -146,8 +146,8 @@ def test_questions_are_scored_with_weights_on_the_disk(folder, model, processor,
         folder, device_map=PLACES["tower-on-disk"], offload_folder=tmp_path / "offload"
     )
     question = ClosedQuestion("Hat?", ("none", "no hat", "a cap"))
-    for way in (score_options, score_each_alone):
-        found, expected = (way(network, processor, [photo], [question])[0][0] for network in (moved, model))
+    for score in (score_options, score_each_alone):
+        found, expected = (score(network, processor, [photo], [question])[0][0] for network in (moved, model))
         assert found == pytest.approx(expected, abs=1e-5)
 
 
@@ -169,14 +169,14 @@ def test_a_face_is_analysed_with_weights_on_the_disk(folder, model, processor, p
 
 
 @pytest.mark.filterwarnings("ignore:.*ao.quantization is deprecated")
-@pytest.mark.parametrize("way", [score_options, score_each_alone])
-def test_a_quantized_models_scores_are_near_the_models(way, model, processor, photo):
+@pytest.mark.parametrize("score", [score_options, score_each_alone])
+def test_a_quantized_models_scores_are_near_the_models(score, model, processor, photo):
     """Activations that are quantized give other logits with a cache than without, within bounds."""
     quantized = torch.ao.quantization.quantize_dynamic(
         copy.deepcopy(model.eval()), {torch.nn.Linear}, dtype=torch.qint8
     )
     question = ClosedQuestion("Hat?", ("none", "no hat", "a cap"))
-    found, expected = (way(network, processor, [photo], [question])[0][0] for network in (quantized, model))
+    found, expected = (score(network, processor, [photo], [question])[0][0] for network in (quantized, model))
     assert found == pytest.approx(expected, abs=0.2)
 
 

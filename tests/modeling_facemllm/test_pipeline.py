@@ -96,9 +96,9 @@ def test_one_picture_gives_its_faces_as_plain_data(analyze, photo):
         age["interval"][0] < age["age"] < age["interval"][1]
         and yaw["interval"][0] < yaw["degrees"] < yaw["interval"][1]
     )
-    for told in face["tasks"].values():
-        assert sum(told["scores"].values()) == pytest.approx(1, abs=1e-5)
-        assert told["score"] == told["scores"][told["label"]] == max(told["scores"].values())
+    for answer in face["tasks"].values():
+        assert sum(answer["scores"].values()) == pytest.approx(1, abs=1e-5)
+        assert answer["score"] == answer["scores"][answer["label"]] == max(answer["scores"].values())
     assert list(face["answers"]) == ["Who?"]
 
 
@@ -295,9 +295,9 @@ def test_one_bad_picture_does_not_lose_the_others(analyze, photo, tmp_path):
 def test_a_bad_argument_is_told_before_anything_is_read(analyze, model, processor, wrong):
     (name,) = wrong
     never = (pytest.fail("a picture was read") for _ in range(1))
-    with pytest.raises(ValueError, match=rf"^{name}\b.*") as told:
+    with pytest.raises(ValueError, match=rf"^{name}\b.*") as refused:
         analyze(never, **wrong)
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(refused.value)
     if name != "task":  # which is transformers' own here
         with pytest.raises(ValueError, match=rf"^{name}\b"):
             FaceAnalysisPipeline(model, processor=processor, device="cpu", **{"detector": "none"} | wrong)

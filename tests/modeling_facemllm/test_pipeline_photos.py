@@ -58,8 +58,8 @@ def test_each_of_several_faces_is_told_of_where_it_is(analyze, photos):
         x0, y0, x1, y1 = face["box"]
         assert all(x0 < x < x1 and y0 < y < y1 for x, y in face["landmarks"]) and 0.6 <= face["detection_score"] <= 1
         (alone,) = analyze(crop(picture, face["box"]), detector="none")
-        for name, told in face["tasks"].items():
-            assert told["scores"] == pytest.approx(alone["tasks"][name]["scores"], abs=2e-3)  # the box is rounded
+        for name, answer in face["tasks"].items():
+            assert answer["scores"] == pytest.approx(alone["tasks"][name]["scores"], abs=2e-3)  # the box is rounded
 
 
 def test_the_largest_face_alone(analyze, photos):
@@ -84,6 +84,7 @@ def test_a_leaning_face_is_turned_upright_where_it_is_aligned(analyze, photos):
 def test_an_aligned_face_is_as_large_as_in_the_crop(photos):
     picture, detector = several(photos), FaceDetector(YUNET)
     found = detector.detect(picture)
+    assert found
     for plain, aligned in zip(*(FaceChoice(align=way).faces_of(picture, found) for way in (False, True)), strict=True):
         sizes = [detector.detect(cut.picture.resize((224, 224)))[0].box for cut in (plain, aligned)]
         widths = [x1 - x0 for x0, _, x1, _ in sizes]

@@ -58,10 +58,10 @@ def test_registered_classes_load_a_folder_whose_own_code_raises(python, trust, b
         text=True,
     )
     assert ran.returncode == 0, ran.stderr
-    told = json.loads(report.read_text())
-    assert {"AutoModel", "AutoModelForImageTextToText", "AutoModelForCausalLM"} < set(told["classes"])
-    assert {module.split(".")[0] for module in told["classes"].values()} == {"modeling_facemllm"}
-    assert told["analysed"] == {"Does this person wear glasses?": told["said"]}
+    found = json.loads(report.read_text())
+    assert {"AutoModel", "AutoModelForImageTextToText", "AutoModelForCausalLM"} < set(found["classes"])
+    assert {module.split(".")[0] for module in found["classes"].values()} == {"modeling_facemllm"}
+    assert found["analysed"] == {"Does this person wear glasses?": found["said"]}
 
 
 def test_a_folder_saved_by_the_package_still_names_its_own_pipeline(tmp_path, processor, model):

@@ -93,8 +93,8 @@ def flat(faces: list[dict]) -> dict[str, float]:
     return {
         f"{name}/{option}": p
         for face in faces
-        for name, told in face["tasks"].items()
-        for option, p in told["scores"].items()
+        for name, answer in face["tasks"].items()
+        for option, p in answer["scores"].items()
     }
 
 

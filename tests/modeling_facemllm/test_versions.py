@@ -1,4 +1,4 @@
-"""What differs between releases of transformers: in one file, refused where it is wrong, told where it is unknown."""
+"""What differs between releases of transformers: in one file, refused where wrong, warned of where unknown."""
 
 import ast
 import json
@@ -48,8 +48,8 @@ def test_a_tested_release_is_taken_without_a_word(release, warnings_of_versions)
 def test_a_newer_release_is_told_once_with_both_names(warnings_of_versions):
     for _ in range(3):
         check_transformers("siglip_vision_model", installed="5.99.1")
-    (told,) = warnings_of_versions()
-    assert "5.99.1" in told and NEWEST_TESTED in told and f'pip install "transformers{TESTED}"' in told
+    (message,) = warnings_of_versions()
+    assert "5.99.1" in message and NEWEST_TESTED in message and f'pip install "transformers{TESTED}"' in message
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_a_release_that_is_wrong_for_one_tower_runs_the_others():
     check_transformers("dinov3_vit", installed="5.12.0")
 
 
-def test_the_range_that_was_tested_stands_in_the_configuration(model, tmp_path):
+def test_the_range_that_was_tested_is_in_the_configuration(model, tmp_path):
     model.save_pretrained(tmp_path)
     tested = SpecifierSet(json.loads((tmp_path / "config.json").read_text())["transformers_tested"])
     assert OLDEST_TESTED in tested and NEWEST_TESTED in tested and "5.3.0" not in tested

@@ -81,7 +81,7 @@ def onnx_batch_folder(made_once, model_folder) -> Path:
 
 @pytest.fixture(scope="session")
 def pictures() -> list[Image.Image]:
-    """Three small pictures that a model can tell apart, of sizes that are not its own."""
+    """Three small pictures that a model distinguishes, of sizes that are not its own."""
     colours = np.random.default_rng(0)
     sizes = ((40, 48), (64, 30), (32, 32))
     return [Image.fromarray(colours.integers(0, 256, (*size, 3), dtype=np.uint8)) for size in sizes]

@@ -1,4 +1,4 @@
-"""The benchmarks measure every way they name, on the same prompt, and count what a model has to do."""
+"""The benchmarks measure every variant they name, on the same prompt, and count what a model has to do."""
 
 import json
 

@@ -26,7 +26,7 @@ def photos(tmp_path, pictures):
 
 @pytest.fixture
 def run(capsys):
-    """Run a command on the CPU: exit code, what it printed, what it told on standard error."""
+    """Run a command on the CPU: exit code, what it printed, what it wrote on standard error."""
 
     def command(*words, device="cpu"):
         code = main([*map(str, words), "--device", device])
@@ -84,8 +84,8 @@ def test_without_pytorch_a_model_that_needs_it_is_one_line(model_folder, words):
 
 def test_without_pytorch_info_tells_of_versions_and_exports(onnx_folder):
     words = [sys.executable, "-c", WITHOUT_PYTORCH, "info", str(onnx_folder), "--json"]
-    told = json.loads(subprocess.run(words, capture_output=True, text=True).stdout)
-    assert told["devices"]["accelerators"] is None and told["model"]["precision"] == "fp32"
+    described = json.loads(subprocess.run(words, capture_output=True, text=True).stdout)
+    assert described["devices"]["accelerators"] is None and described["model"]["precision"] == "fp32"
 
 
 @pytest.mark.parametrize("kind", EXPORTS)
@@ -101,9 +101,9 @@ def test_analyze_writes_the_models_rows_and_goes_on_with_them(run, request, mode
         assert same == row
         tasks, its_tasks = face.pop("tasks"), its_face.pop("tasks")
         assert its_face == face
-        for name, told in tasks.items():
-            assert its_tasks[name]["label"] == told["label"]
-            assert its_tasks[name]["scores"] == pytest.approx(told["scores"], abs=1e-4)
+        for name, answer in tasks.items():
+            assert its_tasks[name]["label"] == answer["label"]
+            assert its_tasks[name]["scores"] == pytest.approx(answer["scores"], abs=1e-4)
     again = run("analyze", place, photos, "--out", out, *asked, "--json")
     assert json.loads(again[1])["done_before"] == 3
 
@@ -117,7 +117,7 @@ def test_the_graphs_tell_two_exports_of_a_model_apart(onnx_folder, spoiled, tmp_
 
 
 @pytest.mark.parametrize(
-    ("device", "told"),
+    ("device", "message"),
     [
         ("mps", "runs on auto, cpu or cuda"),
         ("cuda:1", "CUDA_VISIBLE_DEVICES chooses"),
@@ -125,13 +125,13 @@ def test_the_graphs_tell_two_exports_of_a_model_apart(onnx_folder, spoiled, tmp_
     ],
 )
 @pytest.mark.parametrize("command", ["ask", "analyze"])
-def test_a_device_that_is_not_there_is_one_line(run, onnx_folder, photos, command, device, told):
+def test_a_device_that_is_not_there_is_one_line(run, onnx_folder, photos, command, device, message):
     if device == "cuda" and "CUDAExecutionProvider" in onnxruntime.get_available_providers():
         pytest.skip("CUDA is there, and asking for it no mistake")
     words = (photos / "0.png", QUESTION) if command == "ask" else (photos,)
     code, _, error = run(command, onnx_folder, *words, device=device)
     assert (code, error.count("\n")) == (2, 1)
-    assert f"--device {device}: " in error and told in error
+    assert f"--device {device}: " in error and message in error
 
 
 @pytest.mark.parametrize("words", [("ask", QUESTION), ("analyze", ".")])
@@ -156,19 +156,19 @@ def empty_the_record(folder):
 
 
 @pytest.mark.parametrize(
-    ("spoil", "told"),
+    ("spoil", "message"),
     [
         (cut, "scoring.onnx: has 1,000 bytes with its weights, and had"),
         (lose_a_graph, "embed_tokens.onnx is missing"),
         (empty_the_record, "export.json: is no record of facemllm export"),
     ],
 )
-def test_an_export_that_nobody_could_load_is_not_published(spoiled, capsys, spoil, told):
+def test_an_export_that_nobody_could_load_is_not_published(spoiled, capsys, spoil, message):
     spoil(spoiled)
     assert main(["publish", "model", str(spoiled), "faces/onnx", "--dry-run"]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1
-    assert told in error
+    assert message in error
 
 
 def test_the_card_of_an_export_from_the_hub_names_its_model(spoiled, capsys):
@@ -182,16 +182,16 @@ def test_the_card_of_an_export_from_the_hub_names_its_model(spoiled, capsys):
 
 def test_info_tells_of_an_export_what_its_record_does(onnx_folder, capsys):
     assert main(["info", str(onnx_folder), "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)["model"]
+    described = json.loads(capsys.readouterr().out)["model"]
     record = json.loads((onnx_folder / "export.json").read_text())
-    assert told["precision"] == record["precision"]
-    assert told["prompts_at_once"] == record["batch"]
-    assert told["graph_bytes"]["scoring"] == (onnx_folder / "onnx" / "scoring.onnx").stat().st_size
-    assert (told["image_size"], told["tokens_per_image"]) == (32, 4)
+    assert described["precision"] == record["precision"]
+    assert described["prompts_at_once"] == record["batch"]
+    assert described["graph_bytes"]["scoring"] == (onnx_folder / "onnx" / "scoring.onnx").stat().st_size
+    assert (described["image_size"], described["tokens_per_image"]) == (32, 4)
 
 
 @pytest.mark.parametrize(
-    ("precision", "quality", "told"),
+    ("precision", "quality", "message"),
     [
         ("int4", None, "not measured against fp32"),
         ("int4", False, "no more than 1 point lost in the mean over tasks (celeba, 2,000 faces)"),
@@ -199,7 +199,7 @@ def test_info_tells_of_an_export_what_its_record_does(onnx_folder, capsys):
         ("fp32", False, "other precisions are compared with this one"),
     ],
 )
-def test_the_accuracy_of_an_export_is_told_as_measured(spoiled, capsys, precision, quality, told):
+def test_the_accuracy_of_an_export_is_reported_as_measured(spoiled, capsys, precision, quality, message):
     record = json.loads((spoiled / "export.json").read_text()) | {"precision": precision}
     if quality is not None:
         ways = {"scoring": {"loss": 2.0 if quality else 0.5}}
@@ -207,7 +207,7 @@ def test_the_accuracy_of_an_export_is_told_as_measured(spoiled, capsys, precisio
     (spoiled / "export.json").write_text(json.dumps(record))
     assert main(["info", str(spoiled)]) == 0
     [line] = [line for line in capsys.readouterr().out.splitlines() if line.startswith("  accuracy")]
-    assert line.split(maxsplit=1)[1] == told
+    assert line.split(maxsplit=1)[1] == message
     assert main(["publish", "model", str(spoiled), "faces/onnx", "--dry-run"]) == 0
     in_card = "accuracy lost against fp32 on celeba" in capsys.readouterr().out
     assert in_card == (precision != "fp32" and quality is not None)

@@ -66,8 +66,8 @@ def test_it_is_printed_and_written_into_each_record(exports, tmp_path, capsys):
 def test_a_mistake_is_one_line(mistake, message, exports, capsys):
     folders = mistake(*exports)
     assert main([*map(str, folders), "--benchmark", "synthetic", "--limit", "2"]) == 2
-    told = capsys.readouterr().err.strip().splitlines()
-    assert len(told) == 1 and message in told[0]
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1 and message in lines[0]
 
 
 def state(folder: Path, **changes) -> Path:
@@ -81,6 +81,6 @@ def answers(**given: list[str]) -> list[Prediction]:
     """Scored answers to each task, of which `a` and `x` are right."""
     return [
         Prediction(str(number), task, "scoring", expected="a" if task == "gender" else "x", predicted=answer)
-        for task, told in given.items()
-        for number, answer in enumerate(told)
+        for task, answers in given.items()
+        for number, answer in enumerate(answers)
     ]

@@ -1,4 +1,4 @@
-"""Which model it was: told from its folder, so that answers of two are never mixed."""
+"""Which model it was, from its folder, so that answers of two are never mixed."""
 
 import json
 

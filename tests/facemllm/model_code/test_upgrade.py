@@ -70,9 +70,9 @@ def upgraded(capsys, *words):
 
 def refused(capsys, *words):
     assert main(["upgrade", *map(str, words)]) == 2
-    told = capsys.readouterr().err
-    assert told.startswith("facemllm upgrade: ") and told.count("\n") == 1
-    return told
+    message = capsys.readouterr().err
+    assert message.startswith("facemllm upgrade: ") and message.count("\n") == 1
+    return message
 
 
 def assert_todays_code(folder):
@@ -112,13 +112,13 @@ def test_code_is_replaced_and_nothing_else(old_model, tiny_model, capsys):
 
 def test_what_changed_is_told_and_a_second_run_has_nothing_to_do(old_model, capsys):
     assert main(["upgrade", str(old_model)]) == 0
-    told = capsys.readouterr().out
-    assert GONE in told and NEW in told and TESTED in told
-    assert f"facemllm publish model {old_model} ORG/NAME" in told
+    printed = capsys.readouterr().out
+    assert GONE in printed and NEW in printed and TESTED in printed
+    assert f"facemllm publish model {old_model} ORG/NAME" in printed
     before = contents(old_model)
     assert main(["upgrade", str(old_model)]) == 0
-    told = capsys.readouterr().out
-    assert "nothing to do" in told and told.count("\n") == 1
+    printed = capsys.readouterr().out
+    assert "nothing to do" in printed and printed.count("\n") == 1
     assert contents(old_model) == before
 
 
@@ -137,11 +137,11 @@ def test_a_stranger_gets_the_packages_answers(python, rescued, face_png, tmp_pat
     old, new = rescued
     with pytest.raises(AssertionError, match="TypeError"):
         meet_stranger(python, old, face_png, tmp_path / "before")
-    told = meet_stranger(python, new, face_png, tmp_path / "after")
+    found = meet_stranger(python, new, face_png, tmp_path / "after")
     expected = greedy_here(new, face_png, FaceMLLMForConditionalGeneration, FaceMLLMProcessor)
-    assert told["tokens"] == dict.fromkeys(told["tokens"], expected)
-    assert told["classes"] == ["transformers_modules"] * 3
-    assert told["analysis"] == told["analysis_resaved"]
+    assert found["tokens"] == dict.fromkeys(found["tokens"], expected)
+    assert found["classes"] == ["transformers_modules"] * 3
+    assert found["analysis"] == found["analysis_resaved"]
 
 
 def killed_after(moves, folder):
@@ -178,8 +178,8 @@ def test_a_kill_between_two_files_is_mended_by_the_same_command(old_model, capsy
 def test_a_folder_that_would_not_load_stays_as_it_was(old_model, capsys):
     (old_model / "tokenizer.json").write_text("{}")
     before = contents(old_model)
-    told = refused(capsys, old_model)
-    assert str(old_model) in told and "nothing was changed" in told
+    message = refused(capsys, old_model)
+    assert str(old_model) in message and "nothing was changed" in message
     assert contents(old_model) == before
 
 
@@ -233,8 +233,8 @@ def test_a_snapshot_in_the_hubs_cache_is_copied_and_never_edited(old_model, tmp_
         (linked / name).symlink_to(snapshot / name)
     before = contents(cache)
     for folder in (snapshot, linked):
-        told = refused(capsys, folder)
-        assert str(folder) in told and "Hub's cache" in told and "--out" in told
+        message = refused(capsys, folder)
+        assert str(folder) in message and "Hub's cache" in message and "--out" in message
     upgraded(capsys, snapshot, "--out", tmp_path / "new")
     assert_todays_code(tmp_path / "new")
     assert not any(path.is_symlink() for path in (tmp_path / "new").iterdir())
@@ -261,8 +261,8 @@ def upload(client, folder, repository):
 def test_a_hub_id_is_downloaded_upgraded_and_published_again(hub, client, upgrade, old_model, tmp_path):
     edit(old_model / "config.json", lambda config: config["auto_map"].pop("AutoModelForSequenceClassification"))
     upload(client, old_model, "faces/old")
-    told = upgrade("faces/old")
-    assert told.count("\n") == 1 and "faces/old" in told and "--out" in told
+    message = upgrade("faces/old")
+    assert message.count("\n") == 1 and "faces/old" in message and "--out" in message
     out = tmp_path / "new"
     report = upgrade("faces/old", "--out", out)
     assert report["publish"] == f"facemllm publish model {out} faces/old"
@@ -288,13 +288,13 @@ def other_kind(client, tiny_model, tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [(["faces/nowhere"], "no such repository"), (["faces/llava", "--revision", "v9"], "revision='v9'")],
     ids=["repository", "revision"],
 )
-def test_what_the_hub_does_not_have_is_one_line(upgrade, other_kind, tmp_path, words, told):
+def test_what_the_hub_does_not_have_is_one_line(upgrade, other_kind, tmp_path, words, message):
     error = upgrade(*words, "--out", tmp_path / "new")
-    assert error.startswith(f"facemllm upgrade: {words[0]}: ") and told in error and error.count("\n") == 1
+    assert error.startswith(f"facemllm upgrade: {words[0]}: ") and message in error and error.count("\n") == 1
     assert not (tmp_path / "new").exists()
 
 
@@ -311,7 +311,7 @@ def change(folder, name, **settings):
 
 
 @pytest.mark.parametrize(
-    ("spoil", "told"),
+    ("spoil", "message"),
     [
         (lambda folder: change(folder, "config.json", model_type="llava"), ("'llava'", "'facemllm'")),
         (lambda folder: (folder / "export.json").write_text("{}"), ("ONNX export",)),
@@ -325,11 +325,11 @@ def change(folder, name, **settings):
     ],
     ids=["model_type", "export", "no config", "broken config", "broken tokenizer", "newer"],
 )
-def test_a_folder_that_cannot_be_upgraded_is_one_line(old_model, capsys, spoil, told):
+def test_a_folder_that_cannot_be_upgraded_is_one_line(old_model, capsys, spoil, message):
     spoil(old_model)
     before = contents(old_model)
     error = refused(capsys, old_model)
-    assert str(old_model) in error and all(words in error for words in told)
+    assert str(old_model) in error and all(words in error for words in message)
     assert contents(old_model) == before
 
 
@@ -341,8 +341,8 @@ def test_a_wrong_place_is_named_with_its_option(old_model, tmp_path, capsys, mon
     for out in (tmp_path, old_model, tmp_path / "file"):
         assert f"--out {out}: exists and is not empty" in refused(capsys, old_model, "--out", out)
     assert f"--out {old_model / 'new'}: lies in" in refused(capsys, old_model, "--out", old_model / "new")
-    told = refused(capsys, old_model, "--out", tmp_path / "file" / "new")
-    assert f"--out {tmp_path / 'file' / 'new'}: cannot be written" in told
+    message = refused(capsys, old_model, "--out", tmp_path / "file" / "new")
+    assert f"--out {tmp_path / 'file' / 'new'}: cannot be written" in message
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "old"]
 
 
@@ -355,11 +355,11 @@ def test_a_folder_that_may_not_be_written_says_out(old_model, capsys):
         try:
             if user == 0:  # who may write everywhere
                 os.seteuid(65534)
-            told = refused(capsys, folder)
+            message = refused(capsys, folder)
         finally:
             os.seteuid(user)
         os.chmod(folder, 0o755)
-    assert f"{folder}: cannot be written" in told and "--out NEW" in told
+    assert f"{folder}: cannot be written" in message and "--out NEW" in message
 
 
 # -- adapters
@@ -375,8 +375,8 @@ def adapter(tmp_path):
 
 def test_an_adapter_without_code_needs_nothing_and_names_its_base(adapter, capsys):
     assert main(["upgrade", str(adapter)]) == 0
-    told = capsys.readouterr().out
-    assert "nothing to do" in told and "faces/base" in told
+    printed = capsys.readouterr().out
+    assert "nothing to do" in printed and "faces/base" in printed
     assert [path.name for path in adapter.iterdir()] == ["adapter_config.json"]
 
 

@@ -30,7 +30,7 @@ def route(method, pattern):
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Routes requests, notes them, and misbehaves as told; a subclass's functions are made routes by `route`."""
+    """Routes requests, notes them, and misbehaves on request; a subclass's functions are made routes by `route`."""
 
     protocol_version = "HTTP/1.1"
 
@@ -69,7 +69,7 @@ class Handler(BaseHTTPRequestHandler):
             self.lose_answer = True
             return
         if how.isdigit():
-            raise HubError(int(how), "told to fail", **({"Retry-After": "1"} if how == "429" else {}))
+            raise HubError(int(how), "asked to fail", **({"Retry-After": "1"} if how == "429" else {}))
         self.read_body(stop_at=0.5)
         if how == "stall":
             time.sleep(60)

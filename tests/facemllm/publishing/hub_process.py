@@ -1,4 +1,4 @@
-"""The loopback Hub as tests use it: started in a process of its own, asked what it received, told to misbehave."""
+"""The loopback Hub as tests use it: started in a process of its own, asked what it received, made to misbehave."""
 
 import json
 import os

@@ -253,28 +253,31 @@ def test_a_branch_of_its_own_leaves_main_as_it_is(hub, publish, words_of, tmp_pa
         for revision in ("main", "next"):
             print(load_dataset("faces/branched", "vqa", split="train", revision=revision)[0]["messages"][1])
     """
-    told = " ".join(words_of(code))
-    assert told.index("'1'") < told.index("'2'")
+    titles = " ".join(words_of(code))
+    assert titles.index("'1'") < titles.index("'2'")
 
 
 def test_what_the_hub_refuses_is_told_in_one_line_with_the_remedy(hub, publish, tmp_path):
     build(tmp_path / "out")
-    told = {
+    messages = {
         "bad token": publish(tmp_path / "out", "faces/refused", token="wrong"),
         "no token": publish(tmp_path / "out", "faces/refused", token=None),
         "reads only": publish(tmp_path / "out", "faces/refused", token="reader"),
     }
     hub.misbehave("PUT /_storage", "403", times=9)
-    told["full"] = publish(tmp_path / "out", "faces/refused")
+    messages["full"] = publish(tmp_path / "out", "faces/refused")
     words = ["publish", "corpus", str(tmp_path / "out"), "faces/refused"]
     environment = hub.environment(tmp_path / "home") | {"HF_ENDPOINT": "http://127.0.0.1:9"}
     command = [sys.executable, "-m", "facemllm", *words]
-    told["no network"] = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True).stderr
-    assert {text.count("facemllm publish: ") for text in told.values()} == {1}
-    assert not any("Traceback" in text for text in told.values())
-    assert "the token is not accepted" in told["bad token"] and "hf auth login" in told["no token"]
-    assert "may not write to faces" in told["reads only"] and "(403: You don't have the rights" in told["reads only"]
-    assert "its storage is full" in told["full"] and "run the same command again" in told["no network"]
+    messages["no network"] = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True).stderr
+    assert {text.count("facemllm publish: ") for text in messages.values()} == {1}
+    assert not any("Traceback" in text for text in messages.values())
+    assert "the token is not accepted" in messages["bad token"] and "hf auth login" in messages["no token"]
+    assert (
+        "may not write to faces" in messages["reads only"]
+        and "(403: You don't have the rights" in messages["reads only"]
+    )
+    assert "its storage is full" in messages["full"] and "run the same command again" in messages["no network"]
 
 
 # -- what is refused before anything is sent, in this process
@@ -282,9 +285,9 @@ def test_what_the_hub_refuses_is_told_in_one_line_with_the_remedy(hub, publish, 
 
 def refused(folder, capsys, *words, repository="faces/unsent"):
     assert main(["publish", "corpus", str(folder), repository, *words]) == 2
-    told = capsys.readouterr().err
-    assert told.count("\n") == 1
-    return told
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1
+    return message
 
 
 @pytest.mark.parametrize(
@@ -298,8 +301,8 @@ def refused(folder, capsys, *words, repository="faces/unsent"):
 )
 def test_what_may_not_be_passed_on_needs_an_explicit_word(origin, reason, tmp_path, capsys):
     folder = build(tmp_path / "out", (0,), people=True, **origin)
-    told = refused(folder, capsys)
-    assert reason in told and "--i-may-pass-this-on" in told
+    message = refused(folder, capsys)
+    assert reason in message and "--i-may-pass-this-on" in message
     assert "HF_HUB_OFFLINE" in refused(folder, capsys, "--i-may-pass-this-on")  # the next obstacle
 
 

@@ -57,12 +57,12 @@ def report(tmp_path):
 
 
 def test_a_published_model_is_loaded_by_whoever_has_transformers(hub, publish, client, model, report, tmp_path):
-    told = publish(model, "faces/loaded", "--report", report)
-    assert told["load"] == [
+    published = publish(model, "faces/loaded", "--report", report)
+    assert published["load"] == [
         'AutoModelForImageTextToText.from_pretrained("faces/loaded", trust_remote_code=True)',
         'pipeline("face-analysis", model="faces/loaded", trust_remote_code=True)',
     ]
-    assert told["ignored"] == ["checkpoints/", "predictions.jsonl", "somebody.jpg"]
+    assert published["ignored"] == ["checkpoints/", "predictions.jsonl", "somebody.jpg"]
     code = """
         import torch
         from transformers import AutoModel, AutoProcessor
@@ -103,8 +103,8 @@ def test_a_model_published_again_sends_what_is_new_and_takes_old_weights_away(hu
             HfApi().upload_file(path_or_fileobj=b"old", path_in_repo=name, repo_id="faces/again")
     """)
     (model / "generation_config.json").write_text('{"max_new_tokens": 5}')
-    told = publish(model, "faces/again")
-    assert (told["new_files"], told["removed_files"]) == (1, 1)
+    published = publish(model, "faces/again")
+    assert (published["new_files"], published["removed_files"]) == (1, 1)
     files = 'from huggingface_hub import HfApi; print(*HfApi().list_repo_files("faces/again"))'
     assert "handler.py" in client.run(files)[0]
 
@@ -130,14 +130,14 @@ def test_another_kind_of_model_is_not_replaced_unasked(publish, model, client):
         config = b'{"model_type": "llava"}'
         HfApi().upload_file(path_or_fileobj=config, path_in_repo="config.json", repo_id="faces/other")
     """)
-    told = publish(model, "faces/other")
-    assert "holds another kind of model, 'llava' and not 'facemllm'" in told and "--overwrite" in told
+    message = publish(model, "faces/other")
+    assert "holds another kind of model, 'llava' and not 'facemllm'" in message and "--overwrite" in message
     client.run("""
         from huggingface_hub import HfApi
         HfApi().upload_file(path_or_fileobj=b"{", path_in_repo="config.json", repo_id="faces/other")
     """)
-    told = publish(model, "faces/other")
-    assert "faces/other: its config.json is no model's configuration (" in told and "--overwrite" in told
+    message = publish(model, "faces/other")
+    assert "faces/other: its config.json is no model's configuration (" in message and "--overwrite" in message
 
 
 # -- what is looked at before anything is sent, in this process
@@ -145,16 +145,16 @@ def test_another_kind_of_model_is_not_replaced_unasked(publish, model, client):
 
 def refused(folder, capsys, *words):
     assert main(["publish", "model", str(folder), "faces/unsent", "--dry-run", *map(str, words)]) == 2
-    told = capsys.readouterr().err
-    assert told.count("\n") == 1
-    return told
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1
+    return message
 
 
 @pytest.mark.parametrize("name", ["badid", "faces/", "faces/a/b"])
 def test_a_name_without_owner_is_refused_in_a_dry_run_too(capsys, tmp_path, name):
     assert main(["publish", "model", str(tmp_path), name, "--dry-run"]) == 2
-    told = capsys.readouterr().err
-    assert told.count("\n") == 1 and f"{name!r} is no name of a repository: give ORGANISATION/NAME" in told
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1 and f"{name!r} is no name of a repository: give ORGANISATION/NAME" in message
 
 
 def test_a_folder_that_nobody_could_load_is_refused(model, capsys, tmp_path):
@@ -178,12 +178,12 @@ def test_a_folder_that_nobody_could_load_is_refused(model, capsys, tmp_path):
 
 
 def test_numbers_of_another_model_or_of_half_an_evaluation_are_refused(model, report, tmp_path, capsys):
-    def told(**changed):
+    def message_of(**changed):
         (report / "report.json").write_text(json.dumps(REPORT | changed))
         return refused(model, capsys, "--report", report)
 
-    assert "is of runs/faces, whose weights are not those in" in told(run={"settings": {"weights": "0123"}})
-    assert "is not complete" in told(complete=False)
+    assert "is of runs/faces, whose weights are not those in" in message_of(run={"settings": {"weights": "0123"}})
+    assert "is not complete" in message_of(complete=False)
     assert "has no report.json" in refused(model, capsys, "--report", tmp_path)
 
 

@@ -137,48 +137,48 @@ def test_behind_a_link_the_export_that_it_leads_to_is_replaced(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("damage", "told"),
+    ("damage", "message"),
     [
         (lambda weights: weights.popitem(), "has no weights for"),
         (lambda weights: weights.update(dict.fromkeys(weights, torch.zeros(1))), "cannot load it"),
     ],
     ids=["missing", "misshapen"],
 )
-def test_a_model_whose_weights_are_not_whole_is_not_exported(tmp_path, capsys, model_folder, damage, told):
+def test_a_model_whose_weights_are_not_whole_is_not_exported(tmp_path, capsys, model_folder, damage, message):
     broken = shutil.copytree(model_folder, tmp_path / "broken")
     weights = load_file(broken / "model.safetensors")
     damage(weights)
     save_file({name: value.clone() for name, value in weights.items()}, broken / "model.safetensors")
     assert main(["export", str(broken), str(tmp_path / "out")]) == 2
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["--precision", "int3"], "precision 'int3' is unknown: take one of fp32, fp16, bf16, int8, int4"),
         (["--device", "tpu"], "device 'tpu' is unknown: take one of cpu, cuda"),
         (["--backend", "tflite"], "backend 'tflite' is unknown: take one of auto, optimum, transformers"),
     ],
 )
-def test_an_unknown_choice_is_one_line(tmp_path, capsys, model_folder, arguments, told):
+def test_an_unknown_choice_is_one_line(tmp_path, capsys, model_folder, arguments, message):
     assert main(["export", str(model_folder), str(tmp_path / "out"), *arguments]) == 2
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 def test_each_step_is_told_in_a_line_of_its_own_with_the_graph_it_traces(onnx_folder):
-    told = onnx_folder.with_name(f"{onnx_folder.name}.steps").read_text().splitlines()
-    assert [line.partition(",")[0] for line in told] == [f"{number} of 6" for number in range(1, 7)]
-    traced = [line.rpartition("tracing ")[2] for line in told if "tracing" in line]
+    lines = onnx_folder.with_name(f"{onnx_folder.name}.steps").read_text().splitlines()
+    assert [line.partition(",")[0] for line in lines] == [f"{number} of 6" for number in range(1, 7)]
+    traced = [line.rpartition("tracing ")[2] for line in lines if "tracing" in line]
     assert traced == ["vision_encoder", "embed_tokens", "decoder_model_merged", "scoring"]
 
 
 def test_a_place_that_cannot_be_written_is_one_line_that_names_it(tmp_path, capsys, model_folder):
     (tmp_path / "file").write_text("")
     assert main(["export", str(model_folder), str(tmp_path / "file" / "out")]) == 2
-    told = capsys.readouterr().err
-    assert told.count("\n") == 1 and f"{tmp_path / 'file' / 'out'}: cannot be written" in told
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1 and f"{tmp_path / 'file' / 'out'}: cannot be written" in message
 
 
 @pytest.mark.parametrize("mistake", [["--precision", "int3"], ["--device", "tpu"], ["no-such-model"], ["taken"]])

@@ -54,7 +54,9 @@ def test_optimum_cli_makes_a_whole_export_of_a_folder(model_folder, onnx_batch_f
     assert "warning:" not in ran.stderr  # what Optimum says where a graph differs from the model
     record = json.loads((out / "export.json").read_text())
     (parity,) = record["parity"].values()
-    assert len(parity["prompts"]) == 4 and all(told["equal"] == told["tokens"] for told in parity["prompts"].values())
+    assert len(parity["prompts"]) == 4 and all(
+        prompt["equal"] == prompt["tokens"] for prompt in parity["prompts"].values()
+    )
     assert record["graphs"] == json.loads((onnx_batch_folder / "export.json").read_text())["graphs"]
 
 

@@ -78,9 +78,9 @@ def test_the_pipeline_for_faces_gives_the_rows_of_the_model(exported, model, pro
     for [face], [same] in zip(theirs, ours, strict=True):
         assert same["answers"] == face["answers"]
         assert (same["box"], same["tasks"].keys()) == (face["box"], face["tasks"].keys())
-        for name, told in face["tasks"].items():
-            assert same["tasks"][name]["label"] == told["label"]
-            assert same["tasks"][name]["scores"] == pytest.approx(told["scores"], abs=1e-4)
+        for name, answer in face["tasks"].items():
+            assert same["tasks"][name]["label"] == answer["label"]
+            assert same["tasks"][name]["scores"] == pytest.approx(answer["scores"], abs=1e-4)
 
 
 def test_scoring_is_the_graphs_with_the_arguments_of_the_models(exported, model, processor, pictures):

@@ -70,7 +70,7 @@ def test_it_loads_from_the_hub_only_what_it_reads(hub, client, published, onnx_f
 
 
 @pytest.mark.parametrize(
-    ("model", "options", "told"),
+    ("model", "options", "message"),
     [
         ("anna/empty", "", "no export.json"),
         ("anna/nobody", "", "no such repository"),
@@ -78,7 +78,7 @@ def test_it_loads_from_the_hub_only_what_it_reads(hub, client, published, onnx_f
         ("../nowhere", "", "owner/name"),
     ],
 )
-def test_what_the_hub_does_not_have_is_one_line(client, published, model, options, told):
+def test_what_the_hub_does_not_have_is_one_line(client, published, model, options, message):
     printed, _ = client.run(
         f"""
         from facemllm_onnx import FaceMLLMForONNX
@@ -88,11 +88,11 @@ def test_what_the_hub_does_not_have_is_one_line(client, published, model, option
             print(error)
         """
     )
-    assert printed.startswith(f"{model}: ") and told in printed and printed.count("\n") == 1
+    assert printed.startswith(f"{model}: ") and message in printed and printed.count("\n") == 1
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "message"),
     [
         ("nope", "nope: there is no such folder, and a Hub id has the form owner/name"),
         ("", "'': there is no such folder"),
@@ -101,7 +101,7 @@ def test_what_the_hub_does_not_have_is_one_line(client, published, model, option
         ("trained", "trained: the folder has no export.json"),
     ],
 )
-def test_what_can_be_no_repository_is_refused_without_asking_the_hub(hub, client, tmp_path, name, told):
+def test_what_can_be_no_repository_is_refused_without_asking_the_hub(hub, client, tmp_path, name, message):
     (tmp_path / "a.onnx").touch()
     (tmp_path / "trained").mkdir()
     before = len(hub.requests())
@@ -120,7 +120,7 @@ def test_what_can_be_no_repository_is_refused_without_asking_the_hub(hub, client
         """
     )
     first, second = printed.splitlines()
-    assert first.startswith(told) and second == "2"
+    assert first.startswith(message) and second == "2"
     assert len(hub.requests()) == before
 
 
@@ -149,9 +149,9 @@ def test_a_broken_file_is_named(copied, name):
     [("export.json", "cache"), ("config.json", "text_config"), ("processor_config.json", "num_image_tokens")],
 )
 def test_a_file_that_lacks_something_is_named_with_it(copied, name, key):
-    told = json.loads((copied / name).read_text())
-    del told[key]
-    (copied / name).write_text(json.dumps(told))
+    settings = json.loads((copied / name).read_text())
+    del settings[key]
+    (copied / name).write_text(json.dumps(settings))
     with pytest.raises(ValueError, match=f"{name} says nothing of {key}: export the model again"):
         FaceMLLMForONNX.from_pretrained(copied, provider="cpu")
     (copied / name).write_text("[]")

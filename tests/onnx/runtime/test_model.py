@@ -189,7 +189,7 @@ def test_memory_that_was_set_aside_serves_every_answer(fused_folder):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         ({"input_ids": np.ones((1, 3), int), "temperature": 0.0}, "temperature=0.0"),
         ({"input_ids": np.ones((1, 3), int), "temperature": "hot"}, "temperature='hot': give a number"),
@@ -217,8 +217,8 @@ def test_memory_that_was_set_aside_serves_every_answer(fused_folder):
         ({}, "input_ids or inputs_embeds"),
     ],
 )
-def test_wrong_arguments_are_named(batch_runtime, arguments, told):
-    with pytest.raises(ValueError, match=told):
+def test_wrong_arguments_are_named(batch_runtime, arguments, message):
+    with pytest.raises(ValueError, match=message):
         batch_runtime.generate_tokens(**arguments)
 
 
@@ -245,9 +245,9 @@ def test_a_question_in_the_place_of_the_image_is_told_where_it_belongs(batch_run
         batch_runtime.ask("Hello?")
 
 
-@pytest.mark.parametrize(("name", "told"), [("dosample", "do you mean do_sample?"), ("num_beams", "ONNXFaceMLLM")])
-def test_an_unknown_argument_is_told_what_there_is(batch_runtime, name, told):
-    with pytest.raises(TypeError, match=f"^{name}: .*{told}"):
+@pytest.mark.parametrize(("name", "message"), [("dosample", "do you mean do_sample?"), ("num_beams", "ONNXFaceMLLM")])
+def test_an_unknown_argument_is_answered_with_those_that_there_are(batch_runtime, name, message):
+    with pytest.raises(TypeError, match=f"^{name}: .*{message}"):
         batch_runtime.ask(None, "Hello?", **{name: 4})
 
 
