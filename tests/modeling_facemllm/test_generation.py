@@ -11,19 +11,33 @@ from modeling_facemllm.versions_facemllm import CACHE_NAME, cache_of
 LENGTH = 8
 
 
-@pytest.fixture
-def inputs(processor, question, photo, other_photo):
-    """Two prompts of different lengths with one image each."""
-    longer = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "Does this person smile?"}]}]
+def several(processor, prompts):
+    """Prompts of `(question, pictures)`, padded to one length."""
     return processor.apply_chat_template(
-        [question, longer],
-        images=[[photo], [other_photo]],
+        [
+            [
+                {
+                    "role": "user",
+                    "content": [
+                        *({"type": "image", "image": picture} for picture in pictures),
+                        {"type": "text", "text": text},
+                    ],
+                }
+            ]
+            for text, pictures in prompts
+        ],
         tokenize=True,
         return_dict=True,
         return_tensors="pt",
         add_generation_prompt=True,
         processor_kwargs={"padding": True},
     )
+
+
+@pytest.fixture
+def inputs(processor, photo, other_photo):
+    """Two prompts of different lengths with one image each."""
+    return several(processor, [("Glasses?", [photo]), ("Does this person smile?", [other_photo])])
 
 
 @pytest.fixture
@@ -176,29 +190,6 @@ def test_a_streamer_sees_every_token(model, inputs):
     single, recorder = {key: value[1:] for key, value in inputs.items()}, Recorder()
     expected = model.generate(**single, streamer=recorder)
     assert recorder.tokens == [*expected[0].tolist(), "end"]
-
-
-def several(processor, prompts):
-    """Prompts of `(question, pictures)`, padded to one length."""
-    return processor.apply_chat_template(
-        [
-            [
-                {
-                    "role": "user",
-                    "content": [
-                        *({"type": "image", "image": picture} for picture in pictures),
-                        {"type": "text", "text": text},
-                    ],
-                }
-            ]
-            for text, pictures in prompts
-        ],
-        tokenize=True,
-        return_dict=True,
-        return_tensors="pt",
-        add_generation_prompt=True,
-        processor_kwargs={"padding": True},
-    )
 
 
 @pytest.fixture
