@@ -71,6 +71,9 @@ class Busy(OSError):
         super().__init__(errno.EWOULDBLOCK, f"is held by {holder}", str(path))
         self.holder = holder
 
+    def __reduce__(self) -> tuple:  # a worker process may raise it: OSError's own gives three arguments
+        return type(self), (self.filename, self.holder)
+
 
 @contextlib.contextmanager
 def lock(path: str | os.PathLike, patience: float = 0.0) -> Iterator[None]:

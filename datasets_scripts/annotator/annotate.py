@@ -86,9 +86,9 @@ def _pipeline(
     source: FaceSource, annotator: Annotator, out: str, check: Callable, concurrency: int, limit: int | None
 ) -> list[Any]:
     try:
-        from .runner import AskAnnotator, ReadFaces
+        from .runner import AskAnnotator
 
-        return [ReadFaces(source, limit, out), AskAnnotator(annotator, check, out, concurrency)]
+        return [AskAnnotator(source, annotator, check, out, concurrency, limit)]
     except ImportError as error:
         raise CorpusError(
             f"annotating needs packages that are missing ({error}): {install_command('annotate')}"

@@ -19,6 +19,7 @@ from itertools import accumulate, islice
 from pathlib import Path
 from typing import Any
 
+from datasets_scripts.files import read_json, replacing, write_json
 from datasets_scripts.schema import CorpusError, Skipped
 
 PLAN = "plan.json"
@@ -90,7 +91,7 @@ class AnsweredFaces:
     @cached_property
     def plan(self) -> dict[str, Any]:
         """What was asked of whom: `annotator`, `source`, `parts`, `limit` and `date`."""
-        return read_json(Path(self.out) / PLAN)
+        return read_work(Path(self.out) / PLAN)
 
     @cached_property
     def _counts(self) -> list[dict[str, Any]]:
@@ -114,10 +115,10 @@ def read_answers(out: str | os.PathLike) -> AnsweredFaces:
 
 
 def was_answered(out: str | os.PathLike) -> bool:
-    """Whether the endpoint has answered anything in this annotation that a part's counts tell of."""
+    """Whether the endpoint has answered anything in this annotation that a part's counts report."""
     for path in (Path(out) / "counts").glob("*.json"):
         with suppress(CorpusError):  # of another process, at this moment
-            if read_json(path)["requests"]:
+            if read_work(path)["requests"]:
                 return True
     return False
 
@@ -137,7 +138,7 @@ def read_counts(out: str | os.PathLike, parts: int) -> list[dict[str, Any]]:
     counts = []
     for part in range(parts):
         try:
-            counts.append(read_json(counts_path(out, part)))
+            counts.append(read_work(counts_path(out, part)))
         except CorpusError:
             answers, remedy = part_path(out, part), "the same command then asks this part again, and nothing else"
             message = f"{counts_path(out, part)} is damaged or missing: delete {answers}, {remedy}"
@@ -156,8 +157,8 @@ def sum_counts(counts: list[dict[str, Any]]) -> dict[str, Any]:
 class PartWriter:
     """Takes a part's rows as they are answered, and leaves them in the source's order: all of them, or no file.
 
-    In place of datatrove's writer, which writes in any order, to the final name, from the first row on. Memory holds
-    no rows, only where each is. Used as a context manager; `trouble` says what the run waits for, for the counts.
+    Memory holds no rows, only where each is. Used as a context manager; `trouble` says what the run waits for, for the
+    counts.
     """
 
     def __init__(self, out: str, part: int):
@@ -166,7 +167,7 @@ class PartWriter:
         self._places: dict[int, tuple[int, int]] = {}  # position in the source: offset and length of its line
         self._counts: dict[str, Any] = dict.fromkeys(SUMS, 0) | {tally: Counter() for tally in TALLIES}
         self._length = 0
-        self._told = 0.0
+        self._report_due = 0.0
         self.trouble: Callable[[], str] = lambda: ""
 
     def __enter__(self) -> "PartWriter":
@@ -178,18 +179,20 @@ class PartWriter:
         return self
 
     def write(self, position: int, row: dict[str, Any]) -> None:
-        """Take the row that stands at `position` in the part, as `AskFace` makes it."""
+        """Take the row at `position` in the part, as `AskFace` makes it."""
         line = json.dumps(row, separators=(",", ":")).encode() + b"\n"
         self._places[position] = (self._length, len(line))
         self._length += self._file.write(line)
         self._count(row)
-        self.tell()
+        self.report()
 
-    def tell(self) -> None:
-        """Say how far it is, and what the trouble is, unless that was just said."""
-        if time.monotonic() - self._told > SECONDS_BETWEEN_COUNTS:
-            self._told = time.monotonic()
-            self._tell(complete=False)
+    def report(self) -> None:
+        """Write how far it is, and what the trouble is, unless that was just written."""
+        began = time.monotonic()
+        if began > self._report_due:
+            self._write_counts(complete=False)
+            ended = time.monotonic()
+            self._report_due = ended + max(SECONDS_BETWEEN_COUNTS, 20 * (ended - began))  # less often on a slow disk
 
     def __exit__(self, kind: type | None, *_: Any) -> None:
         try:
@@ -200,18 +203,15 @@ class PartWriter:
             self._unsorted.unlink(missing_ok=True)
 
     def _write_in_order(self) -> None:
-        digest, temporary = sha256(), self._path.with_name(f".{self._path.name}.{os.getpid()}.tmp")
-        with open(temporary, "wb") as file:
+        digest = sha256()
+        with replacing(self._path) as file:  # on the disk when it ends: the journal is removed next
             for _, (offset, length) in sorted(self._places.items()):
                 self._file.seek(offset)
                 line = self._file.read(length)
                 digest.update(line)
                 file.write(line)
-            file.flush()
-            os.fsync(file.fileno())  # the journal is removed next
-        self._counts["sha256"] = digest.hexdigest()
-        self._tell(complete=True)
-        os.replace(temporary, self._path)
+            self._counts["sha256"] = digest.hexdigest()
+            self._write_counts(complete=True)  # before the answers have their name
 
     def _count(self, row: dict[str, Any]) -> None:
         counts = self._counts
@@ -226,23 +226,19 @@ class PartWriter:
         for name, number in row["usage"].items():
             counts[name] += number
 
-    def _tell(self, complete: bool) -> None:
+    def _write_counts(self, complete: bool) -> None:
         write_json(self._counts_path, {**self._counts, "complete": complete, "trouble": self.trouble()})
 
 
-def write_json(path: Path, content: Any) -> None:
-    """Write it whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
-    os.replace(temporary, path)
-
-
-def read_json(path: Path) -> Any:
-    """What `write_json` wrote; `CorpusError` if it is not there."""
+def read_work(path: Path) -> Any:
+    """A JSON file of the work folder; `CorpusError` if it is missing or damaged."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError) as error:
-        raise CorpusError(f"{path} cannot be read ({error}): was something removed from the work folder?") from error
+        content, problem = read_json(path), "is missing"
+    except ValueError as error:
+        content, problem = None, f"is damaged ({error})"
+    if content is None:
+        raise CorpusError(f"{path} {problem}: was something removed from the work folder?")
+    return content
 
 
 def _read_row(row: dict[str, Any]) -> AnsweredFace | Skipped:

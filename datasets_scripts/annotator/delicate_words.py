@@ -75,7 +75,7 @@ _RACE = re.compile(
     rf"|{_SOMEBODY} {_SEEMS} (?:black|white|brown)(?=[.,;]| or | with )"
     r")"
 )
-_ORIGIN = re.compile(  # what only a capital tells
+_ORIGIN = re.compile(  # what only a capital shows
     r"\bPolish\b(?! (?:on|is|covers)\b)"
     rf"|\b(?i:comes?|hails?|originates?|native|{_PERSON}) from (?:the )?[A-Z][a-z]"
 )

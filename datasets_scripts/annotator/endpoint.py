@@ -1,8 +1,6 @@
 """One OpenAI-compatible endpoint, asked until it answers: what a dataset of a million paid answers needs of a client.
 
-datatrove's own `EndpointServer` speaks to local endpoints without key, timeout or Retry-After and fails at the first
-429, and its readiness probe asks for `/v1/models` without the key; this one takes its place. The `openai` client
-sends the requests, and the one retry loop is here, so that each failure is told apart:
+The `openai` client sends the requests, and the one retry loop is here, so that each failure gets its own treatment:
 
 - 429, 5xx, timeouts, broken connections and unreadable bodies are tried again, later each time, and not before the
   endpoint's Retry-After has passed, which all requests in flight wait for;
@@ -17,8 +15,6 @@ from collections.abc import Callable
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from datatrove.pipeline.inference.types import InferenceError, ServerError
-
 from datasets_scripts.schema import CorpusError
 
 from .settings import REFUSED, Annotator
@@ -28,16 +24,16 @@ MAX_RETRY_AFTER = 3600.0
 UNREACHABLE_TRIES = 4  # about 3 s, until an address where nobody ever answered is given up
 
 
-class NoAnswer(InferenceError):
+class NoAnswer(Exception):
     """One request that stays without an answer in this run; a run that begins anew asks it again."""
 
     def __init__(self, reason: str):
-        super().__init__(None, reason)
+        super().__init__(reason)
         self.reason = reason
 
 
 class Endpoint:
-    """The server that `InferenceRunner` sends its requests to; to be used as an asynchronous context manager.
+    """Where the requests are sent; to be used as an asynchronous context manager.
 
     `trouble` says what is being waited for, in words, and is empty where all is well; `on_trouble` is called when
     there is some. `known` says that this endpoint has answered before, so that it is waited for where it is gone.
@@ -68,14 +64,20 @@ class Endpoint:
         await self._client.close()
 
     async def make_request(self, payload: dict[str, Any]) -> dict[str, Any]:
-        """POST the payload to `/chat/completions` and return `choices` and `usage` of a whole answer.
+        """POST the payload to `/chat/completions` and return `text`, `finish_reason` and `usage` of a whole answer.
 
-        Raises `NoAnswer` for a request that is given up, and `ServerError` if the run is to end.
+        Raises `NoAnswer` for a request that is given up, `CorpusError` if the run is to end, and from then on again.
         """
+        try:
+            return await self._until_answered(payload)
+        except Exception as error:  # datatrove logs the values in a traceback's lines, and the key is among them here
+            raise error.with_traceback(None) from None
+
+    async def _until_answered(self, payload: dict[str, Any]) -> dict[str, Any]:
         for tries in range(self._annotator.max_retries + 1):
             await self._until_allowed()
             if self._end is not None:
-                raise ServerError(self._end)
+                raise self._end
             try:
                 answer = await self._post(payload)
             except _Failure as failure:
@@ -85,11 +87,11 @@ class Endpoint:
                 if failure.unreachable and not (self._known or self._answered) and tries + 1 >= UNREACHABLE_TRIES:
                     remedy = "see the URL, and whether the server is up"
                     raise self._fatal(f"cannot be reached ({failure.detail}): {remedy}") from None
-                self._tell(f"{failure.what}, trying again")
+                self._report(f"{failure.what}, trying again")
                 delay = min(MAX_DELAY, FIRST_DELAY * 2**tries) * random.uniform(0.5, 1.0)
                 await asyncio.sleep(delay)
             else:
-                self._answered += answer["choices"][0]["finish_reason"] != REFUSED
+                self._answered += answer["finish_reason"] != REFUSED
                 self._failures, self.trouble = 0, ""
                 return answer
         raise self._given_up(last.what, last.detail)
@@ -98,22 +100,23 @@ class Endpoint:
         """Send nothing any more: the run is about to end with this error."""
         self._end = self._end or error
 
-    def _tell(self, words: str) -> None:
+    def _report(self, words: str) -> None:
         self.trouble = words
         self._on_trouble()
 
     async def _until_allowed(self) -> None:
         clock = asyncio.get_running_loop().time
         while (wait := self._not_before - clock()) > 0:
-            self._tell(f"the endpoint asks to wait {wait:.0f} s")
+            self._report(f"the endpoint asks to wait {wait:.0f} s")
             await asyncio.sleep(wait + random.uniform(0, min(1.0, wait / 10)))  # or all would come back at once
 
     async def _post(self, payload: dict[str, Any]) -> dict[str, Any]:
         import openai
 
+        body = {**payload, "model": self._annotator.model}
         try:
             async with asyncio.timeout(self._annotator.timeout):  # the client's own begins anew with every byte
-                return _read_answer(await self._client.post("/chat/completions", cast_to=object, body=payload))
+                return _read_answer(await self._client.post("/chat/completions", cast_to=object, body=body))
         except openai.APIStatusError as error:
             answered = error  # handled outside, or tracebacks would show it; and it may repeat the key
         except (TimeoutError, openai.APITimeoutError):
@@ -124,7 +127,7 @@ class Endpoint:
             raise _Failure("connection error", detail, unreachable) from None
         except ValueError as error:  # JSON that ends in the middle, or says something else than the protocol
             raise _Failure("unreadable answer", str(error)) from None
-        status, detail = answered.status_code, self._told(answered)
+        status, detail = answered.status_code, self._message(answered)
         if status not in (408, 409, 425, 429) and status < 500:
             return self._refused(status, answered.code, detail)
         if answered.code == "insufficient_quota":
@@ -133,7 +136,7 @@ class Endpoint:
         raise _Failure(f"HTTP {status}", detail)
 
     def _refused(self, status: int, code: str | None, detail: str) -> dict[str, Any]:
-        """The answer to a request that the endpoint would refuse again; `ServerError` if it refuses any request."""
+        """The answer to a request that the endpoint would refuse again; `CorpusError` if it refuses any request."""
         if status in (401, 403) and not (status == 403 and self._answered):  # 403 may be a moderator's, too
             variable = self._annotator.api_key_env
             remedy = f"see the key in {variable}" if variable else "name the key's variable, api_key_env"
@@ -146,8 +149,7 @@ class Endpoint:
         what = f"{REFUSED} (HTTP {status}{f' {code}' if isinstance(code, str) else ''})"
         if not self._answered:  # as long as nothing was answered, it may be the settings that are refused
             raise self._given_up(what, detail)
-        message = {"content": f"{what}: {detail}"}
-        return {"choices": [{"message": message, "finish_reason": REFUSED}], "usage": {}}
+        return {"text": f"{what}: {detail}", "finish_reason": REFUSED, "usage": {}}
 
     def _given_up(self, what: str, detail: str) -> Exception:
         self._failures += 1
@@ -158,9 +160,9 @@ class Endpoint:
             "See to it and run this again"
         )
 
-    def _fatal(self, told: str) -> ServerError:
-        self.end(CorpusError(f"the endpoint {self._annotator.endpoint} {told}; what was answered is kept"))
-        return ServerError(self._end)
+    def _fatal(self, message: str) -> Exception:
+        self.end(CorpusError(f"the endpoint {self._annotator.endpoint} {message}; what was answered is kept"))
+        return self._end
 
     def _retry_after(self, error: Any) -> None:
         seconds = retry_after(error.response.headers)
@@ -169,7 +171,7 @@ class Endpoint:
         loop = asyncio.get_running_loop()
         self._not_before = max(self._not_before, loop.time() + seconds)
 
-    def _told(self, error: Any) -> str:
+    def _message(self, error: Any) -> str:
         """What the endpoint says of its error, in one short line and without the key, should it repeat it."""
         body = error.body
         text = (body.get("message") if isinstance(body, dict) else body) or error.message
@@ -198,7 +200,7 @@ def retry_after(headers: Any) -> float:
 
 
 def _read_answer(answer: Any) -> dict[str, Any]:
-    """What matters of an answer, in the form that `InferenceRunner` reads; ValueError for no chat completion."""
+    """What matters of an answer; ValueError for no chat completion."""
     choices = answer.get("choices") if isinstance(answer, dict) else None
     message = choices[0].get("message") if isinstance(choices, list) and choices else None
     if not isinstance(message, dict):
@@ -212,4 +214,4 @@ def _read_answer(answer: Any) -> dict[str, Any]:
     content = str(content).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     usage = answer.get("usage") or {}
     tokens = {name: int(usage.get(name) or 0) for name in ("prompt_tokens", "completion_tokens")}
-    return {"choices": [{"message": {"content": content}, "finish_reason": finish_reason}], "usage": tokens}
+    return {"text": content, "finish_reason": finish_reason, "usage": tokens}

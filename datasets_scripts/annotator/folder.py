@@ -1,19 +1,16 @@
-"""Whose folder it is: told before the first request is paid for."""
+"""Whose folder it is: said before the first request is paid for."""
 
-import contextlib
-import fcntl
 import json
 import os
 import shutil
-import sqlite3
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from datasets_scripts.files import differences
+from datasets_scripts.files import differences, is_locked, write_json
 from datasets_scripts.schema import CorpusError
 
-from .answers import PLAN, read_json, write_json
+from .answers import PLAN, read_work
 from .settings import Annotator, FaceSource
 
 WORK = ".annotating"
@@ -32,8 +29,7 @@ def work_folder(out: str | os.PathLike, name: str, overwrite: bool = False) -> P
         if path.exists():
             found = _name_in(path)
             if found != name:
-                told = f"another corpus ({found})" if found else f"another corpus (see {path})"
-                raise CorpusError(f"{out} holds {told}: give another --out")
+                raise CorpusError(f"{out} holds another corpus ({found or f'see {path}'}): give another --out")
     if found is None and (out / CARD).exists():
         raise CorpusError(f"{out} holds another corpus ({CARD} is not of one annotated here): give another --out")
     if found is not None and not overwrite and not (out / WORK / PLAN).exists():
@@ -54,8 +50,11 @@ def claim(source: FaceSource, annotator: Annotator, out: Path, limit: int | None
         "limit": limit,
     }
     path = out / PLAN
+    if any((out / "journal").rglob("*.sqlite3")):
+        remedy = "finish it with that version, or delete this folder to ask again what is in it"
+        raise CorpusError(f"{out / 'journal'} holds answers as an earlier version of facemllm kept them: {remedy}")
     if path.exists():
-        plan = read_json(path)
+        plan = read_work(path)
         different = differences({name: plan.get(name) for name in settings}, settings)
         if not different:
             return plan
@@ -82,26 +81,6 @@ def _is_unanswered(out: Path) -> bool:
     """Whether there is no answer in `out`, and nobody at work who may write one."""
     if any((out / "answers").glob("*.jsonl")) or (out / "tasks" / "executor.pik").exists():  # of jobs in Slurm's queue
         return False
-    if any(_is_held(path) for path in (out / "tasks" / "locks").glob("*")):
+    if any(is_locked(path) for path in (out / "tasks" / "locks").glob("*")):
         return False
-    return not any(_has_rows(path) for path in (out / "journal").rglob("*.sqlite3"))
-
-
-def _is_held(lock: Path) -> bool:
-    with open(lock, "a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return True
-    return False
-
-
-def _has_rows(journal: Path) -> bool:
-    try:
-        with contextlib.closing(sqlite3.connect(journal)) as connection:
-            tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-            if "request_cache" not in tables:
-                return bool(tables)
-            return connection.execute("SELECT 1 FROM request_cache LIMIT 1").fetchone() is not None
-    except sqlite3.Error:  # what cannot be read is not thrown away
-        return True
+    return not any(path.stat().st_size for path in (out / "journal").glob("*.jsonl"))

@@ -1,4 +1,4 @@
-"""How far an annotation is, told while other processes or machines work on it: read from the counts they write."""
+"""How far an annotation is, shown while other processes or machines work on it: read from the counts they write."""
 
 import threading
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any
 
 from datasets_scripts.schema import CorpusError
 
-from .answers import read_json, sum_counts
+from .answers import read_work, sum_counts
 from .settings import Annotator
 
 
@@ -15,9 +15,9 @@ class Progress:
 
     def __init__(self, out: Path, parts: int, annotator: Annotator, shown: bool):
         self._folder, self._parts, self._annotator, self._shown = out / "counts", parts, annotator, shown
-        self._read: dict[str, tuple[int, dict[str, Any]]] = {}  # by file: when it was changed, and what it said
+        self._read: dict[str, tuple[int, dict[str, Any]]] = {}  # by file: when it was changed, and what is in it
         self._stop = threading.Event()
-        self._told = self._words = ""
+        self._jobs = self._words = ""
 
     def __enter__(self) -> "Progress":
         from tqdm import tqdm
@@ -39,7 +39,7 @@ class Progress:
 
     def show(self, words: str) -> None:
         """Show these words too: what a cluster says of its jobs."""
-        self._told = words
+        self._jobs = words
 
     def _follow(self) -> None:
         while not self._stop.wait(1.0):
@@ -49,11 +49,11 @@ class Progress:
         counts = self._counts()
         total = sum_counts(counts)
         cost = self._annotator.cost(total["input_tokens"], total["output_tokens"])
-        told = {"parts": f"{sum(one['complete'] for one in counts)}/{self._parts}"}
-        told["rejected"] = sum(total["rejected"].values())
-        told |= {} if cost is None else {"cost": f"{cost:.2f}"}
+        shown = {"parts": f"{sum(one['complete'] for one in counts)}/{self._parts}"}
+        shown["rejected"] = sum(total["rejected"].values())
+        shown |= {} if cost is None else {"cost": f"{cost:.2f}"}
         trouble = next((one["trouble"] for one in counts if not one["complete"] and one["trouble"]), "")
-        words = ", ".join([*(f"{k} {v}" for k, v in told.items()), *filter(None, (self._told, trouble))])
+        words = ", ".join([*(f"{k} {v}" for k, v in shown.items()), *filter(None, (self._jobs, trouble))])
         changed, self._words = words != self._words, words
         self._bar.set_postfix_str(words, False)
         self._bar.update(max(0, total["faces"] - self._bar.n))
@@ -65,7 +65,7 @@ class Progress:
             changed = path.stat().st_mtime_ns
             if self._read.get(path.name, (None,))[0] != changed:
                 try:
-                    self._read[path.name] = changed, read_json(path)
+                    self._read[path.name] = changed, read_work(path)
                 except CorpusError:  # half a network file system's truth
                     continue
         return [counts for _, counts in self._read.values()]

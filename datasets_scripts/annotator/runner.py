@@ -1,142 +1,118 @@
-"""The annotation as a datatrove pipeline: a part of the source, asked by datatrove's `InferenceRunner`.
+"""A task of the annotation: every question about the faces of one part, each answer on the disk before the next step.
 
-datatrove queues, bounds, caches and scales out. Four of its pieces are replaced, each for a reason that shows on the
-day of a kill or a full disk (datatrove 0.10.1):
-
-- the server, see `endpoint`;
-- the request cache's writing: it queues a result and logs what goes wrong, so that an answer could be used, and even
-  marked as done, without being stored. Here the answer is committed first, and a full disk ends the run;
-- the cache's key: it hashes the picture too, whose bytes another machine of a cluster may encode otherwise;
-- chunk checkpoints: a finished chunk's file and its cached answers are removed before the note that it is finished,
-  and what follows a half line is appended to it, so that a kill in between asks for a whole chunk again. A part of
-  the source is the chunk here. Its answers are in the cache until the file with all of them stands under its name; a
-  run that goes on reads the part again, which datatrove's own checkpoints do too, and asks what is not in the cache.
+The answers of a part are in its journal, `journal/00000.jsonl`, until the file with all of them has its name. A run
+that goes on reads the part again, and asks what is not in the journal.
 """
 
 import asyncio
-import sqlite3
-from collections.abc import Callable, Iterable, Iterator
+import json
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from datatrove.data import Document
 from datatrove.pipeline.base import PipelineStep
-from datatrove.pipeline.inference.checkpointing import RequestCache
-from datatrove.pipeline.inference.run_inference import InferenceConfig, InferenceRunner
-from datatrove.pipeline.inference.types import InferenceError, InferenceResult, ServerError
 from loguru import logger
 
-from datasets_scripts.schema import Skipped
+from datasets_scripts.files import Journal
+from datasets_scripts.schema import CorpusError, Skipped
 
 from .answers import PartWriter, part_path, was_answered
 from .endpoint import Endpoint, NoAnswer
 from .parsing import payload, read_answer
-from .settings import REFUSED, Annotator, FaceSource, FaceToAsk, InvalidAnswer, share_of
+from .settings import REFUSED, Annotator, FaceSource, FaceToAsk, InvalidAnswer, Request, share_of
 
 KEPT_CHARACTERS = 2000  # of an invalid answer, to see what was wrong with it
 
 
-class ReadFaces(PipelineStep):
-    """Reads the part of the source that is a task's: a document for each face, or for the reason for none."""
-
-    name = "Faces of a part"
-    type = "Reader"
-
-    def __init__(self, source: FaceSource, limit: int | None, out: str):
-        super().__init__()
-        self.source, self.limit, self.out = source, limit, out
-
-    def run(self, data: Any = None, rank: int = 0, world_size: int = 1) -> Iterator[Document]:
-        """A second face with the same id is skipped: it could not be told from the first."""
-        if part_path(self.out, rank).exists():
-            return
-        left = share_of(self.limit, rank, world_size)
-        seen: set[str] = set()
-        if left == 0:
-            return
-        for position, face in enumerate(self.source.faces(rank)):
-            if face.id in seen:
-                face = Skipped(face.id, "id that stands there twice")
-            seen.add(face.id)
-            yield Document(text="", id=face.id, metadata={"face": face, "position": position})
-            if left is not None and isinstance(face, FaceToAsk):
-                left -= 1
-                if not left:
-                    return
-
-
-class AskAnnotator(InferenceRunner):
-    """Asks about every face it is given and writes the part's answers, journalling each before the next step."""
+class AskAnnotator(PipelineStep):
+    """Asks about the faces of the part that is a task's, and writes the part's answers in the source's order."""
 
     name = "Annotator"
-    _requires_dependencies = ["aiosqlite", "openai", "orjson", "xxhash"]
+    type = "Model call"
+    _requires_dependencies = ["openai"]
 
-    def __init__(self, annotator: Annotator, check: Callable[[str, Any], Any], out: str, concurrency: int):
-        config = InferenceConfig(
-            server_type="endpoint",
-            endpoint_url=annotator.endpoint,
-            model_name_or_path=annotator.model,
-            max_concurrent_generations=concurrency,
-            max_concurrent_documents=2 * concurrency,  # the faces next in line are read while others are asked about
-        )
-        super().__init__(AskFace(annotator, check), config, output_writer=None)
-        self.annotator, self.out, self.concurrency = annotator, out, concurrency
-        self.request_cache = Journal(str(Path(out) / "journal"))
+    def __init__(
+        self, source: FaceSource, annotator: Annotator, check: Callable, out: str, concurrency: int, limit: int | None
+    ):
+        super().__init__()
+        self.source, self.annotator, self.check = source, annotator, check
+        self.out, self.concurrency, self.limit = out, concurrency, limit
 
-    def run(self, data: Iterable[Document], rank: int = 0, world_size: int = 1) -> None:
+    def run(self, data: Any = None, rank: int = 0, world_size: int = 1) -> None:
         """Raises what ended the run: `CorpusError`, `OSError`, or what the source or `check` raised."""
+        path = Path(self.out) / "journal" / f"{rank:05d}.jsonl"
         if part_path(self.out, rank).exists():  # answered in a run that ended before the task was marked as complete
-            self.request_cache.remove(rank)
+            path.unlink(missing_ok=True)
             return
-        self.output_writer = PartWriter(self.out, rank)
-        try:
-            super().run(data, rank, world_size)
-        except (InferenceError, ServerError) as error:
-            raise error.error if isinstance(error.error, Exception) else error from None
-        self.request_cache.remove(rank)
+        faces = enumerate(read_faces(self.source, rank, share_of(self.limit, rank, world_size)))
+        with Journal(path) as journal:
+            with ThreadPoolExecutor(1) as reader, PartWriter(self.out, rank) as writer:
+                try:
+                    asyncio.run(self._ask(faces, reader, AnswerJournal(journal), writer))
+                except BaseExceptionGroup as group:
+                    raise group.exceptions[0] from None
+            journal.remove()
 
-    async def run_async(self, data_gen: Iterable[Document], rank: int = 0) -> None:
-        """As datatrove's, which awaits the first failed request only; asyncio would print what the others met."""
-        asyncio.get_running_loop().set_exception_handler(lambda _, told: logger.debug(told["message"]))
-        await super().run_async(data_gen, rank)
+    async def _ask(
+        self, faces: Iterator, reader: ThreadPoolExecutor, journal: "AnswerJournal", writer: PartWriter
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: logger.debug(context["message"]))  # it would print the others'
+        async with Endpoint(self.annotator, self.concurrency, was_answered(self.out), writer.report) as endpoint:
+            writer.trouble = lambda: endpoint.trouble
+            ask = AskFace(self.annotator, self.check, endpoint, journal, self.concurrency)
 
-    def _init_server(self, rank: int) -> Endpoint:
-        self._endpoint, self._in_flight = (
-            Endpoint(self.annotator, self.concurrency, was_answered(self.out), self.output_writer.tell),
-            asyncio.Semaphore(self.concurrency),
-        )
-        self.output_writer.trouble = lambda: self._endpoint.trouble
-        return self._endpoint
+            async def ask_in_turn() -> None:
+                try:
+                    while numbered := await loop.run_in_executor(reader, next, faces, None):
+                        position, face = numbered
+                        writer.write(position, await ask(face))
+                except Exception as error:
+                    endpoint.end(error)  # an answer to what is asked from now on would be lost
+                    raise
 
-    async def _cached_request(self, *args: Any, **kwargs: Any) -> InferenceResult:
-        async with self._in_flight:  # datatrove's own bound lets the next request go before this answer is stored
-            try:
-                return await super()._cached_request(*args, **kwargs)
-            except OSError as error:  # a full disk: what is asked from now on would be lost
-                self._endpoint.end(error)
-                raise
+            async with asyncio.TaskGroup() as group:
+                for _ in range(2 * self.concurrency):  # the faces next in line are read while others are asked about
+                    group.create_task(ask_in_turn())
 
-    @staticmethod
-    def _is_bad_request_error(error: str | Exception) -> bool:
-        return False  # Endpoint has told apart what is this face's fault
 
-    async def metrics_reporter(self, interval: int = 600) -> None:
-        """Nothing: the part's counts say how far it is."""
+def read_faces(source: FaceSource, part: int, limit: int | None) -> Iterator[FaceToAsk | Skipped]:
+    """The rows of a part, up to the face that is the last of `limit`.
 
-    async def _save_document(self, document: Document, output_writer_context: PartWriter, *_: Any, **__: Any) -> None:
-        # datatrove's own warns of what it could not save and goes on; and the pictures are not to be saved
-        output_writer_context.write(document.metadata["position"], document.metadata[self.metadata_key][0])
+    A second face with the same id is skipped: their answers could not be kept apart.
+    """
+    seen: set[str] = set()
+    if limit == 0:
+        return
+    for face in source.faces(part):
+        if face.id in seen:
+            face = Skipped(face.id, "id of an earlier face")
+        seen.add(face.id)
+        yield face
+        if limit is not None and isinstance(face, FaceToAsk):
+            limit -= 1
+            if not limit:
+                return
 
 
 class AskFace:
     """Asks one face's questions in turn, each until its answer is valid; a failure stays this face's."""
 
-    def __init__(self, annotator: Annotator, check: Callable[[str, Any], Any]):
-        self.annotator, self.check = annotator, check
+    def __init__(
+        self,
+        annotator: Annotator,
+        check: Callable[[str, Any], Any],
+        endpoint: Endpoint,
+        journal: "AnswerJournal",
+        concurrency: int,
+    ):
+        self.annotator, self.check, self.endpoint, self.journal = annotator, check, endpoint, journal
+        self.in_flight = asyncio.Semaphore(concurrency)
 
-    async def __call__(self, document: Document, generate: Callable) -> dict[str, Any]:
+    async def __call__(self, face: FaceToAsk | Skipped) -> dict[str, Any]:
         """The row of this face, as `PartWriter` takes it."""
-        face = document.metadata["face"]
         if isinstance(face, Skipped):
             return {"id": face.id, "skipped": face.reason}
         row: dict[str, Any] = {"id": face.id, "facts": face.facts, "answers": {}, "rejected": {}, "invalid": []}
@@ -145,18 +121,18 @@ class AskFace:
             for attempt in range(1, self.annotator.attempts + 1):
                 text = ""
                 try:
-                    answer = await generate(payload(self.annotator, request, attempt))
+                    answer = await self._answer(face, request, attempt)
                     row["usage"]["requests"] += 1
-                    row["usage"]["input_tokens"] += answer.usage.get("prompt_tokens", 0)
-                    row["usage"]["output_tokens"] += answer.usage.get("completion_tokens", 0)
-                    text = answer.text
-                    value = read_answer(request, text, answer.finish_reason)
+                    row["usage"]["input_tokens"] += answer["usage"].get("prompt_tokens", 0)
+                    row["usage"]["output_tokens"] += answer["usage"].get("completion_tokens", 0)
+                    text = answer["text"]
+                    value = read_answer(request, text, answer["finish_reason"])
                     self.check(request.name, value)
                 except (InvalidAnswer, NoAnswer) as error:
                     row["rejected"][request.name] = error.reason
                     fault = {"request": request.name, "attempt": attempt, "reason": error.reason}
                     row["invalid"].append({**fault, "text": text[:KEPT_CHARACTERS]})
-                    if isinstance(error, NoAnswer) or answer.finish_reason == REFUSED:
+                    if isinstance(error, NoAnswer) or answer["finish_reason"] == REFUSED:
                         break
                 else:
                     row["answers"][request.name] = value
@@ -164,50 +140,57 @@ class AskFace:
                     break
         return row
 
+    async def _answer(self, face: FaceToAsk, request: Request, attempt: int) -> dict[str, Any]:
+        body = payload(self.annotator, request, attempt)
+        key = _key(face, request, body)
+        answer = self.journal.find(key)
+        if answer is None:
+            async with self.in_flight:  # until it is stored: a kill loses no more than `concurrency` answers
+                answer = await self.endpoint.make_request(body)
+                await self.journal.store(key, answer)
+        return answer
 
-class Journal(RequestCache):
-    """datatrove's request cache, in which a result is committed before it is used; one SQLite file for each part.
 
-    Awaiting requests commit together, so the disk bounds no more than the latency. The file needs a file system with
-    locks, as SQLite does.
-    """
+class AnswerJournal:
+    """The answers of a part by key; memory holds only where those of earlier runs are. No run asks for its own."""
 
-    async def initialize(self, rank: int) -> None:
-        """Open the part's journal, or begin it."""
+    def __init__(self, journal: Journal):
+        self._journal = journal
         try:
-            await super().initialize(rank)
-        except sqlite3.Error as error:
-            raise OSError(f"the journal {self.db_path} cannot be opened: {error}") from error
+            self._places = {key: place for (key, _), place in journal.places()}
+        except ValueError as error:
+            raise CorpusError(f"{error}: remove this line, and the same command asks its question again") from error
+        self._batch: list[Any] = []
+        self._writing = asyncio.Lock()
+        self._error: OSError | None = None
 
-    def prepare_payload(self, payload: dict[str, Any]) -> str:
-        """The key of a question: its words and settings, without the pictures, which the face's id stands for."""
-        messages = [{**turn, "content": _without_pictures(turn["content"])} for turn in payload["messages"]]
-        return super().prepare_payload({**payload, "messages": messages})
+    def find(self, key: str) -> dict[str, Any] | None:
+        """The answer of an earlier run."""
+        return self._journal.read(self._places[key])[1] if key in self._places else None
 
-    async def store_result(
-        self, chunk_index: int, doc_id: str, rollout_idx: int, result: dict[str, Any], *, payload_hash: str
-    ) -> None:
-        """Returns when the result is on the disk."""
-        import orjson
+    async def store(self, key: str, answer: dict[str, Any]) -> None:
+        """Return when the answer is on the disk. Those that come while others are written are written together.
 
-        row = (chunk_index, doc_id, rollout_idx, payload_hash, orjson.dumps(result))
-        try:
-            await self._conn.execute("INSERT OR REPLACE INTO request_cache VALUES (?, ?, ?, ?, ?, NULL)", row)
-            await self._conn.commit()
-        except sqlite3.Error as error:
-            raise OSError(f"the journal {self.db_path} cannot be written: {error}") from error
+        Raises `OSError` for a full disk, from then on.
+        """
+        batch = self._batch
+        batch.append((key, answer))
+        async with self._writing:
+            if batch is self._batch and self._error is None:  # or whoever came first has written it
+                self._batch = []
+                try:
+                    await asyncio.to_thread(self._journal.append, *batch)
+                except OSError as error:
+                    self._error = error
+            if self._error is not None:
+                raise self._error
 
-    async def close(self, delete_file: bool = False) -> None:
-        """Close the journal. It is removed apart from that, when nothing can fail any more."""
-        await super().close(delete_file=False)
 
-    def remove(self, rank: int) -> None:
-        """Remove the journal of a part whose answers stand under their name."""
-        folder = Path(self.base_dir) / f"{rank:05d}"
-        for path in folder.glob("replay.sqlite3*"):
-            path.unlink()
-        if folder.exists():
-            folder.rmdir()
+def _key(face: FaceToAsk, request: Request, body: dict[str, Any]) -> str:
+    """Of a question: its words and settings without the pictures, which another machine may encode otherwise."""
+    turns = [{**turn, "content": _without_pictures(turn["content"])} for turn in body["messages"]]
+    question = json.dumps([face.id, request.name, {**body, "messages": turns}], sort_keys=True)
+    return sha256(question.encode()).hexdigest()[:32]
 
 
 def _without_pictures(content: Any) -> Any:

@@ -25,7 +25,7 @@ class InvalidAnswer(ValueError):
 class Request:
     """One question about one face.
 
-    `name` tells the answer from the face's others; `messages` are OpenAI chat messages, the picture in them as
+    `name` is unique among the face's requests; `messages` are OpenAI chat messages, the picture in them as
     `picture_part` makes it; `schema` is the JSON schema of the answer, None where the answer is free text.
     """
 
@@ -77,7 +77,7 @@ class Annotator:
         temperature: of the sampling; None leaves it to the endpoint.
         max_tokens: the longest answer; None leaves it to the endpoint.
         structured: how the endpoint is made to answer in JSON: by `json_schema`, by `json_object` (the schema
-            stands in the prompt then), or `none` (as before, but the endpoint is told nothing).
+            is in the prompt then), or `none` (the same prompt, and no `response_format`).
         extra_body: further fields of the request, such as `{"chat_template_kwargs": {"enable_thinking": False}}`.
         date: ISO 8601, the day on which the annotation began; None for today.
         input_price: of a million tokens, in the endpoint's currency. Also `output_price`.

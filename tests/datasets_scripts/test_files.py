@@ -1,6 +1,7 @@
 """What must outlive a kill or a full disk: atomic writes, locks and journals."""
 
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -51,6 +52,11 @@ def test_a_lock_is_one_process_alone_and_goes_with_it(tmp_path):
     assert not is_locked(tmp_path / "l")
     with lock(tmp_path / "l"):
         pass
+
+
+def test_the_error_of_a_held_lock_comes_back_from_a_worker_process():
+    error = pickle.loads(pickle.dumps(Busy("l", "process 1 on host")))
+    assert (error.filename, error.holder) == ("l", "process 1 on host")
 
 
 def test_a_journal_gives_back_what_was_appended_before_a_kill_and_cuts_a_torn_line(tmp_path):

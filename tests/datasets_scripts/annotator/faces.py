@@ -63,7 +63,7 @@ class AnsweredRecords:
         return read_answers(self.work).describe()
 
     def records(self, start, stop):
-        told = self.describe()
+        described = self.describe()
         for face in read_answers(self.work).answers(start, stop):
             if isinstance(face, Skipped):
                 yield face
@@ -79,7 +79,7 @@ class AnsweredRecords:
                     source="faces",
                     license="cc0-1.0",
                     **face.facts,
-                    annotation={name: told[name] for name in ("annotator", "prompt_version", "date")},
+                    annotation={name: described[name] for name in ("annotator", "prompt_version", "date")},
                 )
 
 

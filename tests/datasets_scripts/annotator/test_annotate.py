@@ -3,7 +3,6 @@
 import base64
 import json
 import resource
-import sqlite3
 
 import pytest
 from PIL import Image
@@ -43,6 +42,10 @@ def ask(server, out, source=None, limit=None, **settings):
     return annotate(source or Faces(), annotator, out, check=check, progress=False, limit=limit)
 
 
+def journalled(out):
+    return sum(1 for line in (out / "journal/00000.jsonl").open("rb") if line.endswith(b"\n"))
+
+
 def test_answers_come_back_with_their_faces_in_the_order_of_the_source(server, tmp_path):
     source = Faces(parts=3, each=20, questions=("What is the light like?",))
     report = ask(server, tmp_path / "out", source)
@@ -72,8 +75,8 @@ def test_a_complete_run_is_not_asked_again(server, tmp_path):
 def test_a_part_that_was_whole_when_it_was_killed_is_not_asked_again(server, tmp_path):
     ask(server, tmp_path)
     (tmp_path / "tasks" / "completions" / "00000").unlink()  # the last of all, after the journal
-    (tmp_path / "journal" / "00000").mkdir(parents=True)
-    (tmp_path / "journal" / "00000" / "replay.sqlite3").touch()
+    (tmp_path / "journal").mkdir()
+    (tmp_path / "journal" / "00000.jsonl").touch()
     ask(server, tmp_path)
     assert len(server.requests()) == 9 and not (tmp_path / "journal").exists()
 
@@ -108,12 +111,48 @@ def test_a_valid_answer_at_a_later_attempt_counts(tmp_path):
 
 def test_pictures_are_sent_and_never_stored(server, tmp_path):
     with pytest.raises(KeyboardInterrupt):  # so that a journal is left, too
-        annotate(Interrupted(each=10), Annotator(server.url, "m"), tmp_path / "out", check=check, progress=False)
-    assert list((tmp_path / "out" / "journal").rglob("*.sqlite3"))
+        one_at_a_time = Annotator(server.url, "m", concurrency=1)
+        annotate(Interrupted(each=10), one_at_a_time, tmp_path / "out", check=check, progress=False)
+    assert journalled(tmp_path / "out") > 3
     ask(server, tmp_path / "done")
     pixels = (PIXELS, base64.b64encode(PIXELS)[8:200], repr(PIXELS)[8:200].encode())
     for path in (*(tmp_path / "out").rglob("*"), *(tmp_path / "done").rglob("*")):
         assert not path.is_file() or not any(form in path.read_bytes() for form in pixels), path
+
+
+def test_answers_in_the_journal_of_an_earlier_version_are_named_and_left_alone(server, tmp_path):
+    journal = tmp_path / "out/journal/00000/replay.sqlite3"
+    journal.parent.mkdir(parents=True)
+    journal.write_bytes(b"paid for")
+    with pytest.raises(CorpusError, match=r"out/journal holds answers as an earlier version .*: finish it with that"):
+        ask(server, tmp_path / "out")
+    assert journal.read_bytes() == b"paid for" and server.requests() == []
+
+
+def test_a_damaged_line_of_the_journal_is_named_and_asked_again_once_it_is_gone(server, tmp_path):
+    journal = tmp_path / "journal/00000.jsonl"
+    journal.parent.mkdir()
+    journal.write_text("\0\0\n")
+    with pytest.raises(CorpusError, match=r"journal/00000\.jsonl, line 1: is no JSON .*: remove this line"):
+        ask(server, tmp_path)
+    journal.write_text("")
+    assert ask(server, tmp_path)["valid"] == 9
+
+
+def test_a_run_that_goes_on_asks_only_what_is_not_in_the_journal(server, tmp_path):
+    again = (
+        "Describe this face.",
+        "What is the light like?",
+    )  # the first in the table's words
+    with pytest.raises(KeyboardInterrupt):
+        ask(server, tmp_path / "out", Interrupted(questions=again), concurrency=1)
+    kept, asked = journalled(tmp_path / "out"), len(server.requests())
+    report = ask(server, tmp_path / "out", Faces(questions=again), concurrency=3)
+    assert 9 < kept <= asked and len(server.requests()) - asked == 27 - kept
+    assert report["requests"] == report["valid"] == 27
+    ask(server, tmp_path / "undisturbed", Faces(questions=again))
+    answers = (list(read_answers(tmp_path / name).answers()) for name in ("out", "undisturbed"))
+    assert next(answers) == next(answers)
 
 
 class Interrupted(Faces):
@@ -196,16 +235,14 @@ def test_answers_of_an_unfinished_run_are_not_read(server, tmp_path):
 
 def test_a_full_disk_ends_the_run_and_loses_no_answer(server, tmp_path):
     source, (soft, hard) = Faces(each=400), resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, hard))
     try:
         with pytest.raises((OSError, CorpusError), match=r"journal|File too large"):
             ask(server, tmp_path / "out", source, concurrency=4)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     asked = len(server.requests())
-    journal = next((tmp_path / "out" / "journal").rglob("*.sqlite3"))
-    with sqlite3.connect(journal) as connection:
-        kept = connection.execute("SELECT count(*) FROM request_cache").fetchone()[0]
+    kept = journalled(tmp_path / "out")
     assert 20 < asked < 300 and kept >= asked - 4
     assert ask(server, tmp_path / "out", source)["valid"] == 343
     assert len(server.requests()) == asked + 343 - kept
@@ -214,14 +251,14 @@ def test_a_full_disk_ends_the_run_and_loses_no_answer(server, tmp_path):
 def test_an_estimate_asks_nothing_and_is_right_about_the_number_of_questions(server, tmp_path):
     source = Pictures(parts=2, each=12, questions=("How old does this person look?",))
     annotator = Annotator(server.url, "m", input_price=1.0, output_price=4.0, max_tokens=500, attempts=2)
-    told = estimate(source, annotator, sample=5, progress=False)
+    found = estimate(source, annotator, sample=5, progress=False)
     assert server.requests() == []
-    assert (told["faces"], told["requests"], told["skipped"], told["counted"], told["sampled"]) == (22, 44, 2, True, 5)
+    assert [found[name] for name in ("faces", "requests", "skipped", "counted", "sampled")] == [22, 44, 2, True, 5]
     # 280 x 336 pixels are 10 x 12 patches, in each of 44 questions; the words come on top
-    assert 44 * 120 < told["input_tokens"] < 44 * 200
-    assert 22 * 2 * 140 < told["output_tokens"] < 22 * 2 * 200
-    assert told["cost"] == pytest.approx((told["input_tokens"] + 4 * told["output_tokens"]) / 1e6)
-    assert told["most_output_tokens"] == 44 * 2 * 500
+    assert 44 * 120 < found["input_tokens"] < 44 * 200
+    assert 22 * 2 * 140 < found["output_tokens"] < 22 * 2 * 200
+    assert found["cost"] == pytest.approx((found["input_tokens"] + 4 * found["output_tokens"]) / 1e6)
+    assert found["most_output_tokens"] == 44 * 2 * 500
     assert estimate(Pictures(parts=40, each=7), annotator, limit=100, progress=False)["faces"] == 100
 
 

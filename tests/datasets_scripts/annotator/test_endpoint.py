@@ -23,7 +23,7 @@ KEY = "sk-secret-4711"
 
 @pytest.fixture
 def server(tmp_path):
-    """Starts a server that misbehaves as told, or another in its place."""
+    """Starts a server that misbehaves on demand, or another in its place."""
     started = []
 
     def start(misbehave="", **options):
@@ -58,10 +58,10 @@ def test_every_question_is_answered_once_by_an_endpoint_that_first_fails(server,
 def test_all_requests_wait_as_long_as_the_endpoint_asks(server, tmp_path, wait):
     busy = server("429:0.15", retry_after=wait)
     ask(busy, tmp_path / "out", Faces(each=20), concurrency=2)
-    told = [request["ended"] for request in busy.requests() if request["kind"] == "429"]
+    refused = [request["ended"] for request in busy.requests() if request["kind"] == "429"]
     began = [request["began"] for request in busy.requests()]
-    assert told
-    for moment in told:  # the other request in flight may have been sent in the same moment
+    assert refused
+    for moment in refused:  # the other request in flight may have been sent in the same moment
         assert not [start for start in began if moment + 0.05 < start < moment + 1.4]
 
 
@@ -84,15 +84,15 @@ def test_no_more_requests_are_in_flight_than_allowed(server, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("status", "told"),
+    ("status", "message"),
     [("401", "does not let us in (HTTP 401)"), ("403", "does not let us in"), ("404", "knows no such model")],
 )
-def test_a_wrong_key_or_model_ends_the_run_at_once(server, tmp_path, monkeypatch, status, told):
+def test_a_wrong_key_or_model_ends_the_run_at_once(server, tmp_path, monkeypatch, status, message):
     monkeypatch.setenv("ANNOTATOR_KEY", KEY)
     refusing = server(f"{status}:1", times=99)
     with pytest.raises(CorpusError) as error:
         ask(refusing, tmp_path / "out", Faces(each=50), concurrency=4, api_key_env="ANNOTATOR_KEY")
-    assert told in str(error.value) and "\n" not in str(error.value)
+    assert message in str(error.value) and "\n" not in str(error.value)
     assert len(refusing.requests()) <= 4
 
 
@@ -107,13 +107,13 @@ def test_the_key_is_sent_and_stands_nowhere_else(server, tmp_path, monkeypatch):
     assert len(written) > 5 and not [path for path in written if KEY.encode() in path.read_bytes()]
 
 
-def test_a_missing_key_is_told_before_anything_is_written(tmp_path):
+def test_a_missing_key_is_named_before_anything_is_written(tmp_path):
     with pytest.raises(CorpusError, match="api_key_env='NO_SUCH_KEY'"):
         annotate(Faces(), Annotator("http://127.0.0.1:9", "m", api_key_env="NO_SUCH_KEY"), tmp_path / "o", check=check)
     assert not (tmp_path / "o").exists()
 
 
-def test_a_key_that_no_header_can_hold_is_told_without_being_shown(tmp_path, monkeypatch):
+def test_a_key_that_no_header_can_hold_is_named_without_being_shown(tmp_path, monkeypatch):
     monkeypatch.setenv("ANNOTATOR_KEY", f"{KEY}\nexport OTHER=1")
     with pytest.raises(CorpusError, match="api_key_env='ANNOTATOR_KEY'") as error:
         annotate(Faces(), Annotator("http://h", "m", api_key_env="ANNOTATOR_KEY"), tmp_path / "o", check=check)
@@ -144,9 +144,11 @@ def test_an_address_where_nobody_ever_answered_is_given_up_within_seconds(tmp_pa
     assert "connection error, trying again" in capsys.readouterr().err
 
 
-def test_an_endpoint_that_has_answered_is_waited_for_and_the_trouble_told_at_once(tmp_path):
-    told = []
-    ended = Endpoint(Annotator("http://127.0.0.1:9", "m", max_retries=4), 1, True, lambda: told.append(ended.trouble))
+def test_an_endpoint_that_has_answered_is_waited_for_and_the_trouble_reported_at_once(tmp_path):
+    reported = []
+    ended = Endpoint(
+        Annotator("http://127.0.0.1:9", "m", max_retries=4), 1, True, lambda: reported.append(ended.trouble)
+    )
 
     async def ask_once():
         async with ended:
@@ -154,7 +156,7 @@ def test_an_endpoint_that_has_answered_is_waited_for_and_the_trouble_told_at_onc
 
     with pytest.raises(NoAnswer):  # the request's own end, not the run's
         asyncio.run(ask_once())
-    assert told == ["connection error, trying again"] * 4
+    assert reported == ["connection error, trying again"] * 4
 
 
 def test_a_request_that_is_refused_costs_its_face_alone(server, tmp_path):
