@@ -1,6 +1,7 @@
 """Files that outlive a kill or a full disk: atomic writes, locks, journals, and whose folder it is.
 
-The only place for these. Nothing here speaks of corpora or runs: errors are `OSError`s, and callers name the argument.
+The only place for these. Nothing here speaks of corpora or runs: errors are `OSError`s and `ValueError`s, and callers
+name the argument and the remedy.
 """
 
 import contextlib
@@ -8,9 +9,12 @@ import errno
 import fcntl
 import json
 import os
+import resource
+import shutil
 import socket
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 from itertools import chain, islice
 from pathlib import Path
@@ -47,7 +51,13 @@ def write_text(path: str | os.PathLike, text: str) -> None:
 
 def write_json(path: str | os.PathLike, content: Any, indent: int | None = 2) -> None:
     """Write `content` as JSON, as `replacing` does; what JSON does not know is written as text."""
-    write_text(path, json.dumps(content, indent=indent, ensure_ascii=False, default=str) + "\n")
+    with replacing(path) as file:
+        file.write(_encode(content, indent=indent, default=str))
+
+
+def _encode(content: Any, **options: Any) -> bytes:
+    """JSON in UTF-8; of a file's name that is no UTF-8 the surrogates become JSON's own escapes."""
+    return json.dumps(content, ensure_ascii=False, **options).encode("utf-8", "backslashreplace") + b"\n"
 
 
 def read_json(path: str | os.PathLike) -> Any:
@@ -58,10 +68,73 @@ def read_json(path: str | os.PathLike) -> Any:
     """
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except ValueError as error:
         raise ValueError(f"{path}: is no JSON ({error})") from error
+
+
+def read_claim(
+    path: str | os.PathLike, settings: Any, settings_of: Callable[[Any], Any] = lambda record: record
+) -> Any:
+    """The record at `path`, which says whose a file or folder is; None where there is none.
+
+    Args:
+        settings: what the record must be of.
+        settings_of: the part of the record that holds its settings; without it, the whole record.
+
+    Raises:
+        ValueError: for a record of other settings, with what differs, and for one that is no JSON or holds none.
+    """
+    record = read_json(path)
+    if record is None:
+        return None
+    try:
+        found = settings_of(record)
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ValueError(f"{path}: holds no settings") from error
+    if different := differences(found, json.loads(json.dumps(settings, default=str))):
+        raise ValueError(f"{path}: is of other settings ({'; '.join(different)})")
+    return record
+
+
+@contextlib.contextmanager
+def scratch_folder(place: str | os.PathLike) -> Iterator[Path]:
+    """An empty folder below `place`, which is gone when the block ends; what a kill left there goes first.
+
+    One process at a time may use a `place`.
+    """
+    new = Path(place, "new")
+    shutil.rmtree(place, ignore_errors=True)
+    try:
+        new.mkdir(parents=True)
+        yield new
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def replacing_folder(path: str | os.PathLike) -> Iterator[Path]:
+    """A folder beside `path` to write into; it takes the name `path` when the block ends, and is gone after an error.
+
+    The old folder is kept until then. A kill between the two renames is mended by the next call. One process at a
+    time may replace a folder.
+    """
+    path = Path(path)
+    place = path.with_name(f".{path.name}.partial")
+    old = place / "old"
+    if old.is_dir() and not path.exists():
+        os.replace(old, path)
+    with scratch_folder(place) as new:
+        yield new
+        if path.is_dir():
+            os.replace(path, old)
+        try:
+            os.replace(new, path)
+        except BaseException:
+            if old.is_dir():
+                os.replace(old, path)
+            raise
 
 
 class Busy(OSError):
@@ -76,9 +149,10 @@ class Busy(OSError):
 
 
 @contextlib.contextmanager
-def lock(path: str | os.PathLike, patience: float = 0.0) -> Iterator[None]:
+def lock(path: str | os.PathLike, patience: float = 0.0) -> Iterator[IO]:
     """Hold the lock file `path`; the system frees it when the process ends, however it ends.
 
+    A child that gets the descriptor of the file holds it too; what is written to the file is part of `Busy.holder`.
     It is `flock`, which Linux carries across machines on NFS (version 3 with its lock service, version 4) and which
     Lustre needs mounted with `flock`.
 
@@ -96,12 +170,12 @@ def lock(path: str | os.PathLike, patience: float = 0.0) -> Iterator[None]:
         while not _locked(file):
             if time.monotonic() > end:
                 file.seek(0)
-                raise Busy(path, file.read().strip() or "another process")
+                raise Busy(path, ", ".join(file.read().splitlines()) or "another process")
             time.sleep(0.1)
         file.truncate(0)
         file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
         file.flush()
-        yield
+        yield file
 
 
 def is_locked(path: str | os.PathLike) -> bool:
@@ -127,27 +201,46 @@ class Journal:
     """A file of JSON values, one a line, that one process at a time appends to and any reads back after a kill.
 
     Opening it locks it and cuts off a line that a kill left torn. When the disk is full, `append` raises, and the file
-    holds nothing of the entry. Used as a context manager, or closed.
+    holds nothing of the entries. Used as a context manager, or closed.
+
+    Args:
+        claim: called when the file is locked and before it is changed; raises where the file is not the caller's.
 
     Raises:
         Busy: where another process has it open.
         ValueError: for a whole line that is no JSON, with its number.
     """
 
-    def __init__(self, path: str | os.PathLike):
+    def __init__(self, path: str | os.PathLike, claim: Callable[[], None] | None = None):
         self.path = Path(path)
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = open(self.path, "ab+", buffering=0)  # noqa: SIM115 - it stays open between entries
+        self.end = 0
+        """Bytes of the whole lines."""
+        self._file = self._open_alone()
         try:
-            if not _locked(self._file):
-                raise Busy(self.path, "another process")
-            self._end = 0
-            for _, end in self._lines():
-                self._end = end
-            self._file.truncate(self._end)
+            if claim is not None:
+                claim()
+            for begin, line in self.lines():
+                self.end = begin + len(line)
+            self._file.truncate(self.end)
         except BaseException:
             self._file.close()
             raise
+
+    def _open_alone(self) -> IO:
+        while True:
+            file = open(self.path, "ab+", buffering=0)  # noqa: SIM115 - it stays open between entries
+            try:
+                if not _locked(file):
+                    raise Busy(self.path, "another process")
+                if os.path.samestat(os.fstat(file.fileno()), os.stat(self.path)):
+                    return file
+            except FileNotFoundError:
+                pass
+            except BaseException:
+                file.close()
+                raise
+            file.close()  # the process that held it has removed it, or put another file in its place
 
     def entries(self) -> Iterator[Any]:
         """What the journal holds, in the order it was appended."""
@@ -155,9 +248,9 @@ class Journal:
 
     def places(self) -> Iterator[tuple[Any, tuple[int, int]]]:
         """Each entry with its place, where `read` finds it: for journals that memory shall not hold."""
-        for number, (line, end) in enumerate(self._lines(), start=1):
+        for number, (begin, line) in enumerate(self.lines(), start=1):
             try:
-                yield json.loads(line), (end - len(line), end)
+                yield json.loads(line), (begin, begin + len(line))
             except ValueError as error:
                 raise ValueError(f"{self.path}, line {number}: is no JSON ({error})") from error
 
@@ -166,22 +259,35 @@ class Journal:
         start, end = place
         return json.loads(os.pread(self._file.fileno(), end - start, start))
 
+    def lines(self) -> Iterator[tuple[int, bytes]]:
+        """Where each whole line begins, and the line as it is in the file."""
+        begin = 0
+        with open(self.path, "rb") as file:
+            for line in file:
+                if not line.endswith(b"\n"):
+                    return
+                yield begin, line
+                begin += len(line)
+
     def append(self, *entries: Any, sync: bool = True) -> None:
         """Write entries; with `sync` they are on the disk when this returns. Raises `OSError` for a full disk."""
-        data = b"".join(json.dumps(entry, separators=(",", ":")).encode() + b"\n" for entry in entries)
-        left = memoryview(data)
+        self.append_lines(b"".join(map(_encode, entries)), sync)
+
+    def append_lines(self, lines: bytes, sync: bool = True) -> None:
+        """Write lines that are JSON already, as `append` does."""
+        left = memoryview(lines)
         try:
             while left:  # an almost full disk takes a part first, and fails with the rest
                 left = left[self._file.write(left) :]
             if sync:
                 os.fsync(self._file.fileno())
         except OSError as error:
-            self._file.truncate(self._end)
+            self._file.truncate(self.end)
             raise OSError(error.errno, error.strerror, str(self.path)) from error
-        self._end += len(data)
+        self.end += len(lines)
 
     def remove(self) -> None:
-        """Remove the file: its entries stand elsewhere, whole."""
+        """Remove the file: its entries are elsewhere, whole."""
         self.path.unlink(missing_ok=True)
 
     def close(self) -> None:
@@ -193,16 +299,6 @@ class Journal:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    def _lines(self) -> Iterator[tuple[bytes, int]]:
-        """Each whole line, and where it ends."""
-        end = 0
-        with open(self.path, "rb") as file:
-            for line in file:
-                if not line.endswith(b"\n"):
-                    return
-                end += len(line)
-                yield line, end
 
 
 def differences(found: Any, wanted: Any, name: str = "") -> list[str]:
@@ -228,3 +324,10 @@ def package_versions(*packages: str) -> dict[str, str]:
         with contextlib.suppress(PackageNotFoundError):
             found[package] = version(package)
     return found
+
+
+def peak_memory(children: bool = False) -> int:
+    """The most memory that this process has held, in bytes; with `children`, or one of its finished children."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    own, theirs = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return unit * (max(own, theirs) if children else own)

@@ -1,12 +1,12 @@
 """A complete corpus in a folder: its counts and its files, checked before anybody relies on them."""
 
-import json
 import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from datasets_scripts.files import read_json
 from datasets_scripts.schema import CorpusError
 
 from .card import pictures_carried, shows_web_pictures
@@ -58,7 +58,7 @@ def open_corpus(folder: str | os.PathLike) -> CompleteCorpus:
         if not (folder / name).is_file():
             raise CorpusError(f"{folder} has no {name}, so it is not a complete corpus: build it with facemllm data")
     try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        manifest = read_json(folder / MANIFEST)
         shards = [shard for shard, _ in _shards(manifest)]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CorpusError(f"{folder / MANIFEST} is damaged ({error!r}): build the corpus again") from error

@@ -8,7 +8,6 @@ metadata: a later run, which skips the shard, reads it there.
 import itertools
 import json
 import multiprocessing
-import os
 import queue
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -20,6 +19,7 @@ from typing import Any, Protocol
 
 from datasets import Features
 
+from datasets_scripts.files import replacing
 from datasets_scripts.schema import CorpusError, Skipped, validate_record
 from datasets_scripts.worker_processes import follow_parent
 
@@ -147,25 +147,16 @@ def write_shard(
     """
     from pyarrow import parquet
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     schema = settings.features.arrow_schema
+    options = {"use_content_defined_chunking": True, "write_page_index": True}
     count = ShardCount()
-    try:
-        with parquet.ParquetWriter(
-            temporary, schema, use_content_defined_chunking=True, write_page_index=True
-        ) as writer:
-            for group, rows in _row_groups(items, settings, count):
-                if group:
-                    _write_row_group(writer, group, schema, count)
-                on_rows(rows)
-            kept = {**count.to_json(), "fingerprint": settings.fingerprint}
-            writer.add_key_value_metadata({METADATA_KEY: json.dumps(kept, sort_keys=True)})
-        with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as file, parquet.ParquetWriter(file.name, schema, **options) as writer:
+        for group, rows in _row_groups(items, settings, count):
+            if group:
+                _write_row_group(writer, group, schema, count)
+            on_rows(rows)
+        kept = {**count.to_json(), "fingerprint": settings.fingerprint}
+        writer.add_key_value_metadata({METADATA_KEY: json.dumps(kept, sort_keys=True)})
     return count
 
 

@@ -20,7 +20,7 @@ from uuid import uuid4
 
 from datasets import Features
 
-from datasets_scripts.files import differences
+from datasets_scripts.files import differences, read_json, write_json, write_text
 from datasets_scripts.schema import FEATURES, CorpusError
 from modeling_facemllm import face_task_table_facemllm
 
@@ -82,10 +82,10 @@ def write_corpus(
         people: whether the pictures show real people, which the card then warns of.
         license_name: what terms are called that the Hub has no name for, such as `celeba-terms`; for
             `license="other"`, where it is made from the corpus's name by default.
-        license_link: where those terms stand.
+        license_link: where those terms are.
         notices: paragraphs of Markdown for the card's section on terms: who may hold what the corpus was made from.
         gated: whether the card asks for an application before the Hub shows the files; None for `people`.
-        command: what the card names as the way it was built.
+        command: the command that the card says it was built with.
         build: what plain iterables depend on, in JSON's types.
         include_images: False leaves the pixels out of records whose `url` says which picture it is.
         shard_rows: rows of the source, skipped ones included, that make a shard.
@@ -139,8 +139,8 @@ def write_corpus(
     manifest |= _count(shards, fingerprint)
     _move(out, shards)
     manifest["settings"] = settings
-    _write_text(out / MANIFEST, json.dumps(manifest, indent=2) + "\n")
-    _write_text(out / CARD, card_text(manifest, features, command=command))
+    write_json(out / MANIFEST, manifest)
+    write_text(out / CARD, card_text(manifest, features, command=command))
     shutil.rmtree(out / BUILDING)
     seconds = time.monotonic() - began
     return {**manifest, "out": str(out), "seconds": round(seconds, 2), "rows_written": rows_written}
@@ -164,7 +164,7 @@ def code_fingerprint(*sources: Any) -> dict[str, str]:
 
 
 def _rooms(source: Any) -> set[str]:
-    """`{"laion_face"}` where the class of a source, or of a reader in one of its fields, stands in that folder."""
+    """`{"laion_face"}` where the class of a source, or of a reader in one of its fields, is in that folder."""
     package, _, place = type(source).__module__.partition(".")
     rooms = {place.partition(".")[0]} if package == PACKAGE.name and "." in place else set()
     if is_dataclass(source) and not isinstance(source, type):
@@ -214,8 +214,7 @@ def _claim(out: Path, settings: dict[str, Any], overwrite: bool) -> dict[str, An
         return manifest
     for unsure in (CARD, MANIFEST):
         (out / unsure).unlink(missing_ok=True)
-    note.parent.mkdir(parents=True, exist_ok=True)
-    _write_text(note, json.dumps(settings))
+    write_json(note, settings)
     return None
 
 
@@ -358,17 +357,6 @@ def _move(out: Path, shards: Mapping[str, Mapping[str, list[Path]]]) -> None:
 
 def _read_json(path: Path) -> dict[str, Any] | None:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
-        return None
+        return read_json(path)
     except ValueError as error:
-        raise CorpusError(f"{path} is damaged ({error}): remove the folder, or give another") from error
-
-
-def _write_text(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        raise CorpusError(f"{error}: remove the folder, or give another") from error

@@ -8,7 +8,6 @@ https://github.com/FacePerceiver/LAION-Face
 
 import os
 import re
-import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from datasets_scripts.files import replacing
 from datasets_scripts.schema import CorpusError
 
 TABLES = ("ids", "starts", "faces")  # int64 (samples,) rising; int64 (samples + 1,); float32 (faces, 15)
@@ -80,7 +80,10 @@ def convert_detections(folder: str | os.PathLike, out: str | os.PathLike | None 
     out = folder / "tables" if out is None else Path(out)
     for path in tqdm(files, desc="detections", unit="file", disable=not progress or _all_there(files, out)):
         if not (out / path.stem / "ids.npy").is_file():
-            _write_tables(_tables(_load(path), path), out / path.stem)
+            tables = zip(TABLES, _tables(_load(path), path), strict=True)
+            for name, table in reversed(list(tables)):  # ids.npy last: with it a part is whole
+                with replacing(out / path.stem / f"{name}.npy") as file:
+                    np.save(file, table)
     return str(out)
 
 
@@ -146,14 +149,3 @@ def _tables(samples: dict[Any, Any], path: Path) -> tuple[np.ndarray, np.ndarray
 
 def _flat(values: Any) -> np.ndarray:
     return np.asarray(values, np.float32).reshape(-1)
-
-
-def _write_tables(tables: tuple[np.ndarray, ...], folder: Path) -> None:
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    temporary.mkdir(parents=True, exist_ok=True)
-    try:
-        for name, table in zip(TABLES, tables, strict=True):
-            np.save(temporary / f"{name}.npy", table)
-        os.replace(temporary, folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)

@@ -8,7 +8,6 @@ It skips pictures whose server says noai or noindex, and so do we: the option to
 https://github.com/rom1504/img2dataset
 """
 
-import fcntl
 import json
 import os
 import re
@@ -18,17 +17,18 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
+from datasets_scripts.files import Busy, lock, read_claim, write_json
 from datasets_scripts.schema import CorpusError
 
 URL, CAPTION, SAMPLE_ID = "URL", "TEXT", "SAMPLE_ID"
 CARRIED = (SAMPLE_ID, "NSFW", "similarity", "LICENSE", "WIDTH", "HEIGHT")
 # None of them may end in .json: img2dataset takes every such file in its folder for the statistics of a shard.
-LOG, STATE, HOLDER = "img2dataset.log", ".download", ".download.pid"
+LOG, STATE, LOCK = "img2dataset.log", ".download", ".download.lock"
 # Ends img2dataset and its processes when standard input, whose other end is this process's, is closed: by a kill too.
 END_WITH_PARENT = """
 import os, signal, sys, time
@@ -58,7 +58,7 @@ REASONS = (  # of what img2dataset writes down, the first that is found in it
 
 @dataclass
 class Downloaded:
-    """What img2dataset says of its finished shards."""
+    """What img2dataset counted in its finished shards."""
 
     urls: int = 0
     downloaded: int = 0
@@ -81,7 +81,7 @@ def download(
     """Download what LAION-Face's URL tables name into WebDataset tars, at full size, and count what was dead.
 
     The same call goes on with a download that was interrupted, at the shards that are not finished; a complete one is
-    only counted. img2dataset's own words go to `out/img2dataset.log`.
+    only counted. What img2dataset prints goes to `out/img2dataset.log`.
 
     Args:
         urls: `laion_face_part_000NN.parquet`, or a folder of such files.
@@ -108,8 +108,7 @@ def download(
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     shards = sum(-(-count // images_per_shard) for count in rows.values())
-    settings = {"tables": rows, "images_per_shard": images_per_shard}
-    with _only_one(out, settings) as lock:
+    with _only_one(out, {"tables": rows, "images_per_shard": images_per_shard}) as held:
         if count_downloaded(out).shards < shards:
             command = [
                 *(img2dataset, "--url_list", str(Path(urls).absolute()), "--input_format", "parquet"),
@@ -121,7 +120,7 @@ def download(
                 *("--timeout", str(max(1, round(timeout))), "--retries", str(retries)),
                 *("--number_sample_per_shard", str(images_per_shard), "--enable_wandb", "False"),
             ]
-            _run(command, out, lock, sum(rows.values()), progress)
+            _run(command, out, held, sum(rows.values()), progress)
         counted = count_downloaded(out)
     return {
         "urls": counted.urls,
@@ -171,9 +170,9 @@ def count_downloaded(folder: str | os.PathLike) -> Downloaded:
         total.shards += 1
         total.urls += count
         total.downloaded += successes
-        for words, times in reasons.items():
-            if words != "success":
-                total.reasons[reason_of(words)] += times
+        for message, times in reasons.items():
+            if message != "success":
+                total.reasons[reason_of(message)] += times
     # Of very many different errors img2dataset keeps the most frequent.
     forgotten = total.urls - total.downloaded - total.reasons.total()
     if forgotten > 0:
@@ -181,36 +180,32 @@ def count_downloaded(folder: str | os.PathLike) -> Downloaded:
     return total
 
 
-def reason_of(words: str) -> str:
-    """The kind of error that img2dataset's words (Python's, mostly, with names of hosts in them) tell of."""
+def reason_of(message: str) -> str:
+    """The kind of an error, from img2dataset's text of it (Python's, mostly, with names of hosts in it)."""
     for pattern, reason in REASONS:
-        if found := re.search(pattern, words):
+        if found := re.search(pattern, message):
             return reason.format(*found.groups())
     return "another error"
 
 
 @contextmanager
-def _only_one(out: Path, settings: Mapping[str, Any]) -> Iterator[int]:
+def _only_one(out: Path, settings: Mapping[str, Any]) -> Iterator[IO]:
     """Hold the folder, also through a child that gets the lock's file descriptor; check that the settings stayed."""
-    with open(out / STATE, "a+", encoding="utf-8") as file:
+    with ExitStack() as open_files:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = (out / HOLDER).read_text().strip() if (out / HOLDER).exists() else ""
-            told = f" ({holder})" if holder else ""
-            raise CorpusError(f"another download into {out} still runs{told}: wait for it, or end it") from None
-        file.seek(0)
-        earlier = file.read()
-        if earlier and json.loads(earlier) != settings:
-            remedy = "give the same tables and images_per_shard, or another folder"
-            raise CorpusError(f"{out} was begun with {earlier}: {remedy}")
-        if not earlier:
-            file.write(json.dumps(settings))
-            file.flush()
-        yield file.fileno()
+            held = open_files.enter_context(lock(out / LOCK))
+            if read_claim(out / STATE, settings) is None:
+                write_json(out / STATE, settings, indent=None)
+        except Busy as error:
+            raise CorpusError(
+                f"another download into {out} still runs ({error.holder}): wait for it, or end it"
+            ) from error
+        except ValueError as error:
+            raise CorpusError(f"{error}: give the same tables and images_per_shard, or another folder") from error
+        yield held
 
 
-def _run(command: Sequence[str], out: Path, lock: int, total: int, progress: bool) -> None:
+def _run(command: Sequence[str], out: Path, held: IO, total: int, progress: bool) -> None:
     from tqdm import tqdm
 
     # Its environment is its own: ours must not be looked into, and no new version be asked for over the network.
@@ -225,12 +220,13 @@ def _run(command: Sequence[str], out: Path, lock: int, total: int, progress: boo
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env=environment,
-                pass_fds=(lock,),
+                pass_fds=(held.fileno(),),
                 start_new_session=True,
             )
         except OSError as error:
             raise CorpusError(f"img2dataset={command[0]!r} cannot be run ({error.strerror}): {INSTALL}") from error
-        (out / HOLDER).write_text(f"process {os.getpid()}, img2dataset {process.pid}")
+        held.write(f"img2dataset {process.pid}\n")
+        held.flush()
         watcher = subprocess.Popen(
             [sys.executable, "-S", "-c", END_WITH_PARENT, str(process.pid)],
             stdin=subprocess.PIPE,
@@ -248,11 +244,10 @@ def _run(command: Sequence[str], out: Path, lock: int, total: int, progress: boo
             watcher.kill()  # before its input is closed: the number of the process may be another's by now
             watcher.wait()
             watcher.stdin.close()
-            (out / HOLDER).unlink(missing_ok=True)
     if process.returncode:
         last = (out / LOG).read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
-        words = last[0] if last else "it said nothing"
-        raise CorpusError(f"img2dataset ended with {process.returncode} ({words}); all of it stands in {out / LOG}")
+        message = last[0] if last else "without a message"
+        raise CorpusError(f"img2dataset ended with {process.returncode} ({message}); see {out / LOG}")
 
 
 def _show(bar: Any, out: Path) -> None:

@@ -6,10 +6,22 @@ import signal
 import subprocess
 import sys
 import textwrap
+from operator import itemgetter
 
 import pytest
 
-from datasets_scripts.files import Busy, Journal, differences, is_locked, lock, read_json, replacing, write_json
+from datasets_scripts.files import (
+    Busy,
+    Journal,
+    differences,
+    is_locked,
+    lock,
+    read_claim,
+    read_json,
+    replacing,
+    replacing_folder,
+    write_json,
+)
 
 
 def run_program(program, folder):
@@ -106,3 +118,75 @@ def test_three_differences_at_most_are_shown_by_name():
         {"a": 2, "b": {"c": 3, "d": (1,)}, "e": 1, "f": 1},
     )
     assert differences(found, wanted) == ["a: 1 there, 2 now", "b.c: 2 there, 3 now", "e: 0 there, 1 now"]
+
+
+def test_a_name_that_is_no_utf_8_comes_back_as_it_was(tmp_path):
+    write_json(tmp_path / "a.json", {"é": "caf\udce9"})
+    assert "é" in (tmp_path / "a.json").read_text(encoding="utf-8")
+    assert read_json(tmp_path / "a.json") == {"é": "caf\udce9"}
+
+
+def test_a_claim_is_the_record_of_the_same_settings_only(tmp_path):
+    path, settings = tmp_path / "run.json", {"size": (1, 2), "out": tmp_path}
+    assert read_claim(path, settings) is None
+    write_json(path, {"settings": settings, "done": 3})
+    assert read_claim(path, settings, itemgetter("settings"))["done"] == 3
+    with pytest.raises(ValueError, match=r"run\.json: is of other settings \(size: \[1, 2\] there, 5 now\)"):
+        read_claim(path, {**settings, "size": 5}, itemgetter("settings"))
+    with pytest.raises(ValueError, match=r"run\.json: holds no settings"):
+        read_claim(path, settings, itemgetter("plan"))
+
+
+def test_a_journal_that_belongs_to_others_is_not_changed(tmp_path):
+    def claim():
+        raise ValueError
+
+    (tmp_path / "notes").write_text("one\ntwo")
+    with pytest.raises(ValueError):
+        Journal(tmp_path / "notes", claim)
+    assert (tmp_path / "notes").read_text() == "one\ntwo"
+
+
+def test_a_folder_is_replaced_as_a_whole_or_not_at_all(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/old").touch()
+    with pytest.raises(RuntimeError), replacing_folder(tmp_path / "a") as folder:
+        (folder / "new").touch()
+        raise RuntimeError
+    assert [path.name for path in tmp_path.rglob("*")] == ["a", "old"]
+    with replacing_folder(tmp_path / "a") as folder:
+        (folder / "new").touch()
+    assert [path.name for path in tmp_path.rglob("*")] == ["a", "new"]
+
+
+def test_a_folder_whose_replacement_was_killed_in_between_comes_back(tmp_path):
+    program = """
+        import os
+        from datasets_scripts import files
+        replace = os.replace
+        def killed(source, target):
+            if str(target) == "a":
+                os.kill(os.getpid(), 9)
+            replace(source, target)
+        os.replace = killed
+        with files.replacing_folder("a"):
+            pass
+    """
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/old").touch()
+    assert run_program(program, tmp_path).returncode == -signal.SIGKILL
+    assert not (tmp_path / "a").exists()
+    with pytest.raises(RuntimeError), replacing_folder(tmp_path / "a"):
+        raise RuntimeError
+    assert [path.name for path in tmp_path.rglob("*")] == ["a", "old"]
+
+
+def test_a_child_that_gets_the_lock_file_holds_it_and_is_named(tmp_path):
+    with lock(tmp_path / "l") as file:
+        child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, pass_fds=(file.fileno(),))
+        file.write(f"child {child.pid}\n")
+    with pytest.raises(Busy, match=f"child {child.pid}"), lock(tmp_path / "l"):
+        pass
+    child.communicate(b"\n")
+    with lock(tmp_path / "l"):
+        pass

@@ -3,7 +3,6 @@
 The environment variable FACEMLLM_IMG2DATASET names the command; without it the real runs are skipped.
 """
 
-import fcntl
 import json
 import os
 import signal
@@ -17,6 +16,7 @@ import pytest
 from PIL import Image
 from pyarrow import parquet
 
+from datasets_scripts.files import is_locked
 from datasets_scripts.laion_face.download import count_downloaded, download, reason_of
 from datasets_scripts.laion_face.tars import TarSample, find_tars, read_tar
 from datasets_scripts.schema import CorpusError
@@ -124,7 +124,7 @@ def test_mistakes_are_told_with_the_remedy(tmp_path):
     (tmp_path / "d.parquet").write_text("no table")
     with pytest.raises(CorpusError, match=r"d\.parquet is no Parquet file"):
         run(tmp_path / "d.parquet", tmp_path / "other")
-    with pytest.raises(CorpusError, match=r"was begun with .*10000.*give the same tables and images_per_shard"):
+    with pytest.raises(CorpusError, match=r"images_per_shard: 10000 there.*give the same tables and images_per_shard"):
         run(table, tmp_path / "out", images_per_shard=50)
     with pytest.raises(CorpusError, match="threads=0: give 1 or more"):
         run(table, tmp_path / "out", threads=0)
@@ -132,7 +132,7 @@ def test_mistakes_are_told_with_the_remedy(tmp_path):
 
 def test_a_command_that_fails_is_told_with_its_last_words(tmp_path):
     table = write_table(tmp_path / "a.parquet", ["http://a.example/1.jpg"])
-    with pytest.raises(CorpusError, match=r"img2dataset ended with 2 \(.*\); all of it stands in .*img2dataset\.log"):
+    with pytest.raises(CorpusError, match=r"img2dataset ended with 2 \(.*\); see .*img2dataset\.log"):
         run(table, tmp_path / "out", img2dataset=sys.executable)  # it knows no --url_list
 
 
@@ -147,7 +147,7 @@ def begin_download(folder, script):
     arguments = [sys.executable, "-c", call, str(table), str(folder / "out"), str(command)]
     process = subprocess.Popen(arguments, cwd=Path(__file__).parents[3], stderr=subprocess.DEVNULL)
     give_up = time.monotonic() + 30
-    while not (folder / "out/.download.pid").exists():
+    while not ((state := folder / "out/.download.lock").exists() and "img2dataset" in state.read_text()):
         assert process.poll() is None and time.monotonic() < give_up
         time.sleep(0.05)
     time.sleep(0.5)
@@ -158,7 +158,8 @@ def test_two_downloads_into_one_folder_do_not_run_at_once(tmp_path):
     table, first = begin_download(tmp_path, "sleep 30")
     try:
         with pytest.raises(
-            CorpusError, match=rf"another download into .* still runs \(process {first.pid}, img2dataset \d+\): wait"
+            CorpusError,
+            match=rf"another download .* \(process {first.pid} on .*, img2dataset \d+\): wait for it",
         ):
             run(table, tmp_path / "out")
         first.send_signal(signal.SIGINT)  # Ctrl-C ends img2dataset too, and frees the folder
@@ -175,14 +176,9 @@ def test_a_killed_download_takes_img2dataset_and_its_processes_along(tmp_path):
     killed.kill()
     killed.wait()
     give_up = time.monotonic() + 30
-    with open(tmp_path / "out/.download") as file:  # which every process of img2dataset holds
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                assert time.monotonic() < give_up
-                time.sleep(0.1)
+    while is_locked(tmp_path / "out/.download.lock"):  # which every process of img2dataset holds
+        assert time.monotonic() < give_up
+        time.sleep(0.1)
 
 
 @needs_img2dataset
