@@ -10,6 +10,8 @@ from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
+from datasets_scripts.files import replacing
+
 from .photos import Photo, is_video
 from .table import task_words
 
@@ -30,24 +32,17 @@ class FaceDrawings:
         self.folder.mkdir(parents=True, exist_ok=True)
 
     def draw(self, photo: Photo, picture: Image.Image, faces: Sequence[Mapping[str, Any]], size: Sequence[int]) -> str:
-        """Write the copy of one photo and return its way in the folder; the arguments are those of `draw_faces`.
+        """Write the copy of one photo and return its path in the folder; the arguments are those of `draw_faces`.
 
         Raises `OSError`; nothing is left half.
         """
-        way = drawing_name(photo)
-        path = self.folder / way
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}.partial")
+        name = drawing_name(photo)
         try:
-            draw_faces(picture, faces, size).save(partial, "JPEG", quality=90)
-            os.replace(partial, path)
+            with replacing(self.folder / name) as file:
+                draw_faces(picture, faces, size).save(file, "JPEG", quality=90)
         except OSError as error:
-            raise OSError(
-                f"--draw {self.folder}: {path.name} cannot be written ({error.strerror or error})"
-            ) from error
-        finally:
-            partial.unlink(missing_ok=True)
-        return way
+            raise OSError(f"--draw {self.folder}: {name} cannot be written ({error.strerror or error})") from error
+        return name
 
 
 def drawing_name(photo: Photo) -> str:
@@ -70,9 +65,8 @@ def reduced(picture: Image.Image) -> Image.Image:
 def draw_faces(picture: Image.Image, faces: Sequence[Mapping[str, Any]], size: Sequence[int]) -> Image.Image:
     """A copy with the faces drawn on it.
 
-    Small pictures are enlarged so that words can be read, very large ones reduced. A label stands where it hides no
-    face and no other label; where there is no such place, the face has a number, and the label stands under the
-    picture.
+    Small pictures are enlarged so that words can be read, very large ones reduced. A label is where it hides no face
+    and no other label; where there is no such place, the face has a number, and the label is under the picture.
 
     Args:
         picture: the photo, or a smaller copy of it.
@@ -161,7 +155,7 @@ class _Label:
 
 
 def _places(label: tuple[int, int], box: Box, size: tuple[int, int], unit: int) -> list[Box]:
-    """Where a label may stand, in order: under the face, over it, right and left of it; each inside the picture."""
+    """Where a label may be, in order: under the face, over it, right and left of it; each inside the picture."""
     (width, height), (x0, y0, x1, y1), gap = label, box, 2 * unit
     if width > size[0] or height > size[1]:
         return []

@@ -4,9 +4,9 @@ import csv
 import json
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
+from datasets_scripts.files import replacing
 from facemllm.cli import UserError
 
 from .photos import is_video
@@ -40,8 +40,8 @@ def row_words(row: Mapping[str, Any]) -> str:
     lines = [name]
     for face in row["faces"]:
         x0, y0, x1, y1 = face["box"]
-        said = [task_words(name, found) for name, found in face["tasks"].items()]
-        lines.append(f"  {x1 - x0:.0f}×{y1 - y0:.0f} at {x0:.0f},{y0:.0f}: {', '.join(said) or 'a face'}")
+        tasks = [task_words(name, found) for name, found in face["tasks"].items()]
+        lines.append(f"  {x1 - x0:.0f}×{y1 - y0:.0f} at {x0:.0f},{y0:.0f}: {', '.join(tasks) or 'a face'}")
         lines += [f"    {question} {answer}" for question, answer in face["answers"].items()]
     return "\n".join(lines)
 
@@ -65,26 +65,19 @@ def write_table(rows: str | os.PathLike, path: str | os.PathLike) -> None:
     Of each task there are its label, `TASK.score`, and `TASK.number` where it is a number; of each question its
     answer. Photos without a face, or that failed, have no line.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
     columns = None
-    try:
-        with open(rows, encoding="utf-8") as lines, open(partial, "w", encoding="utf-8", newline="") as file:
-            table = csv.writer(file)
-            for line in lines:
-                row = json.loads(line)
-                for at, face in enumerate(row["faces"]):
-                    cells = _cells(row, at, face)
-                    if columns is None:
-                        columns = list(cells)
-                        table.writerow(columns)
-                    table.writerow([_as_text(cells.get(column)) for column in columns])
-            if columns is None:
-                table.writerow(PLACE)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with open(rows, encoding="utf-8") as lines, replacing(path, "w") as file:
+        table = csv.writer(file)
+        for line in lines:
+            row = json.loads(line)
+            for at, face in enumerate(row["faces"]):
+                cells = _cells(row, at, face)
+                if columns is None:
+                    columns = list(cells)
+                    table.writerow(columns)
+                table.writerow([_as_text(cells.get(column)) for column in columns])
+        if columns is None:
+            table.writerow(PLACE)
 
 
 def _as_text(cell: Any) -> Any:

@@ -4,7 +4,6 @@ A folder of predictions has `predictions.jsonl` and `run.json`, which says whose
 written before the first question and again at the end, then with `"status": "complete"`.
 """
 
-import json
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,10 +12,9 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from datasets_scripts.files import differences
+from datasets_scripts.files import read_claim, read_json, write_json
 from datasets_scripts.schema import LabelledFace, Skipped
 from facemllm.cli import UserError
-from facemllm_recipes.run_folder import write_json
 
 from .answers import AskedFace
 from .predictions import Prediction, PredictionLog, Way
@@ -66,15 +64,12 @@ def read_run(out: Path) -> dict[str, Any] | None:
     Raises:
         UserError: where it cannot be read, or is that of a training.
     """
-    path = out / RUN
     try:
-        run = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
+        run = read_json(out / RUN)
     except ValueError as error:
-        raise UserError(f"{path} cannot be read ({error}); take another --out") from error
-    if not {"settings", "status", "tasks"} <= run.keys():
-        raise UserError(f"{path} is not of an evaluation; take another --out")
+        raise UserError(f"{error}; take another --out") from error
+    if run is not None and not {"settings", "status", "tasks"} <= run.keys():
+        raise UserError(f"{out / RUN} is not of an evaluation; take another --out")
     return run
 
 
@@ -86,16 +81,14 @@ def claim(out: Path, settings: Mapping[str, Any], ways: Sequence[Way], **describ
     Raises:
         UserError: where `out` holds predictions of other settings, or of a run that does not say whose.
     """
-    earlier = read_run(out)
-    settings = json.loads(json.dumps(settings))
+    read_run(out)  # where it is not of an evaluation, the message says so
+    try:
+        earlier = read_claim(out / RUN, settings, _without_ways)
+    except ValueError as error:
+        raise UserError(f"{error}; take another --out, or delete it") from error
     if earlier is None and (out / PREDICTIONS).exists():
         raise UserError(f"{out} holds predictions without {RUN}, which says whose: take another --out, or delete it")
     if earlier is not None:
-        told = {name: value for name, value in earlier["settings"].items() if name != "ways"}
-        if differing := differences(told, settings):
-            raise UserError(
-                f"{out} holds predictions of other settings ({'; '.join(differing)}): take another --out, or delete it"
-            )
         done = earlier["settings"]["ways"]
         if earlier["status"] == "complete" and set(ways) <= set(done) and (out / PREDICTIONS).exists():
             return earlier
@@ -103,6 +96,10 @@ def claim(out: Path, settings: Mapping[str, Any], ways: Sequence[Way], **describ
     run = {"status": "running", **described, "settings": {**settings, "ways": list(ways)}}
     write_json(out / RUN, run)
     return run
+
+
+def _without_ways(run: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in run["settings"].items() if name != "ways"}
 
 
 def finish(out: Path, run: Mapping[str, Any], **found: Any) -> dict[str, Any]:

@@ -1,13 +1,12 @@
 """What a model answered, item by item: one JSON line each, from which every figure can be computed again."""
 
-import fcntl
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from datasets_scripts.files import Busy, Journal
 from facemllm.cli import UserError
 from facemllm.hashed_names import HashedNames
 
@@ -103,38 +102,24 @@ def parse_prediction(line: bytes, path: str | Path, number: int) -> Prediction:
 class PredictionLog:
     """Predictions appended to a file as they come; opening it again goes on where it stopped.
 
-    A line torn by a kill is cut off when the file is opened. Of what stands there eight bytes are held in memory for
-    each line, so that `(id, task, way) in log` tells what need not be asked again. No second process writes to the
-    file meanwhile.
+    A line torn by a kill is cut off when the file is opened. Of each line eight bytes are held in memory, so that
+    `(id, task, way) in log` says what need not be asked again. No second process writes to the file meanwhile.
     """
 
     def __init__(self, path: str | Path) -> None:
         """Raises `UserError` where another process writes the file, or a line of it is no prediction."""
-        self.path = Path(path)
         self._done = HashedNames()
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = open(self.path, "ab+")  # noqa: SIM115 - it stays open between batches
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self._read_back()
-        except BlockingIOError as error:
-            self._file.close()
+            self._journal = Journal(path)
+        except Busy as error:
             raise UserError(f"{path}: another process writes this file; wait for it, or take another --out") from error
+        try:
+            for number, (_, line) in enumerate(self._journal.lines(), start=1):
+                entry = parse_prediction(line, path, number)
+                self._done.add(_key(entry.id, entry.task, entry.way))
         except UserError:
-            self._file.close()
+            self.close()
             raise
-
-    def _read_back(self) -> None:
-        self._file.seek(0)
-        whole = 0
-        for number, line in enumerate(self._file, start=1):
-            if not line.endswith(b"\n"):
-                break
-            entry = parse_prediction(line, self.path, number)
-            self._done.add(_key(entry.id, entry.task, entry.way))
-            whole += len(line)
-        self._file.truncate(whole)
-        self._file.seek(0, os.SEEK_END)
 
     def __len__(self) -> int:
         return len(self._done)
@@ -144,16 +129,13 @@ class PredictionLog:
         return _key(*key) in self._done
 
     def append(self, predictions: Iterable[Prediction]) -> None:
-        """Write a batch; when this returns it is on the disk. What stands there already is not written twice."""
-        new = [entry for entry in predictions if self._done.add(_key(entry.id, entry.task, entry.way))]
-        lines = [json.dumps(vars(entry), ensure_ascii=False) + "\n" for entry in new]
-        # file names that are no UTF-8 come as surrogates, which json reads back so
-        self._file.write("".join(lines).encode("utf-8", "surrogatepass"))
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        """Write a batch; when this returns it is on the disk. What is there already is not written twice."""
+        self._journal.append(
+            *(vars(entry) for entry in predictions if self._done.add(_key(entry.id, entry.task, entry.way)))
+        )
 
     def close(self) -> None:
-        self._file.close()
+        self._journal.close()
 
     def __enter__(self) -> "PredictionLog":
         return self

@@ -1,7 +1,7 @@
 """FaceXBench in lmms-eval: its public folder as a data set of questions, and the two readings of what was written.
 
 The environment variable FACEMLLM_FACEXBENCH names the folder that `python -m facemllm.lmms_eval facexbench` wrote.
-The YAML files name what stands here.
+The YAML files name what is here.
 """
 
 import json
@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from datasets_scripts.files import replacing
 from facemllm.evaluation.facexbench.answers import safe, strict
 from facemllm.evaluation.facexbench.reader import read_facexbench
 
@@ -27,9 +28,7 @@ def write_questions(root: Path, out: Path) -> dict[str, Any]:
         UserError: when `root` is no FaceXBench.
     """
     bench = read_facexbench(root)
-    out.mkdir(parents=True, exist_ok=True)
-    unfinished = out / f"{QUESTIONS}.tmp"
-    with unfinished.open("w", encoding="utf-8") as rows:
+    with replacing(out / QUESTIONS, "w") as rows:
         for question in bench.questions:
             row = {
                 "id": question.id,
@@ -42,7 +41,6 @@ def write_questions(root: Path, out: Path) -> dict[str, Any]:
                 "expected": question.expected,
             }
             rows.write(json.dumps(row, ensure_ascii=False) + "\n")
-    os.replace(unfinished, out / QUESTIONS)
     return bench.counts()
 
 

@@ -3,13 +3,12 @@
 Predicting and scoring are apart: the report can be written again whenever a metric changes, without the model.
 """
 
-import os
-import shutil
 from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from datasets_scripts.files import package_versions, replacing_folder, write_json, write_text
 from facemllm.cli import UserError
 from facemllm.evaluation.facexbench.tables import facexbench_section, task_figures_of
 from facemllm.evaluation.figures.bootstrap import CONFIDENCE, RESAMPLES
@@ -58,8 +57,6 @@ def write_report(
     """
     from tqdm import tqdm
 
-    from facemllm_recipes.run_folder import write_bytes, write_json
-
     from .markdown import markdown
     from .plots import draw_plots
 
@@ -70,7 +67,7 @@ def write_report(
         report = _described(run, drawing, [entry["name"] for entry in run["tasks"]])
         report |= _facexbench(out, run, drawing) | {"plots": _replace_plots(out, lambda folder: {})}
         write_json(out / REPORT, report)
-        write_bytes(out / TEXT, markdown(report).encode())
+        write_text(out / TEXT, markdown(report))
         return report
     specs = {entry["name"]: TaskSpec.from_json(entry) for entry in run["tasks"]}
     index = PredictionIndex(out / PREDICTIONS)
@@ -90,13 +87,13 @@ def write_report(
     draw = partial(draw_plots, report, specs, index) if plots else lambda folder: {}
     report["plots"] = _replace_plots(out, draw)
     write_json(out / REPORT, report)
-    write_bytes(out / TEXT, markdown(report).encode())
+    write_text(out / TEXT, markdown(report))
     return report
 
 
 def _described(run: Mapping[str, Any], drawing: Mapping[str, Any], tasks: Iterable[str]) -> dict[str, Any]:
     """What a report says of the run beside its figures."""
-    from facemllm_recipes.run_folder import git_revision, package_versions
+    from facemllm_recipes.run_folder import git_revision
 
     return {
         "model": (run.get("settings") or {}).get("model"),
@@ -109,7 +106,7 @@ def _described(run: Mapping[str, Any], drawing: Mapping[str, Any], tasks: Iterab
             "confidence": CONFIDENCE,
             **drawing,
         },
-        "versions": package_versions(PACKAGES),
+        "versions": package_versions(*PACKAGES),
         "git_revision": git_revision(),
         "notices": _notices(tasks, run.get("groups") or (), drawn=run.get("benchmark") == SYNTHETIC),
         "run": run,
@@ -121,8 +118,8 @@ def _facexbench(out: Path, run: Mapping[str, Any], drawing: Mapping[str, int]) -
     predictions = list(read_predictions(out / PREDICTIONS))
     if not predictions:
         raise UserError(f"{out / PREDICTIONS}: holds no prediction yet; run facemllm evaluate to the end")
-    told = run.get("overlap"), run.get("questions"), run["settings"]["setting"]
-    section = facexbench_section(predictions, *told, **drawing)
+    described = run.get("overlap"), run.get("questions"), run["settings"]["setting"]
+    section = facexbench_section(predictions, *described, **drawing)
     return {"tasks": task_figures_of(section), "means": {}, "facexbench": section}
 
 
@@ -193,10 +190,6 @@ def _means(
 
 def _replace_plots(out: Path, draw: Any) -> dict[str, str]:
     """Draw beside the old plots, then take their place: none of an earlier report stays."""
-    partial = out / f".{PLOTS}.partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
-    drawn = draw(partial)
-    shutil.rmtree(out / PLOTS, ignore_errors=True)
-    os.replace(partial, out / PLOTS)
+    with replacing_folder(out / PLOTS) as folder:
+        drawn = draw(folder)
     return {f"{PLOTS}/{name}": shown for name, shown in drawn.items()}

@@ -106,7 +106,7 @@ def test_what_would_choose_what_is_asked_is_refused_where_nothing_is(words, tmp_
 
 def test_other_settings_for_the_same_folder_are_one_line_and_exit_code_2(corpus, tiny_model, evaluated, capsys):
     told = last_line(tiny_model, corpus, *CPU, "--tasks", "age", "--out", evaluated, capsys=capsys)
-    assert "predictions of other settings (tasks: ['gender', 'age'] there, ['age'] now)" in told
+    assert "other settings (tasks: ['gender', 'age'] there, ['age'] now)" in told
 
 
 def test_a_dataset_is_evaluated_from_its_own_folder_in_both_ways_and_a_face_missing_is_exit_code_1(

@@ -153,7 +153,7 @@ def test_a_complete_run_whose_predictions_are_gone_is_asked_again(tmp_path):
 
 def test_predictions_of_other_settings_are_refused_with_the_remedy(tmp_path):
     run(tmp_path, Counting())
-    with pytest.raises(UserError, match=r"other settings \(model: a there, b now\): take another --out"):
+    with pytest.raises(UserError, match=r"other settings \(model: a there, b now\); take another --out"):
         run(tmp_path, Counting(), {**SETTINGS, "model": "b"})
     (tmp_path / "run.json").unlink()
     with pytest.raises(UserError, match=r"predictions without run\.json"):
