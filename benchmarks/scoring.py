@@ -20,13 +20,14 @@ Peak memory is measured in a process for each method.
 import argparse
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from typing import Any
+
+from datasets_scripts.files import peak_memory
 
 METHODS = ("generate", "batch", "batch, image encoded once", "packed")
 
@@ -139,7 +140,7 @@ def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
     methods = make_methods(model, processor, questions, args.image_size)
     if args.only:
         methods[args.only]()
-        return [{"way": args.only, "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}]
+        return [{"way": args.only, "peak_mb": peak_memory() / 2**20}]
     wall: dict[str, list[float]] = {method: [] for method in METHODS}
     cpu: dict[str, list[float]] = {method: [] for method in METHODS}
     for turn in range(args.rounds + 1):
@@ -166,7 +167,7 @@ def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
     ]
 
 
-def peak_memory(method: str, args: argparse.Namespace) -> float:
+def peak_mb(method: str, args: argparse.Namespace) -> float:
     """Peak resident memory in MB of a process that builds the model and runs one method once."""
     command = [sys.executable, "-m", "benchmarks.scoring", "--only", method, "--json"]
     command += [
@@ -198,7 +199,7 @@ def main(argv: list[str] | None = None) -> int:
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     # First: a new process inherits, as its own peak, what this one holds when it starts it.
-    peaks = {} if args.only else {method: peak_memory(method, args) for method in METHODS}
+    peaks = {} if args.only else {method: peak_mb(method, args) for method in METHODS}
     figures = [{**row, **({"peak_mb": peaks[row["way"]]} if peaks else {})} for row in measure(args)]
     if args.json:
         sys.stdout.write(json.dumps(figures) + "\n")

@@ -16,11 +16,11 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, version
-from itertools import chain, islice
+from itertools import chain, islice, takewhile
 from pathlib import Path
 from typing import IO, Any
 
-MAX_SHOWN = 3
+MAX_SHOWN, MAX_LENGTH = 3, 40
 
 
 @contextlib.contextmanager
@@ -304,16 +304,23 @@ class Journal:
 def differences(found: Any, wanted: Any, name: str = "") -> list[str]:
     """The settings that differ, three at most, as `shard_rows: 500 there, 2000 now`: whose folder it is, for an error.
 
-    Both are in JSON's types; a tuple of `wanted` is the list that it is written as.
+    Both are in JSON's types; a tuple of `wanted` is the list that it is written as. Long values are shown around the
+    place where they differ.
     """
-    if isinstance(found, dict) and isinstance(wanted, dict):
-        keys = dict.fromkeys([*found, *wanted])
-        nested = (differences(found.get(key), wanted.get(key), f"{name}.{key}".strip(".")) for key in keys)
-        return list(islice(chain.from_iterable(nested), MAX_SHOWN))
     wanted = list(wanted) if isinstance(wanted, tuple) else wanted
     if found == wanted:
         return []
-    there, now = (str(value)[:40] if not isinstance(value, dict) else "..." for value in (found, wanted))
+    both = [found, wanted]
+    if all(isinstance(value, list) and value and isinstance(value[0], dict) for value in both):
+        both = [dict(enumerate(value)) for value in both]
+    if all(isinstance(value, dict) for value in both):
+        keys = dict.fromkeys(chain(*both))
+        nested = (differences(*(value.get(key) for value in both), f"{name}.{key}".strip(".")) for key in keys)
+        return list(islice(chain.from_iterable(nested), MAX_SHOWN))
+    texts = [str(value) if not isinstance(value, dict) else "..." for value in both]
+    alike = len(list(takewhile(lambda letters: letters[0] == letters[1], zip(*texts, strict=False))))
+    begin = max(0, alike - 20) if max(map(len, texts)) > MAX_LENGTH else 0
+    there, now = (text[begin : begin + MAX_LENGTH] for text in texts)
     return [f"{name}: {there} there, {now} now"]
 
 

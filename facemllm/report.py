@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from datasets_scripts.files import replacing, write_json, write_text
 from facemllm.evaluation.drawn_faces import above_baselines, mean
 from facemllm.report_page import page
-from facemllm_recipes.run_folder import write_bytes, write_json
 
 StageResults = Mapping[str, tuple[Mapping[str, Any], Mapping[str, Mapping[str, Any]]]]
 """Stage name to what its `run.json` and its `evaluation.json` hold, first stage first."""
@@ -117,9 +117,10 @@ def write(report: Mapping[str, Any], examples: Sequence[Mapping[str, Any]], out:
     }
     pictures = {name: _png(figure) for name, figure in charts.items()}
     sentences = (verdict(report), zero_shot_verdict(report))
-    write_bytes(out / "report.html", page(report, sentences, pictures, examples, out / "faces").encode())
+    write_text(out / "report.html", page(report, sentences, pictures, examples, out / "faces"))
     overview = report_charts.overview(report, examples, out / "faces", verdict(report))
-    write_bytes(out / "report.png", _png(overview, dpi=130))
+    with replacing(out / "report.png") as file:
+        file.write(_png(overview, dpi=130))
     write_json(out / "report.json", report)
 
 

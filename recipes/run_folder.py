@@ -3,14 +3,12 @@
 `run.json` is written last of all: a folder without it is not finished, whatever else it holds.
 """
 
-import json
 import os
 import shutil
 import subprocess
-from collections.abc import Iterable
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+
+from datasets_scripts.files import read_claim, read_json, replacing, write_json
 
 from .strict import RecipeError
 
@@ -40,26 +38,9 @@ _FREE_KEYS = {"output_dir", "num_proc"}
 TRAINING_PACKAGES = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "deepspeed")
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write `data` so that `path` holds either all of it or what it held before."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        partial.write_bytes(data)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def write_json(path: Path, data: Any) -> None:
-    """Write `data` as JSON, as `write_bytes` does."""
-    write_bytes(path, (json.dumps(data, indent=2, ensure_ascii=False, default=str) + "\n").encode())
-
-
 def read_finished(folder: Path) -> dict | None:
     """What `run.json` of a finished run holds; None if the run is not finished."""
-    path = folder / FINISHED
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    return read_json(folder / FINISHED)
 
 
 def claim(folder: Path, recipe: dict, data: list[dict], processes: int) -> None:
@@ -74,33 +55,15 @@ def claim(folder: Path, recipe: dict, data: list[dict], processes: int) -> None:
         "processes": processes,
     }
     claimed["recipe"]["trainer"] = {k: v for k, v in recipe["trainer"].items() if k not in _FREE_TRAINER_KEYS}
-    claimed = json.loads(json.dumps(claimed, default=str))
-    path = folder / STARTED
-    if path.is_file():
-        try:
-            earlier = json.loads(path.read_text(encoding="utf-8"))
-        except json.JSONDecodeError as error:
-            raise RecipeError(f"output_dir: {path} cannot be read ({error}); take another output_dir") from None
-        changed = _differences(earlier, claimed)
-        if changed:
-            raise RecipeError(
-                f"output_dir: {str(folder)!r} holds a run of another recipe: {'; '.join(changed[:4])}. Take another "
-                "output_dir, or delete that folder to start anew"
-            )
-        return
-    if folder.exists() and (folder / "config.json").exists():
+    try:
+        earlier = read_claim(folder / STARTED, claimed)
+    except ValueError as error:
+        remedy = "take another output_dir, or delete that folder to start anew"
+        raise RecipeError(f"output_dir: {error}; {remedy}") from error
+    if earlier is None and (folder / "config.json").exists():
         raise RecipeError(f"output_dir: {str(folder)!r} holds a model that no recipe here wrote; take another folder")
-    write_json(path, claimed)
-
-
-def _differences(earlier: Any, now: Any, where: str = "") -> list[str]:
-    if isinstance(earlier, dict) and isinstance(now, dict):
-        return [
-            line
-            for key in sorted({*earlier, *now})
-            for line in _differences(earlier.get(key), now.get(key), f"{where}.{key}" if where else key)
-        ]
-    return [] if earlier == now else [f"{where.removeprefix('recipe.')} was {earlier!r} and is {now!r}"]
+    if earlier is None:
+        write_json(folder / STARTED, claimed)
 
 
 def last_complete_checkpoint(folder: Path) -> Path | None:
@@ -148,17 +111,6 @@ def git_revision() -> str | None:
     return f"{commit}+changes" if changed else commit
 
 
-def package_versions(names: Iterable[str] = TRAINING_PACKAGES) -> dict[str, str]:
-    """The versions of those of `names` that are installed; by default of what decides a training result."""
-    versions = {}
-    for name in names:
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return versions
-
-
 def plot_losses(history: list[dict], path: Path, title: str) -> None:
     """Draw loss and token accuracy over the steps of `history` (`Trainer.state.log_history`) as a PNG."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -182,6 +134,5 @@ def plot_losses(history: list[dict], path: Path, title: str) -> None:
     accuracy_axes.set(ylabel="token accuracy", ylim=(0, 1))
     lines = axes.get_lines() + accuracy_axes.get_lines()
     figure.legend(lines, [line.get_label() for line in lines], loc="outside lower center", ncols=4, fontsize=8)
-    partial = path.with_name(f".{path.name}.partial")
-    figure.savefig(partial, format="png")
-    os.replace(partial, path)
+    with replacing(path) as file:
+        figure.savefig(file, format="png")

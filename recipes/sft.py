@@ -29,6 +29,7 @@ if not __package__:
     sys.modules[_spec.name] = importlib.util.module_from_spec(_spec)
     _spec.loader.exec_module(sys.modules[_spec.name])
 
+from datasets_scripts.files import package_versions, peak_memory, write_json
 from facemllm_recipes.recipe import Recipe, load_recipe
 from facemllm_recipes.run_folder import CHECKPOINTS, FINISHED, claim, last_complete_checkpoint, publish, read_finished
 from facemllm_recipes.strict import RecipeError
@@ -140,7 +141,7 @@ def train(recipe: Recipe) -> dict[str, Any]:
         "train_seconds": round(train_seconds, 2),
         "seconds": round(time.monotonic() - start, 2),
         "cpu_seconds": round(_cpu_seconds() - cpu_start, 2),
-        "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "peak_memory_bytes": peak_memory(),
         "device": str(trainer.args.device),
         "processes": state.num_processes,
         "threads": torch.get_num_threads(),
@@ -162,7 +163,7 @@ def _training_arguments(recipe: Recipe, folder: Path, config_class: type) -> Any
     if "bf16" not in values and "fp16" not in values:
         values["bf16"] = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
     if values.get("bf16") and not torch.accelerator.is_available():
-        values.setdefault("use_cpu", True)  # transformers wants to hear it; CPUs with AVX512-BF16 gain from it
+        values.setdefault("use_cpu", True)  # which transformers asks for; CPUs with AVX512-BF16 gain from it
     values.setdefault("dataloader_pin_memory", torch.cuda.is_available())
     warmup = values.get("warmup_steps", 0)
     if typing.get_type_hints(config_class)["warmup_steps"] is int:  # transformers 4.57: a share has its own name
@@ -230,10 +231,10 @@ def _reload_adapter(recipe: Recipe, adapter: Path) -> Any:
 
 
 def _finish(folder: Path, run: dict, history: list[dict]) -> None:
-    from facemllm_recipes.run_folder import git_revision, package_versions, plot_losses, write_json
+    from facemllm_recipes.run_folder import TRAINING_PACKAGES, git_revision, plot_losses
 
     plot_losses(history, folder / "loss.png", title=f"{folder.name}: {run['steps']} steps")
-    run |= {"git_revision": git_revision(), "versions": package_versions()}
+    run |= {"git_revision": git_revision(), "versions": package_versions(*TRAINING_PACKAGES)}
     write_json(folder / FINISHED, run)
     _say(
         f"{folder}: {run['steps']} steps, {run['questions']} questions in {run['train_seconds']:.0f} s "

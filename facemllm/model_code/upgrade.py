@@ -15,6 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from datasets_scripts.files import replacing_folder, scratch_folder
 from facemllm.cli import UserError
 from facemllm.inference.hub_names import ADAPTER, check_model_name
 from facemllm_onnx.export_location import EXPORT_RECORD, why_not_downloaded
@@ -164,7 +165,7 @@ def _result(model: str | Path, folder: Path, not_run: list[str]) -> dict[str, An
 
 
 def _upgrade_in_place(folder: Path, changes: dict[str, bytes | None]) -> list[str]:
-    with _staging(folder / STAGING, f"{folder}: cannot be written") as staged:
+    with _writing(str(folder)), scratch_folder(folder / STAGING) as staged:
         for path in folder.iterdir():
             if path.is_file() and path.suffix in READ_WITHOUT_WEIGHTS:
                 shutil.copyfile(path, staged / path.name)
@@ -181,29 +182,19 @@ def _upgrade_in_place(folder: Path, changes: dict[str, bytes | None]) -> list[st
 
 
 def _upgrade_copy(folder: Path, out: Path, changes: dict[str, bytes | None]) -> list[str]:
-    target = out.resolve()
-    with _staging(target.with_name(f".{target.name}{STAGING}"), f"--out {out}: cannot be written") as staged:
+    with _writing(f"--out {out}"), replacing_folder(out.resolve()) as staged:
         shutil.copytree(folder, staged, ignore=_not_the_models, dirs_exist_ok=True)
         _write(changes, staged)
-        not_run = _check_loads(folder, staged)
-        if target.is_dir():
-            target.rmdir()
-        os.replace(staged, target)
-    return not_run
+        return _check_loads(folder, staged)
 
 
 @contextmanager
-def _staging(place: Path, cannot: str) -> Iterator[Path]:
-    """A folder to make the new files in; what a kill has left of one goes first."""
-    staged = place / "model"  # transformers makes a module's name of it
+def _writing(argument: str) -> Iterator[None]:
     try:
-        shutil.rmtree(place, ignore_errors=True)
-        staged.mkdir(parents=True)
-        yield staged
+        yield
     except OSError as error:
-        raise UserError(f"{cannot} ({error.strerror or error}); make room or give another --out NEW") from error
-    finally:
-        shutil.rmtree(place, ignore_errors=True)
+        remedy = "make room or give another --out NEW"
+        raise UserError(f"{argument}: cannot be written ({error.strerror or error}); {remedy}") from error
 
 
 def _not_the_models(folder: str, names: list[str]) -> list[str]:

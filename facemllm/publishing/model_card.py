@@ -5,6 +5,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from datasets_scripts.files import read_json, write_text
+
 _LOADING = """
 ```python
 import torch
@@ -136,7 +138,7 @@ def write_card(report: Mapping[str, Any], folder: Path) -> None:
     rows += [_row(f"{name} (zero-shot)", entry) for name, entry in report["zero_shot"].items()]
     loading = _LOADING.format(folder=".", comment="  # this folder, or its Hub id", question=_DRAWN_QUESTION)
     body = _DRAWN.format(seed=report["seed"], asked=asked, rows="\n".join(rows), loading=loading, law=_LAW)
-    (folder / "README.md").write_text(f"---\n{data.to_yaml()}\n---\n{body}", encoding="utf-8")
+    write_text(folder / "README.md", f"---\n{data.to_yaml()}\n---\n{body}")
 
 
 def trained_model_card(folder: Path, repo_id: str, base_model: str | None = None) -> str:
@@ -213,14 +215,14 @@ def _export_facts(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 def _sample_question(config: Path) -> str:
     """A question that the model was taught, in quotes; one that leaves all open where its configuration names none."""
-    tasks = json.loads(config.read_text(encoding="utf-8")).get("face_tasks") if config.is_file() else None
-    usual = [task["question"] for task in (tasks or {}).values() if not task.get("on_request")]
+    tasks = (read_json(config) or {}).get("face_tasks") or {}
+    usual = [task["question"] for task in tasks.values() if not task.get("on_request")]
     return json.dumps(usual[0] if usual else "Describe this face.", ensure_ascii=False)
 
 
 def _training(path: Path) -> str:
     """The corpora and steps of a run, by the last part of their paths: whose disk they lay on is nobody's business."""
-    run = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    run = read_json(path) or {}
     corpora = [
         f"- `{Path(fact['path']).name}`, config `{fact['config']}`, split `{fact['split']}`: {fact['usable']:,} rows"
         for fact in run.get("data", ())

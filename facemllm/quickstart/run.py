@@ -3,9 +3,7 @@
 Every step leaves its result in the folder before the next begins, so a run that was killed goes on where it was.
 """
 
-import json
 import os
-import resource
 import shutil
 import sys
 import time
@@ -14,9 +12,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from datasets_scripts.files import peak_memory, read_claim, read_json, replacing_folder, write_json
 from facemllm.cli import UserError
 from facemllm_recipes.packaged import RECIPES, tower_folder
-from facemllm_recipes.run_folder import FINISHED, read_finished, write_json
+from facemllm_recipes.run_folder import FINISHED, read_finished
 from facemllm_recipes.strict import read_yaml
 
 STATE = "quickstart.json"
@@ -75,7 +74,7 @@ class Progress:
     def begin(self, step: str, what: str) -> None:
         number = list(self.expected).index(step) + 1
         left = sum(seconds for name, seconds in self.expected.items() if name not in self.spent)
-        # This machine's pace, which the first short steps tell only roughly.
+        # This machine's pace, which the first short steps show only roughly.
         expected = sum(self.expected[name] for name in self.spent)
         left *= (sum(self.spent.values()) + _PRIOR) / (expected + _PRIOR)
         say(f"[{number}/{len(self.expected)}] {what}; about {clock(left)} left")
@@ -115,21 +114,17 @@ class Quickstart:
 
     def _claim(self) -> None:
         """Go on with a run of the same seed and plan; refuse a folder that holds anything else."""
-        claimed = json.loads(json.dumps({"seed": self.seed, "plan": asdict(self.plan)}, default=str))
-        path = self.out / STATE
-        if path.is_file():
-            state = json.loads(path.read_text(encoding="utf-8"))
-            if state["seed"] != self.seed:
-                raise UserError(
-                    f"--seed {self.seed}: {self.out} holds a quickstart of seed {state['seed']}; give another --out, "
-                    "or delete that folder"
-                )
-            if state["plan"] != claimed["plan"]:
-                raise UserError(f"--out {self.out}: it holds a quickstart of another plan; give another folder")
+        self.claimed = {"seed": self.seed, "plan": asdict(self.plan)}
+        try:
+            state = read_claim(self.out / STATE, self.claimed, lambda state: {key: state[key] for key in self.claimed})
+        except ValueError as error:
+            raise UserError(
+                f"--out {self.out}, --seed {self.seed}: {error}; give another --out, or delete that folder"
+            ) from error
+        if state is not None:
             self.steps = state["steps"]
         elif self.out.is_dir() and any(self.out.iterdir()):
             raise UserError(f"--out {self.out}: the folder is not empty and not a quickstart's; give another one")
-        self.claimed = claimed
         self._save()
 
     def _save(self) -> None:
@@ -142,7 +137,10 @@ class Quickstart:
             self.progress.begin(name, what)
             start = time.monotonic()
             work()
-            self.steps[name] = {"seconds": round(time.monotonic() - start, 2), "peak_memory_bytes": peak_memory()}
+            self.steps[name] = {
+                "seconds": round(time.monotonic() - start, 2),
+                "peak_memory_bytes": peak_memory(children=True),
+            }
             self._save()
         self.progress.done(name, self.steps[name]["seconds"])
 
@@ -215,7 +213,7 @@ class Quickstart:
 
         stages = {file.stem: self.out / "stages" / file.stem for file in self.stage_files}
         summary = report.summarize(
-            {name: (read_finished(folder), _read(folder / "evaluation.json")) for name, folder in stages.items()},
+            {name: (read_finished(folder), read_json(folder / "evaluation.json")) for name, folder in stages.items()},
             required=REQUIRED_ACCURACY,
             seconds=sum(step["seconds"] for step in self.steps.values()),
             peak_memory_bytes=max(step["peak_memory_bytes"] for step in self.steps.values()),
@@ -223,30 +221,20 @@ class Quickstart:
             model=str(self.out / "model"),
         )
         write_card(summary, self.out / "model")
-        report.write(summary, _read(self.out / "faces" / "answers.json"), self.out)
+        report.write(summary, read_json(self.out / "faces" / "answers.json"), self.out)
         return summary
 
 
 def publish_model(folder: Path, target: Path) -> None:
     """Copy the model of a finished run to `target`, whole or not at all: what loads, and its `run.json`."""
-    staged = target.with_name(f".{target.name}.partial")
-    shutil.rmtree(staged, ignore_errors=True)
-    staged.mkdir(parents=True)
-    for file in folder.iterdir():
-        if file.is_file() and file.name not in ("recipe.json", "loss.png", "evaluation.json"):
-            shutil.copy2(file, staged / file.name)
-    if not (staged / FINISHED).is_file():
+    if not (folder / FINISHED).is_file():
         raise UserError(
             f"{folder}: the run is not finished, its {FINISHED} is missing; delete the folder and run again"
         )
-    shutil.rmtree(target, ignore_errors=True)
-    os.replace(staged, target)
-
-
-def peak_memory() -> int:
-    """The most memory that this process or one of its finished children has held, in bytes."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    return unit * max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    with replacing_folder(target) as staged:
+        for file in folder.iterdir():
+            if file.is_file() and file.name not in ("recipe.json", "loss.png", "evaluation.json"):
+                shutil.copy2(file, staged / file.name)
 
 
 def clock(seconds: float) -> str:
@@ -268,7 +256,3 @@ def _expected_seconds(stages: list[Path]) -> dict[str, float]:
         expected[file.stem] = training.get(file.stem.split("_")[0], 60.0)
         expected[f"{file.stem} evaluation"] = 6.0
     return expected | {"answers": 1.0}
-
-
-def _read(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))

@@ -1,12 +1,10 @@
 """How trained towers are kept: one folder each, with what was measured beside the weights, and a README over both."""
 
-import json
-import os
-import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from datasets_scripts.files import read_json, replacing_folder, write_json, write_text
 
 MEASURED = "training.json"
 
@@ -25,30 +23,18 @@ depend on the machine's arithmetic: a rebuild reaches the thresholds, it does no
 
 def write_tower(save: Callable[[Path], None], measured: dict[str, Any], folder: Path) -> None:
     """Let `save` write a tower, and put the whole folder in place at once; an older one is replaced."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as staging:
-        new, old = Path(staging, "new"), Path(staging, "old")
-        new.mkdir()
+    with replacing_folder(folder) as new:
         save(new)
-        (new / MEASURED).write_text(json.dumps(measured, indent=2) + "\n")
-        if folder.exists():
-            os.replace(folder, old)
-        os.replace(new, folder)
-        shutil.rmtree(old, ignore_errors=True)
+        write_json(new / MEASURED, measured)
 
 
 def write_readme(out: Path) -> None:
-    """Write `out/README.md` from what stands beside each tower there."""
+    """Write `out/README.md` from what was measured of each tower there."""
     parts = [INTRODUCTION]
     for name in ("vision", "text"):
-        file = out / name / MEASURED
-        if not file.is_file():
-            continue
-        measured = json.loads(file.read_text())
-        parts.append(f"## {name}\n\n```\n{measured['command']}\n```\n\n{_table(measured)}")
-    staged = out / ".README.md"
-    staged.write_text("\n".join(parts))
-    os.replace(staged, out / "README.md")
+        if measured := read_json(out / name / MEASURED):
+            parts.append(f"## {name}\n\n```\n{measured['command']}\n```\n\n{_table(measured)}")
+    write_text(out / "README.md", "\n".join(parts))
 
 
 def _table(measured: dict[str, Any]) -> str:

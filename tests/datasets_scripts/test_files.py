@@ -120,6 +120,12 @@ def test_three_differences_at_most_are_shown_by_name():
     assert differences(found, wanted) == ["a: 1 there, 2 now", "b.c: 2 there, 3 now", "e: 0 there, 1 now"]
 
 
+def test_a_difference_at_the_end_of_a_long_value_in_a_list_is_shown():
+    found, wanted = ({"data": [{"path": f"/a/very/long/path/of/folders/to/corpora/{name}"}]} for name in "xy")
+    (line,) = differences(found, wanted)
+    assert line == "data.0.path: /folders/to/corpora/x there, /folders/to/corpora/y now"
+
+
 def test_a_name_that_is_no_utf_8_comes_back_as_it_was(tmp_path):
     write_json(tmp_path / "a.json", {"é": "caf\udce9"})
     assert "é" in (tmp_path / "a.json").read_text(encoding="utf-8")

@@ -77,13 +77,13 @@ def test_a_killed_run_ends_as_an_uninterrupted_one(kind, make_recipe, towers, tm
 def test_another_recipe_in_the_same_folder_is_refused_and_a_finished_one_is_not_repeated(make_recipe):
     first = train(make_recipe())
     assert train(make_recipe())["seconds"] == first["seconds"]
-    with pytest.raises(RecipeError, match=r"another recipe: trainer\.learning_rate was 0\.005 and is 0\.1"):
+    with pytest.raises(RecipeError, match=r"trainer\.learning_rate: 0\.005 there, 0\.1 now\); take another"):
         train(make_recipe(trainer={"learning_rate": 0.1}))
 
 
 def test_changed_data_is_refused(make_recipe, texts):
     train(make_recipe())
-    with pytest.raises(RecipeError, match="holds a run of another recipe: data was"):
+    with pytest.raises(RecipeError, match=r"output_dir: .*\(recipe\.data\.0\.path: .* there, .*now"):
         train(make_recipe(data=[{"path": texts}]))
 
 

@@ -46,9 +46,9 @@ def test_a_folder_belongs_to_one_recipe_but_logging_may_change(tmp_path):
     data = [{"fingerprint": "f"}]
     claim(tmp_path, recipe, data, processes=1)
     claim(tmp_path, {**recipe, "output_dir": "b", "trainer": {"learning_rate": 1.0, "logging_steps": 9}}, data, 1)
-    with pytest.raises(RecipeError, match="seed was 0 and is 1"):
+    with pytest.raises(RecipeError, match=r"output_dir: .*\(recipe\.seed: 0 there, 1 now\); take another output_dir"):
         claim(tmp_path, {**recipe, "seed": 1}, data, 1)
-    with pytest.raises(RecipeError, match="processes was 1 and is 2"):
+    with pytest.raises(RecipeError, match="processes: 1 there, 2 now"):
         claim(tmp_path, recipe, data, 2)
 
 

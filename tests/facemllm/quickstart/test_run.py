@@ -122,7 +122,7 @@ def test_an_unfinished_stage_is_run_again_and_no_other(finished, plan, tmp_path)
 
 
 def test_another_seed_is_refused(finished, plan):
-    with pytest.raises(UserError, match="seed 0"):
+    with pytest.raises(UserError, match=r"--seed 1: .*\(seed: 0 there, 1 now\); give another --out"):
         Quickstart(finished[0], 1, plan).run()
 
 
