@@ -153,7 +153,7 @@ def test_a_full_disk_leaves_no_half_shard_and_no_card(tmp_path):
     assert not (tmp_path / "out" / "README.md").exists()
     kept = sorted(path.name for path in (tmp_path / "out").rglob("*.parquet"))
     assert kept == ["train-00000.parquet", "train-00001.parquet"]
-    assert not list((tmp_path / "out").rglob("*.tmp"))
+    assert not list((tmp_path / "out").rglob("*.partial"))
 
 
 @pytest.mark.parametrize("stream", [False, True])
