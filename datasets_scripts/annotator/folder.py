@@ -1,4 +1,4 @@
-"""Whose folder it is: said before the first request is paid for."""
+"""Whose folder it is: checked before the first request is paid for."""
 
 import json
 import os

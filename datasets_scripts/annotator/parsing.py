@@ -64,7 +64,7 @@ def _with_text(messages: list[dict[str, Any]], text: str) -> list[dict[str, Any]
 
 
 def _find_json(text: str) -> Any:
-    """The JSON that the text is, or that stands in it between fences or words: then the first object."""
+    """The JSON that the text is, or that is in it between fences or words: then the first object."""
     decoder = json.JSONDecoder(parse_constant=_no_number)
     for candidate in (text, *(match.strip() for match in _FENCE.findall(text))):
         found, value = _decode(decoder, candidate, whole=True)

@@ -162,7 +162,7 @@ class AnswerJournal:
             raise CorpusError(f"{error}: remove this line, and the same command asks its question again") from error
         self._batch: list[Any] = []
         self._writing = asyncio.Lock()
-        self._error: OSError | None = None
+        self._error: Exception | None = None
 
     def find(self, key: str) -> dict[str, Any] | None:
         """The answer of an earlier run."""
@@ -180,7 +180,7 @@ class AnswerJournal:
                 self._batch = []
                 try:
                     await asyncio.to_thread(self._journal.append, *batch)
-                except OSError as error:
+                except Exception as error:  # for all whose answers were in this batch
                     self._error = error
             if self._error is not None:
                 raise self._error
