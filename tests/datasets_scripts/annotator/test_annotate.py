@@ -1,8 +1,11 @@
 """What was asked of whom, what is kept of the answers, and what a run costs; against a real server on loopback."""
 
+import asyncio
 import base64
 import json
+import os
 import resource
+import time
 
 import pytest
 from PIL import Image
@@ -10,7 +13,9 @@ from PIL import Image
 from datasets_scripts.annotator.annotate import annotate
 from datasets_scripts.annotator.answers import read_answers
 from datasets_scripts.annotator.estimate import estimate
+from datasets_scripts.annotator.runner import AnswerJournal
 from datasets_scripts.annotator.settings import Annotator, FaceToAsk, Request, picture_part
+from datasets_scripts.files import Journal
 from datasets_scripts.schema import CorpusError, Skipped
 from tests.datasets_scripts.annotator.faces import PIXELS, SCHEMA, Faces, check, jpeg, user
 from tests.datasets_scripts.annotator.server import AnnotatorServer, answer_to
@@ -246,6 +251,29 @@ def test_a_full_disk_ends_the_run_and_loses_no_answer(server, tmp_path):
     assert 20 < asked < 300 and kept >= asked - 4
     assert ask(server, tmp_path / "out", source)["valid"] == 343
     assert len(server.requests()) == asked + 343 - kept
+
+
+def store_fifty(path):
+    """What came of it, answer by answer, and how many the journal holds."""
+
+    async def store_all(journal):
+        return await asyncio.gather(*(journal.store(str(n), {"text": ""}) for n in range(50)), return_exceptions=True)
+
+    with Journal(path) as file:
+        return asyncio.run(store_all(AnswerJournal(file))), len(list(file.entries()))
+
+
+def test_answers_that_wait_for_the_disk_are_written_together_and_fail_together(tmp_path, monkeypatch):
+    syncs = []
+    monkeypatch.setattr(os, "fsync", lambda file: (time.sleep(0.02), syncs.append(file)))
+    assert store_fifty(tmp_path / "slow") == ([None] * 50, 50) and len(syncs) == 2
+
+    def is_full(file):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", is_full)
+    errors, held = store_fifty(tmp_path / "full")
+    assert held == 0 and all(isinstance(error, OSError) and error.filename.endswith("full") for error in errors)
 
 
 def test_an_estimate_asks_nothing_and_is_right_about_the_number_of_questions(server, tmp_path):
