@@ -5,6 +5,7 @@ import json
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -149,33 +150,12 @@ def _evaluate(args: argparse.Namespace, out: Path) -> int:
 
 def _ask(args: argparse.Namespace, out: Path) -> dict[str, Any]:
     """The counts of a benchmark on faces, asked into `out`."""
-    from facemllm.evaluation.predict import predict, run_into
-    from facemllm.evaluation.predictions import PredictionLog, Way
+    from facemllm.evaluation.predict import run_benchmark
 
     if args.exclude or args.setting != "zero-shot":
         raise UserError(f"{'--exclude' if args.exclude else '--setting'} is for facexbench, not for {args.benchmark}")
-    benchmark = _open(args)
-
-    def ask(log: PredictionLog, ways: Sequence[Way]) -> Mapping[str, Any]:
-        answerer = _load_answerer(args)
-        counts = predict(benchmark, answerer, ways, log)
-        if not counts.faces:
-            told = ", ".join(f"{reason}: {count:,}" for reason, count in (counts.unreadable + counts.left_out).items())
-            raise UserError(f"{args.benchmark}: no face could be asked about ({told or 'none has a label'})")
-        return {"counts": counts.as_json(), "majority": benchmark.majority(), "answerer": answerer.describe()}
-
-    run = run_into(
-        out,
-        {**_settings(args), "split": benchmark.split, "tasks": _names(benchmark), **benchmark.settings},
-        args.ways or ("scoring",),
-        ask,
-        benchmark=benchmark.name,
-        title=benchmark.title,
-        protocol=benchmark.protocol,
-        tasks=[task.spec.as_json() for task in benchmark.tasks],
-        groups=list(benchmark.groups),
-        command=args.command_line,
-    )
+    load, ways = partial(_load_answerer, args), args.ways or ("scoring",)
+    run = run_benchmark(out, _open(args), load, _settings(args), ways, args.command_line)
     _tell_left_out(run["counts"])
     return run["counts"]
 
@@ -255,10 +235,6 @@ def _plain(name: str) -> str:
     return str(Path(name)) if Path(name).is_dir() else name
 
 
-def _names(benchmark: "Benchmark") -> list[str]:
-    return [task.spec.name for task in benchmark.tasks]
-
-
 def _load_answerer(args: argparse.Namespace) -> Any:
     from facemllm.evaluation.answerers import load_answerer
 
@@ -283,7 +259,7 @@ def _tell(args: argparse.Namespace, out: Path) -> int:
     report = write_report(out, plots=args.out is not None)
     print(json.dumps(report, indent=2, ensure_ascii=False) if args.json else _table(report))
     if args.out is not None and not args.json:
-        print(f"{out / 'report.md'} has all figures, per group too")
+        print(f"{out / 'report.html'} has all figures, per group too")
     return 0
 
 

@@ -26,7 +26,7 @@ def run(args: argparse.Namespace) -> int:
     from transformers.utils import logging
 
     from facemllm.quickstart.run import Plan, Quickstart
-    from facemllm.report import table
+    from facemllm.quickstart.summary import table
 
     # Forked data workers and the tokenizer's threads do not go together; without this it says so at every fork.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")

@@ -133,6 +133,48 @@ def run_into(
     return finish(out, run, **found)
 
 
+def run_benchmark(
+    out: Path,
+    benchmark: "Benchmark",
+    load: Callable[[], "Answerer"],
+    settings: Mapping[str, Any],
+    ways: Sequence[Way],
+    command: str | None = None,
+) -> dict[str, Any]:
+    """Ask a benchmark on faces into `out`; what its `run.json` then holds.
+
+    Args:
+        load: loads the model; it is not called where nothing can be missing.
+        settings: whose answers these are (`model`, `weights`, …), and `benchmark`, the name that the user gave.
+        command: what the user typed.
+
+    Raises:
+        UserError: as `run_into`, and where no face could be asked about.
+    """
+
+    def ask(log: PredictionLog, ways: Sequence[Way]) -> Mapping[str, Any]:
+        answerer = load()
+        counts = predict(benchmark, answerer, ways, log)
+        if not counts.faces:
+            reasons = ", ".join(f"{why}: {count:,}" for why, count in (counts.unreadable + counts.left_out).items())
+            raise UserError(f"{settings['benchmark']}: no face could be asked about ({reasons or 'none has a label'})")
+        return {"counts": counts.as_json(), "majority": benchmark.majority(), "answerer": answerer.describe()}
+
+    tasks = [task.spec for task in benchmark.tasks]
+    return run_into(
+        out,
+        {**settings, "split": benchmark.split, "tasks": [spec.name for spec in tasks], **benchmark.settings},
+        ways,
+        ask,
+        benchmark=benchmark.name,
+        title=benchmark.title,
+        protocol=benchmark.protocol,
+        tasks=[spec.as_json() for spec in tasks],
+        groups=list(benchmark.groups),
+        command=command,
+    )
+
+
 def predict(benchmark: "Benchmark", answerer: "Answerer", ways: Sequence[Way], log: PredictionLog) -> Counts:
     """Ask everything that `log` does not hold, `FACES_AT_ONCE` faces at a time."""
     from tqdm import tqdm

@@ -45,7 +45,7 @@ seen a photograph: its answers about one mean nothing. It identifies nobody.
 {loading}
 ## What it reached
 
-On {asked} held-out faces; an answer counts only if the generated text equals the expected value.
+On {asked} held-out faces; an answer counts if the generated text is the expected value, or mentions it and no other.
 
 | attribute | accuracy | 95 % interval | majority baseline |
 |---|---|---|---|

@@ -9,16 +9,21 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from datasets_scripts.files import peak_memory, read_claim, read_json, replacing_folder, write_json
+from datasets_scripts.files import peak_memory, read_claim, read_json, replacing_folder, write_json, write_text
 from facemllm.cli import UserError
 from facemllm_recipes.packaged import RECIPES, tower_folder
 from facemllm_recipes.run_folder import FINISHED, read_finished
 from facemllm_recipes.strict import read_yaml
 
+if TYPE_CHECKING:
+    from facemllm.evaluation.benchmarks import Benchmark
+
 STATE = "quickstart.json"
+EVALUATION = "evaluation"
 REQUIRED_ACCURACY = 0.85
 EXAMPLE_FACES = 12
 _PRIOR = 30.0  # seconds of the expected pace that the measured one is weighed against
@@ -65,7 +70,7 @@ class Plan:
 
 
 class Progress:
-    """Says which step begins and, from how long the finished ones took, about how long is left."""
+    """Prints which step begins and, from how long the finished ones took, about how long is left."""
 
     def __init__(self, expected: dict[str, float]):
         self.expected = expected
@@ -103,9 +108,9 @@ class Quickstart:
                 f"stage {number} of {len(self.stage_files)} ({file.stem}): training {trained}",
                 lambda file=file, previous=previous: self._train(file, previous),
             )
-            previous = self.out / "stages" / file.stem
+            previous = self._folder(file)
             self._step(
-                f"{file.stem} evaluation",
+                _asking(file),
                 f"asking about {self.plan.held_out_faces} held-out faces",
                 lambda folder=previous: self._evaluate(folder),
             )
@@ -177,43 +182,57 @@ class Quickstart:
             data["model"]["base"] = str(previous)
         for corpus in [*data["data"], *data.get("eval_data", [])]:
             corpus["path"] = str(self.out / "corpus")
-        folder = self.out / "stages" / file.stem
+        folder = self._folder(file)
         data |= {"output_dir": str(folder), "seed": self.seed}
         train(recipe_from_dict(data))
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
 
-    def _evaluate(self, folder: Path) -> None:
-        from facemllm.evaluation.drawn_faces import evaluate, load_faces, load_labels, majority_values, mean
-        from facemllm.inference.loading import load_model
+    def _benchmark(self, faces: int) -> "Benchmark":
+        """The benchmark `synthetic` on the first faces of the corpus's test split."""
+        from facemllm.evaluation.benchmarks import Wanted, open_synthetic
 
-        corpus = self.out / "corpus"
-        majority = majority_values(load_labels(corpus, "face_tasks", "train"))
-        faces = load_faces(corpus, "face_tasks", "test", self.plan.held_out_faces)
-        result = evaluate(*load_model(folder), faces, majority)
-        write_json(folder / "evaluation.json", result)
-        say(f"    mean accuracy {mean(result):.3f}, majority baseline {mean(result, 'majority'):.3f}")
+        options = {"seed": str(self.seed), "size": str(self.plan.image_size)}
+        return open_synthetic(Wanted(limit=faces, options=options))
+
+    def _evaluate(self, folder: Path) -> None:
+        from facemllm.evaluation.answerers import load_torch_answerer
+        from facemllm.evaluation.predict import FACES_AT_ONCE, run_benchmark
+        from facemllm.evaluation.report.report import write_report
+        from facemllm.inference.identity import identify
+
+        from .summary import attribute_results, mean
+
+        asked = self.plan.held_out_faces
+        benchmark = self._benchmark(asked)
+        settings = {"model": str(folder), "weights": identify(folder), "benchmark": benchmark.name, "limit": asked}
+        load = partial(load_torch_answerer, str(folder), batch_size=FACES_AT_ONCE)
+        run_benchmark(folder / EVALUATION, benchmark, load, settings, ("generation",))
+        results = attribute_results(write_report(folder / EVALUATION, progress=False))
+        say(f"    mean accuracy {mean(results):.3f}, majority baseline {mean(results, 'majority'):.3f}")
 
     def _answers(self) -> None:
-        from facemllm.evaluation.drawn_faces import load_faces
-        from facemllm.inference.loading import load_model
+        from facemllm.evaluation.predict import PREDICTIONS
+        from facemllm.evaluation.predictions import read_predictions
 
-        from .examples import answer_examples, write_faces
+        from .examples import example_answers, write_faces
 
-        last = self.out / "stages" / self.stage_files[-1].stem
+        last = self._folder(self.stage_files[-1])
         publish_model(last, self.out / "model")
-        faces = load_faces(self.out / "corpus", "face_tasks", "test", EXAMPLE_FACES)
+        faces = list(self._benchmark(min(EXAMPLE_FACES, self.plan.held_out_faces)).faces())
         write_faces(faces, self.out / "faces")
-        write_json(
-            self.out / "faces" / "answers.json", answer_examples(*load_model(self.out / "model"), faces, self.seed)
-        )
+        predictions = read_predictions(last / EVALUATION / PREDICTIONS)
+        write_json(self.out / "faces" / "answers.json", example_answers(faces, predictions, self.seed))
 
     def _report(self) -> dict[str, Any]:
-        from facemllm import report
+        from facemllm.evaluation.report.page import face_cards, page, section
         from facemllm.publishing.model_card import write_card
 
-        stages = {file.stem: self.out / "stages" / file.stem for file in self.stage_files}
-        summary = report.summarize(
-            {name: (read_finished(folder), read_json(folder / "evaluation.json")) for name, folder in stages.items()},
+        from .summary import markdown, summarize
+
+        stages = {file.stem: self._folder(file) for file in self.stage_files}
+        evaluations = {name: read_json(folder / EVALUATION / "report.json") for name, folder in stages.items()}
+        summary = summarize(
+            {name: (read_finished(folder), evaluations[name]) for name, folder in stages.items()},
             required=REQUIRED_ACCURACY,
             seconds=sum(step["seconds"] for step in self.steps.values()),
             peak_memory_bytes=max(step["peak_memory_bytes"] for step in self.steps.values()),
@@ -221,8 +240,19 @@ class Quickstart:
             model=str(self.out / "model"),
         )
         write_card(summary, self.out / "model")
-        report.write(summary, read_json(self.out / "faces" / "answers.json"), self.out)
+        last = self._folder(self.stage_files[-1]) / EVALUATION
+        sections = [
+            section(markdown(summary, self.plan.image_size), self.out),
+            face_cards(read_json(self.out / "faces" / "answers.json"), self.out / "faces"),
+            section((last / "report.md").read_text(encoding="utf-8"), last),
+        ]
+        shutil.copy2(last / "plots" / "attributes-generation.png", self.out / "report.png")
+        write_text(self.out / "report.html", page("Face-MLLM quickstart", sections))
+        write_json(self.out / "report.json", summary)
         return summary
+
+    def _folder(self, stage: Path) -> Path:
+        return self.out / "stages" / stage.stem
 
 
 def publish_model(folder: Path, target: Path) -> None:
@@ -233,8 +263,13 @@ def publish_model(folder: Path, target: Path) -> None:
         )
     with replacing_folder(target) as staged:
         for file in folder.iterdir():
-            if file.is_file() and file.name not in ("recipe.json", "loss.png", "evaluation.json"):
+            if file.is_file() and file.name not in ("recipe.json", "loss.png"):
                 shutil.copy2(file, staged / file.name)
+
+
+def _asking(stage: Path) -> str:
+    """The name of the step that evaluates a stage."""
+    return f"{stage.stem} on synthetic"
 
 
 def clock(seconds: float) -> str:
@@ -254,5 +289,5 @@ def _expected_seconds(stages: list[Path]) -> dict[str, float]:
     expected = {"corpus": 27.0}
     for file in stages:
         expected[file.stem] = training.get(file.stem.split("_")[0], 60.0)
-        expected[f"{file.stem} evaluation"] = 6.0
+        expected[_asking(file)] = 6.0
     return expected | {"answers": 1.0}

@@ -1,4 +1,4 @@
-"""The report of an evaluation: every figure of `predictions.jsonl`, as JSON, as text and as plots.
+"""The report of an evaluation: every figure of `predictions.jsonl`, as JSON, as text, as one page and as plots.
 
 Predicting and scoring are apart: the report can be written again whenever a metric changes, without the model.
 """
@@ -19,7 +19,9 @@ from facemllm.evaluation.prediction_index import PredictionIndex
 from facemllm.evaluation.predictions import WAYS, TaskSpec, read_predictions
 from facemllm.inference.hub_names import could_be_hub_id
 
-REPORT, TEXT, PLOTS = "report.json", "report.md", "plots"
+from .wording import data_title
+
+REPORT, TEXT, PAGE, PLOTS = "report.json", "report.md", "report.html", "plots"
 PACKAGES = ("facemllm", "torch", "transformers", "datasets", "evaluate", "numpy", "scipy")
 ATTRIBUTES = "attributes."
 FACEXBENCH, SYNTHETIC = "facexbench", "synthetic"
@@ -41,7 +43,7 @@ GROUP_NOTICE = (
 def write_report(
     out: str | Path, *, resamples: int = RESAMPLES, seed: int = 0, progress: bool = True, plots: bool = True
 ) -> dict[str, Any]:
-    """Write `report.json`, `report.md` and `plots/` beside the predictions in `out`; each replaces an old one.
+    """Write `report.json`, `report.md`, `report.html` and `plots/` beside the predictions; each replaces an old one.
 
     Tasks are read one after the other, so what is held in memory is the largest task's predictions. `plots` False
     leaves the plots out, for a report that is only printed.
@@ -57,7 +59,6 @@ def write_report(
     """
     from tqdm import tqdm
 
-    from .markdown import markdown
     from .plots import draw_plots
 
     out = Path(out)
@@ -66,8 +67,7 @@ def write_report(
     if run.get("benchmark") == FACEXBENCH:
         report = _described(run, drawing, [entry["name"] for entry in run["tasks"]])
         report |= _facexbench(out, run, drawing) | {"plots": _replace_plots(out, lambda folder: {})}
-        write_json(out / REPORT, report)
-        write_text(out / TEXT, markdown(report))
+        _write(out, report)
         return report
     specs = {entry["name"]: TaskSpec.from_json(entry) for entry in run["tasks"]}
     index = PredictionIndex(out / PREDICTIONS)
@@ -86,9 +86,19 @@ def write_report(
     report |= {"tasks": tasks, "means": _means(asked, specs, index, run, drawing)}
     draw = partial(draw_plots, report, specs, index) if plots else lambda folder: {}
     report["plots"] = _replace_plots(out, draw)
-    write_json(out / REPORT, report)
-    write_text(out / TEXT, markdown(report))
+    _write(out, report)
     return report
+
+
+def _write(out: Path, report: Mapping[str, Any]) -> None:
+    """The same figures three times: as JSON, as Markdown and as a page that needs no other file."""
+    from .markdown import markdown
+    from .page import page, section
+
+    text = markdown(report)
+    write_json(out / REPORT, report)
+    write_text(out / TEXT, text)
+    write_text(out / PAGE, page(data_title(report["dataset"]), [section(text, out)]))
 
 
 def _described(run: Mapping[str, Any], drawing: Mapping[str, Any], tasks: Iterable[str]) -> dict[str, Any]:

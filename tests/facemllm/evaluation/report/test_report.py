@@ -139,7 +139,7 @@ def test_a_report_written_again_leaves_nothing_of_the_one_before(report, tmp_pat
     _, _, plots = report([GENDER], [gender(face) for face in range(40, 60)])
     assert plots == {f"{kind}-gender-scoring.png" for kind in ("confusion", "calibration", "groups")}
     assert {path.name for path in tmp_path.iterdir()} == {
-        "plots", "predictions.jsonl", "report.json", "report.md", "run.json",
+        "plots", "predictions.jsonl", "report.html", "report.json", "report.md", "run.json",
     }  # fmt: skip
 
 
