@@ -27,6 +27,7 @@ from .versions_facemllm import CACHE_NAME, CACHE_NAMES, ModelBase, given_cache, 
 from .vision_facemllm import FaceMLLMVisionModel
 
 if TYPE_CHECKING:  # not needed here: `save_pretrained` copies to a model's folder the files that are named
+    from .answering_facemllm import answer_about  # noqa: F401
     from .arguments_facemllm import ArgumentError  # noqa: F401
     from .chat_messages_facemllm import fill_images  # noqa: F401
     from .face_detection_facemllm import FaceDetector  # noqa: F401

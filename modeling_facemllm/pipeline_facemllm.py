@@ -9,10 +9,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from PIL import Image
 from transformers import Pipeline
 
+from .answering_facemllm import answer_about, encode_faces
 from .arguments_facemllm import ArgumentError
 from .closed_questions_facemllm import ClosedQuestion
 from .face_detection_facemllm import FaceDetector
@@ -20,12 +20,12 @@ from .face_finding_facemllm import DETECTORS, FaceChoice, FoundFace, is_boxes, l
 from .face_task_table_facemllm import DEFAULT_FACE_TASKS
 from .face_tasks_facemllm import FaceTask, choose_tasks, face_tasks
 from .image_loading_facemllm import load_image
-from .packed_scoring_facemllm import device_of_inputs
 from .picture_stream_facemllm import each_image, holds_several, is_array, read_ahead, with_boxes
 from .scoring_facemllm import score_options
 
 if TYPE_CHECKING:  # not needed here: transformers 4.57 copies from a folder only what the pipeline's own file names
     from .option_scores_facemllm import Scores  # noqa: F401
+    from .packed_scoring_facemllm import PackedScorer  # noqa: F401
     from .token_tree_facemllm import TokenTree  # noqa: F401
     from .versions_facemllm import TESTED  # noqa: F401
 
@@ -276,36 +276,12 @@ class FaceAnalysisPipeline(Pipeline):
 
         Questions about one face and the same about others share passes, `batch_size` of them at once.
         """
-        model, processor, device = self.model, self.processor, device_of_inputs(self.model)
-        pixels = torch.as_tensor(processor.image_processor(images=faces, return_tensors="pt")["pixel_values"])
-        features = model.get_image_features(pixels.to(device, model.dtype)).pooler_output
-        blank = Image.new("RGB", (8, 8))
-        prompts = processor.apply_chat_template(
-            [
-                [{"role": "user", "content": [{"type": "image", "image": blank}, {"type": "text", "text": question}]}]
-                for question in questions
-            ],
-            add_generation_prompt=True,
-            tokenize=True,
-            return_dict=True,
-            return_tensors="pt",
-            processor_kwargs={"padding": True, "padding_side": "left"},
-        ).to(device)
-        words = model.get_input_embeddings()(prompts["input_ids"])
-        places = (prompts["input_ids"] == model.config.image_token_id).unsqueeze(-1)
+        features = encode_faces(self.model, self.processor, faces)
+        asked = [(face, question) for face in range(len(faces)) for question in questions]
+        texts = answer_about(self.model, self.processor, features, asked, max_new_tokens, batch_size)
         answers: list[dict[str, str]] = [{} for _ in faces]
-        pairs = [(face, asked) for face in range(len(faces)) for asked in range(len(questions))]
-        for start in range(0, len(pairs), batch_size):
-            shown, asked = map(list, zip(*pairs[start : start + batch_size], strict=True))
-            tokens = model.generate(
-                inputs_embeds=words[asked].masked_scatter(places[asked], features[shown].to(words.dtype)),
-                attention_mask=prompts["attention_mask"][asked],
-                do_sample=False,
-                max_new_tokens=max_new_tokens,
-            )
-            said = processor.batch_decode(tokens, skip_special_tokens=True)
-            for face, question, text in zip(shown, asked, said, strict=True):
-                answers[face][questions[question]] = text.strip()
+        for (face, question), text in zip(asked, texts, strict=True):
+            answers[face][question] = text
         return answers
 
     def postprocess(self, photo: _Photo) -> list[dict[str, Any]] | dict[str, str]:

@@ -98,7 +98,7 @@ class FaceMLLMAnswerer(GenericAnswerer):
 
     def _write_together(self, faces: Sequence[AskedFace]) -> Iterator[list[Answer]]:
         """What is written about a batch of faces with a picture each: question by question, each of all faces."""
-        from facemllm.inference.answering import answer_each, encode_faces
+        from modeling_facemllm.answering_facemllm import answer_about, encode_faces
 
         features = encode_faces(self.model, self.processor, [face.images[0] for face in faces])
         places: dict[AskedQuestion, list[int]] = {}
@@ -107,8 +107,9 @@ class FaceMLLMAnswerer(GenericAnswerer):
                 places.setdefault(question, []).append(position)
         answers: dict[tuple[int, AskedQuestion], Answer] = {}
         for question, positions in places.items():
-            sizes = {"max_new_tokens": room_for(question), "batch_size": self.batch_size}
-            texts = answer_each(self.model, self.processor, features[positions], question.text, **sizes)
+            asked = [(position, question.text) for position in positions]
+            room = room_for(question)
+            texts = answer_about(self.model, self.processor, features, asked, room, self.batch_size)
             for position, text in zip(positions, texts, strict=True):
                 answers[position, question] = Answer(text=text)
         for position, face in enumerate(faces):

@@ -6,8 +6,9 @@ from PIL import Image
 from datasets_scripts.synthetic.faces import draw_face, sample_labels
 from facemllm.cli import UserError
 from facemllm.evaluation.answer_parsing import normalize
-from facemllm.inference.answering import answer, answer_each, encode_faces
+from facemllm.inference.answering import answer
 from facemllm.inference.loading import load_model, pick_device
+from modeling_facemllm.answering_facemllm import answer_about, encode_faces
 
 QUESTION = "What is the expression?"
 
@@ -25,8 +26,9 @@ def faces():
 def test_a_batch_answers_like_one_prompt_at_a_time(model_and_processor, faces):
     model, processor = model_and_processor
     features = encode_faces(model, processor, faces, batch_size=2)
-    batched = answer_each(model, processor, features, QUESTION, max_new_tokens=6, batch_size=3)
-    assert batched == [answer(model, processor, [face], QUESTION, max_new_tokens=6) for face in faces]
+    asked = [(place, question) for place in range(len(faces)) for question in (QUESTION, "How old is the person?")]
+    batched = answer_about(model, processor, features, asked, max_new_tokens=6, batch_size=3)
+    assert batched == [answer(model, processor, [faces[place]], question, 6) for place, question in asked]
 
 
 def test_answers_depend_on_the_face(model_and_processor, faces):
