@@ -14,15 +14,21 @@ from typing import Any
 
 from datasets_scripts.schema import LabelledFace
 
+from .attribute_tasks import ATTRIBUTE_TASKS
+
 ZERO_SHOT = "zero_shot"
 
 
 @dataclass(frozen=True)
 class Family:
-    """Attributes of one meaning, and the stems of the words, synonyms included, that speak of it."""
+    """Attributes of one meaning, and the stems of the words, synonyms included, that speak of it.
+
+    `members` are groups of `attribute_tasks.py`, so that a new attribute of a group is on its side at once, and
+    attributes that are of another family than their group.
+    """
 
     unseen: bool
-    attributes: tuple[str, ...]
+    members: tuple[str, ...]
     stems: tuple[str, ...]
 
 
@@ -30,85 +36,85 @@ class Family:
 FAMILIES: dict[str, Family] = {
     "hair": Family(
         False,
-        ("black_hair", "blond_hair", "brown_hair", "gray_hair", "straight_hair", "wavy_hair", "curly_hair", "bald",
-         "bangs", "receding_hairline", "head_hair_color", "head_hair_length", "head_hair_texture", "hairstyle",
-         "hairline", "fringe"),
+        ("hair color", "hair texture", "hairline", "bangs", "fringe"),
         ("hair", "hairl", "hairs", "bald", "bang", "fringe", "blond", "brunet", "curly", "wavy", "braid",
          "dreadlock", "widow", "coily"),
     ),
     "forehead": Family(
         False,
-        ("fully_visible_forehead", "partially_visible_forehead", "obstructed_forehead", "forehead"),
+        ("forehead",),
         ("forehead", "temple"),
     ),
     "eyes": Family(
         False,
-        ("arched_eyebrows", "bushy_eyebrows", "bags_under_eyes", "brown_eyes", "narrow_eyes", "eyebrow_thickness",
-         "eyebrow_shape", "eye_color", "gaze", "under_eyes"),
+        ("eyebrow shape", "eyebrow thickness", "under eyes", "eye color", "eye shape", "eyes",
+         "eyebrow_thickness", "eyebrow_shape", "eye_color", "under_eyes"),
         ("eye", "eyebrow", "eyelash", "eyelid", "brow", "bag", "gaze", "iris", "hazel"),
     ),
     "eyewear": Family(
         False,
-        ("eyeglasses", "sunglasses", "no_eyewear", "eyewear"),
+        ("eyewear",),
         ("glasses", "eyeglass", "sunglass", "eyewear", "spectacle", "goggle", "lense"),
     ),
     "shape": Family(
         False,
-        ("oval_face", "square_face", "round_face", "round_jaw", "double_chin", "chubby", "high_cheekbones",
-         "face_shape", "cheekbones", "chin"),
+        ("face shape", "jaw", "chin", "chubby", "cheekbones", "face_shape"),
         ("oval", "square", "round", "heart", "jaw", "chin", "chubby", "plump", "fat", "obese", "cheek"),
     ),
     "skin": Family(
         False,
-        ("pale_skin", "rosy_cheeks", "shiny_skin", "flushed_face", "wrinkles", "freckling", "skin_mark"),
-        ("skin", "pale", "rosy", "cheek", "shine", "shiny", "flush", "blush", "complexion", "wrinkle", "freckl",
-         "mole", "scar"),
+        ("skin", "cheeks", "shine", "wrinkles", "freckling", "skin_mark"),
+        ("skin", "pale", "rosy", "cheek", "shine", "shiny", "flush", "blush", "complexion", "wrinkle",
+         "freckl", "mole", "scar"),
     ),
     "age": Family(
         False,
-        ("young", "baby", "child", "youth", "middle_aged", "senior"),
+        ("age",),
         ("young", "youth", "baby", "infant", "child", "aged", "senior", "elder", "old"),
     ),
     "judgement": Family(
-        False, ("attractive", "attractive_man", "attractive_woman"), ("attract", "beaut", "pretty", "handsome")
+        False,
+        ("attractive",),
+        ("attract", "beaut", "pretty", "handsome"),
     ),
     "pose": Family(
-        False, ("head_turn", "head_tilt", "head_nod"), ("turned", "leaning", "tilted", "profile", "upright")
+        False,
+        ("head_turn", "head_tilt", "head_nod"),
+        ("turned", "leaning", "tilted", "profile", "upright"),
     ),
     "picture": Family(
         False,
-        ("blurry", "harsh_lighting", "soft_lighting", "flash", "outdoor", "color_photo", "posed_photo",
-         "light_direction", "picture_exposure", "picture_sharpness", "picture_colors", "surroundings"),
-        ("blurr", "sharp", "harsh", "light", "flash", "outdoor", "indoor", "photo", "posed", "expos", "studio"),
+        ("sharpness", "lighting", "surroundings", "picture colors", "posed", "light_direction",
+         "picture_exposure", "picture_sharpness", "picture_colors"),
+        ("blurr", "sharp", "harsh", "light", "flash", "outdoor", "indoor", "photo", "posed", "expos",
+         "studio"),
     ),
     "beard": Family(
         True,
-        ("5_o_clock_shadow", "goatee", "mustache", "no_beard", "sideburns", "sideburn_length"),
-        ("beard", "goatee", "mustache", "moustache", "sideburn", "whisker", "stubb", "shadow", "clock", "shave",
-         "shaving"),
+        ("beard", "mustache", "sideburns", "sideburn_length"),
+        ("beard", "goatee", "mustache", "moustache", "sideburn", "whisker", "stubb", "shadow", "clock",
+         "shave", "shaving"),
     ),
     "nose": Family(
         True,
-        ("big_nose", "pointy_nose", "strong_nose_mouth_lines", "nose_size"),
+        ("nose size", "nose shape", "lines", "nose_size"),
         ("nose", "nasal", "nostril", "pointy", "big"),
     ),
     "mouth": Family(
         True,
-        ("big_lips", "smiling", "frowning", "mouth_closed", "mouth_slightly_open", "mouth_wide_open",
-         "teeth_not_visible", "smile", "lip_fullness", "mouth_state", "teeth_shown"),
+        ("lips", "smile", "mouth", "lip_fullness"),
         ("mouth", "lip", "smile", "smiling", "grin", "laugh", "frown", "teeth", "tooth", "pout", "big"),
     ),
     "makeup": Family(
         True,
-        ("heavy_makeup", "wearing_lipstick"),
+        ("heavy_makeup", "lipstick"),
         ("makeup", "lip", "lipstick", "cosmetic", "mascara", "rouge"),
     ),
     "worn": Family(
         True,
-        ("wearing_hat", "wearing_earrings", "wearing_necklace", "wearing_necktie", "headwear", "ear_jewelry",
-         "neck_jewelry", "neckwear"),
-        ("hat", "cap", "helmet", "hood", "headband", "headwear", "ear", "earring", "neck", "neckl", "neckt", "tie",
-         "scarf", "jewel", "piercing", "bow"),
+        ("hat", "earrings", "necklace", "necktie", "headwear", "ear_jewelry", "neck_jewelry", "neckwear"),
+        ("hat", "cap", "helmet", "hood", "headband", "headwear", "ear", "earring", "neck", "neckl", "neckt",
+         "tie", "scarf", "jewel", "piercing", "bow"),
     ),
 }
 # fmt: on
@@ -126,8 +132,20 @@ LEFT_OUT = {
 }
 """Attributes on neither side, and why; they are not asked about in this config."""
 
+
+def family_of(attribute: str) -> Family | None:
+    """The family that names an attribute, or else the one that names its group; None for one that is left out."""
+    if attribute in LEFT_OUT:
+        return None
+    for member in (attribute, ATTRIBUTE_TASKS[attribute].group):
+        for family in FAMILIES.values():
+            if member in family.members:
+                return family
+    return None
+
+
 SEEN, UNSEEN = (
-    tuple(name for family in FAMILIES.values() if family.unseen is side for name in family.attributes)
+    tuple(name for name in ATTRIBUTE_TASKS if (family := family_of(name)) and family.unseen is side)
     for side in (False, True)
 )
 
