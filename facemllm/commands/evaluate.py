@@ -10,15 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from facemllm.cli import UserError
+from facemllm.evaluation.registry import FOLDERS, load_folder
 
 if TYPE_CHECKING:
-    from facemllm.evaluation.benchmarks import Benchmark
+    from facemllm.evaluation.registry import OpenedBenchmark
 
 HELP = (
     "Ask a model the questions of a benchmark and compare its answers with the labels.\n\n"
     "BENCHMARK is a dataset in its distributed layout with --root (celeba, maad_face, lfwa: attributes; raf_db,\n"
     "affectnet: expression; utkface, fairface, agedb, morph: age and gender; disfa, bp4d: action units; aflw2000,\n"
-    "biwi, 300w_lp: head pose), zero_shot_attributes (unseen attributes of celeba, maad_face or lfwa), facexbench,\n"
+    "biwi, 300w_lp: head pose), zero_shot_attributes (unseen attributes of celeba, maad_face or lfwa), "
+    f"{', '.join(FOLDERS)},\n"
     "synthetic (drawn faces, made on the spot), or a corpus: a folder or Hub id that load_dataset reads.\n\n"
     "With --out, predictions are written as they come: the same command goes on after a kill, and --rescore writes\n"
     "the report again from them, without a model. Scoring compares the likelihood of the stated options; generation\n"
@@ -44,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--ways",
         nargs="+",
         choices=("scoring", "generation"),
-        help="how the model answers (default: scoring; facexbench: generation)",
+        help="how the model answers (default: scoring; generation where the benchmark's published figures are of it)",
     )
     parser.add_argument(
         "--age",
@@ -55,19 +57,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set", nargs="+", default=[], metavar="NAME=VALUE", help="the dataset's own settings, such as fold=2"
     )
+    for name in FOLDERS:
+        load_folder(name).add_arguments(parser)
     parser.add_argument(
-        "--setting", choices=("zero-shot", "in-context"), default="zero-shot", help="facexbench: (default: zero-shot)"
-    )
-    parser.add_argument(
-        "--exclude",
-        nargs="+",
-        default=[],
-        metavar="WHAT",
-        help="facexbench: report also without the questions of these source datasets (fairface, rafdb), or that show "
-        "a picture of these corpora or folders",
-    )
-    parser.add_argument(
-        "--limit", type=int, metavar="N", help="only the first N faces, or N questions from all of facexbench"
+        "--limit",
+        type=int,
+        metavar="N",
+        help="only the first N faces, or N questions from all of the benchmark",
     )
     parser.add_argument("--adapter", metavar="DIR", help="a PEFT adapter to put on MODEL")
     parser.add_argument(
@@ -91,7 +87,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     _check(args)
     if args.rescore:
-        return _tell(args, args.out)
+        return _print_report(args, args.out)
     if args.out is not None:
         return _evaluate(args, args.out)
     with tempfile.TemporaryDirectory() as folder:
@@ -129,7 +125,6 @@ def _evaluate(args: argparse.Namespace, out: Path) -> int:
     from transformers.utils import logging
 
     from facemllm.evaluation.answerers import BACKENDS, backend_of
-    from facemllm.evaluation.benchmarks import FACEXBENCH
     from facemllm.inference.hub_names import check_model_name
 
     check_model_name(args.model)
@@ -138,55 +133,29 @@ def _evaluate(args: argparse.Namespace, out: Path) -> int:
         raise UserError(f"--backend {args.backend}: there are {', '.join(BACKENDS)}")
     logging.disable_progress_bar()
     try:
-        counts = _ask_facexbench(args, out) if args.benchmark == FACEXBENCH else _ask(args, out)
+        counts = _ask(args, out)
     except OutOfMemoryError as error:
         remedy = "the same command goes on with a smaller --batch-size"
         raise UserError(f"--device {args.device}: out of memory; {remedy}") from error
-    code = _tell(args, out)
+    code = _print_report(args, out)
     for reason, count in counts["unreadable"].items():
         print(f"facemllm evaluate: could not be asked about: {reason}: {count:,}", file=sys.stderr)
     return 1 if counts["unreadable"] else code
 
 
 def _ask(args: argparse.Namespace, out: Path) -> dict[str, Any]:
-    """The counts of a benchmark on faces, asked into `out`."""
+    """The counts of a benchmark, asked into `out`."""
     from facemllm.evaluation.predict import run_benchmark
 
-    if args.exclude or args.setting != "zero-shot":
-        raise UserError(f"{'--exclude' if args.exclude else '--setting'} is for facexbench, not for {args.benchmark}")
-    load, ways = partial(_load_answerer, args), args.ways or ("scoring",)
-    run = run_benchmark(out, _open(args), load, _settings(args), ways, args.command_line)
-    _tell_left_out(run["counts"])
+    run = run_benchmark(out, _open(args), partial(_load_answerer, args), _settings(args), args.ways)
+    _print_left_out(run["counts"])
     return run["counts"]
 
 
-def _ask_facexbench(args: argparse.Namespace, out: Path) -> dict[str, Any]:
-    """The counts of FaceXBench, asked into `out`."""
-    from facemllm.evaluation.facexbench.run import run_facexbench
-
-    if args.root is None:
-        raise UserError("facexbench needs --root DIR: a clone of its repository")
-    for word, given in (("--split", args.split), ("--no-race", args.no_race), ("--set", args.set)):
-        if given:
-            raise UserError(f"{word}: facexbench has one split and no settings of this kind; choose with --tasks")
-    run = run_facexbench(
-        out,
-        args.root,
-        lambda: _load_answerer(args),
-        _settings(args),
-        ways=args.ways or ("generation",),
-        setting=args.setting,
-        tasks=args.tasks,
-        excludes=args.exclude,
-        limit=args.limit,
-    )
-    _tell_left_out(run["counts"])
-    return run["counts"]
-
-
-def _open(args: argparse.Namespace) -> "Benchmark":
+def _open(args: argparse.Namespace) -> "OpenedBenchmark":
     from facemllm.evaluation.benchmarks import NAMES, Wanted, open_benchmark
     from facemllm.evaluation.corpus_benchmark import open_corpus
+    from facemllm.evaluation.predict import opened
     from facemllm.evaluation.task_protocols import taught_age
 
     wanted = Wanted(
@@ -197,10 +166,28 @@ def _open(args: argparse.Namespace) -> "Benchmark":
         limit=args.limit,
         ask_age=args.age or taught_age(args.model),
         options=_options(args.set),
+        own=_own_options(args),
     )
-    if args.benchmark in NAMES:
-        return open_benchmark(args.benchmark, wanted)
-    return open_corpus(args.benchmark, args.config, wanted)
+    name = args.benchmark
+    if name in FOLDERS:
+        return load_folder(name).open_benchmark(wanted)
+    benchmark = open_benchmark(name, wanted) if name in NAMES else open_corpus(name, args.config, wanted)
+    return opened(benchmark, args.command_line)
+
+
+def _own_options(args: argparse.Namespace) -> dict[str, Any]:
+    """The values of the options that only this benchmark has. Raises `UserError` for one of another benchmark."""
+    own = {}
+    for name in FOLDERS:
+        parser = argparse.ArgumentParser()
+        load_folder(name).add_arguments(parser)
+        for option, default in vars(parser.parse_args([])).items():
+            given = getattr(args, option)
+            if name == args.benchmark:
+                own[option] = given
+            elif given != default:
+                raise UserError(f"--{option.replace('_', '-')} is for {name}, not for {args.benchmark}")
+    return own
 
 
 def _options(pairs: Sequence[str]) -> dict[str, str]:
@@ -248,12 +235,12 @@ def _load_answerer(args: argparse.Namespace) -> Any:
     )
 
 
-def _tell_left_out(counts: Mapping[str, Any]) -> None:
+def _print_left_out(counts: Mapping[str, Any]) -> None:
     for reason, count in counts["left_out"].items():
         print(f"facemllm evaluate: left out: {reason}: {count:,}", file=sys.stderr)
 
 
-def _tell(args: argparse.Namespace, out: Path) -> int:
+def _print_report(args: argparse.Namespace, out: Path) -> int:
     from facemllm.evaluation.report.report import write_report
 
     report = write_report(out, plots=args.out is not None)

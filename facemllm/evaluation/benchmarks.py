@@ -14,9 +14,10 @@ from facemllm.cli import UserError
 
 from .baselines import constant_answers, sample_labels
 from .figures.groups import GROUP_LABELS
+from .registry import FOLDERS
 from .task_protocols import AgeQuestion, DrawnAttribute, TaskProtocol, protocols
 
-ZERO_SHOT_ATTRIBUTES, SYNTHETIC, FACEXBENCH = "zero_shot_attributes", "synthetic", "facexbench"
+ZERO_SHOT_ATTRIBUTES, SYNTHETIC = "zero_shot_attributes", "synthetic"
 LOOKED_AT = 2000
 """Rows in which a task that is named must have a label: all hundreds of one person may lack an attribute."""
 
@@ -53,7 +54,7 @@ class Benchmark:
         return {name: labels[name] for name in self.groups if labels.get(name) is not None}
 
 
-NAMES = (*READERS, ZERO_SHOT_ATTRIBUTES, SYNTHETIC, FACEXBENCH)
+NAMES = (*READERS, ZERO_SHOT_ATTRIBUTES, SYNTHETIC, *FOLDERS)
 """The words that name a benchmark on the command line; any other is a corpus."""
 
 
@@ -61,7 +62,8 @@ NAMES = (*READERS, ZERO_SHOT_ATTRIBUTES, SYNTHETIC, FACEXBENCH)
 class Wanted:
     """What a user asked of a benchmark beyond its name; None is the benchmark's own choice.
 
-    `race` makes group tables of race labels, where the data have them; it is a task only where `tasks` names it.
+    `race` makes group tables of race labels, where the data have them; it is a task only where `tasks` names it. `own`
+    are the values of the options that only this benchmark has.
     """
 
     root: str | None = None
@@ -71,10 +73,11 @@ class Wanted:
     limit: int | None = None
     ask_age: AgeQuestion = "years"
     options: Mapping[str, str] = field(default_factory=dict)
+    own: Mapping[str, Any] = field(default_factory=dict)
 
 
 def open_benchmark(name: str, wanted: Wanted) -> Benchmark:
-    """The benchmark `name` of `NAMES` (all but FaceXBench), found and checked; no picture is read yet.
+    """The benchmark `name` of `NAMES` (none of `FOLDERS`), found and checked; no picture is read yet.
 
     Raises:
         UserError: where `wanted` and the benchmark do not fit.

@@ -224,8 +224,13 @@ def _mistakes() -> tuple[type[Exception], ...]:
 def _measure(args: argparse.Namespace, out: Path) -> dict[str, dict[str, Any]]:
     from .benchmarks import NAMES, Wanted, open_benchmark
     from .corpus_benchmark import open_corpus
+    from .registry import FOLDERS
     from .task_protocols import taught_age
 
+    if args.benchmark in FOLDERS:
+        raise UserError(
+            f"--benchmark {args.benchmark}: asks no faces with labels; take a dataset, synthetic or a corpus"
+        )
     wanted = Wanted(
         root=args.root,
         split=args.split,

@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from facemllm.cli import UserError
 
 from .answers import AskedFace
 from .predictions import Prediction, PredictionLog, Way
+from .registry import OpenedBenchmark
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -135,43 +137,48 @@ def run_into(
 
 def run_benchmark(
     out: Path,
-    benchmark: "Benchmark",
+    benchmark: OpenedBenchmark,
     load: Callable[[], "Answerer"],
     settings: Mapping[str, Any],
-    ways: Sequence[Way],
-    command: str | None = None,
+    ways: Sequence[Way] | None = None,
 ) -> dict[str, Any]:
-    """Ask a benchmark on faces into `out`; what its `run.json` then holds.
+    """Ask a benchmark into `out`, by default in its own way; what its `run.json` then holds.
 
     Args:
         load: loads the model; it is not called where nothing can be missing.
         settings: whose answers these are (`model`, `weights`, …), and `benchmark`, the name that the user gave.
-        command: what the user typed.
 
     Raises:
-        UserError: as `run_into`, and where no face could be asked about.
+        UserError: as `run_into`, and where nothing could be asked.
     """
+    asked = {**settings, **benchmark.settings}
+    run = run_into(out, asked, ways or benchmark.default_ways, partial(benchmark.ask, load), **benchmark.described)
+    return finish(out, run, **benchmark.noted) if benchmark.noted else run
 
-    def ask(log: PredictionLog, ways: Sequence[Way]) -> Mapping[str, Any]:
-        answerer = load()
+
+def opened(benchmark: "Benchmark", command: str | None = None) -> OpenedBenchmark:
+    """A benchmark on faces with labels, as the command asks any benchmark."""
+
+    def ask(load_answerer: "Callable[[], Answerer]", log: PredictionLog, ways: Sequence[Way]) -> dict[str, Any]:
+        answerer = load_answerer()
         counts = predict(benchmark, answerer, ways, log)
         if not counts.faces:
-            reasons = ", ".join(f"{why}: {count:,}" for why, count in (counts.unreadable + counts.left_out).items())
-            raise UserError(f"{settings['benchmark']}: no face could be asked about ({reasons or 'none has a label'})")
+            reasons = ", ".join(f"{reason}: {n:,}" for reason, n in (counts.unreadable + counts.left_out).items())
+            raise UserError(f"{benchmark.name}: no face could be asked about ({reasons or 'none has a label'})")
         return {"counts": counts.as_json(), "majority": benchmark.majority(), "answerer": answerer.describe()}
 
-    tasks = [task.spec for task in benchmark.tasks]
-    return run_into(
-        out,
-        {**settings, "split": benchmark.split, "tasks": [spec.name for spec in tasks], **benchmark.settings},
-        ways,
-        ask,
-        benchmark=benchmark.name,
-        title=benchmark.title,
-        protocol=benchmark.protocol,
-        tasks=[spec.as_json() for spec in tasks],
-        groups=list(benchmark.groups),
-        command=command,
+    specs = [task.spec for task in benchmark.tasks]
+    return OpenedBenchmark(
+        settings={"split": benchmark.split, "tasks": [spec.name for spec in specs], **benchmark.settings},
+        described={
+            "benchmark": benchmark.name,
+            "title": benchmark.title,
+            "protocol": benchmark.protocol,
+            "tasks": [spec.as_json() for spec in specs],
+            "groups": list(benchmark.groups),
+            "command": command,
+        },
+        ask=ask,
     )
 
 

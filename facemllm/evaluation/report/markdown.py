@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from facemllm.evaluation.facexbench.tables import facexbench_markdown
+from facemllm.evaluation.registry import FOLDERS, load_folder
 
 from .wording import (
     POINTS,
@@ -25,14 +25,14 @@ WORST_SHOWN = 10
 def markdown(report: Mapping[str, Any]) -> str:
     """The text of `report.md`."""
     attributes = list(dict.fromkeys(name for means in report["means"].values() for name in means["tasks"]))
-    if "facexbench" in report:
-        notices = (line for notice in report["notices"] for line in ("", f"> {notice}"))
-        lines = [*_head(report), *facexbench_markdown(report["facexbench"]), *notices, *_protocol(report)]
+    notices = [line for notice in report["notices"] for line in ("", f"> {notice}")]
+    if (benchmark := report["run"].get("benchmark")) in FOLDERS:
+        lines = [*_head(report), *load_folder(benchmark).report_lines(report), *notices, *_protocol(report)]
         return "\n".join(lines) + "\n"
     lines = [
         *_head(report),
         *_results(report, attributes),
-        *(line for notice in report["notices"] for line in ("", f"> {notice}")),
+        *notices,
         *(
             line
             for task, ways in report["tasks"].items()
@@ -53,7 +53,8 @@ def _head(report: Mapping[str, Any]) -> Iterator[str]:
     yield ""
     yield f"- Model: `{report['model']}`"
     if "faces" in counts:
-        yield f"- {'Questions' if 'facexbench' in report else 'Faces'}: {counts['faces']:,}"
+        own = run.get("benchmark") in FOLDERS
+        yield f"- {load_folder(run['benchmark']).ITEMS.capitalize() if own else 'Faces'}: {counts['faces']:,}"
     for key, what in (("unreadable", "Could not be read"), ("left_out", "Left out by the protocol")):
         if reasons := counts.get(key):
             told = "; ".join(f"{reason}: {count:,}" for reason, count in sorted(reasons.items(), key=lambda r: -r[1]))

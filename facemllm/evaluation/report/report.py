@@ -10,13 +10,13 @@ from typing import Any
 
 from datasets_scripts.files import package_versions, replacing_folder, write_json, write_text
 from facemllm.cli import UserError
-from facemllm.evaluation.facexbench.tables import facexbench_section, task_figures_of
 from facemllm.evaluation.figures.bootstrap import CONFIDENCE, RESAMPLES
 from facemllm.evaluation.figures.columns import options_of
 from facemllm.evaluation.figures.task_figures import group_figures, mean_figures, task_figures
 from facemllm.evaluation.predict import PREDICTIONS, RUN, read_run
 from facemllm.evaluation.prediction_index import PredictionIndex
 from facemllm.evaluation.predictions import WAYS, TaskSpec, read_predictions
+from facemllm.evaluation.registry import FOLDERS, load_folder
 from facemllm.inference.hub_names import could_be_hub_id
 
 from .wording import data_title
@@ -24,7 +24,7 @@ from .wording import data_title
 REPORT, TEXT, PAGE, PLOTS = "report.json", "report.md", "report.html", "plots"
 PACKAGES = ("facemllm", "torch", "transformers", "datasets", "evaluate", "numpy", "scipy")
 ATTRIBUTES = "attributes."
-FACEXBENCH, SYNTHETIC = "facexbench", "synthetic"
+SYNTHETIC = "synthetic"
 
 RACE_NOTICE = (
     "Race is a label for auditing data and models. Categorising people by race from biometric data is a prohibited "
@@ -52,7 +52,7 @@ def write_report(
         What `report.json` holds: `dataset`, `model`, `protocol`, `counts`, `intervals`, `versions`,
         `git_revision`, `notices`, `run` (`run.json`), `tasks`: task to way to `task_figures`, with
         `groups` (`group_figures`); `means`: way to `mean_figures` of the attributes; `plots`: file to
-        what it shows; for FaceXBench `facexbench`: its tables (`facexbench_section`).
+        what it shows; the figures of a benchmark of `FOLDERS` are its own (`registry`).
 
     Raises:
         UserError: when `out` holds no predictions, or they do not fit its `run.json`.
@@ -64,9 +64,9 @@ def write_report(
     out = Path(out)
     run = _read_run(out)
     drawing = {"resamples": resamples, "seed": seed}
-    if run.get("benchmark") == FACEXBENCH:
+    if run.get("benchmark") in FOLDERS:
         report = _described(run, drawing, [entry["name"] for entry in run["tasks"]])
-        report |= _facexbench(out, run, drawing) | {"plots": _replace_plots(out, lambda folder: {})}
+        report |= _own_figures(out, run, drawing) | {"plots": _replace_plots(out, lambda folder: {})}
         _write(out, report)
         return report
     specs = {entry["name"]: TaskSpec.from_json(entry) for entry in run["tasks"]}
@@ -123,14 +123,12 @@ def _described(run: Mapping[str, Any], drawing: Mapping[str, Any], tasks: Iterab
     }
 
 
-def _facexbench(out: Path, run: Mapping[str, Any], drawing: Mapping[str, int]) -> dict[str, Any]:
-    """FaceXBench's own tables: its answers are letters, which have no classes in common."""
+def _own_figures(out: Path, run: Mapping[str, Any], drawing: Mapping[str, int]) -> dict[str, Any]:
+    """The figures of a benchmark that is a folder."""
     predictions = list(read_predictions(out / PREDICTIONS))
     if not predictions:
         raise UserError(f"{out / PREDICTIONS}: holds no prediction yet; run facemllm evaluate to the end")
-    described = run.get("overlap"), run.get("questions"), run["settings"]["setting"]
-    section = facexbench_section(predictions, *described, **drawing)
-    return {"tasks": task_figures_of(section), "means": {}, "facexbench": section}
+    return load_folder(run["benchmark"]).report_figures(predictions, run, **drawing)
 
 
 def is_attribute(name: str, spec: TaskSpec, benchmark: str | None) -> bool:
@@ -160,8 +158,9 @@ def _dataset(run: Mapping[str, Any]) -> dict[str, Any]:
     settings = run.get("settings") or {}
     limit, benchmark = settings.get("limit"), str(run.get("benchmark"))
     name = run.get("title") or benchmark
+    part = f"{limit} {load_folder(benchmark).ITEMS}" if benchmark in FOLDERS else f"first {limit}"
     return {
-        "name": f"{name}, {f'{limit} questions' if benchmark == FACEXBENCH else f'first {limit}'}" if limit else name,
+        "name": f"{name}, {part}" if limit else name,
         # A corpus's Hub id says where it is; on which disk it lay is nobody's business.
         "type": benchmark if could_be_hub_id(benchmark) else Path(benchmark).name,
         "config": settings.get("config"),

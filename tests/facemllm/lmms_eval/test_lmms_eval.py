@@ -137,8 +137,8 @@ def test_its_losses_are_our_log_likelihoods(logged, model_and_faces, task):
 @needs_lmms_eval
 def test_questions_about_none_or_several_pictures_are_answered_alike(logged, facexbench, model_folder, tmp_path):
     from facemllm.evaluation.answerers import FaceMLLMAnswerer
+    from facemllm.evaluation.facexbench.benchmark import ask_facexbench
     from facemllm.evaluation.facexbench.reader import read_facexbench
-    from facemllm.evaluation.facexbench.run import ask_facexbench
     from facemllm.evaluation.predictions import PredictionLog, read_predictions
     from facemllm.inference.loading import load_model
 

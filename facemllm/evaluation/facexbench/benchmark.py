@@ -3,20 +3,22 @@
 Zero-shot is the setting of the published tables; `in-context` puts the task's description before the question.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from argparse import ArgumentParser
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from facemllm.cli import UserError
 from facemllm.evaluation.answers import Answer, Answerer, AskedFace, AskedQuestion
-from facemllm.evaluation.predict import finish, run_into
 from facemllm.evaluation.predictions import Prediction, PredictionLog, TaskSpec, Way
+from facemllm.evaluation.registry import OpenedBenchmark
 
 from .answers import safe
-from .overlap import find_overlap
-from .reader import LETTERS, FaceXBench, Question, Setting, read_facexbench
+from .reader import LETTERS, SETTINGS, FaceXBench, Question, Setting, read_facexbench
 
-NAME = "facexbench"
+if TYPE_CHECKING:
+    from facemllm.evaluation.benchmarks import Wanted
+
+NAME, ITEMS = "facexbench", "questions"
 MAX_NEW_TOKENS = 128
 """Room for a sentence or two before the letter; the prompt asks for the letter alone."""
 QUESTIONS_AT_ONCE = 16
@@ -29,50 +31,69 @@ PROTOCOL = (
 )
 
 
-def run_facexbench(
-    out: Path,
-    root: str | Path,
-    load_answerer: Callable[[], Answerer],
-    settings: Mapping[str, Any],
-    *,
-    ways: Sequence[Way] = ("generation",),
-    setting: Setting = "zero-shot",
-    tasks: Sequence[str] | None = None,
-    excludes: Sequence[str] = (),
-    limit: int | None = None,
-) -> dict[str, Any]:
-    """Ask the benchmark in `root`, or what of it is missing in `out`; what `run.json` there then holds.
+def add_arguments(parser: ArgumentParser) -> None:
+    """The options of `facemllm evaluate` that only this benchmark has."""
+    parser.add_argument("--setting", choices=SETTINGS, default=SETTINGS[0], help=f"{NAME}: (default: {SETTINGS[0]})")
+    parser.add_argument(
+        "--exclude",
+        nargs="+",
+        default=[],
+        metavar="WHAT",
+        help=f"{NAME}: report also without the questions of these source datasets (fairface, rafdb), or that show "
+        "a picture of these corpora or folders",
+    )
 
-    Args:
-        settings: whose answers these are, as `run_into` has it.
-        tasks: only these sub-categories.
-        excludes: what to report the scores without as well (`find_overlap`).
-        limit: only so many questions, spread evenly over the benchmark.
 
-    Raises:
-        UserError: as `read_facexbench`, `find_overlap` and `run_into`.
+def open_benchmark(wanted: "Wanted") -> OpenedBenchmark:
+    """The benchmark in `wanted.root`. Raises `UserError` as `read_facexbench` and `find_overlap` do.
+
+    The command is not recorded: the tables are of the last `--exclude`, the answers of the first command.
     """
-    bench = read_facexbench(root, tasks, limit)
-    overlap = find_overlap(bench, excludes)
+    from .overlap import find_overlap
 
-    def ask(log: PredictionLog, ways: Sequence[Way]) -> Mapping[str, Any]:
+    if wanted.root is None:
+        raise UserError(f"{NAME} needs --root DIR: a clone of its repository")
+    for word, given in (("--split", wanted.split), ("--no-race", not wanted.race), ("--set", wanted.options)):
+        if given:
+            raise UserError(f"{word}: {NAME} has one split and no settings of this kind; choose with --tasks")
+    bench = read_facexbench(wanted.root, wanted.tasks, wanted.limit)
+    overlap, setting = find_overlap(bench, wanted.own["exclude"]), wanted.own["setting"]
+
+    def ask(load_answerer: Callable[[], Answerer], log: PredictionLog, ways: Sequence[Way]) -> dict[str, Any]:
         unreadable = ask_facexbench(bench, load_answerer(), log, ways, setting)
         if not len(log):
-            raise UserError(f"--root {root}: no question could be asked ({next(iter(unreadable.values()))})")
+            raise UserError(f"--root {wanted.root}: no question could be asked ({next(iter(unreadable.values()))})")
         return {"counts": _counts(bench, unreadable), "questions": bench.counts() | {"unreadable": unreadable}}
 
-    run = run_into(
-        out,
-        {**settings, "split": "test", "setting": setting, "tasks": tasks, "questions": len(bench.questions)},
-        ways,
-        ask,
-        benchmark=NAME,
-        title=f"FaceXBench, {setting}",
-        protocol=PROTOCOL,
-        tasks=[spec.as_json() for spec in task_specs(bench)],
-        groups=[],
+    return OpenedBenchmark(
+        settings={"split": "test", "setting": setting, "tasks": wanted.tasks, "questions": len(bench.questions)},
+        described={
+            "benchmark": NAME,
+            "title": f"FaceXBench, {setting}",
+            "protocol": PROTOCOL,
+            "tasks": [spec.as_json() for spec in task_specs(bench)],
+            "groups": [],
+        },
+        ask=ask,
+        noted={"overlap": overlap} if overlap else {},
+        default_ways=("generation",),
     )
-    return finish(out, run, overlap=overlap) if excludes else run
+
+
+def report_figures(predictions: Sequence[Prediction], run: Mapping[str, Any], **drawing: int) -> dict[str, Any]:
+    """The benchmark's own tables: its answers are letters, which have no classes in common."""
+    from .tables import facexbench_section, task_figures_of
+
+    setting = run["settings"]["setting"]
+    section = facexbench_section(predictions, run.get("overlap"), run.get("questions"), setting, **drawing)
+    return {"tasks": task_figures_of(section), "means": {}, NAME: section}
+
+
+def report_lines(report: Mapping[str, Any]) -> Iterator[str]:
+    """The tables as text."""
+    from .tables import facexbench_markdown
+
+    return facexbench_markdown(report[NAME])
 
 
 def _counts(bench: FaceXBench, unreadable: Mapping[str, str]) -> dict[str, Any]:

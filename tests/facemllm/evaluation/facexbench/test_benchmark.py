@@ -6,8 +6,8 @@ import pytest
 
 from facemllm.evaluation.answerers import FaceMLLMAnswerer, GenericAnswerer
 from facemllm.evaluation.answers import Answer
+from facemllm.evaluation.facexbench.benchmark import ask_facexbench, task_specs
 from facemllm.evaluation.facexbench.reader import LETTERS, read_facexbench
-from facemllm.evaluation.facexbench.run import ask_facexbench, task_specs
 from facemllm.evaluation.facexbench.tables import facexbench_markdown, facexbench_section
 from facemllm.evaluation.predictions import WAYS, PredictionLog, read_predictions
 from facemllm.evaluation.stub_answerer import Known, StubAnswerer
