@@ -59,12 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     for name in FOLDERS:
         load_folder(name).add_arguments(parser)
-    parser.add_argument(
-        "--limit",
-        type=int,
-        metavar="N",
-        help="only the first N faces, or N questions from all of the benchmark",
-    )
+    parser.add_argument("--limit", type=int, metavar="N", help="only the first N faces, or N questions of the whole")
     parser.add_argument("--adapter", metavar="DIR", help="a PEFT adapter to put on MODEL")
     parser.add_argument(
         "--backend",
@@ -148,7 +143,8 @@ def _ask(args: argparse.Namespace, out: Path) -> dict[str, Any]:
     from facemllm.evaluation.predict import run_benchmark
 
     run = run_benchmark(out, _open(args), partial(_load_answerer, args), _settings(args), args.ways)
-    _print_left_out(run["counts"])
+    for reason, count in run["counts"]["left_out"].items():
+        print(f"facemllm evaluate: left out: {reason}: {count:,}", file=sys.stderr)
     return run["counts"]
 
 
@@ -233,11 +229,6 @@ def _load_answerer(args: argparse.Namespace) -> Any:
         batch_size=args.batch_size,
         trust_remote_code=args.trust_remote_code,
     )
-
-
-def _print_left_out(counts: Mapping[str, Any]) -> None:
-    for reason, count in counts["left_out"].items():
-        print(f"facemllm evaluate: left out: {reason}: {count:,}", file=sys.stderr)
 
 
 def _print_report(args: argparse.Namespace, out: Path) -> int:

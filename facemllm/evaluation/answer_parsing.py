@@ -22,14 +22,14 @@ def normalize(text: str) -> str:
 
 def parse_option(text: str, options: Sequence[str]) -> tuple[str, str] | None:
     """The option that `text` answers with, and how it was found: `exact` or `mention`."""
-    said = normalize(text)
+    answer = normalize(text)
     for option in options:
-        if said == normalize(option):
+        if answer == normalize(option):
             return option, EXACT
     if {normalize(option) for option in options} == {"yes", "no"}:
-        first = re.match(r"\W*(yes|no)\b", said)
+        first = re.match(r"\W*(yes|no)\b", answer)
         return next(((option, MENTION) for option in options if first and normalize(option) == first[1]), None)
-    mentioned, rest = [], said
+    mentioned, rest = [], answer
     for option in sorted(options, key=lambda option: -len(option)):
         shown = re.compile(rf"(?<![\w-]){re.escape(normalize(option))}(?![\w-])")
         if shown.search(rest):
@@ -58,12 +58,12 @@ def parse_angles(text: str, names: Sequence[str]) -> dict[str, float] | None:
 def parse_units(text: str, units: Mapping[int, str]) -> set[int] | None:
     """The action units listed, by number (`AU12`) or by the name in `units`; empty for `none`.
 
-    None where nothing but words that are no unit stand there, or where something is denied.
+    None where there is nothing but words that are no unit, or where something is denied.
     """
-    said = normalize(text)
-    if said == "none":
+    answer = normalize(text)
+    if answer == "none":
         return set()
-    numbered = {int(number) for number in re.findall(r"\bau\s*0*(\d+)\b", said)}
-    named = {unit for unit, name in units.items() if re.search(rf"\b{re.escape(name)}\b", said)}
+    numbered = {int(number) for number in re.findall(r"\bau\s*0*(\d+)\b", answer)}
+    named = {unit for unit, name in units.items() if re.search(rf"\b{re.escape(name)}\b", answer)}
     listed = (numbered | named) & set(units)
-    return listed if listed and not _DENIAL.search(said) else None
+    return listed if listed and not _DENIAL.search(answer) else None

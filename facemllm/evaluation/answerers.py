@@ -1,6 +1,6 @@
 """Who answers: a Face-MLLM, its ONNX export, or any other image-text-to-text model."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby, islice
@@ -122,54 +122,8 @@ def _share_questions(faces: Sequence[AskedFace]) -> bool:
     return len(faces) == 1 or len(set(asked)) < len(asked)
 
 
-def load_torch_answerer(
-    model: str,
-    *,
-    device: str = "auto",
-    adapter: str | None = None,
-    batch_size: int | None = None,
-    trust_remote_code: bool = False,
-) -> Answerer:
-    """The answerer of a model folder or Hub id on PyTorch.
-
-    `batch_size` is the answerer's own by default, `FACES_ON_CPU` on a CPU. Raises `UserError` as
-    `answering.load_model` does.
-    """
-    from facemllm.inference.loading import load_model
-
-    network, processor = load_model(model, device, trust_remote_code, adapter=adapter)
-    if network.device.type == "cpu":
-        batch_size = batch_size or FACES_ON_CPU
-    size = {} if batch_size is None else {"batch_size": batch_size}
-    kind = FaceMLLMAnswerer if network.config.model_type == "facemllm" else GenericAnswerer
-    return kind(network, processor, **size)
-
-
-def load_onnx_answerer(
-    model: str,
-    *,
-    device: str = "auto",
-    adapter: str | None = None,
-    batch_size: int | None = None,
-    trust_remote_code: bool = False,
-) -> Answerer:
-    """The answerer of what `facemllm export` wrote, a folder or a Hub id, on ONNX Runtime.
-
-    Raises:
-        UserError: as `onnx_model.load_runtime`, and for an adapter, which an export has merged or has not.
-    """
-    from facemllm.inference.exports import load_runtime
-
-    from .onnx_answerer import ONNXAnswerer
-
-    if adapter is not None:
-        raise UserError(f"--adapter {adapter}: an ONNX export takes none; export the model with the adapter")
-    size = {} if batch_size is None else {"batch_size": batch_size}
-    return ONNXAnswerer(load_runtime(model, device), **size)
-
-
-BACKENDS: dict[str, Callable[..., Answerer]] = {"torch": load_torch_answerer, "onnx": load_onnx_answerer}
-"""How a model is loaded and run, by the word on the command line; each takes what `load_torch_answerer` takes."""
+BACKENDS = ("torch", "onnx")
+"""What runs a model, by the word on the command line."""
 
 
 def backend_of(model: str) -> str:
@@ -179,8 +133,39 @@ def backend_of(model: str) -> str:
     return "onnx" if is_onnx_export(model) else "torch"
 
 
-def load_answerer(backend: str, model: str, **options: Any) -> Answerer:
-    """The answerer of `model` on `backend`. Raises `UserError` for a backend that there is not."""
+def load_answerer(
+    backend: str,
+    model: str,
+    *,
+    device: str = "auto",
+    adapter: str | None = None,
+    batch_size: int | None = None,
+    trust_remote_code: bool = False,
+) -> Answerer:
+    """The answerer of `model`, a folder or a Hub id, on `backend`: PyTorch, or ONNX Runtime for an export.
+
+    `batch_size` is the answerer's own by default, `FACES_ON_CPU` on a CPU.
+
+    Raises:
+        UserError: for a backend that there is not, for an adapter to an export, which has merged it or has not, and
+            as `loading.load_model` and `exports.load_runtime`.
+    """
     if backend not in BACKENDS:
         raise UserError(f"--backend {backend}: there are {', '.join(BACKENDS)}")
-    return BACKENDS[backend](model, **options)
+    kind: type[Any]
+    if backend == "onnx":
+        from facemllm.inference.exports import load_runtime
+
+        from .onnx_answerer import ONNXAnswerer
+
+        if adapter is not None:
+            raise UserError(f"--adapter {adapter}: an ONNX export takes none; export the model with the adapter")
+        kind, loaded = ONNXAnswerer, (load_runtime(model, device),)
+    else:
+        from facemllm.inference.loading import load_model
+
+        loaded = network, _ = load_model(model, device, trust_remote_code, adapter=adapter)
+        if network.device.type == "cpu":
+            batch_size = batch_size or FACES_ON_CPU
+        kind = FaceMLLMAnswerer if network.config.model_type == "facemllm" else GenericAnswerer
+    return kind(*loaded, **({} if batch_size is None else {"batch_size": batch_size}))

@@ -122,18 +122,18 @@ def _open_dataset(name: str, wanted: Wanted, dataset: DatasetProtocol) -> Benchm
 
 
 def _in_words(dataset: DatasetProtocol, faces: FaceReader, options: Mapping[str, str]) -> str:
-    """The protocol as a report tells it, with what the user chose instead, and how much of the split there was."""
+    """The protocol in a report's words, with what the user chose instead, and how much of the split there was."""
     chosen = [] if faces.split == dataset.split else [f"split {faces.split}"]
     chosen += [f"{name}={value}" for name, value in options.items()]
-    told = f"{dataset.note} Here instead: {', '.join(chosen)}." if chosen else dataset.note
+    words = f"{dataset.note} Here instead: {', '.join(chosen)}." if chosen else dataset.note
     if faces.split != dataset.split or dataset.official_rows is None:
-        return told
+        return words
     try:
         rows = len(faces if faces.limit is None else replace(faces, limit=None))
     except CorpusError:  # a file that is cut off may be read up to a limit
-        return told
+        return words
     return (
-        f"{told} The folder's labels have {rows:,} rows of this split, the official split {dataset.official_rows:,}."
+        f"{words} The folder's labels have {rows:,} rows of this split, the official split {dataset.official_rows:,}."
     )
 
 
@@ -147,8 +147,8 @@ def _check_labels(faces: FaceReader, named: Sequence[TaskProtocol]) -> None:
         if not missing:
             return
     if looked:
-        told = f"{faces.TITLE} has {', '.join(faces.TASKS)}"
-        raise UserError(f"--tasks {missing[0].spec.name}: no label of it in the first {looked} faces; {told}")
+        remedy = f"{faces.TITLE} has {', '.join(faces.TASKS)}"
+        raise UserError(f"--tasks {missing[0].spec.name}: no label of it in the first {looked} faces; {remedy}")
 
 
 def _majority(faces: FaceReader, asked: Sequence[TaskProtocol]) -> dict[str, Any]:

@@ -59,7 +59,7 @@ class LabelValues:
     def conventions(self) -> Conventions:
         return conventions_of({"expression": value} for value in self.values.get("expression", ()))
 
-    def told(self) -> str:
+    def remedy(self) -> str:
         """What can be asked here, or why nothing can, for a message."""
         if tasks := self.tasks():
             return f"the corpus has {', '.join(tasks)}"
@@ -103,7 +103,7 @@ def open_corpus(corpus: str, config: str, wanted: Wanted) -> Benchmark:
     found = label_values(_ids_and_labels(rows))
     tasks = list(wanted.tasks or found.tasks())
     if not tasks:
-        raise UserError(f"{corpus}: {found.told()}; drawn faces are evaluated with the benchmark synthetic")
+        raise UserError(f"{corpus}: {found.remedy()}; drawn faces are evaluated with the benchmark synthetic")
     units = sorted(set(ACTION_UNITS) & found.values.get("action_units", frozenset()))
     asked = protocols(_known(tasks, found), found.conventions, units, wanted.ask_age)
     return Benchmark(
@@ -126,10 +126,10 @@ def _known(tasks: Sequence[str], found: LabelValues) -> list[str]:
     known = []
     for task in tasks:
         if task not in TASKS and task not in TASK_GROUPS:
-            raise CorpusError(f"task {task!r} is unknown; {found.told()}")
+            raise CorpusError(f"task {task!r} is unknown; {found.remedy()}")
         labelled = [name for name in expand_tasks([task]) if found.has(name)]
         if not labelled:
-            raise CorpusError(f"task {task!r} has no label here; {found.told()}")
+            raise CorpusError(f"task {task!r} has no label here; {found.remedy()}")
         known += labelled
     return list(dict.fromkeys(known))
 
@@ -181,8 +181,8 @@ def _load(corpus: str, config: str, split: str) -> Any:
     from facemllm.inference.hub_names import could_be_hub_id
 
     if not Path(corpus).is_dir() and not could_be_hub_id(corpus):
-        told = f"there is no such corpus folder and no benchmark of that name; {_near(corpus)}"
-        raise UserError(f"{corpus}: {told}a Hub id has the form owner/name")
+        reason = f"there is no such corpus folder and no benchmark of that name; {_near(corpus)}"
+        raise UserError(f"{corpus}: {reason}a Hub id has the form owner/name")
     if not Path(corpus).is_dir():
         print(f"{corpus} is no folder here: looking for it on the Hugging Face Hub", file=sys.stderr)
     try:

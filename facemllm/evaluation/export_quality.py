@@ -190,6 +190,8 @@ def table(found: Mapping[str, Mapping[str, Any]]) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     """Measure and print a table, or JSON; 2 for a mistake of the user's."""
+    from datasets_scripts.schema import CorpusError
+
     parser = argparse.ArgumentParser(
         prog="python -m facemllm.evaluation.export_quality", description=__doc__.split("\n\n")[0]
     )
@@ -208,17 +210,11 @@ def main(argv: list[str] | None = None) -> int:
     try:
         with tempfile.TemporaryDirectory() as scratch:
             found = _measure(args, args.out or Path(scratch))
-    except (UserError, *_mistakes()) as error:
+    except (UserError, CorpusError) as error:
         sys.stderr.write(f"onnx_quality: {error}\n")
         return 2
     sys.stdout.write((json.dumps(found, indent=2) if args.json else table(found)) + "\n")
     return 0
-
-
-def _mistakes() -> tuple[type[Exception], ...]:
-    from datasets_scripts.schema import CorpusError
-
-    return (CorpusError,)
 
 
 def _measure(args: argparse.Namespace, out: Path) -> dict[str, dict[str, Any]]:

@@ -1,6 +1,7 @@
 """What a model answered, item by item: one JSON line each, from which every figure can be computed again."""
 
 import json
+from array import array
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -37,7 +38,7 @@ class TaskSpec:
 
     def as_json(self) -> dict[str, Any]:
         """A plain dict, as `run.json` holds it."""
-        return asdict(self) | {"options": list(self.options), "bins": _lists(self.bins)}
+        return json.loads(json.dumps(asdict(self)))
 
     @classmethod
     def from_json(cls, entry: Mapping[str, Any]) -> "TaskSpec":
@@ -82,11 +83,18 @@ def read_predictions(path: str | Path) -> Iterator[Prediction]:
     Raises:
         UserError: when there is no such file, or a line before the last is not a prediction.
     """
+    return (entry for _, _, entry in _placed(path))
+
+
+def _placed(path: str | Path) -> Iterator[tuple[int, int, Prediction]]:
+    """Where the line of each prediction starts, its number, and the prediction."""
+    start = 0
     try:
         with open(path, "rb") as lines:
             for number, line in enumerate(lines, start=1):
                 if line.endswith(b"\n"):
-                    yield parse_prediction(line, path, number)
+                    yield start, number, parse_prediction(line, path, number)
+                start += len(line)
     except FileNotFoundError as error:
         raise UserError(f"{path}: there is no such file of predictions; run facemllm evaluate --out first") from error
 
@@ -97,6 +105,32 @@ def parse_prediction(line: bytes, path: str | Path, number: int) -> Prediction:
         return Prediction(**json.loads(line))
     except (ValueError, TypeError) as error:
         raise UserError(f"{path}, line {number}: is no prediction ({error}); remove that line") from error
+
+
+class PredictionIndex:
+    """A file of predictions, read one task and way at a time: 16 bytes are held for each prediction."""
+
+    def __init__(self, path: str | Path) -> None:
+        """Reads the file once; a last line that a kill cut off is no prediction. Raises `UserError`."""
+        self.path = Path(path)
+        self._places: dict[tuple[str, str], tuple[array, array]] = {}
+        for start, number, entry in _placed(path):
+            starts, numbers = self._places.setdefault((entry.task, entry.way), (array("Q"), array("Q")))
+            starts.append(start)
+            numbers.append(number)
+
+    @property
+    def keys(self) -> list[tuple[str, str]]:
+        """`(task, way)` of everything that was asked, in the order in which it first occurs in the file."""
+        return list(self._places)
+
+    def read(self, task: str, way: str) -> Iterator[Prediction]:
+        """The predictions of one task and way, in the file's order."""
+        starts, numbers = self._places.get((task, way), ((), ()))
+        with open(self.path, "rb") as lines:
+            for start, number in zip(starts, numbers, strict=True):
+                lines.seek(start)
+                yield parse_prediction(lines.readline(), self.path, number)
 
 
 class PredictionLog:
@@ -146,7 +180,3 @@ class PredictionLog:
 
 def _key(id: str, task: str, way: str) -> bytes:
     return f"{way}\0{task}\0{id}".encode("utf-8", "surrogatepass")
-
-
-def _lists(bins: Mapping[str, tuple[float, float]] | None) -> dict[str, list[float]] | None:
-    return None if bins is None else {name: list(bounds) for name, bounds in bins.items()}

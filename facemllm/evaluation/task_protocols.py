@@ -2,7 +2,7 @@
 
 `Closed`: one question with its options, also yes or no. `AgeInYears`: the expectation over the ages 0 to 100, or
 over the middles of age groups for a model that was taught groups. `HeadPose`: one question per angle about the words
-of its bins, and the expectation over their middles. What a group or a bin stands for is what the pipeline
+of its bins, and the expectation over their middles. What a group or a bin means is what the pipeline
 face-analysis takes it for (`face_task_table_facemllm.RANGED`). `ActionUnits`: yes or no for each coded unit.
 What a model writes instead is read by `answer_parsing`.
 """
@@ -130,8 +130,8 @@ class AgeInYears:
         (answer,) = answers
         years = self._years()
         if way == "scoring":
-            told = {option: round(share, 6) for option, share in answer.probabilities.items() if share >= 1e-6}
-            return Reading(round(expectation(answer.probabilities, years), 4), told)
+            shares = {option: round(share, 6) for option, share in answer.probabilities.items() if share >= 1e-6}
+            return Reading(round(expectation(answer.probabilities, years), 4), shares)
         if self.ask == "years":
             return Reading(parse_years(answer.text), text=answer.text)
         found = parse_option(answer.text, tuple(years))
@@ -229,7 +229,7 @@ def read_option(answer: Answer, options: Sequence[str]) -> Reading:
 
 
 def middles(task: str) -> dict[str, float]:
-    """The number in the middle of what each option stands for, in years or degrees."""
+    """The number in the middle of what each option means, in years or degrees."""
     from modeling_facemllm.face_tasks_facemllm import face_tasks
 
     row = face_tasks()[task]
@@ -286,8 +286,8 @@ def taught_age(model: str) -> AgeQuestion:
     if config is None:
         return "years"
     try:
-        told = json.loads(config.read_text(encoding="utf-8")).get("face_tasks")
+        tasks = json.loads(config.read_text(encoding="utf-8")).get("face_tasks")
     except (OSError, ValueError):
         return "years"
-    age = (told or {}).get("age", {}).get("options", ())
-    return "groups" if set(age) == set(canonical_question("age")[1]) and "age_years" not in told else "years"
+    age = (tasks or {}).get("age", {}).get("options", ())
+    return "groups" if set(age) == set(canonical_question("age")[1]) and "age_years" not in tasks else "years"

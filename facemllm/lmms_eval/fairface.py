@@ -1,6 +1,6 @@
 """FairFace in lmms-eval: the faces of a corpus that `facemllm data fairface` built, asked as `evaluate` asks them.
 
-The environment variable FACEMLLM_FAIRFACE names the corpus folder. The YAML files name what stands here.
+The environment variable FACEMLLM_FAIRFACE names the corpus folder. The YAML files name what this module holds.
 """
 
 import os

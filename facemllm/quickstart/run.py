@@ -195,7 +195,7 @@ class Quickstart:
         return open_synthetic(Wanted(limit=faces, options=options))
 
     def _evaluate(self, folder: Path) -> None:
-        from facemllm.evaluation.answerers import load_torch_answerer
+        from facemllm.evaluation.answerers import load_answerer
         from facemllm.evaluation.predict import FACES_AT_ONCE, opened, run_benchmark
         from facemllm.evaluation.report.report import write_report
         from facemllm.inference.identity import identify
@@ -205,7 +205,7 @@ class Quickstart:
         asked = self.plan.held_out_faces
         benchmark = self._benchmark(asked)
         settings = {"model": str(folder), "weights": identify(folder), "benchmark": benchmark.name, "limit": asked}
-        load = partial(load_torch_answerer, str(folder), batch_size=FACES_AT_ONCE)
+        load = partial(load_answerer, "torch", str(folder), batch_size=FACES_AT_ONCE)
         run_benchmark(folder / EVALUATION, opened(benchmark), load, settings, ("generation",))
         results = attribute_results(write_report(folder / EVALUATION, progress=False))
         say(f"    mean accuracy {mean(results):.3f}, majority baseline {mean(results, 'majority'):.3f}")

@@ -139,7 +139,7 @@ def _mentioned(answer: str) -> set[str]:
 
 
 def _worded(answer: str, options: Sequence[str]) -> set[str]:
-    """The letters of the options whose words stand in the answer, not as part of a longer option, and not denied."""
+    """The letters of the options whose words occur in the answer, not as part of a longer option, and not denied."""
     lower = answer.casefold()
     taken: list[tuple[int, int]] = []
     found = set()

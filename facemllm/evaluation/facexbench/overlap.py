@@ -121,7 +121,7 @@ def _fingerprints_of(question: Any, bench: FaceXBench) -> list[np.ndarray]:
     try:
         return [fingerprint(image) for image in bench.load_images(question)]
     except ValueError:
-        return []  # told and counted when the question is asked
+        return []  # reported and counted when the question is asked
 
 
 def _near(batch: np.ndarray, known: np.ndarray) -> set[int]:

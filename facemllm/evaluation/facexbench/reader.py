@@ -66,14 +66,14 @@ class Question:
 
 @dataclass
 class FaceXBench:
-    """The questions that can be asked, and what stands in the way of the others.
+    """The questions that can be asked, and what keeps the others from being asked.
 
     Attributes:
         datasets: the source datasets of all files, also of those that are not asked.
         listed: how many questions the files hold, those that cannot be asked among them.
         missing: id of each question that is left out because pictures are missing, to the missing paths.
         malformed: JSON file or question id to what is wrong with it; none of it is asked.
-        no_placeholder: how many questions about no picture lack the black one that the prompt tells to ignore. They
+        no_placeholder: how many questions about no picture lack the black one that the prompt says to ignore. They
             are asked without.
     """
 

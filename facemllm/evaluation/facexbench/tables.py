@@ -169,8 +169,8 @@ def facexbench_markdown(section: Mapping[str, Any]) -> Iterator[str]:
     yield ""
     for name, tables in section["scores"].items():
         letters = tables["all"]["letters"].items()
-        told = ", ".join(f"{letter} {count['answered']} ({count['right']})" for letter, count in letters)
-        yield f"- Answers given (and right ones there are), {READINGS[name]}: {told}."
+        answered = ", ".join(f"{letter} {count['answered']} ({count['right']})" for letter, count in letters)
+        yield f"- Answers given (and right ones there are), {READINGS[name]}: {answered}."
     published = "; ".join(f"{name} {value:.2f}" for name, value in section["published"]["overall"].items())
     yield (
         f"- Published, zero-shot, all 5,000 questions, strict reading, in % ({section['published']['source']}): "

@@ -1,6 +1,6 @@
 """Confidence intervals by resampling faces: for every metric that is a function of sums over them.
 
-A face may stand behind several rows (its questions, the frames of a video): all rows of one id are drawn together, as
+A face may have several rows (its questions, the frames of a video): all rows of one id are drawn together, as
 they are no independent evidence. Metrics are written as functions of column sums, so a resample is one row of a matrix
 product and never a pass over the data.
 """

@@ -92,7 +92,7 @@ class Columns:
     def summed(self) -> tuple[Summed, np.ndarray]:
         """The task's metrics as functions of sums, and the places of the rows that are summed, int64.
 
-        For action units each labelled unit of each row is summed by itself, so a place may stand there often.
+        For action units each labelled unit of each row is summed by itself, so a place may occur often.
         """
         match self.spec.kind:
             case "options" | "binary":
@@ -113,8 +113,8 @@ class Columns:
             rows = [row for row, reference in enumerate(self.references) if reference.get(unit) is not None]
             present = np.array([bool(self.references[row][unit]) for row in rows], np.int64)
             answers = [(self.predictions[row] or {}).get(unit) for row in rows]
-            said = np.array([UNREAD if answer is None else bool(answer) for answer in answers], np.int64)
-            tasks[unit] = presence(present, said)
+            given = np.array([UNREAD if answer is None else bool(answer) for answer in answers], np.int64)
+            tasks[unit] = presence(present, given)
             places.append(np.array(rows, np.int64))
         return (across(tasks) if tasks else presence(nothing, nothing)), np.concatenate(places)
 

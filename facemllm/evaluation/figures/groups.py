@@ -132,13 +132,7 @@ class _Cells:
 
 
 def _tables(
-    rows: Any,
-    statistic: Statistic,
-    faces: np.ndarray,
-    cells: _Cells,
-    resamples: int,
-    seed: int,
-    confidence: float,
+    rows: Any, statistic: Statistic, faces: np.ndarray, cells: _Cells, resamples: int, seed: int, confidence: float
 ) -> dict[tuple[str, ...], list[_Group]]:
     """The figures of every group that one label makes, or several. All are drawn from the same resamples of faces."""
     groups = {

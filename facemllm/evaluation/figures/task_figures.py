@@ -8,7 +8,7 @@ import numpy as np
 
 from facemllm.evaluation.predictions import Prediction, TaskSpec
 
-from .bootstrap import CONFIDENCE, RESAMPLES, Summed, estimates
+from .bootstrap import CONFIDENCE, Summed, estimates
 from .columns import PRIMARY, Columns, columns_of, options_of
 from .confusion import across, classification, matrices, per_class
 from .errors import ANGLES, wrapped
@@ -19,22 +19,17 @@ __all__ = ["group_figures", "mean_figures", "task_figures"]
 
 
 def task_figures(
-    spec: TaskSpec,
-    predictions: Iterable[Prediction],
-    *,
-    majority: Any = None,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-    confidence: float = CONFIDENCE,
+    spec: TaskSpec, predictions: Iterable[Prediction], *, majority: Any = None, **drawing: Any
 ) -> dict[str, Any]:
     """All figures of one task answered in one way. Everything is JSON-safe; what is undefined is None.
 
     An answer that could not be read is wrong in every share, and left out of errors in years and degrees: its rate
-    stands beside them.
+    is given beside them.
 
     Args:
         majority: what a model that does not look would best answer, from the training split: an option, the median
             age, or a dict of angles. None takes it from these very references.
+        drawing: `resamples`, `seed` and `confidence`, as `bootstrap.estimates` has them.
 
     Returns:
         `kind`, `primary` (a name among the metrics), `n` rows, `faces` (distinct ids), `people` (how many
@@ -47,7 +42,6 @@ def task_figures(
         ValueError: when the predictions are of another task or of both ways, or an expected value is no option.
     """
     columns = columns_of(spec, predictions)
-    drawing = {"resamples": resamples, "seed": seed, "confidence": confidence}
     return {
         "kind": spec.kind,
         "primary": PRIMARY[spec.kind],
@@ -76,16 +70,11 @@ def metric_figures(columns: Columns, **drawing: Any) -> dict[str, Any]:
     }
 
 
-def mean_figures(
-    tasks: Mapping[str, tuple[TaskSpec, Iterable[Prediction]]],
-    *,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-    confidence: float = CONFIDENCE,
-) -> dict[str, Any]:
+def mean_figures(tasks: Mapping[str, tuple[TaskSpec, Iterable[Prediction]]], **drawing: Any) -> dict[str, Any]:
     """The mean over several tasks of closed options, such as the forty attributes of CelebA.
 
-    Faces are drawn with all their attributes, so the interval heeds that a face's answers go together.
+    Faces are drawn with all their attributes, so the interval heeds that a face's answers go together. `drawing` is
+    as for `task_figures`.
 
     Returns:
         `tasks` (their names), `n` rows, `faces`, `unparsed` with `count` and `rate`, and `metrics`: the
@@ -108,7 +97,7 @@ def mean_figures(
     joined = across(summed)
     means = {metric: statistic for metric, statistic in joined.statistics.items() if isinstance(metric, str)}
     faces, units = np.concatenate(ids), np.concatenate(drawn)
-    found = estimates(Summed(joined.rows, means), units, resamples=resamples, seed=seed, confidence=confidence)
+    found = estimates(Summed(joined.rows, means), units, **drawing)
     return {
         "tasks": list(tasks),
         "n": len(faces),

@@ -19,7 +19,7 @@ from .wording import (
 )
 
 WORST_SHOWN = 10
-"""Intersections in the text; all of them stand in `report.json`."""
+"""Intersections in the text; all of them are in `report.json`."""
 
 
 def markdown(report: Mapping[str, Any]) -> str:
@@ -57,8 +57,8 @@ def _head(report: Mapping[str, Any]) -> Iterator[str]:
         yield f"- {load_folder(run['benchmark']).ITEMS.capitalize() if own else 'Faces'}: {counts['faces']:,}"
     for key, what in (("unreadable", "Could not be read"), ("left_out", "Left out by the protocol")):
         if reasons := counts.get(key):
-            told = "; ".join(f"{reason}: {count:,}" for reason, count in sorted(reasons.items(), key=lambda r: -r[1]))
-            yield f"- {what}, in no figure: {told}"
+            listed = (f"{reason}: {count:,}" for reason, count in sorted(reasons.items(), key=lambda r: -r[1]))
+            yield f"- {what}, in no figure: {'; '.join(listed)}"
     if counts.get("unlabelled"):
         yield f"- Without a label for any task: {counts['unlabelled']:,}"
     if run.get("command"):
@@ -75,14 +75,14 @@ def _results(report: Mapping[str, Any], attributes: Sequence[str]) -> Iterator[s
             if is_share(name) and "answer" in baseline:
                 without_looking += f" (always “{baseline['answer']}”)" if isinstance(baseline["answer"], str) else ""
             unread = _unread(figures) if way == "generation" else "–"
-            told = [task_title(task), WAYS[way], label_of(name) + _unit(figures["kind"]), with_interval(name, entry)]
-            rows.append([*told, f"{entry['n']:,}", without_looking, unread])
+            cells = [task_title(task), WAYS[way], label_of(name) + _unit(figures["kind"]), with_interval(name, entry)]
+            rows.append([*cells, f"{entry['n']:,}", without_looking, unread])
     for way, means in report["means"].items():
         for name in ("accuracy", "balanced_accuracy"):
             entry = means["metrics"][name]
-            told = [f"{len(means['tasks'])} attributes, mean", WAYS[way], label_of(name), with_interval(name, entry)]
+            cells = [f"{len(means['tasks'])} attributes, mean", WAYS[way], label_of(name), with_interval(name, entry)]
             baseline = _mean_baseline(report, way, "value" if name == "accuracy" else "chance")
-            rows.append([*told, f"{entry['n']:,}", baseline, _unread(means) if way == "generation" else "–"])
+            rows.append([*cells, f"{entry['n']:,}", baseline, _unread(means) if way == "generation" else "–"])
     yield from ("", "## Results", "")
     header = ["task", "answers", "metric", "value [95 %]", "n", "without looking", "unread answers"]
     yield from _table(header, rows, left=3)
@@ -150,20 +150,20 @@ def _parts(ways: Mapping[str, Any], part: str) -> Iterator[str]:
 
 def _never_answered(figures: Mapping[str, Any]) -> list[str]:
     """Options that some face has and no answer named: what a mean over all faces does not show."""
-    told = figures.get("confusion") or {"labels": (), "counts": ()}
-    answered = [sum(column) for column in zip(*told["counts"], strict=True)]
-    known = [sum(row) for row in told["counts"]]
-    return [label for place, label in enumerate(told["labels"]) if known[place] and not answered[place]]
+    confusion = figures.get("confusion") or {"labels": (), "counts": ()}
+    answered = [sum(column) for column in zip(*confusion["counts"], strict=True)]
+    known = [sum(row) for row in confusion["counts"]]
+    return [label for place, label in enumerate(confusion["labels"]) if known[place] and not answered[place]]
 
 
-def _calibration(told: Mapping[str, Any]) -> str:
-    metrics = told["metrics"]
+def _calibration(calibration: Mapping[str, Any]) -> str:
+    metrics = calibration["metrics"]
     shown = ", ".join(f"{label_of(name)} {with_interval(name, metrics[name])}" for name in ("ece", "brier", "nll"))
-    expected = told["expected_ece"]
+    expected = calibration["expected_ece"]
     beside = (
         "" if expected is None else f" A perfectly calibrated model with so many faces has an ECE of {expected:.3f}."
     )
-    return f"Calibration of the options' probabilities (n = {told['n']:,}): {shown}.{beside}"
+    return f"Calibration of the options' probabilities (n = {calibration['n']:,}): {shown}.{beside}"
 
 
 def _groups(task: str, ways: Mapping[str, Any]) -> Iterator[str]:
@@ -221,24 +221,24 @@ def _crossed(table: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _worst(table: Mapping[str, Any]) -> str:
-    told = []
+    sentences = []
     for name, key in (("Worst group", "worst"), ("Worst intersection", "worst_intersection")):
         if found := table.get(key):
             groups = ", ".join(
                 f"{label_of(label)} {group_of(label, value)}" for label, value in found["groups"].items()
             )
-            told.append(f"{name}: {groups}, {_group_cell(table['metric'], found)}.")
-    return " ".join(told) or "No two groups are large enough to be compared."
+            sentences.append(f"{name}: {groups}, {_group_cell(table['metric'], found)}.")
+    return " ".join(sentences) or "No two groups are large enough to be compared."
 
 
 def _gap(metric: str, gap: Mapping[str, Any] | None) -> str:
     if gap is None:
         return "–"
-    told = f"{gap['groups']} groups"
+    note = f"{gap['groups']} groups"
     if equal := gap["if_equal"]:
         mean, most = (number(metric, equal[name], POINTS) for name in ("mean", "p95"))
-        told += f"; chance: mean {mean}, 95 % below {most}"
-    return f"{_bold(with_interval(metric, gap, POINTS), gap)} ({told})"
+        note += f"; chance: mean {mean}, 95 % below {most}"
+    return f"{_bold(with_interval(metric, gap, POINTS), gap)} ({note})"
 
 
 def _bold(text: str, gap: Mapping[str, Any]) -> str:
@@ -287,8 +287,9 @@ def _with_groups(tasks: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, An
 
 
 def _short_ece(entry: Mapping[str, Any]) -> str:
-    told = entry["calibration"]
-    return f"{number('ece', told['metrics']['ece']['value'])} ({number('ece', told['expected_ece'])})" if told else "–"
+    if not (found := entry["calibration"]):
+        return "–"
+    return f"{number('ece', found['metrics']['ece']['value'])} ({number('ece', found['expected_ece'])})"
 
 
 def _short_gap(entry: Mapping[str, Any], label: str) -> str:
@@ -344,8 +345,8 @@ def _unit(kind: str) -> str:
 
 
 def _unread(figures: Mapping[str, Any]) -> str:
-    told = figures["unparsed"]
-    return f"{number('accuracy', told['rate'])} ({told['count']:,})" if told["count"] else "0"
+    unread = figures["unparsed"]
+    return f"{number('accuracy', unread['rate'])} ({unread['count']:,})" if unread["count"] else "0"
 
 
 def _cell(metric: str, entry: Mapping[str, Any] | None, n: bool = True) -> str:

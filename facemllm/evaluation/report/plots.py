@@ -1,7 +1,7 @@
 """The plots of an evaluation's report, drawn with matplotlib without touching its global state.
 
-Colours are of Okabe and Ito's palette, which colour-blind readers tell apart; no plot depends on colour alone. Shares
-with intervals are dots, whose axis may begin above 0; bars begin at 0.
+Colours are of Okabe and Ito's palette, made for colour-blind readers; no plot depends on colour alone. Shares with
+intervals are dots, whose axis may begin above 0; bars begin at 0.
 """
 
 import textwrap
@@ -17,8 +17,7 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
 from facemllm.evaluation.figures.errors import ANGLES, wrapped
-from facemllm.evaluation.prediction_index import PredictionIndex
-from facemllm.evaluation.predictions import TaskSpec
+from facemllm.evaluation.predictions import PredictionIndex, TaskSpec
 
 from .wording import WAYS, data_title, group_of, is_share, label_of, own_label, task_title
 
@@ -105,7 +104,7 @@ def calibration(figures: Mapping[str, Any], title: str) -> Figure | None:
     """How often the likeliest option was right, by how probable it was said to be; below, how many those are."""
     if not figures.get("calibration"):
         return None
-    told, bins = figures["calibration"], [entry for entry in figures["calibration"]["bins"] if entry["n"]]
+    found, bins = figures["calibration"], [entry for entry in figures["calibration"]["bins"] if entry["n"]]
     figure = _figure(5.4, 6.2)
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     above.plot([0, 1], [0, 1], color=SOFT, linestyle="--", linewidth=1, label="perfectly calibrated")
@@ -116,12 +115,12 @@ def calibration(figures: Mapping[str, Any], title: str) -> Figure | None:
     )  # fmt: skip
     above.set(ylabel="share of right answers", xlim=(0, 1.02), ylim=(0, 1.02))
     above.legend(loc="upper left", fontsize=9, frameon=False)
-    ece, brier = (told["metrics"][name]["value"] for name in ("ece", "brier"))
-    note = f"n = {told['n']:,}\nECE {ece:.3f}\n(a calibrated model's: {told['expected_ece']:.3f})\nBrier {brier:.3f}"
+    ece, brier = (found["metrics"][name]["value"] for name in ("ece", "brier"))
+    note = f"n = {found['n']:,}\nECE {ece:.3f}\n(a calibrated model's: {found['expected_ece']:.3f})\nBrier {brier:.3f}"
     above.text(0.98, 0.04, note, transform=above.transAxes, ha="right", va="bottom", fontsize=9, color=INK)
     _finish(above, title, grid="both")
-    edges = [entry["low"] for entry in told["bins"]]
-    counts = [entry["n"] for entry in told["bins"]]
+    edges = [entry["low"] for entry in found["bins"]]
+    counts = [entry["n"] for entry in found["bins"]]
     below.bar(edges, counts, width=0.94 / len(edges), align="edge", color=BLUE)
     for low, count in zip(edges, counts, strict=True):
         if count:

@@ -3,7 +3,7 @@
 Predicting and scoring are apart: the report can be written again whenever a metric changes, without the model.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,7 @@ from facemllm.evaluation.figures.bootstrap import CONFIDENCE, RESAMPLES
 from facemllm.evaluation.figures.columns import options_of
 from facemllm.evaluation.figures.task_figures import group_figures, mean_figures, task_figures
 from facemllm.evaluation.predict import PREDICTIONS, RUN, read_run
-from facemllm.evaluation.prediction_index import PredictionIndex
-from facemllm.evaluation.predictions import WAYS, TaskSpec, read_predictions
+from facemllm.evaluation.predictions import WAYS, PredictionIndex, TaskSpec, read_predictions
 from facemllm.evaluation.registry import FOLDERS, load_folder
 from facemllm.inference.hub_names import could_be_hub_id
 
@@ -24,6 +23,7 @@ from .wording import data_title
 REPORT, TEXT, PAGE, PLOTS = "report.json", "report.md", "report.html", "plots"
 PACKAGES = ("facemllm", "torch", "transformers", "datasets", "evaluate", "numpy", "scipy")
 ATTRIBUTES = "attributes."
+NOTHING_YET = "holds no prediction yet; run facemllm evaluate to the end"
 SYNTHETIC = "synthetic"
 
 RACE_NOTICE = (
@@ -64,12 +64,13 @@ def write_report(
     out = Path(out)
     run = _read_run(out)
     drawing = {"resamples": resamples, "seed": seed}
-    if run.get("benchmark") in FOLDERS:
-        report = _described(run, drawing, [entry["name"] for entry in run["tasks"]])
-        report |= _own_figures(out, run, drawing) | {"plots": _replace_plots(out, lambda folder: {})}
-        _write(out, report)
-        return report
     specs = {entry["name"]: TaskSpec.from_json(entry) for entry in run["tasks"]}
+    if run.get("benchmark") in FOLDERS:
+        if not (predictions := list(read_predictions(out / PREDICTIONS))):
+            raise UserError(f"{out / PREDICTIONS}: {NOTHING_YET}")
+        report = _described(run, drawing, specs)
+        report |= load_folder(run["benchmark"]).report_figures(predictions, run, **drawing)
+        return _write(out, report, lambda folder: {})
     index = PredictionIndex(out / PREDICTIONS)
     asked = _in_order(index.keys, specs, out)
     tasks: dict[str, dict[str, Any]] = {}
@@ -84,21 +85,20 @@ def write_report(
         tasks.setdefault(name, {})[way] = figures
     report = _described(run, drawing, tasks)
     report |= {"tasks": tasks, "means": _means(asked, specs, index, run, drawing)}
-    draw = partial(draw_plots, report, specs, index) if plots else lambda folder: {}
-    report["plots"] = _replace_plots(out, draw)
-    _write(out, report)
-    return report
+    return _write(out, report, partial(draw_plots, report, specs, index) if plots else lambda folder: {})
 
 
-def _write(out: Path, report: Mapping[str, Any]) -> None:
-    """The same figures three times: as JSON, as Markdown and as a page that needs no other file."""
+def _write(out: Path, report: dict[str, Any], draw: Callable[[Path], dict[str, str]]) -> dict[str, Any]:
+    """The same figures three times: as JSON, as Markdown and as a page that needs no other file. Plots come first."""
     from .markdown import markdown
     from .page import page, section
 
+    report["plots"] = _replace_plots(out, draw)
     text = markdown(report)
     write_json(out / REPORT, report)
     write_text(out / TEXT, text)
     write_text(out / PAGE, page(data_title(report["dataset"]), [section(text, out)]))
+    return report
 
 
 def _described(run: Mapping[str, Any], drawing: Mapping[str, Any], tasks: Iterable[str]) -> dict[str, Any]:
@@ -123,14 +123,6 @@ def _described(run: Mapping[str, Any], drawing: Mapping[str, Any], tasks: Iterab
     }
 
 
-def _own_figures(out: Path, run: Mapping[str, Any], drawing: Mapping[str, int]) -> dict[str, Any]:
-    """The figures of a benchmark that is a folder."""
-    predictions = list(read_predictions(out / PREDICTIONS))
-    if not predictions:
-        raise UserError(f"{out / PREDICTIONS}: holds no prediction yet; run facemllm evaluate to the end")
-    return load_folder(run["benchmark"]).report_figures(predictions, run, **drawing)
-
-
 def is_attribute(name: str, spec: TaskSpec, benchmark: str | None) -> bool:
     """Whether a task is one of many of its kind, shown in one table: forty yes-or-no questions need no forty pages."""
     return name.startswith(ATTRIBUTES) or spec.kind == "binary" or benchmark == SYNTHETIC
@@ -149,7 +141,7 @@ def _in_order(keys: Iterable[tuple[str, str]], specs: Mapping[str, TaskSpec], ou
     if unknown := sorted(name for name, _ in keys if name not in specs):
         raise UserError(f"{out / PREDICTIONS}: holds task {unknown[0]!r}, which {RUN} does not name")
     if not keys:
-        raise UserError(f"{out / PREDICTIONS}: holds no prediction yet; run facemllm evaluate to the end")
+        raise UserError(f"{out / PREDICTIONS}: {NOTHING_YET}")
     return [(name, way) for name in specs for way in WAYS if (name, way) in keys]
 
 
@@ -197,7 +189,7 @@ def _means(
     return means
 
 
-def _replace_plots(out: Path, draw: Any) -> dict[str, str]:
+def _replace_plots(out: Path, draw: Callable[[Path], dict[str, str]]) -> dict[str, str]:
     """Draw beside the old plots, then take their place: none of an earlier report stays."""
     with replacing_folder(out / PLOTS) as folder:
         drawn = draw(folder)
