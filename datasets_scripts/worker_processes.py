@@ -1,4 +1,4 @@
-"""What a worker process needs so that it never outlives its parent and never hears Ctrl-C before it."""
+"""What a worker process needs so that it never outlives its parent and never gets Ctrl-C before it."""
 
 import multiprocessing
 import os
@@ -23,6 +23,17 @@ def end_when_closed(parent_end: Connection) -> None:
     every process that waits for it, dead ones included.
     """
     threading.Thread(target=_end_when_closed, args=(parent_end,), daemon=True).start()
+
+
+def message_of_dead_worker(fewer: str) -> str:
+    """What to report when a worker ended without an error of its own; `fewer` is the remedy for want of memory.
+
+    Workers are spawned: each imports the script that started them, and without a guard that starts workers again.
+    """
+    return (
+        f"a worker process died: memory ran out (run the same command again with {fewer} to go on), or the Python "
+        'script that called this has no guard (put the call under if __name__ == "__main__":)'
+    )
 
 
 def _end_with_parent() -> None:

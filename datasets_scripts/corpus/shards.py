@@ -21,7 +21,7 @@ from datasets import Features
 
 from datasets_scripts.files import replacing
 from datasets_scripts.schema import CorpusError, Skipped, validate_record
-from datasets_scripts.worker_processes import follow_parent
+from datasets_scripts.worker_processes import follow_parent, message_of_dead_worker
 
 METADATA_KEY = b"facemllm_corpus"
 ROW_GROUP_ROWS = 128  # what a streaming reader holds at once
@@ -176,7 +176,7 @@ def write_run(run: Run, settings: ShardSettings, on_rows: Callable[[int], None])
 def write_runs(runs: Sequence[Run], settings: ShardSettings, num_proc: int, on_rows: Callable[[int], None]) -> None:
     """Write runs of shards in `num_proc` processes, which end when this one does.
 
-    Raises whatever a process raised, and `CorpusError` when one died (killed for its memory, most often).
+    Raises whatever a process raised, and `CorpusError` when one died.
     """
     if num_proc == 1 or len(runs) < 2:
         for run in runs:
@@ -200,8 +200,7 @@ def write_runs(runs: Sequence[Run], settings: ShardSettings, num_proc: int, on_r
                 raise
         _pass_on(reports, on_rows)
     except BrokenProcessPool as error:
-        remedy = "for want of memory, most likely; run the same command again with a smaller num_proc to go on"
-        raise CorpusError(f"a worker process died: {remedy}") from error
+        raise CorpusError(message_of_dead_worker("a smaller num_proc")) from error
 
 
 def _row_groups(

@@ -11,7 +11,7 @@ import dill
 from datatrove.executor.local import LocalPipelineExecutor
 
 from datasets_scripts.schema import CorpusError
-from datasets_scripts.worker_processes import end_when_closed, follow_parent
+from datasets_scripts.worker_processes import end_when_closed, follow_parent, message_of_dead_worker
 
 from .tasks import Failures, TaskExecutor
 
@@ -46,8 +46,7 @@ class LocalTasks(TaskExecutor, LocalPipelineExecutor):
                     pool.shutdown(wait=False, cancel_futures=True)
                     raise
         except BrokenProcessPool as error:
-            remedy = "for want of memory, most likely; run the same command again with fewer workers to go on"
-            raise CorpusError(f"a worker process died: {remedy}") from error
+            raise CorpusError(message_of_dead_worker("fewer workers")) from error
 
 
 _worker: dict[str, bytes] = {}
