@@ -16,6 +16,8 @@ from typing import Any
 
 from facemllm.cli import UserError
 
+from .options import add_device_options, given, option_name
+
 ON_NO_FACE = ("skip", "whole", "raise")
 MAX_FAILURES_SHOWN = 10  # failures, on the terminal
 SEARCHING_THREADS = 1
@@ -77,12 +79,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--every", type=float, default=1.0, metavar="SECONDS", help="between a video's frames; 0: all (default: 1)"
     )
     parser.add_argument("--batch-size", type=int, default=16, metavar="N", help="faces at once (default: 16)")
-    parser.add_argument(
-        "--device",
-        default="auto",
-        help="auto, cpu, cuda, cuda:1, mps; ONNX exports take the first three (default: auto)",
-    )
-    parser.add_argument("--trust-remote-code", action="store_true", help="run Python code that comes with the model")
+    add_device_options(parser)
     parser.add_argument("--json", action="store_true", help="JSON lines on a terminal too; the counts as JSON")
 
 
@@ -203,8 +200,6 @@ def _pipeline(args: argparse.Namespace) -> Callable:
     from modeling_facemllm.arguments_facemllm import ArgumentError
     from modeling_facemllm.pipeline_facemllm import FaceAnalysisPipeline
 
-    names = ("tasks", "min_score", "max_faces", "margin", "max_new_tokens")
-    options = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     model, processor = load_model(args.model, args.device, args.trust_remote_code)
     try:
         pipeline = FaceAnalysisPipeline(
@@ -218,12 +213,12 @@ def _pipeline(args: argparse.Namespace) -> Callable:
             on_error="return",
             batch_size=args.batch_size,
             num_workers=SEARCHING_THREADS,
-            **options,
+            **given(args, "tasks", "min_score", "max_faces", "margin", "max_new_tokens"),
         )
         pipeline(Image.new("RGB", (64, 64), "gray"), detector="none", on_error="raise")
     except ArgumentError as error:
         value = " ".join(map(str, error.value)) if isinstance(error.value, (list, tuple)) else error.value
-        raise UserError(f"--{error.argument.replace('_', '-')} {value}: {error.remedy}") from error
+        raise UserError(f"{option_name(error.argument)} {value}: {error.remedy}") from error
     except ValueError as error:
         raise UserError(str(error)) from error
     return pipeline

@@ -6,11 +6,15 @@ import inspect
 import json
 import re
 import sys
+from collections.abc import Callable
 from dataclasses import fields
+from functools import partial
 from typing import Any
 
 from datasets_scripts.schema import CorpusError
 from facemllm.cli import UserError
+
+from .options import add_corpus_options, check_positive, given, option_name, option_words, split_line
 
 QUOTES = "'"
 HELP = """\
@@ -76,16 +80,11 @@ def _add_laion_face(sources: Any) -> None:
     parser.add_argument("--detector", metavar="MODEL", help="YuNet: an .onnx file or a Hub id (default: the Hub's)")
     rules = parser.add_argument_group("which faces are kept")
     default = {field.name: field.default for field in fields(FaceRules)}
-    for name, kind, metavar, meaning in (
-        ("min_crop", int, "PIXELS", "shorter side of a face's crop"),
-        ("min_score", float, "S", "the detector's confidence, 0 to 1"),
-        ("min_sharpness", float, "S", "0 keeps blurred faces too"),
-        ("max_faces", int, "N", "pictures with more faces are left out"),
-        ("margin", float, "SHARE", "of the box's longer side, added on each side"),
-    ):
-        shown = "what suits the detector" if default[name] is None else f"{default[name]:g}"
-        told = f"{meaning} (default: {shown})"
-        rules.add_argument(f"--{name.replace('_', '-')}", type=kind, metavar=metavar, help=told)
+    _add_number(rules, default, "min_crop", int, "PIXELS", "shorter side of a face's crop")
+    _add_number(rules, default, "min_score", float, "S", "the detector's confidence, 0 to 1")
+    _add_number(rules, default, "min_sharpness", float, "S", "0 keeps blurred faces too")
+    _add_number(rules, default, "max_faces", int, "N", "pictures with more faces are left out")
+    _add_number(rules, default, "margin", float, "SHARE", "of the box's longer side, added on each side")
     rules.add_argument("--keep-nsfw", action="store_true", help="also pictures that LAION's table calls NSFW")
     _add_corpus(parser, CONFIGS, "carry the crops too: they are other people's, and nobody may pass them on")
     _add_annotator(parser)
@@ -108,31 +107,25 @@ def _add_download(sources: Any) -> None:
         "--img2dataset", default="img2dataset", metavar="CMD", help="the command (default: img2dataset)"
     )
     default = {name: value.default for name, value in inspect.signature(download).parameters.items()}
-    for name, kind, metavar, meaning in (
-        ("processes", int, "N", "tars that are filled at once"),
-        ("threads", int, "N", "downloads at once in each process"),
-        ("timeout", float, "S", "seconds that a server may stay silent"),
-        ("retries", int, "N", "how often a picture is tried again"),
-        ("images_per_shard", int, "N", "URLs to a tar"),
-    ):
-        told = f"{meaning} (default: {default[name]:g})"
-        parser.add_argument(f"--{name.replace('_', '-')}", type=kind, metavar=metavar, help=told)
+    _add_number(parser, default, "processes", int, "N", "tars that are filled at once")
+    _add_number(parser, default, "threads", int, "N", "downloads at once in each process")
+    _add_number(parser, default, "timeout", float, "S", "seconds that a server may stay silent")
+    _add_number(parser, default, "retries", int, "N", "how often a picture is tried again")
+    _add_number(parser, default, "images_per_shard", int, "N", "URLs to a tar")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
+
+
+def _add_number(group: Any, default: dict[str, Any], name: str, kind: Any, metavar: str, meaning: str) -> None:
+    shown = "what suits the detector" if default[name] is None else f"{default[name]:g}"
+    group.add_argument(option_name(name), type=kind, metavar=metavar, help=f"{meaning} (default: {shown})")
 
 
 def _add_corpus(parser: argparse.ArgumentParser, configs: tuple[str, ...], pictures: str) -> None:
-    parser.add_argument("--out", required=True, metavar="DIR", help="folder to write the corpus to")
-    parser.add_argument(
-        "--config", nargs="+", choices=configs, default=list(configs), help="configs to write (default: all)"
-    )
     parser.add_argument("--include-images", action="store_true", help=pictures)
     parser.add_argument("--limit", type=int, metavar="FACES", help="ask about so many faces at most")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="order and wording of questions (default: 0)")
-    parser.add_argument("--num-proc", type=int, default=1, metavar="N", help="processes that write (default: 1)")
-    parser.add_argument(
-        "--overwrite", action="store_true", help="replace a corpus of other settings; answers are kept"
-    )
-    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    config, seed = "configs to write (default: all)", "order and wording of questions"
+    overwrite = "replace a corpus of other settings; answers are kept"
+    add_corpus_options(parser, configs, config, seed, "processes that write", overwrite)
 
 
 def _add_annotator(parser: argparse.ArgumentParser) -> None:
@@ -153,20 +146,15 @@ def _add_annotator(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help=f"requests in flight at once, in all workers together (default: {least}, or one for each worker)",
     )
-    for name, kind, metavar, meaning in (
-        ("timeout", float, "S", "seconds until a request is given up and sent again"),
-        ("max_retries", int, "N", "how often a request is sent again after 429, 5xx or a broken connection"),
-        ("attempts", int, "N", "how often a question is asked until its answer can be kept"),
-        ("temperature", _number_or_none, "T", "of the sampling; none leaves it to the endpoint"),
-        ("max_tokens", _whole_or_none, "N", "the longest answer; none leaves it to the endpoint"),
-    ):
-        group.add_argument(
-            f"--{name.replace('_', '-')}",
-            type=kind,
-            default=default[name],
-            metavar=metavar,
-            help=f"{meaning} (default: {default[name]:g})",
-        )
+    resent = "how often a request is sent again after 429, 5xx or a broken connection"
+    _add_number(group, default, "timeout", float, "S", "seconds until a request is given up and sent again")
+    _add_number(group, default, "max_retries", int, "N", resent)
+    _add_number(group, default, "attempts", int, "N", "how often a question is asked until its answer can be kept")
+    number, whole = _or_none(_number, "a number"), _or_none(int, "a whole number")
+    _add_number(group, default, "temperature", number, "T", "of the sampling; none leaves it to the endpoint")
+    _add_number(group, default, "max_tokens", whole, "N", "the longest answer; none leaves it to the endpoint")
+    names = ("timeout", "max_retries", "attempts", "temperature", "max_tokens")
+    group.set_defaults(**{name: default[name] for name in names})
     group.add_argument(
         "--structured",
         choices=STRUCTURED,
@@ -192,10 +180,7 @@ def _add_annotator(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    for name in ("limit", "workers", "num_proc", "processes", "threads", "images_per_shard"):
-        value = getattr(args, name, None)
-        if value is not None and value < 1:
-            raise UserError(f"--{name.replace('_', '-')} {value}: give 1 or more")
+    check_positive(args, "limit", "workers", "num_proc", "processes", "threads", "images_per_shard")
     command = {"fairfacegpt": _fairfacegpt, "laion-face": _laion_face, "download": _download}[args.source]
     try:
         return command(args)
@@ -207,33 +192,21 @@ def _fairfacegpt(args: argparse.Namespace) -> int:
     from datasets_scripts.fairfacegpt.annotation import annotate_fairfacegpt
 
     words = ["fairfacegpt FOLDER", "--split", args.split, *(["--labels CSV"] if args.labels else [])]
-    words += ["--race"] if args.race else []
-    return _annotate(
-        args,
-        lambda **common: annotate_fairfacegpt(
-            args.root, args.out, split=args.split, labels=args.labels, race=args.race, **common
-        ),
-        words,
-    )
+    words += option_words(args, "race")
+    own = {"split": args.split, "labels": args.labels, "race": args.race}
+    return _annotate(args, partial(annotate_fairfacegpt, args.root, args.out, **own), words)
 
 
 def _laion_face(args: argparse.Namespace) -> int:
     from datasets_scripts.laion_face.annotation import annotate_laion
     from datasets_scripts.laion_face.rules import FaceRules
 
-    rules = _given(args, "min_crop", "min_score", "min_sharpness", "max_faces", "margin")
-    rules |= {"skip_nsfw": False} if args.keep_nsfw else {}
+    rules = given(args, "min_crop", "min_score", "min_sharpness", "max_faces", "margin")
     words = ["laion-face SHARDS", *(["--detections FOLDER"] if args.detections else [])]
-    words += [f"--{name.replace('_', '-')} {value}" for name, value in rules.items() if name != "skip_nsfw"]
-    words += ["--keep-nsfw"] if args.keep_nsfw else []
+    words += option_words(args, *rules, "keep_nsfw")
+    own = {"rules": FaceRules(**rules, skip_nsfw=not args.keep_nsfw), **given(args, "detections", "detector")}
     shards = args.shards[0] if len(args.shards) == 1 else args.shards
-    return _annotate(
-        args,
-        lambda **common: annotate_laion(
-            shards, args.out, rules=FaceRules(**rules), **_given(args, "detections", "detector"), **common
-        ),
-        words,
-    )
+    return _annotate(args, partial(annotate_laion, shards, args.out, **own), words)
 
 
 def _annotate(args: argparse.Namespace, annotate: Any, words: list[str]) -> int:
@@ -276,7 +249,7 @@ def _annotate(args: argparse.Namespace, annotate: Any, words: list[str]) -> int:
 def _download(args: argparse.Namespace) -> int:
     from datasets_scripts.laion_face.download import download
 
-    options = _given(args, "processes", "threads", "timeout", "retries", "images_per_shard")
+    options = given(args, "processes", "threads", "timeout", "retries", "images_per_shard")
     report = download(args.urls, args.out, img2dataset=args.img2dataset, **options)
     if args.json:
         print(json.dumps(report, indent=2))
@@ -287,23 +260,19 @@ def _download(args: argparse.Namespace) -> int:
     return 0 if report["downloaded"] and not report["unfinished"] else 1
 
 
-def _number_or_none(text: str) -> float | int | None:
-    if text.lower() == "none":
-        return None
-    try:
-        number = float(text)
-        return int(number) if number == int(number) else number
-    except (ValueError, OverflowError):
-        raise argparse.ArgumentTypeError(f"{text}: give a number or none") from None
+def _or_none(kind: Callable[[str], float], wanted: str) -> Callable[[str], float | None]:
+    def read(text: str) -> float | None:
+        try:
+            return None if text.lower() == "none" else kind(text)
+        except (ValueError, OverflowError):
+            raise argparse.ArgumentTypeError(f"{text}: give {wanted} or none") from None
+
+    return read
 
 
-def _whole_or_none(text: str) -> int | None:
-    if text.lower() == "none":
-        return None
-    try:
-        return int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text}: give a whole number or none") from None
+def _number(text: str) -> float | int:
+    number = float(text)
+    return int(number) if number == int(number) else number
 
 
 def _json_object(text: str) -> dict[str, Any]:
@@ -318,14 +287,9 @@ def _in_words_of_the_command(message: str, args: argparse.Namespace) -> str:
     """`api_key_env='X': ...`, as Python's callers know it, as `--api-key-env X: ...`."""
     found = re.match(r"(\w+)=('[^']*'|[^\s:,]+)(?=[:,])", message)
     if found and found[1] in vars(args):
-        message = f"--{found[1].replace('_', '-')} {found[2].strip(QUOTES)}{message[found.end() :]}"
+        message = f"{option_name(found[1])} {found[2].strip(QUOTES)}{message[found.end() :]}"
     message = re.sub(r"\bapi_key_env\b", "--api-key-env", message)
     return re.sub(r"\bsee model='([^']*)'", r"see --model \1", message)
-
-
-def _given(args: argparse.Namespace, *names: str) -> dict[str, Any]:
-    """The arguments among `names` that were given: the others keep the defaults of the function they go to."""
-    return {name: getattr(args, name) for name in names if getattr(args, name) is not None}
 
 
 def _engine_options(pairs: list[str]) -> dict[str, Any]:
@@ -348,10 +312,8 @@ def _engine_options(pairs: list[str]) -> dict[str, Any]:
 def _card_command(args: argparse.Namespace, words: list[str]) -> str:
     """The command that writes the same corpus, without the places of this machine."""
     words = ["facemllm annotate", *words, "--endpoint URL", "--model", args.model, "--config", *args.config]
-    words += ["--temperature", str(args.temperature), "--max-tokens", str(args.max_tokens), "--seed", str(args.seed)]
-    words += ["--limit", str(args.limit)] if args.limit is not None else []
-    words += ["--include-images"] if args.include_images else []
-    return " ".join([*words, "--out DIR"])
+    words += ["--temperature", str(args.temperature), "--max-tokens", str(args.max_tokens)]
+    return " ".join([*words, *option_words(args, "seed", "limit", "include_images"), "--out DIR"])
 
 
 def _summary(report: dict[str, Any], args: argparse.Namespace) -> str:
@@ -368,14 +330,10 @@ def _summary(report: dict[str, Any], args: argparse.Namespace) -> str:
     lines += [f"  answer not kept: {reason}: {count:,}" for reason, count in asked["rejected"].items()]
     lines += [f"  {config} is not written: it would be empty" for config in report.get("empty", ())]
     if not corpus:
-        return "\n".join(
-            [*lines, f"{args.out}: no corpus, for no answer could be kept; try another model or --attempts"]
-        )
+        remedy = "try another model or --attempts"
+        return "\n".join([*lines, f"{args.out}: no corpus, for no answer could be kept; {remedy}"])
     for config, splits in corpus["configs"].items():
-        for split, counted in splits.items():
-            lines.append(
-                f"{config:>10}  {split:<10}  {counted['rows']:>9,} rows  {counted['file_bytes'] / 1e6:>9,.1f} MB"
-            )
+        lines += [split_line(config, split, counted) for split, counted in splits.items()]
     lines.append(f"{corpus['out']}: {asked['seconds'] + corpus['seconds']:.1f} s")
     if not args.include_images:
         lines.append("pictures are not carried; the same command with --include-images --overwrite writes them too")

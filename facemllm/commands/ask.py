@@ -11,6 +11,8 @@ from typing import Any
 from facemllm.cli import UserError
 from facemllm.inference.exports import is_onnx_export, load_runtime
 
+from .options import add_device_options, check_positive
+
 HELP = (
     "Ask a vision-language model about pictures and print its answer as it is generated (greedy).\n\n"
     "MODEL is a folder or a Hub id of any image-text-to-text model, or of what facemllm export wrote, which runs on\n"
@@ -31,12 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="pictures (files or URLs, any number, also none), then the question",
     )
     parser.add_argument("--max-new-tokens", type=int, default=256, metavar="N", help="longest answer (default: 256)")
-    parser.add_argument(
-        "--device",
-        default="auto",
-        help="auto, cpu, cuda, cuda:1, mps; ONNX exports take the first three (default: auto)",
-    )
-    parser.add_argument("--trust-remote-code", action="store_true", help="run Python code that comes with the model")
+    add_device_options(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of streaming")
 
 
@@ -48,8 +45,7 @@ def run(args: argparse.Namespace) -> int:
         )
     if not question.strip():
         raise UserError('the question is empty; give one, as in "What is the expression?"')
-    if args.max_new_tokens < 1:
-        raise UserError(f"--max-new-tokens {args.max_new_tokens}: give 1 or more")
+    check_positive(args, "max_new_tokens")
     images = [read_picture(source) for source in sources]
     if not images:
         print("no picture given: the answer is to the question alone", file=sys.stderr)

@@ -6,6 +6,10 @@ import json
 import sys
 from typing import Any, get_args, get_origin
 
+from facemllm.cli import UserError
+
+from .options import add_corpus_options, option_name, option_words, split_line
+
 HELP = (
     "Build a corpus as Parquet shards with a dataset card: load_dataset(DIR, CONFIG) reads it.\n\n"
     "Every dataset is read in the layout in which it is distributed: facemllm data NAME --help says which, and who\n"
@@ -125,7 +129,7 @@ def _describe(reader: Any) -> str:
 
 def _add_option(parser: argparse.ArgumentParser, name: str, field: Any) -> None:
     """An option for one of the reader's own settings; what it does stands in the description above."""
-    option, default = f"--{name.replace('_', '-')}", field.default
+    option, default = option_name(name), field.default
     if name == "labels":
         parser.add_argument(
             option,
@@ -149,19 +153,10 @@ def _add_option(parser: argparse.ArgumentParser, name: str, field: Any) -> None:
 def _add_common(
     parser: argparse.ArgumentParser, configs: tuple[str, ...], seed: str = "another seed is another wording"
 ) -> None:
-    parser.add_argument("--out", required=True, metavar="DIR", help="folder to write the corpus to")
-    parser.add_argument(
-        "--config",
-        nargs="+",
-        choices=configs,
-        default=list(configs),
-        help=f"configs to build (default: {' '.join(configs)})",
-    )
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help=f"{seed} (default: 0)")
-    parser.add_argument("--num-proc", type=int, default=1, metavar="N", help="processes (default: 1)")
+    config = f"configs to build (default: {' '.join(configs)})"
+    overwrite = "replace a corpus that another command wrote there"
+    add_corpus_options(parser, configs, config, seed, "processes", overwrite)
     parser.add_argument("--shard-rows", type=int, default=2000, metavar="N", help="rows of a shard (default: 2000)")
-    parser.add_argument("--overwrite", action="store_true", help="replace a corpus that another command wrote there")
-    parser.add_argument("--json", action="store_true", help="print the report as JSON")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -224,7 +219,6 @@ def _settle(args: argparse.Namespace) -> None:
     """Make a dataset's tasks and configs what will be built: race only where it is asked for by its own option."""
     from datasets_scripts.build import configs_to_build
     from datasets_scripts.sources.readers import reader_of
-    from facemllm.cli import UserError
 
     reader = reader_of(args.corpus)
     if "race" in args.tasks and reader.ASKS_RACE and not args.race:
@@ -235,8 +229,6 @@ def _settle(args: argparse.Namespace) -> None:
 
 
 def _label_files(known: tuple[str, ...], pairs: list[str]) -> dict[str, dict[str, str]]:
-    from facemllm.cli import UserError
-
     files = {}
     for pair in pairs:
         split, equals, file = pair.partition("=")
@@ -250,37 +242,30 @@ def _card_command(args: argparse.Namespace) -> str:
     """The command that writes the same corpus, without the places of this machine."""
     words = ["facemllm data", args.corpus]
     if args.corpus == "synthetic":
-        words += ["--count", *map(str, args.count), "--size", str(args.size)]
+        words += option_words(args, "count", "size")
     elif args.corpus == "fairfacegpt":
-        words += ["dataset.json --images FOLDER", *(["--race"] if args.race else [])]
-        words += ["--no-images"] if args.no_images else []
+        words += ["dataset.json --images FOLDER", *option_words(args, "race", "no_images")]
     else:
-        words += ["FOLDER", "--split", *args.split, *_option_words(args), "--tasks", *args.tasks]
+        words += ["FOLDER", *option_words(args, "split"), *_reader_words(args), *option_words(args, "tasks")]
         words += ["--race"] if "race" in args.tasks else []
-        words += ["--turns", str(args.turns)]
-        words += ["--limit", str(args.limit)] if args.limit is not None else []
-        words += ["--no-images"] if args.no_images else []
-    words += ["--config", *args.config] if args.config else []
-    words += ["--seed", str(args.seed), "--shard-rows", str(args.shard_rows)]
-    return " ".join([*words, "--out DIR"])
+        words += option_words(args, "turns", "limit", "no_images")
+    return " ".join([*words, *option_words(args, "config", "seed", "shard_rows"), "--out DIR"])
 
 
-def _option_words(args: argparse.Namespace) -> list[str]:
+def _reader_words(args: argparse.Namespace) -> list[str]:
     from datasets_scripts.sources.readers import own_options, reader_of
 
     words = []
     for name, field in own_options(reader_of(args.corpus)).items():
-        value, option = getattr(args, name), f"--{name.replace('_', '-')}"
+        value, option = getattr(args, name), option_name(name)
         if value in (field.default, []):
             continue
         if name == "labels":
             words += [option, *(f"{pair.partition('=')[0]}=CSV" for pair in value)]
-        elif isinstance(value, bool):
-            words += [option if value else f"--no-{option[2:]}"]
-        elif name in FOLDER_OPTIONS:
-            words += [option, "FOLDER"]
+        elif value is False:
+            words += [f"--no-{option[2:]}"]
         else:
-            words += [option, *map(str, value if isinstance(value, list | tuple) else [value])]
+            words += [option, "FOLDER"] if name in FOLDER_OPTIONS else option_words(args, name)
     return words
 
 
@@ -300,8 +285,7 @@ def _summary(report: dict[str, Any]) -> str:
     lines = []
     for config, splits in report["configs"].items():
         for split, counted in splits.items():
-            megabytes = counted["file_bytes"] / 1e6
-            lines.append(f"{config:>10}  {split:<10}  {counted['rows']:>9,} rows  {megabytes:>9,.1f} MB")
+            lines.append(split_line(config, split, counted))
             lines += [f"{'':>10}  left out: {reason}: {rows:,}" for reason, rows in counted["skipped"].items()]
     if report["rows_written"]:
         lines.append(f"{report['out']}: {report['seconds']:.1f} s, {report['rows_per_second']:,.0f} rows/s")

@@ -8,6 +8,8 @@ from typing import Any
 
 from facemllm.cli import UserError
 
+from .options import given
+
 HELP = (
     "Write a Face-MLLM as ONNX graphs, with its configuration, processor and tokenizer beside them, for onnxruntime\n"
     "and transformers.js. The graphs' answers are compared with the model's before OUT appears.\n\n"
@@ -47,14 +49,8 @@ def run(args: argparse.Namespace) -> int:
 
     check_model_name(args.model)
     try:
-        request = ExportRequest(
-            Path(args.out).expanduser(),
-            backend=args.backend,
-            precision=args.precision,
-            device=args.device,
-            batch=args.batch,
-            scoring=not args.no_scoring,
-        ).checked()
+        options = given(args, "backend", "precision", "device", "batch")
+        request = ExportRequest(Path(args.out).expanduser(), scoring=not args.no_scoring, **options).checked()
         if is_onnx_export(args.model):
             raise UserError(f"{args.model}: is an ONNX export already; give the model that it was made from")
         from transformers.utils import logging

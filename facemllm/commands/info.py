@@ -3,6 +3,7 @@
 import argparse
 import importlib.metadata
 import json
+import math
 import os
 import platform
 from pathlib import Path
@@ -167,9 +168,9 @@ def _accuracy(precision: str, quality: dict[str, Any] | None) -> str:
         return "other precisions are compared with this one"
     if not quality:
         return "not measured against fp32"
-    told = {True: "more than 1 point lost", False: "no more than 1 point lost"}
+    lost = "more than 1 point lost in the mean over tasks"
     return "; ".join(
-        f"{told[found['marked']]} in the mean over tasks ({name}, {found['faces']:,} faces)"
+        f"{'' if found['marked'] else 'no '}{lost} ({name}, {found['faces']:,} faces)"
         for name, found in quality.items()
     )
 
@@ -191,20 +192,14 @@ def count_parameters(folder: Path) -> tuple[dict[str, int], list[str]]:
         with safe_open(file, framework="pt") as weights:
             for name in weights.keys():  # noqa: SIM118  (not a dict)
                 tensor = weights.get_slice(name)
-                size = 1
-                for side in tensor.get_shape():
-                    size *= side
-                counts[_part_of(name)] += size
+                counts[_part_of(name)] += math.prod(tensor.get_shape())
                 dtypes.add(tensor.get_dtype())
     return {**counts, "total": sum(counts.values())}, sorted(dtypes)
 
 
 def _part_of(name: str) -> str:
-    words = name.split(".")
-    for part, names in _PARTS.items():
-        if any(word in names for word in words[:3]):
-            return part
-    return "language_model"
+    words = set(name.split(".")[:3])
+    return next((part for part, names in _PARTS.items() if words.intersection(names)), "language_model")
 
 
 def licence(folder: Path) -> str | None:

@@ -4,6 +4,8 @@ import argparse
 import json
 from typing import Any
 
+from .options import given
+
 HELP = (
     "Publish on the Hugging Face Hub.\n\n"
     "The same command goes on with an upload that was interrupted, and sends nothing when nothing has changed."
@@ -26,21 +28,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     corpus.add_argument("folder", metavar="DIR", help="the folder that the corpus was built in")
-    corpus.add_argument("repository", metavar="ORG/NAME", help="the repository; made if it is not there")
-    corpus.add_argument("--private", action="store_true", help="make it private: only members see it")
+    _add_common(corpus, "take the place of another corpus in the repository")
     corpus.add_argument(
         "--gate",
         choices=("manual", "auto", "none"),
         help="who may read the files: those you approve (default for people), those who apply, or everybody",
     )
-    corpus.add_argument("--revision", default="main", metavar="BRANCH", help="branch to write to (default: main)")
     corpus.add_argument(
         "--i-may-pass-this-on",
+        dest="may_pass_on",
         action="store_true",
         help="you have the right to pass on pictures or labels of people whose terms do not give it to everybody",
     )
-    corpus.add_argument("--overwrite", action="store_true", help="take the place of another corpus in the repository")
-    corpus.add_argument("--json", action="store_true", help="print the report as JSON")
     corpus.set_defaults(publish=_publish_corpus)
     _add_model_arguments(kinds)
 
@@ -59,9 +58,10 @@ def _add_model_arguments(kinds: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     model.add_argument("folder", metavar="MODEL_DIR", help="what training left, LoRA adapters, or an ONNX export")
-    model.add_argument("repository", metavar="ORG/NAME", help="the repository; made if it is not there")
+    _add_common(model, "take the place of another kind of model")
     model.add_argument(
         "--report",
+        dest="reports",
         nargs="+",
         default=[],
         metavar="DIR",
@@ -73,13 +73,17 @@ def _add_model_arguments(kinds: Any) -> None:
         metavar="ORG/NAME",
         help="the model that LoRA adapters belong to, if they name a folder; that an ONNX export was made from",
     )
-    model.add_argument("--private", action="store_true", help="make it private: only members see it")
-    model.add_argument("--revision", default="main", metavar="BRANCH", help="branch to write to (default: main)")
-    model.add_argument("--overwrite", action="store_true", help="take the place of another kind of model")
     model.add_argument("--trust-remote-code", action="store_true", help="allow code of other makers' models to run")
     model.add_argument("--dry-run", action="store_true", help="say what would be sent, and the card; ask no Hub")
-    model.add_argument("--json", action="store_true", help="print the report as JSON")
     model.set_defaults(publish=_publish_model)
+
+
+def _add_common(parser: argparse.ArgumentParser, overwrite: str) -> None:
+    parser.add_argument("repository", metavar="ORG/NAME", help="the repository; made if it is not there")
+    parser.add_argument("--private", action="store_true", help="make it private: only members see it")
+    parser.add_argument("--revision", default="main", metavar="BRANCH", help="branch to write to (default: main)")
+    parser.add_argument("--overwrite", action="store_true", help=overwrite)
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -91,33 +95,16 @@ def run(args: argparse.Namespace) -> int:
 def _publish_corpus(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
     from facemllm.publishing.corpus import publish_corpus
 
-    report = publish_corpus(
-        args.folder,
-        args.repository,
-        private=args.private,
-        gate=args.gate,
-        revision=args.revision,
-        may_pass_on=args.i_may_pass_this_on,
-        overwrite=args.overwrite,
-    )
+    options = given(args, "private", "gate", "revision", "may_pass_on", "overwrite")
+    report = publish_corpus(args.folder, args.repository, **options)
     return report, _corpus_summary(report)
 
 
 def _publish_model(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
     from facemllm.publishing.model import publish_model
 
-    report = publish_model(
-        args.folder,
-        args.repository,
-        reports=args.report,
-        race=args.race,
-        base_model=args.base_model,
-        private=args.private,
-        revision=args.revision,
-        overwrite=args.overwrite,
-        trust_remote_code=args.trust_remote_code,
-        dry_run=args.dry_run,
-    )
+    options = given(args, "reports", "race", "base_model", "private", "revision", "overwrite", "dry_run")
+    report = publish_model(args.folder, args.repository, trust_remote_code=args.trust_remote_code, **options)
     return report, _plan(report) if args.dry_run else _model_summary(report)
 
 
@@ -157,9 +144,8 @@ def _sent(report: dict[str, Any], what: str) -> list[str]:
         megabytes = report["new_bytes"] / 1e6
         old = report["files"] - report["new_files"]
         lines = [f"{report['new_files']:,} files new or changed ({megabytes:,.1f} MB), {old:,} there already"]
-        lines += (
-            [f"{report['removed_files']:,} {what} of an earlier version removed"] if report["removed_files"] else []
-        )
+        if report["removed_files"]:
+            lines.append(f"{report['removed_files']:,} {what} of an earlier version removed")
         lines.append(f"commit {report['commit']}, {report['seconds']:.1f} s")
     else:
         lines = [f"nothing to do: all {report['files']:,} files are there, commit {report['commit']}"]

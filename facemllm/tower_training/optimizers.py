@@ -4,10 +4,11 @@ from collections.abc import Iterable
 
 from torch import nn
 
+from facemllm.cli import UserError
 from facemllm_recipes.optimizers import MuonWithAdamW, hidden_matrices
 
 
-class ThresholdMissed(RuntimeError):
+class ThresholdMissed(UserError):
     """A tower has not reached its accuracy within the allowed number of steps."""
 
 

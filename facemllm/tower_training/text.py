@@ -7,29 +7,40 @@ clauses to whole captions. With captions from the start the model never learns t
 import hashlib
 import math
 import random
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch.nn import functional
 from tqdm import tqdm
 from transformers import AutoTokenizer, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
+from datasets_scripts.questions.conversations import TASKS
+from datasets_scripts.schema import AGE_GROUPS
 from datasets_scripts.synthetic import text as synthetic_text
 from datasets_scripts.synthetic.faces import ATTRIBUTES, sample_labels
 from modeling_facemllm.versions_facemllm import make_tokenizer_portable
 
 from .optimizers import ThresholdMissed, TowerOptimizer
-from .tokenizer import TURN_END, TURN_START, train_tokenizer
 
 Conversation = list[tuple[str, str]]
 """Questions with their answers; the first question holds the context."""
 
+VOCABULARY = 1024  # tokens at most, the three marks of ChatML included
+PAD, TURN_START, TURN_END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
+ROLES = ("system", "user", "assistant")  # they begin every turn: in letters they would be a quarter of all tokens
+
+PHOTOGRAPHED = ("gender", "age", "race")
+"""The tasks whose words the packaged tokenizer has learned: more of them would be another tokenizer, and towers."""
+
 QUESTIONS = 8
 TOKENS_PER_STEP = 2000
 CHECK_EVERY = 25
+COOL_DOWN = 200  # steps over which the rate falls at the end
 DEFAULT_STEPS = 1500  # for the estimate on the progress bar only
 
 SHARED = tuple(
@@ -144,6 +155,33 @@ def new_text_tower(tokenizer: PreTrainedTokenizerFast) -> Qwen3ForCausalLM:
     return model
 
 
+def photograph_sentences() -> list[str]:
+    """What is said about photographs (FairFace and the like), so that those corpora are spelled in whole words too."""
+    sentences = [
+        f"A photo of {who}, aged {age}." for who in ("a man", "a woman", "a boy", "a girl") for age in AGE_GROUPS
+    ]
+    for task in (TASKS[name] for name in PHOTOGRAPHED):
+        sentences += [*task.questions, task.statement, *task.checks, *task.answers.values()]
+        sentences += [wording for wordings in task.claims.values() for wording in wordings]
+        sentences += [claim.text for claim in task.ranges]
+    return sentences
+
+
+def train_tokenizer(sentences: Iterable[str]) -> PreTrainedTokenizerFast:
+    """Learn a byte-level BPE from `sentences` and `photograph_sentences`; it can encode any text."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY,
+        special_tokens=[PAD, TURN_START, TURN_END],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator([*sentences, *photograph_sentences() * 20, *ROLES * 100], trainer)
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=TURN_END, pad_token=PAD)
+
+
 def sentences(faces: int, seed: int) -> list[str]:
     """All that is said about the first faces, in every lesson: what the tokenizer is learned from."""
     return [
@@ -165,11 +203,10 @@ class TextTraining:
 
     Args:
         seed: of the weights and of the conversations.
-        learning_rate: peak rate.
         folder: a tower to go on with, or only to measure; a new one is made where absent.
     """
 
-    def __init__(self, seed: int = 0, learning_rate: float = 2e-3, folder: Path | None = None):
+    def __init__(self, seed: int = 0, folder: Path | None = None):
         torch.manual_seed(seed)
         self.seed = seed
         if folder is None:
@@ -178,12 +215,12 @@ class TextTraining:
         else:
             self.tokenizer = AutoTokenizer.from_pretrained(folder)
             self.model = Qwen3ForCausalLM.from_pretrained(folder)
-        self.optimizer = TowerOptimizer((self.model,), learning_rate)
+        self.optimizer = TowerOptimizer((self.model,), learning_rate=2e-3)
         self.steps = 0
         self._faces = count()
         self._rng = random.Random(seed)
 
-    def train(self, max_steps: int = 4000, cool_down: int = 200) -> None:
+    def train(self, max_steps: int = 4000) -> None:
         """Go through the curriculum.
 
         Raises:
@@ -203,7 +240,7 @@ class TextTraining:
                     bar.update()
                 accuracy = self.accuracy(lesson, faces=64)
                 bar.set_postfix_str(f"lesson {number + 1}/{len(CURRICULUM)}, accuracy {accuracy:.2f}")
-        self.optimizer.cool_down(cool_down)
+        self.optimizer.cool_down(COOL_DOWN)
         while not self.optimizer.finished:
             self.step(len(CURRICULUM) - 1)
             bar.update()

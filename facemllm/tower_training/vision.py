@@ -7,7 +7,9 @@ corpus of captioned pictures will do.
 import hashlib
 import math
 import random
-from collections.abc import Sequence
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,11 +26,12 @@ from datasets_scripts.synthetic import text as synthetic_text
 from datasets_scripts.synthetic.faces import draw_face, sample_labels
 from modeling_facemllm import FaceMLLMVisionConfig, FaceMLLMVisionModel
 
-from .ngrams import NGramVocabulary
 from .optimizers import ThresholdMissed, TowerOptimizer
 
 MAX_NGRAM = 4
 CHECK_EVERY = 50
+THRESHOLD = 0.92  # of accuracy, where the rate begins to fall; that adds about two points
+MAX_STEPS, COOL_DOWN = 4000, 250  # before it falls, and while it does
 REQUIRED_ACCURACY = 0.93
 DEFAULT_STEPS = 1200  # for the estimate on the progress bar only
 
@@ -88,6 +91,45 @@ def _read(path: str, rows: Any, size: int) -> CaptionedPictures:
     return CaptionedPictures(pixels, captions)
 
 
+def ngrams(caption: str, longest: int) -> set[str]:
+    """All runs of one to `longest` words of a caption, in lower case, none across the end of a clause."""
+    found = set()
+    for clause in re.split(r"[.,;:!?]| and ", caption.lower()):
+        words = re.findall(r"[\w'+-]+", clause)
+        for length in range(1, longest + 1):
+            found.update(" ".join(words[start : start + length]) for start in range(len(words) - length + 1))
+    return found
+
+
+class NGramVocabulary:
+    """The n-grams that are worth predicting: neither too rare to learn nor in almost every caption.
+
+    From 2 to 90 % of the training `captions` contain each; it has `longest` words at most.
+    """
+
+    def __init__(self, captions: Sequence[str], longest: int = 4):
+        self.longest = longest
+        counts = Counter(ngram for caption in captions for ngram in ngrams(caption, longest))
+        low, high = 0.02 * len(captions), 0.9 * len(captions)
+        self.ngrams = sorted(ngram for ngram, count in counts.items() if low <= count <= high)
+        self.index = {ngram: number for number, ngram in enumerate(self.ngrams)}
+        self.shares = torch.tensor([counts[ngram] / len(captions) for ngram in self.ngrams])
+
+    def __len__(self) -> int:
+        return len(self.ngrams)
+
+    def targets(self, captions: Iterable[str]) -> torch.Tensor:
+        """Float32 of shape (captions, n-grams): 1 where the caption contains the n-gram, 0 elsewhere."""
+        rows = [
+            [self.index[ngram] for ngram in ngrams(caption, self.longest) if ngram in self.index]
+            for caption in captions
+        ]
+        targets = torch.zeros(len(rows), len(self))
+        for row, columns in enumerate(rows):
+            targets[row, columns] = 1.0
+        return targets
+
+
 class NGramHead(nn.Module):
     """Features (batch, cells, width) to one logit per n-gram: it suffices that some cell speaks of it.
 
@@ -142,30 +184,25 @@ class VisionTraining:
         self._order = torch.Generator().manual_seed(seed)
         self._queue: list[int] = []
 
-    def train_to_threshold(self, threshold: float = 0.92, max_steps: int = 4000, cool_down: int = 250) -> None:
-        """Train until the words for drawn faces are right often enough, then let the learning rate fall.
-
-        Args:
-            threshold: mean of `attribute_accuracy` at which the rate begins to fall; that adds about two points.
-            max_steps: bound of the steps before `cool_down`.
-            cool_down: steps over which the rate falls to zero.
+    def train_to_threshold(self) -> None:
+        """Train until the mean of `attribute_accuracy` is `THRESHOLD`, then let the learning rate fall.
 
         Raises:
-            ThresholdMissed: if `max_steps` do not suffice.
+            ThresholdMissed: if `MAX_STEPS` do not suffice.
         """
         accuracy = 0.0
         with tqdm(total=DEFAULT_STEPS, desc="vision tower", unit="step", mininterval=1) as bar:
-            while accuracy < threshold:
-                if self.steps >= max_steps:
+            while accuracy < THRESHOLD:
+                if self.steps >= MAX_STEPS:
                     raise ThresholdMissed(
-                        f"vision tower: accuracy {accuracy:.3f} after {max_steps} steps, {threshold} is needed: draw "
+                        f"vision tower: accuracy {accuracy:.3f} after {MAX_STEPS} steps, {THRESHOLD} is needed: draw "
                         "more --faces or try another --seed"
                     )
                 self._steps(CHECK_EVERY, bar)
                 accuracy = _mean(self.attribute_accuracy())
                 bar.set_postfix_str(f"accuracy {accuracy:.2f}")
-            self.optimizer.cool_down(cool_down)
-            self._steps(cool_down, bar)
+            self.optimizer.cool_down(COOL_DOWN)
+            self._steps(COOL_DOWN, bar)
 
     def train_for(self, steps: int) -> None:
         """Train for so many steps; over the last third of them the learning rate falls to zero."""

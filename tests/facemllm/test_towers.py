@@ -16,8 +16,8 @@ import facemllm
 from datasets_scripts.synthetic import records as synthetic
 from facemllm.cli import main
 from facemllm.tower_training import folders, text, vision
-from facemllm.tower_training.ngrams import NGramVocabulary, ngrams
 from facemllm.tower_training.optimizers import ThresholdMissed, TowerOptimizer
+from facemllm.tower_training.vision import NGramVocabulary, ngrams
 from modeling_facemllm import FaceMLLMForConditionalGeneration, FaceMLLMProcessor, FaceMLLMVisionConfig
 
 TOWERS = Path(facemllm.__file__).parent / "towers"
