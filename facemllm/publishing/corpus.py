@@ -15,7 +15,7 @@ from datasets_scripts.corpus.complete import CompleteCorpus, open_corpus
 from datasets_scripts.corpus.writing import CARD, MANIFEST
 from facemllm.cli import UserError
 
-from .repository import HubRepository, connect, is_same, one_line_errors, open_repository, upload_bar
+from .repository import HubRepository, open_repository, upload_bar
 
 COMMIT_FILES = 250  # what huggingface_hub begins with when it uploads a folder
 FOLDER_FILES = 10_000  # the Hub's own limit for one folder
@@ -75,22 +75,19 @@ def publish_corpus(
     corpus = open_corpus(folder)
     _check_rights(corpus, may_pass_on)
     _check_folders(corpus)
-    api = connect(repo_id)
-    with one_line_errors(repo_id, api.endpoint):
-        repository = open_repository(api, repo_id, "dataset", private=private, revision=revision)
-        present = repository.files()
-        known = _known_configs(repository, present, corpus, overwrite)
+    with open_repository(repo_id, "dataset", private=private, revision=revision) as repository:
+        known = _known_configs(repository, corpus, overwrite)
         _set_gate(repository, corpus, gate)
-        additions, texts = _changes(corpus, repo_id, present, progress)
+        additions, texts = _changes(corpus, repository, progress)
         stale = [
             path
-            for path in present
+            for path in repository.present
             if (match := SHARD.fullmatch(path)) and match["config"] in known and path not in corpus.shards
         ]
-        commits = _carry_out(repository, additions, stale, texts, present, commit_files, progress)
+        _carry_out(repository, additions, stale, texts, commit_files, progress)
     return {
         "repository": repo_id,
-        "url": f"{api.endpoint}/datasets/{repo_id}",
+        "url": f"{repository.api.endpoint}/datasets/{repo_id}",
         "revision": revision,
         "commit": repository.head,
         "private": repository.private,
@@ -100,7 +97,7 @@ def publish_corpus(
         "new_bytes": sum(addition.upload_info.size for addition in [*additions, *texts]),
         "removed_files": len(stale),
         "ignored": list(corpus.others),
-        "commits": commits,
+        "commits": repository.commits,
         "load": [_load_call(repo_id, config, revision) for config in corpus.configs],
         "seconds": round(time.monotonic() - began, 2),
     }
@@ -131,10 +128,9 @@ def _set_gate(repository: HubRepository, corpus: CompleteCorpus, gate: str | Non
         repository.gated = wanted
 
 
-def _known_configs(
-    repository: HubRepository, present: dict[str, Any], corpus: CompleteCorpus, overwrite: bool
-) -> set[str]:
+def _known_configs(repository: HubRepository, corpus: CompleteCorpus, overwrite: bool) -> set[str]:
     """The configs whose shards in the repository are ours to remove. Raises `UserError` for somebody else's data."""
+    present = repository.present
     manifest = json.loads(repository.read_text(MANIFEST)) if MANIFEST in present else None
     begun = CARD in present and repository.read_text(CARD) == BEING_UPLOADED
     if not overwrite and not begun:
@@ -147,22 +143,21 @@ def _known_configs(
     return {*corpus.configs, *(manifest or {}).get("configs", ())}
 
 
-def _changes(
-    corpus: CompleteCorpus, repo_id: str, present: dict[str, Any], progress: bool
-) -> tuple[list[Any], list[Any]]:
+def _changes(corpus: CompleteCorpus, repository: HubRepository, progress: bool) -> tuple[list[Any], list[Any]]:
     """The shards, and the texts that end the upload, which are not in the repository as they are here."""
     from huggingface_hub import CommitOperationAdd
     from tqdm import tqdm
 
-    names = tqdm(corpus.shards, desc="comparing", unit="shard", disable=not progress or MANIFEST not in present)
+    silent = not progress or MANIFEST not in repository.present
+    names = tqdm(corpus.shards, desc="comparing", unit="shard", disable=silent)
     shards = (CommitOperationAdd(shard, str(corpus.folder / shard)) for shard in names)
-    card = (corpus.folder / CARD).read_text(encoding="utf-8").replace(f'"{REPOSITORY}"', f'"{repo_id}"')
+    card = (corpus.folder / CARD).read_text(encoding="utf-8").replace(f'"{REPOSITORY}"', f'"{repository.repo_id}"')
     texts = [
         CommitOperationAdd(CARD, card.encode()),
         CommitOperationAdd(MANIFEST, (corpus.folder / MANIFEST).read_bytes()),
     ]
-    changed = [shard for shard in shards if not is_same(shard, present.get(shard.path_in_repo))]
-    return changed, texts if changed else [text for text in texts if not is_same(text, present.get(text.path_in_repo))]
+    changed = repository.changed(shards)
+    return changed, texts if changed else repository.changed(texts)
 
 
 def _carry_out(
@@ -170,35 +165,28 @@ def _carry_out(
     additions: list[Any],
     stale: list[str],
     texts: list[Any],
-    present: dict[str, Any],
     commit_files: int,
     progress: bool,
-) -> int:
-    """Upload and commit; the number of commits. The card comes with the last commit, after everything else."""
+) -> None:
+    """Upload and commit. The card comes with the last commit, after everything else."""
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
     deletions = [CommitOperationDelete(path, is_folder=False) for path in stale]
     changes = [*additions, *deletions]
     batches: list[list[Any]] = [changes]
-    commits = 0
     staged = len(changes) > commit_files
     if staged:
         batches = [changes[first : first + commit_files] for first in range(0, len(changes), commit_files)]
-        notice = CommitOperationAdd(CARD, BEING_UPLOADED.encode())
-        if not is_same(notice, present.get(CARD)):
-            repository.commit([notice], "Begin to upload a corpus")
-            commits += 1
+        if notice := repository.changed([CommitOperationAdd(CARD, BEING_UPLOADED.encode())]):
+            repository.commit(notice, "Begin to upload a corpus")
     with upload_bar(additions, progress) as bar:
         for number, batch in enumerate(batches, 1):
             repository.upload([change for change in batch if isinstance(change, CommitOperationAdd)], bar)
             if staged:
                 repository.commit(batch, f"Upload a corpus, part {number} of {len(batches)}")
-                commits += 1
         last = texts if staged else [*changes, *texts]
         if last:
             repository.commit(last, "Upload a corpus with facemllm")
-            commits += 1
-    return commits
 
 
 def _load_call(repo_id: str, config: str, revision: str) -> str:

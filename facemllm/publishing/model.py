@@ -17,15 +17,7 @@ from facemllm_onnx.export_location import EXPORT_RECORD
 from .model_card import exported_model_card, trained_model_card
 from .model_folder import ADAPTER_CONFIG, ModelFolder, is_model_file, open_model_folder
 from .model_index import eval_results, read_card, read_reports, with_results
-from .repository import (
-    HubRepository,
-    check_repository_name,
-    connect,
-    is_same,
-    one_line_errors,
-    open_repository,
-    upload_bar,
-)
+from .repository import HubRepository, check_repository_name, open_repository, upload_bar
 
 LOCAL_PATH = re.compile(r'"((?:/|[A-Z]:\\\\)[^"\s]*[/\\][^"\s]+)"')
 PEFT_TEMPLATE = "# Model Card for Model ID"  # which PEFT leaves beside adapters, with nothing filled in
@@ -43,7 +35,6 @@ def publish_model(
     overwrite: bool = False,
     trust_remote_code: bool = False,
     dry_run: bool = False,
-    progress: bool = True,
 ) -> dict[str, Any]:
     """Publish the model in `folder` as `repo_id`, and return what was done.
 
@@ -71,6 +62,8 @@ def publish_model(
     Raises:
         UserError: for everything the caller can mend: the folder, rights, token, name, network, room on the Hub.
     """
+    from huggingface_hub import CommitOperationDelete
+
     began = time.monotonic()
     check_repository_name(repo_id)
     model = open_model_folder(folder, trust_remote_code)
@@ -89,35 +82,28 @@ def publish_model(
         "repository": repo_id,
         "revision": revision,
         "files": len({*model.files, CARD}),
-        "ignored": list(model.others),
+        "ignored": model.others,
         "results": len(results),
         "load": _load_calls(model, repo_id, revision, base_model),
     }
     if dry_run:
         texts[CARD] = _card(model, None, repo_id, base_model, results)
-        additions = _additions(model, texts)
-        return about | {
-            "sent": {addition.path_in_repo: addition.upload_info.size for addition in additions},
-            "new_bytes": sum(addition.upload_info.size for addition in additions),
-            "notes": _notes(model, texts),
-            "card": texts[CARD],
-        }
-    api = connect(repo_id)
-    with one_line_errors(repo_id, api.endpoint):
-        repository = open_repository(api, repo_id, "model", private=private, revision=revision)
-        present = repository.files()
-        _check_place(repository, present, model, overwrite)
+        sent = {addition.path_in_repo: addition.upload_info.size for addition in _additions(model, texts)}
+        notes = _notes(model, texts)
+        return about | {"sent": sent, "new_bytes": sum(sent.values()), "notes": notes, "card": texts[CARD]}
+    with open_repository(repo_id, "model", private=private, revision=revision) as repository:
+        present = repository.present
+        _check_place(repository, model, overwrite)
         published = repository.read_text(CARD) if CARD in present and _kind(present) == _kind(model.files) else None
         texts[CARD] = _card(model, published, repo_id, base_model, results)
-        additions = [
-            addition
-            for addition in _additions(model, texts)
-            if not is_same(addition, present.get(addition.path_in_repo))
-        ]
+        additions = repository.changed(_additions(model, texts))
         stale = [path for path in present if _was_the_models(path) and path not in model.files]
-        _send(repository, additions, stale, progress)
+        with upload_bar(additions, progress=True) as bar:
+            repository.upload(additions, bar)
+            changes = [*additions, *(CommitOperationDelete(path, is_folder=False) for path in stale)]
+            repository.commit(changes, "Upload a model with facemllm")
     return about | {
-        "url": f"{api.endpoint}/{repo_id}",
+        "url": f"{repository.api.endpoint}/{repo_id}",
         "commit": repository.head,
         "private": repository.private,
         "new_files": len(additions),
@@ -207,9 +193,9 @@ def _kind(files: Collection[str]) -> str | None:
     return next((kind for name, kind in kinds.items() if name in files), None)
 
 
-def _check_place(repository: HubRepository, present: dict[str, Any], model: ModelFolder, overwrite: bool) -> None:
+def _check_place(repository: HubRepository, model: ModelFolder, overwrite: bool) -> None:
     """Refuse to put a model in the place of one of another kind, unless `overwrite`."""
-    there, ours = _kind(present), _kind(model.files)
+    there, ours = _kind(repository.present), _kind(model.files)
     if overwrite or there is None:
         return
     remedy = "give another name, or say --overwrite (older commits keep what was there)"
@@ -228,15 +214,6 @@ def _check_place(repository: HubRepository, present: dict[str, Any], model: Mode
 def _was_the_models(path: str) -> bool:
     """Whether a file would be loaded with the new model; somebody's own Python, such as a handler, would not."""
     return is_model_file(path) and (not path.endswith(".py") or path.endswith("_facemllm.py"))
-
-
-def _send(repository: HubRepository, additions: list[Any], stale: list[str], progress: bool) -> None:
-    from huggingface_hub import CommitOperationDelete
-
-    with upload_bar(additions, progress) as bar:
-        repository.upload(additions, bar)
-        changes = [*additions, *(CommitOperationDelete(path, is_folder=False) for path in stale)]
-        repository.commit(changes, "Upload a model with facemllm")
 
 
 def _notes(model: ModelFolder, texts: dict[str, str]) -> list[str]:

@@ -7,6 +7,8 @@ from typing import Any
 
 from datasets_scripts.files import read_json, write_text
 
+PIPELINE = "image-text-to-text"
+
 _LOADING = """
 ```python
 import torch
@@ -37,6 +39,16 @@ An expression is what a face shows, not what a person feels. Inferring emotions 
 people by race from biometric data, are prohibited practices in the European Union (AI Act, Art. 5).
 """
 
+_NOT_FOR = (
+    """
+## What it is not for
+
+Identification; sorting people by race; emotions at work or in schools; decisions about a person. Accuracy differs
+between groups of people: measure it per group, with n and intervals, before you rely on it.
+"""
+    + _LAW
+)
+
 _DRAWN = """
 # A face MLLM for drawn faces
 
@@ -52,7 +64,7 @@ On {asked} held-out faces; an answer counts if the generated text is the expecte
 {rows}
 
 The attributes marked zero-shot were never asked about a picture in training.
-{law}"""
+"""
 
 _TRAINED = """
 # {name}
@@ -62,12 +74,7 @@ _TRAINED = """
 ## Training
 
 {training}
-
-## What it is not for
-
-Identification; sorting people by race; emotions at work or in schools; decisions about a person. Accuracy differs
-between groups of people: measure it per group, with n and intervals, before you rely on it.
-{law}"""
+"""
 
 _EXPORTED = """
 # {name}
@@ -90,12 +97,7 @@ and transformers.js reads the same graphs with the configuration in `transformer
 | | |
 |---|---|
 {rows}
-
-## What it is not for
-
-Identification; sorting people by race; emotions at work or in schools; decisions about a person. Accuracy differs
-between groups of people: measure it per group, with n and intervals, before you rely on it.
-{law}"""
+"""
 
 _ADAPTER_LOADING = """
 ```python
@@ -110,95 +112,65 @@ processor = AutoProcessor.from_pretrained("{base}")
 
 def write_card(report: Mapping[str, Any], folder: Path) -> None:
     """Write `README.md`, with metadata for the Hub, into the model `folder`; `report` is `report.json`'s."""
-    from huggingface_hub import EvalResult, ModelCardData
+    from huggingface_hub import EvalResult
 
     asked = max(entry["n"] for entry in report["per_attribute"].values())
     results = [("mean of the trained attributes", report["mean_accuracy"])]
     results += [(f"{name}, zero-shot", entry["accuracy"]) for name, entry in report["zero_shot"].items()]
-    data = ModelCardData(
-        model_name="facemllm-quickstart",
-        license="apache-2.0",
-        language="en",
-        library_name="transformers",
-        pipeline_tag="image-text-to-text",
-        tags=["face-analysis", "facemllm", "trl"],
-        eval_results=[
-            EvalResult(
-                task_type="image-text-to-text",
-                dataset_type="drawn-faces",
-                dataset_name="Drawn faces, test split",
-                metric_type="accuracy",
-                metric_name=f"Accuracy, {name}",
-                metric_value=value,
-            )
-            for name, value in results
-        ],
-    )
+    about = {"task_type": PIPELINE, "dataset_type": "drawn-faces", "dataset_name": "Drawn faces, test split"}
+    results = [
+        EvalResult(**about, metric_type="accuracy", metric_name=f"Accuracy, {name}", metric_value=value)
+        for name, value in results
+    ]
     rows = [_row(name, entry) for name, entry in report["per_attribute"].items()]
     rows += [_row(f"{name} (zero-shot)", entry) for name, entry in report["zero_shot"].items()]
     loading = _LOADING.format(folder=".", comment="  # this folder, or its Hub id", question=_DRAWN_QUESTION)
-    body = _DRAWN.format(seed=report["seed"], asked=asked, rows="\n".join(rows), loading=loading, law=_LAW)
-    write_text(folder / "README.md", f"---\n{data.to_yaml()}\n---\n{body}")
+    body = _DRAWN.format(seed=report["seed"], asked=asked, rows="\n".join(rows), loading=loading) + _LAW
+    named = {"model_name": "facemllm-quickstart", "license": "apache-2.0", "eval_results": results}
+    write_text(folder / "README.md", _card(body, "transformers", "trl", **named))
 
 
 def trained_model_card(folder: Path, repo_id: str, base_model: str | None = None) -> str:
-    """The card of a trained model that has none: what its `run.json` knows, and no numbers.
-
-    Args:
-        base_model: the model that it is an adapter of; None for a whole model.
-    """
-    from huggingface_hub import ModelCardData
-
-    data = ModelCardData(
-        language="en",
-        library_name="transformers" if base_model is None else "peft",
-        pipeline_tag="image-text-to-text",
-        base_model=base_model,
-        tags=["face-analysis", "facemllm", *([] if base_model is None else ["lora"])],
-    )
+    """The card of a trained model, or of an adapter of `base_model`: what its `run.json` knows, and no numbers."""
     if base_model is None:
-        what, loading = (
-            "A multimodal language model for pictures of faces",
-            _LOADING.format(folder=repo_id, comment="", question=_sample_question(folder / "config.json")),
-        )
+        library, tags, what = "transformers", (), "A multimodal language model for pictures of faces"
+        loading = _LOADING.format(folder=repo_id, comment="", question=_sample_question(folder / "config.json"))
     else:
-        what = f"LoRA adapters for [{base_model}](https://huggingface.co/{base_model}) on pictures of faces"
+        library, tags, what = "peft", ("lora",), f"LoRA adapters for {_link(base_model)} on pictures of faces"
         loading = _ADAPTER_LOADING.format(folder=repo_id, base=base_model)
     name, training = repo_id.split("/")[1], _training(folder / "run.json")
-    body = _TRAINED.format(name=name, what=what, loading=loading, training=training, law=_LAW)
-    return f"---\n{data.to_yaml()}\n---\n{body}"
+    body = _TRAINED.format(name=name, what=what, loading=loading, training=training) + _NOT_FOR
+    return _card(body, library, *tags, base_model=base_model)
 
 
 def exported_model_card(folder: Path, record: Mapping[str, Any], repo_id: str, base_model: str | None = None) -> str:
-    """The card of an ONNX export: how to run it, and what its record says of it.
+    """The card of an ONNX export: how to run it, and what `record`, its `export.json`, says of it.
 
-    Args:
-        record: its `export.json`.
-        base_model: the Hub id of the model that it was exported from, if that is there.
+    `base_model` is the Hub id of the model that it was exported from, if that is there.
     """
-    from huggingface_hub import ModelCardData
-
-    quantized = {} if record["precision"] in ("fp32", "fp16", "bf16") else {"base_model_relation": "quantized"}
-    data = ModelCardData(
-        language="en",
-        library_name="onnx",
-        pipeline_tag="image-text-to-text",
-        base_model=base_model,
-        tags=["face-analysis", "facemllm", "onnx"],
-        **(quantized if base_model else {}),
-    )
+    quantized = base_model and record["precision"] not in ("fp32", "fp16", "bf16")
     body = _EXPORTED.format(
         name=repo_id.split("/")[1],
-        what=f"[{base_model}](https://huggingface.co/{base_model})"
-        if base_model
-        else "A multimodal language model for pictures of faces",
+        what=_link(base_model) if base_model else "A multimodal language model for pictures of faces",
         scoring=", and one that scores closed questions" if "scoring" in record["graphs"] else "",
         repo_id=repo_id,
         question=_sample_question(folder / "config.json"),
         rows="\n".join(f"| {what} | {value} |" for what, value in _export_facts(record)),
-        law=_LAW,
     )
+    relation = {"base_model_relation": "quantized"} if quantized else {}
+    return _card(body + _NOT_FOR, "onnx", "onnx", base_model=base_model, **relation)
+
+
+def _card(body: str, library: str, *tags: str, **metadata: Any) -> str:
+    from huggingface_hub import ModelCardData
+
+    tags = ["face-analysis", "facemllm", *tags]
+    data = ModelCardData(language="en", library_name=library, pipeline_tag=PIPELINE, tags=tags, **metadata)
     return f"---\n{data.to_yaml()}\n---\n{body}"
+
+
+def _link(model: str) -> str:
+    return f"[{model}](https://huggingface.co/{model})"
 
 
 def _export_facts(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -2,7 +2,6 @@
 
 import ast
 import fnmatch
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,25 +9,14 @@ from typing import Any
 
 from facemllm.cli import UserError
 from facemllm.inference.exports import checked_export
+from facemllm.model_code.comparison import read_settings
 from facemllm_onnx.export_location import EXPORT_RECORD
 
 ADAPTER_CONFIG = "adapter_config.json"
-MODEL_FILES = (
-    "*.safetensors",
-    "*.safetensors.index.json",
-    "*config.json",
-    "*.py",
-    "*.jinja",
-    "*.onnx",
-    "*.onnx_data",
-    EXPORT_RECORD,
-    "tokenizer.json",
-    "tokenizer.model",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.*",
-    "merges.txt",
-)
+_MODEL = ("*.safetensors", "*.safetensors.index.json", "*config.json", "*.py", "*.jinja")
+_TOKENIZER = ("tokenizer.json", "tokenizer.model", "special_tokens_map.json", "added_tokens.json")
+_EXPORT = ("*.onnx", "*.onnx_data", EXPORT_RECORD)
+MODEL_FILES = (*_MODEL, *_TOKENIZER, "vocab.*", "merges.txt", *_EXPORT)
 BESIDE = ("README.md", "LICENSE*", "NOTICE*", "run.json", "loss.png")  # in the model's own folder only
 MODEL_FOLDERS = ("adapter", "additional_chat_templates", "onnx", "transformers.js")
 STATE_OF_TRAINING = ("trainer_state.json", "optimizer*", "scheduler.pt", "scaler.pt", "rng_state*.pth", "global_step*")
@@ -43,8 +31,8 @@ class ModelFolder:
     """
 
     folder: Path
-    files: tuple[str, ...]
-    others: tuple[str, ...]
+    files: list[str]
+    others: list[str]
     adapter_base: str | None
     export: dict[str, Any] | None = None
 
@@ -69,14 +57,12 @@ def open_model_folder(folder: str | Path, trust_remote_code: bool = False) -> Mo
     _check_finished(folder)
     files, others = _sort(folder)
     if EXPORT_RECORD in files:
-        return ModelFolder(folder, tuple(files), tuple(others), None, checked_export(folder))
+        return ModelFolder(folder, files, others, None, checked_export(folder))
     if ADAPTER_CONFIG in files and "config.json" not in files:
-        base = _check_adapter(folder, files)
-    else:
-        base = None
-        _check_code(folder, files)
-        _check_weights(folder, trust_remote_code)
-    return ModelFolder(folder, tuple(files), tuple(others), base)
+        return ModelFolder(folder, files, others, _check_adapter(folder, files))
+    _check_code(folder, files)
+    _check_weights(folder, trust_remote_code)
+    return ModelFolder(folder, files, others, None)
 
 
 def _is_one_of(name: str, patterns: tuple[str, ...]) -> bool:
@@ -114,7 +100,7 @@ def _check_finished(folder: Path) -> None:
 def _check_adapter(folder: Path, files: list[str]) -> str:
     from safetensors import SafetensorError, safe_open
 
-    config = _read_json(folder / ADAPTER_CONFIG)
+    config = read_settings(folder / ADAPTER_CONFIG)
     weights = "adapter_model.safetensors"
     if weights not in files:
         raise UserError(f"{folder}: has {ADAPTER_CONFIG} and no {weights}")
@@ -131,7 +117,7 @@ def _check_adapter(folder: Path, files: list[str]) -> str:
 def _check_code(folder: Path, files: list[str]) -> None:
     """Every module that the configurations name is there and compiles, with all it imports from its own folder."""
     named = {
-        module for name in files if name.endswith("config.json") for module in _modules(_read_json(folder / name))
+        module for name in files if name.endswith("config.json") for module in _modules(read_settings(folder / name))
     }
     seen: set[str] = set()
     while named - seen:
@@ -194,10 +180,3 @@ def _check_weights(folder: Path, trust_remote_code: bool) -> None:
             raise UserError(
                 f"{folder}: its weights do not fit its config.json ({first} is {what}, one of {len(keys)})"
             )
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"{path}: is no JSON ({error})") from error

@@ -8,8 +8,9 @@ from typing import Any
 from facemllm.cli import UserError
 from facemllm.evaluation.report.wording import label_of, task_title, way_title
 
+from .model_card import PIPELINE
+
 REPORT = "report.json"
-TASK = "image-text-to-text"
 # What the field names a result by, as the Hub's metric ids; the rest stays in the report.
 METRIC_TYPES = {
     "accuracy": "accuracy",
@@ -45,10 +46,9 @@ def read_reports(folders: Iterable[str | Path]) -> list[dict[str, Any]]:
 
 
 def eval_results(reports: Sequence[Mapping[str, Any]], race: bool = False) -> list[Any]:
-    """`huggingface_hub.EvalResult` of each headline number: its 95 % interval and n stand in its name and arguments.
+    """`huggingface_hub.EvalResult` of each headline number: its 95 % interval and n are in its name and arguments.
 
-    Args:
-        race: whether figures about race go in as well. Those of single groups never do: they need their n beside them.
+    Figures about race go in only with `race`. Those of single groups never do: they need their n beside them.
     """
     return [result for report in reports for result in _results(report, race)]
 
@@ -57,15 +57,8 @@ def _results(report: Mapping[str, Any], race: bool) -> Iterator[Any]:
     from huggingface_hub import EvalResult
 
     dataset = report["dataset"]
-    about = {
-        "task_type": TASK,
-        "task_name": "Face analysis",
-        "dataset_name": dataset["name"],
-        "dataset_type": dataset["type"],
-        "dataset_config": dataset.get("config"),
-        "dataset_split": dataset.get("split"),
-        "dataset_revision": dataset.get("revision"),
-    }
+    about = {f"dataset_{key}": dataset.get(key) for key in ("name", "type", "config", "split", "revision")}
+    about |= {"task_type": PIPELINE, "task_name": "Face analysis"}
     for task, ways in _tasks(report, race):
         for way, figures in ways.items():
             for metric, entry in figures["metrics"].items():

@@ -1,10 +1,9 @@
 """A repository on the Hub: what is in it, commits that survive a bad connection, and errors in one line."""
 
 import contextlib
-import hashlib
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from facemllm.cli import UserError
@@ -18,26 +17,35 @@ TRANSPORT = {"httpx", "httpx2", "httpcore", "httpcore2", "requests", "urllib3"} 
 
 @dataclass
 class HubRepository:
-    """One branch of a repository of `repo_type`; `head` is the commit that the next one follows."""
+    """One branch of a repository of `repo_type`.
+
+    `head` is the commit that the next one follows; `present` each file by its path, with size, `blob_id` and, for
+    large ones, `lfs.sha256`; `commits` the number of those made here.
+    """
 
     api: Any  # huggingface_hub.HfApi
     repo_id: str
     repo_type: str
     revision: str
-    head: str
     private: bool
     gated: str | bool
+    head: str = ""
+    present: dict[str, Any] = field(default_factory=dict)
+    commits: int = 0
 
     @property
     def address(self) -> dict[str, str]:
         return {"repo_id": self.repo_id, "repo_type": self.repo_type}
 
-    def files(self) -> dict[str, Any]:
-        """Every file by its path, with size, `blob_id` and, for large ones, `lfs.sha256`."""
-        info = self.api.repo_info(**self.address, revision=self.revision)
-        self.head = info.sha
+    def refresh(self) -> None:
+        """Ask the Hub for `head` and `present`."""
+        self.head = self.api.repo_info(**self.address, revision=self.revision).sha
         listed = self.api.list_repo_tree(**self.address, revision=self.head, recursive=True)
-        return {entry.path: entry for entry in listed if hasattr(entry, "blob_id")}
+        self.present = {entry.path: entry for entry in listed if hasattr(entry, "blob_id")}
+
+    def changed(self, additions: Iterable[Any]) -> list[Any]:
+        """Those of the files to be added that are not there as they are here."""
+        return [addition for addition in additions if not _is_same(addition, self.present.get(addition.path_in_repo))]
 
     def read_text(self, path: str) -> str:
         """A small file's content, past the local cache."""
@@ -58,6 +66,7 @@ class HubRepository:
         """Make one commit, all of it or nothing; tried again where the Hub fails, asks to wait, or does not answer."""
         from huggingface_hub.errors import HfHubHTTPError
 
+        self.commits += 1
         for attempt in range(TRIES):
             if not operations:
                 return
@@ -83,16 +92,10 @@ class HubRepository:
     def _missing(self, operations: Sequence[Any]) -> list[Any]:
         from huggingface_hub import CommitOperationAdd
 
-        present = self.files()
-        return [
-            operation
-            for operation in operations
-            if (
-                not is_same(operation, present.get(operation.path_in_repo))
-                if isinstance(operation, CommitOperationAdd)
-                else operation.path_in_repo in present
-            )
-        ]
+        self.refresh()
+        additions = [operation for operation in operations if isinstance(operation, CommitOperationAdd)]
+        deletions = [operation for operation in operations if not isinstance(operation, CommitOperationAdd)]
+        return [*self.changed(additions), *(entry for entry in deletions if entry.path_in_repo in self.present)]
 
 
 @contextlib.contextmanager
@@ -112,15 +115,16 @@ def upload_bar(additions: Sequence[Any], progress: bool) -> Iterator[Any]:
             enable_progress_bars()
 
 
-def is_same(addition: Any, present: Any) -> bool:
+def _is_same(addition: Any, present: Any) -> bool:
     """Whether the file to be added is the one that lies there, `present`, or None."""
+    from huggingface_hub.utils.sha import git_hash
+
     if present is None or present.size != addition.upload_info.size:
         return False
     if present.lfs is not None:
         return present.lfs.sha256 == addition.upload_info.sha256.hex()
     with addition.as_file() as file:
-        data = file.read()
-    return present.blob_id == hashlib.sha1(b"blob %d\0%b" % (len(data), data)).hexdigest()  # as git names a file
+        return present.blob_id == git_hash(file.read())
 
 
 def connect(repo_id: str) -> Any:
@@ -147,41 +151,38 @@ def check_repository_name(repo_id: str) -> None:
     raise UserError(f"{repo_id!r} is no name of a repository: give ORGANISATION/NAME or USER/NAME")
 
 
-def open_repository(api: Any, repo_id: str, repo_type: str, *, private: bool, revision: str) -> HubRepository:
-    """The repository, made if it is not there. Raises `UserError` if it is public where `private` is wanted."""
-    from huggingface_hub.errors import RepositoryNotFoundError
-
-    try:
-        info = api.repo_info(repo_id, repo_type=repo_type)
-        if private and not info.private:
-            raise UserError(
-                f"{repo_id} exists and is public: make it private in its settings first "
-                f"({api.endpoint}/{repo_type}s/{repo_id}/settings), or give another name"
-            )
-    except RepositoryNotFoundError:
-        api.create_repo(repo_id, repo_type=repo_type, private=private)
-        info = api.repo_info(repo_id, repo_type=repo_type)
-    if revision != "main":
-        api.create_branch(repo_id, repo_type=repo_type, branch=revision, exist_ok=True)
-    return HubRepository(api, repo_id, repo_type, revision, info.sha, bool(info.private), info.gated or False)
-
-
 @contextlib.contextmanager
-def one_line_errors(repo_id: str, endpoint: str) -> Iterator[None]:
-    """Turn what the Hub and the network answer into a `UserError` that says what to do."""
-    from huggingface_hub.errors import HfHubHTTPError
+def open_repository(repo_id: str, repo_type: str, *, private: bool, revision: str) -> Iterator[HubRepository]:
+    """The repository, made if it is not there, and within the context what the Hub and the network answer as a
+    `UserError` that says what to do. One too if the repository is public where `private` is wanted."""
+    from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 
+    api = connect(repo_id)
     again = "what was uploaded is kept: run the same command again"
     try:
-        yield
+        try:
+            info = api.repo_info(repo_id, repo_type=repo_type)
+            if private and not info.private:
+                raise UserError(
+                    f"{repo_id} exists and is public: make it private in its settings first "
+                    f"({api.endpoint}/{repo_type}s/{repo_id}/settings), or give another name"
+                )
+        except RepositoryNotFoundError:
+            api.create_repo(repo_id, repo_type=repo_type, private=private)
+            info = api.repo_info(repo_id, repo_type=repo_type)
+        if revision != "main":
+            api.create_branch(repo_id, repo_type=repo_type, branch=revision, exist_ok=True)
+        repository = HubRepository(api, repo_id, repo_type, revision, bool(info.private), info.gated or False)
+        repository.refresh()
+        yield repository
     except UserError:
         raise
     except Exception as raised:
         error = _cause(raised)
         if isinstance(error, HfHubHTTPError):
-            raise UserError(_explain(error, repo_id, endpoint, again)) from raised
+            raise UserError(_explain(error, repo_id, api.endpoint, again)) from raised
         if _is_transport(error):
-            broke = f"the connection to {endpoint} broke ({error or type(error).__name__})"
+            broke = f"the connection to {api.endpoint} broke ({error or type(error).__name__})"
             raise UserError(f"{broke}; {again}") from raised
         if isinstance(error, ValueError) and str(error).startswith(("LFS batch API", "Invalid metadata")):
             raise UserError(f"the Hub refuses: {error}") from raised
