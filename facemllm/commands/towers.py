@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from datasets_scripts.files import read_json, replacing_folder, write_json, write_text
 from facemllm.cli import UserError
 
 from .options import check_positive, option_words
@@ -16,6 +17,19 @@ HELP = (
     "With --corpus, the vision tower learns from the captioned pictures of that corpus, for --steps steps."
 )
 EXAMPLE = "facemllm towers --out towers"
+MEASURED = "training.json"  # in a tower's folder
+
+INTRODUCTION = """\
+# The tiny towers
+
+This project's stand-in for a pretrained SigLIP and Qwen, small enough for git. `vision/` is a FaceMLLMVisionModel
+with its image processor, `text/` a Qwen3ForCausalLM with its tokenizer. Both were trained from scratch on drawn
+faces and sentences about them; no photograph and no person's data is in them. `facemllm quickstart` starts from
+them, and they are good for nothing else.
+
+The fingerprint is the SHA-256 of the captions (vision) and sentences (text) that the tower learned from first. Weights
+depend on the machine's arithmetic: a rebuild reaches the thresholds, it does not give the same bits.
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,8 +62,6 @@ def run(args: argparse.Namespace) -> int:
     if args.tower and args.text and not args.vision:
         raise UserError("--tower shapes the vision tower; leave it out with --text")
 
-    from facemllm.tower_training.folders import write_readme, write_tower
-
     shape = _shape(args.tower)
     chosen = [name for name in ("vision", "text") if getattr(args, name)]
     if not chosen:
@@ -60,9 +72,11 @@ def run(args: argparse.Namespace) -> int:
         training, measured = _train_text(args) if name == "text" else _train_vision(args, shape)
         measured["cpu_seconds"] = round(time.process_time() - start)
         measured["command"] = _command(args, name)
-        write_tower(training.save, measured, out / name)
+        with replacing_folder(out / name) as new:
+            training.save(new)
+            write_json(new / MEASURED, measured)
         report[name] = measured
-    write_readme(out)
+    _write_readme(out)
     if args.json:
         print(json.dumps(report, indent=2))
     else:
@@ -127,3 +141,23 @@ def _command(args: argparse.Namespace, name: str) -> str:
         data = ("corpus", "config", "steps") if args.corpus else ("faces",)
         names += ["image_size", "batch_size", "learning_rate", *data, "augment", "tower"]
     return " ".join(["facemllm towers", f"--{name}", *option_words(args, *names)])
+
+
+def _write_readme(out: Path) -> None:
+    """Write `out/README.md` from what was measured of each tower there."""
+    parts = [INTRODUCTION]
+    for name in ("vision", "text"):
+        if measured := read_json(out / name / MEASURED):
+            parts.append(f"## {name}\n\n```\n{measured['command']}\n```\n\n{_table(measured)}")
+    write_text(out / "README.md", "\n".join(parts))
+
+
+def _table(measured: dict[str, Any]) -> str:
+    rows = ["| measured | |", "|---|---|"]
+    for key, value in measured.items():
+        if key == "command":
+            continue
+        for part, figure in value.items() if isinstance(value, dict) else [("", value)]:
+            label = f"{key.replace('_', ' ')}{': ' if part else ''}{part}"
+            rows.append(f"| {label} | {f'{figure:.3f}' if isinstance(figure, float) else figure} |")
+    return "\n".join(rows) + "\n"

@@ -15,13 +15,9 @@ class ThresholdMissed(UserError):
 class TowerOptimizer:
     """Muon and AdamW behind one `step`; at this size Muon needs a fraction of AdamW's steps (docs/log.md).
 
-    The learning rate rises over `warmup` steps and stays; `cool_down` then lets it fall to zero in so many steps.
-    Training to a threshold needs that: when the end comes is not known beforehand.
-
-    Args:
-        modules: whose parameters are trained.
-        learning_rate: peak rate of both optimisers (Muon's is scaled to AdamW's size of update).
-        warmup: steps of the rise.
+    The learning rate of both (Muon's is scaled to AdamW's size of update) rises over `warmup` steps and stays;
+    `cool_down` then lets it fall to zero in so many steps. Training to a threshold needs that: when the end comes is
+    not known beforehand.
     """
 
     def __init__(self, modules: Iterable[nn.Module], learning_rate: float, warmup: int = 50):

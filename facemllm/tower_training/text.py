@@ -199,11 +199,9 @@ def fingerprint(seed: int) -> str:
 
 
 class TextTraining:
-    """The text tower on its way through the curriculum.
+    """The text tower in training, lesson by lesson: a new one, or that in `folder`, to go on or only to measure.
 
-    Args:
-        seed: of the weights and of the conversations.
-        folder: a tower to go on with, or only to measure; a new one is made where absent.
+    `seed` is that of the weights and of the conversations.
     """
 
     def __init__(self, seed: int = 0, folder: Path | None = None):

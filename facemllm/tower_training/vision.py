@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -149,16 +150,10 @@ class NGramHead(nn.Module):
 
 
 class VisionTraining:
-    """Trains one tower on captioned pictures.
+    """Trains one tower on the pictures `train`; those of `held_out` measure it.
 
-    Args:
-        config: the tower's shape.
-        train: pictures to learn from.
-        held_out: pictures to measure on.
-        seed: of the weights, the order and the augmentation.
-        learning_rate: peak rate.
-        batch_size: pictures per step.
-        augment: mirror and shift pictures at random; only for captions that say nothing of left and right.
+    `seed` is that of the weights, the order and the augmentation. `augment` mirrors and shifts pictures at random:
+    only for captions that say nothing of left and right.
     """
 
     def __init__(
@@ -199,7 +194,7 @@ class VisionTraining:
                         "more --faces or try another --seed"
                     )
                 self._steps(CHECK_EVERY, bar)
-                accuracy = _mean(self.attribute_accuracy())
+                accuracy = fmean(self.attribute_accuracy().values())
                 bar.set_postfix_str(f"accuracy {accuracy:.2f}")
             self.optimizer.cool_down(COOL_DOWN)
             self._steps(COOL_DOWN, bar)
@@ -228,11 +223,12 @@ class VisionTraining:
         }
         if self._held_out.labels:
             accuracy = self.attribute_accuracy()
-            if _mean(accuracy) < REQUIRED_ACCURACY:
+            mean = fmean(accuracy.values())
+            if mean < REQUIRED_ACCURACY:
                 raise ThresholdMissed(
-                    f"vision tower: accuracy {_mean(accuracy):.3f}, {REQUIRED_ACCURACY} is needed: draw more --faces"
+                    f"vision tower: accuracy {mean:.3f}, {REQUIRED_ACCURACY} is needed: draw more --faces"
                 )
-            measured |= {"mean_accuracy": round(_mean(accuracy), 3), "accuracy": accuracy}
+            measured |= {"mean_accuracy": round(mean, 3), "accuracy": accuracy}
         return measured
 
     def step(self) -> float:
@@ -313,7 +309,3 @@ class VisionTraining:
 def pixel_values(pixels: np.ndarray) -> torch.Tensor:
     """uint8 (batch, side, side, 3) to float32 (batch, 3, side, side) in [-1, 1], as SigLIP's image processor does."""
     return torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1
-
-
-def _mean(accuracy: dict[str, float]) -> float:
-    return sum(accuracy.values()) / len(accuracy)

@@ -15,7 +15,8 @@ from transformers import AutoTokenizer, Qwen3ForCausalLM
 import facemllm
 from datasets_scripts.synthetic import records as synthetic
 from facemllm.cli import main
-from facemllm.tower_training import folders, text, vision
+from facemllm.commands import towers
+from facemllm.tower_training import text, vision
 from facemllm.tower_training.optimizers import ThresholdMissed, TowerOptimizer
 from facemllm.tower_training.vision import NGramVocabulary, ngrams
 from modeling_facemllm import FaceMLLMForConditionalGeneration, FaceMLLMProcessor, FaceMLLMVisionConfig
@@ -41,13 +42,13 @@ def test_the_packaged_towers_are_small_and_safe():
 def test_the_packaged_towers_say_how_they_were_made():
     readme = (TOWERS / "README.md").read_text()
     for name in ("vision", "text"):
-        measured = json.loads((TOWERS / name / folders.MEASURED).read_text())
+        measured = json.loads((TOWERS / name / towers.MEASURED).read_text())
         assert measured["command"] in readme and measured["fingerprint"] in readme
         assert str(measured["parameters"]) in readme
 
 
 def test_the_packaged_towers_learned_from_the_data_that_this_code_draws():
-    measured = json.loads((TOWERS / "text" / folders.MEASURED).read_text())
+    measured = json.loads((TOWERS / "text" / towers.MEASURED).read_text())
     assert measured["fingerprint"] == text.fingerprint(seed=0)
 
 
@@ -167,7 +168,7 @@ def test_the_command_trains_a_vision_tower_on_any_captioned_corpus(tmp_path):
     arguments = ["towers", "--vision", "--corpus", str(corpus.parent), "--out", str(tmp_path / "out"), "--steps", "3"]
     shape = ["--image-size", "32", "--tower", "stem_channels=[8,16]", "hidden_size=16"]
     assert main([*arguments, "--batch-size", "8", "--augment", *shape]) == 0
-    measured = json.loads((tmp_path / "out" / "vision" / folders.MEASURED).read_text())
+    measured = json.loads((tmp_path / "out" / "vision" / towers.MEASURED).read_text())
     assert measured["pictures"] == 36 and measured["steps"] == 3
     assert "## vision" in (tmp_path / "out" / "README.md").read_text()
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["README.md", "vision"]
@@ -193,7 +194,7 @@ def built_again(name, folder):
     """Train one tower from scratch in a process of its own; returns what it measured."""
     command = [sys.executable, "-m", "facemllm", "towers", f"--{name}", "--out", str(folder)]
     subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=True)
-    return json.loads((folder / name / folders.MEASURED).read_text())
+    return json.loads((folder / name / towers.MEASURED).read_text())
 
 
 @pytest.mark.slow
