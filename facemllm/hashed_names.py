@@ -1,4 +1,4 @@
-"""A set of very many names, to tell whether one was there before: ten million take 80 MB."""
+"""A set of very many names, to see whether one was there before: ten million take 80 MB."""
 
 from hashlib import blake2b
 
@@ -42,6 +42,6 @@ class HashedNames:
 
 
 def hash_name(name: str | bytes) -> int:
-    """64 bits that stand for a name."""
+    """64 bits of a name's hash."""
     data = name.encode() if isinstance(name, str) else name
     return int.from_bytes(blake2b(data, digest_size=8).digest(), "little")

@@ -1,4 +1,4 @@
-"""Photos in, rows out: pictures are read ahead by threads, looked at as they come, and told row by row, in order."""
+"""Photos in, rows out: pictures are read ahead by threads, looked at as they come, and their rows written in order."""
 
 import re
 from collections import deque
@@ -54,12 +54,12 @@ class _Waiting:
 def analyze(
     photos: Iterable[Photo],
     look: Look,
-    tell: Callable[[dict[str, Any]], None],
+    write_row: Callable[[dict[str, Any]], None],
     *,
     drawings: FaceDrawings | None = None,
     must_have_face: bool = False,
 ) -> None:
-    """Look at the photos and tell a row of each, in their order.
+    """Look at the photos and write a row of each, in their order.
 
     A row is `{"image", "frame", "time", "size": [width, height], "faces", "error"}`; frame and time (seconds) are
     0 for a photo. Where nothing could be seen, `error` says why; else it is empty. All rows have all keys, with None
@@ -67,21 +67,21 @@ def analyze(
 
     Args:
         look: the faces of each of a stream of pictures, in JSON's types, or `{"error"}` where one defeats it.
-        tell: gets each row as soon as those before it are told.
-        drawings: draws the faces on a copy of the photo, which is there before its row is told.
+        write_row: gets each row as soon as it has those before it.
+        drawings: draws the faces on a copy of the photo, which is there before its row is written.
         must_have_face: a photo without a face counts as failed.
     """
     waiting: deque[_Waiting] = deque()
 
-    def tell_failures() -> None:
+    def write_failures() -> None:
         while waiting and waiting[0].error is not None:
-            tell(_row(waiting.popleft(), drawings))
+            write_row(_row(waiting.popleft(), drawings))
 
     def pictures(readers: ThreadPoolExecutor) -> Iterator[Image.Image]:
         for photo, picture in _read_ahead(photos, readers):
             if isinstance(picture, str):
                 waiting.append(_Waiting(photo, error=picture))
-                tell_failures()  # at once: no picture may come after them for a long time
+                write_failures()  # at once: no picture may come after them for a long time
             else:
                 kept = reduced(picture) if drawings is not None else None
                 waiting.append(_Waiting(photo, list(picture.size), kept))
@@ -90,14 +90,14 @@ def analyze(
     readers = ThreadPoolExecutor(READERS, "read")
     try:
         for found in look(pictures(readers)):
-            tell_failures()
+            write_failures()
             looked_at = waiting.popleft()
             if isinstance(found, dict):
                 looked_at.error = re.sub(r"^image \d+: ", "", found["error"])
             elif must_have_face and not found:
                 looked_at.error = "no face was found"
-            tell(_row(looked_at, drawings, found))
-        tell_failures()
+            write_row(_row(looked_at, drawings, found))
+        write_failures()
     finally:
         readers.shutdown(wait=False, cancel_futures=True)
 

@@ -85,7 +85,8 @@ def draw_faces(picture: Image.Image, faces: Sequence[Mapping[str, Any]], size: S
         pen.rectangle(box, outline=PANEL, width=unit + 2)
         pen.rectangle(box, outline=color, width=unit)
         for x, y in face.get("landmarks") or ():
-            _dot(pen, x * scale, y * scale, 1.2 * unit, color)
+            pen.circle((x * scale, y * scale), 1.2 * unit + 1, fill=PANEL)
+            pen.circle((x * scale, y * scale), 1.2 * unit, fill=color)
     below, taken = [], list(boxes)
     for at, (face, box) in enumerate(zip(faces, boxes, strict=True)):
         lines = label_lines(face)
@@ -128,11 +129,6 @@ def _cut(text: str) -> str:
 def _color(at: int) -> tuple[int, int, int]:
     """A bright color for each face of a picture; the golden ratio keeps neighbours apart."""
     return tuple(round(255 * part) for part in colorsys.hsv_to_rgb((0.38 + 0.618034 * at) % 1, 0.65, 1.0))
-
-
-def _dot(pen: ImageDraw.ImageDraw, x: float, y: float, radius: float, color: tuple[int, int, int]) -> None:
-    pen.ellipse((x - radius - 1, y - radius - 1, x + radius + 1, y + radius + 1), fill=PANEL)
-    pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill=color)
 
 
 class _Label:

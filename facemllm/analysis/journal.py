@@ -1,8 +1,10 @@
 """The file of `facemllm analyze --out`: a JSON line per photo, appended as they come, taken up again after a kill."""
 
+import contextlib
 import errno
 import json
 import os
+from collections.abc import Iterator
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -31,11 +33,8 @@ class FaceJournal:
     """Rows on the disk; opening the file again goes on where it stopped, with the same settings only.
 
     The settings are in `NAME.run.json` beside it, with the counts of the last run when that came to its end. What
-    failed before is tried again: its row gives way to one with faces, and stays where it is if it fails as before.
-
-    Args:
-        path: where the rows are written.
-        settings: what the rows depend on, in JSON's types.
+    failed before is tried again: its row gives way to one with faces, and is left if it fails as before. `settings`
+    are what the rows depend on, in JSON's types.
 
     Raises:
         UserError: when another process writes the file, it holds rows of other settings, or is no such file.
@@ -73,10 +72,8 @@ class FaceJournal:
         failed_before = key in self._failed
         if failed_before and line in self._failed_rows:
             return
-        try:
+        with _writing(self.path):
             self._journal.append_lines(line, sync=(begin + len(line)) // SYNC_BYTES > begin // SYNC_BYTES)
-        except OSError as error:
-            raise _with_remedy(error, self.path) from error
         if failed_before:
             self._superseding[hash_name(key)] = begin
 
@@ -87,31 +84,28 @@ class FaceJournal:
 
     def finish(self, counts: dict[str, Any]) -> None:
         """Drop the rows of failures that were overcome, and note the counts. Raises `OSError`."""
-        try:
+        with _writing(self.path):
             self._journal.append()  # what is there already goes to the disk
             if self._superseding:
                 with replacing(self.path) as kept:
                     for begin, line in self._journal.lines():
-                        if self._superseding.get(_hash_of_row(line), begin) == begin:
+                        row = json.loads(line)
+                        key = hash_name(row_key(row["image"], row["frame"]))
+                        if self._superseding.get(key, begin) == begin:
                             kept.write(line)
                 self._superseding = {}
             write_json(self.run_path, {"settings": self._settings, "finished": True, "counts": counts})
             self._finished = True
-        except OSError as error:
-            raise _with_remedy(error, self.path) from error
-
-    def close(self) -> None:
-        """Let others write the file; where nothing was looked at, none is left."""
-        if not self._journal.end and not self._finished:
-            self._journal.remove()
-            self.run_path.unlink(missing_ok=True)
-        self._journal.close()
 
     def __enter__(self) -> "FaceJournal":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.close()
+        """Let others write the file; where nothing was looked at, none is left."""
+        if not self._journal.end and not self._finished:
+            self._journal.remove()
+            self.run_path.unlink(missing_ok=True)
+        self._journal.close()
 
     def _claim(self) -> None:
         if self.path.stat().st_size:
@@ -121,10 +115,8 @@ class FaceJournal:
             except (OSError, ValueError) as error:
                 remedy = "give another --out, delete it, or give those settings again to go on"
                 raise UserError(f"--out {self.path}: {error}; {remedy}") from error
-        try:
+        with _writing(self.run_path):
             write_json(self.run_path, {"settings": self._settings, "finished": False})
-        except OSError as error:
-            raise _with_remedy(error, self.run_path) from error
 
     def _read_back(self) -> None:
         for number, (begin, line) in enumerate(self._journal.lines(), start=1):
@@ -145,13 +137,13 @@ class FaceJournal:
                 self._done.add(key)
 
 
-def _hash_of_row(line: bytes) -> int:
-    row = json.loads(line)
-    return hash_name(row_key(row["image"], row["frame"]))
-
-
-def _with_remedy(error: OSError, path: Path) -> OSError:
-    """The same error, with what was meant to be written and the remedy."""
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-    remedy = "free some space, and the same command goes on" if full else "the same command goes on"
-    return OSError(f"--out {path}: cannot be written ({error.strerror or error}); what is there is whole; {remedy}")
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Within the context an `OSError` says what was meant to be written, and the remedy."""
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        remedy = "free some space, and the same command goes on" if full else "the same command goes on"
+        reason = f"cannot be written ({error.strerror or error}); what is there is whole; {remedy}"
+        raise OSError(f"--out {path}: {reason}") from error

@@ -38,8 +38,8 @@ class Photo:
     """One photo, or one frame of a video.
 
     Attributes:
-        name: what it was given as; for what a folder holds, that folder and the way from it.
-        relative: the way from the folder that was given; the file's name alone where a file was given.
+        name: what it was given as; for what a folder holds, that folder and the path within it.
+        relative: the path within the folder that was given; the file's name alone where a file was given.
         frame, time: index of a video's frame, and its time in seconds; 0 for a photo, None for a video that cannot be
             read or breaks off.
         pixels: those of a frame; a photo is read by `load`.
@@ -90,7 +90,7 @@ def find_photos(
         inputs: files, folders, `http(s)` URLs, videos, and `-` for a list of those on standard input, one a line.
         every: seconds between two frames of a video; 0 takes every frame.
         wanted: asked with name and frame before anything is read; what is not wanted is left out.
-        ended: told the name of each video that was read to its end.
+        ended: gets the name of each video that was read to its end.
         ignored: counts the files in folders that are neither photos nor videos.
     """
     for text in inputs:
@@ -114,12 +114,12 @@ def count_photos(inputs: Iterable[str]) -> int | None:
     """How many photos the inputs name; None where that is not known before they are read: videos, standard input."""
     count = 0
     for text in inputs:
-        for file in () if text == STDIN else _files(text, _entries):
+        if text == STDIN:
+            return None
+        for file in _files(text, _entries):
             if not isinstance(file, Photo) and is_video(file.path):
                 return None
             count += isinstance(file, Photo) or file.is_photo
-        if text == STDIN:
-            return None
     return count
 
 
@@ -128,18 +128,12 @@ def is_url(text: str) -> bool:
 
 
 def readable(name: str) -> str:
-    """A file's name as it is told: bytes that are no UTF-8 stand as `\\xe9`, for readers of JSON refuse them."""
+    """A file's name as it is written: bytes that are no UTF-8 become `\\xe9`, for readers of JSON refuse them."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def is_video(name: str) -> bool:
     return os.path.splitext(name)[1].lower() in VIDEO_SUFFIXES
-
-
-def natural_order(name: str) -> tuple:
-    """Sort key by which `face2` stands before `face10`."""
-    parts = re.split(r"(\d+)", name)
-    return [int(part) if at % 2 else part.lower() for at, part in enumerate(parts)], name
 
 
 @functools.cache
@@ -165,7 +159,7 @@ Entry = tuple[str, bool]
 
 
 def _files(text: str, entries: Callable[[str], Iterable[Entry]]) -> Iterator[_File | Photo]:
-    """What one input stands for; a URL is a photo, and so is a folder that cannot be read, with its error."""
+    """What one input names; a URL is a photo, and so is a folder that cannot be read, with its error."""
     if is_url(text):
         yield Photo(text, _name_in_url(text))
         return
@@ -204,13 +198,15 @@ def _entries(folder: str) -> Iterator[Entry]:
 def _sorted_entries(folder: str) -> Iterator[Entry]:
     """The same in natural order; many names are sorted in parts that lie on the disk."""
     parts, found = [], _entries(folder)
-    while len(names := sorted(itertools.islice(found, SORTED_AT_ONCE), key=_entry_order)) == SORTED_AT_ONCE:
+    while len(names := sorted(itertools.islice(found, SORTED_AT_ONCE), key=_natural_order)) == SORTED_AT_ONCE:
         parts.append(_on_disk(names))
-    return heapq.merge(*parts, names, key=_entry_order)
+    return heapq.merge(*parts, names, key=_natural_order)
 
 
-def _entry_order(entry: Entry) -> tuple:
-    return natural_order(entry[0])
+def _natural_order(entry: Entry) -> tuple:
+    """Sort key by which `face2` comes before `face10`."""
+    parts = re.split(r"(\d+)", entry[0])
+    return [int(part) if at % 2 else part.lower() for at, part in enumerate(parts)], entry[0]
 
 
 def _is_folder(entry: os.DirEntry) -> bool:
@@ -265,18 +261,18 @@ def _frames(path: str, relative: str, every: float, wanted: Wanted, ended: Calla
                 yield Photo(path, relative, index, round(time, 3), picture)
             else:
                 yield Photo(path, relative, index, round(time, 3), error="the frame cannot be decoded")
-        # The container's number of frames is an estimate: a tenth less is not told.
+        # The container's number of frames is an estimate: a tenth less is not reported.
         if index >= 0 and index + 1 >= 0.9 * expected - 1:
             ended(path)
         elif wanted(path, None):
-            told = f"ends after {index + 1} of {expected:.0f} frames" if index >= 0 else "no frame can be decoded"
-            yield Photo(path, relative, None, None, error=f"the video is broken: {told}")
+            reason = f"ends after {index + 1} of {expected:.0f} frames" if index >= 0 else "no frame can be decoded"
+            yield Photo(path, relative, None, None, error=f"the video is broken: {reason}")
     finally:
         video.release()
 
 
 def _opencv() -> Any:
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # what is wrong is told once, by us
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # what is wrong is reported once, by us
     try:
         import cv2
     except ImportError as error:
@@ -295,7 +291,7 @@ def _learn_heif(name: str) -> None:
 
 
 def _reason(error: BaseException, name: str) -> str:
-    """Why it failed, in one line that is the same each time, without the name, which stands beside it."""
+    """Why it failed, in one line that is the same each time, without the name, which is beside it."""
     cause = error.__cause__ if isinstance(error, ValueError) and error.__cause__ is not None else error
     if isinstance(cause, OSError) and cause.strerror and not is_url(name):
         text = cause.strerror

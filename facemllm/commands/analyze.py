@@ -18,7 +18,6 @@ from facemllm.cli import UserError
 
 from .options import add_device_options, given, option_name
 
-ON_NO_FACE = ("skip", "whole", "raise")
 MAX_FAILURES_SHOWN = 10  # failures, on the terminal
 SEARCHING_THREADS = 1
 HELP = """\
@@ -71,7 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     faces.add_argument("--margin", type=float, metavar="SHARE", help="around a face (default: 0.25 of its box)")
     faces.add_argument(
         "--on-no-face",
-        choices=ON_NO_FACE,
+        choices=("skip", "whole", "raise"),
         default="skip",
         help="a photo without a face: a row without faces, the whole photo taken for one, or failed (default: skip)",
     )
@@ -88,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
 
     check_model_name(args.model)
     _check(args)
-    warnings.filterwarnings("ignore", module="PIL")  # broken files are told in their rows
+    warnings.filterwarnings("ignore", module="PIL")  # broken files are reported in their rows
     import torch
     from transformers.utils import logging
 
@@ -126,9 +125,9 @@ def run(args: argparse.Namespace) -> int:
                 return False
             return True
 
-        def tell(row: dict[str, Any]) -> None:
+        def write_row(row: dict[str, Any]) -> None:
             counts.add(row)
-            _tell_failure(row, counts.failed, args, bar)
+            _report_failure(row, counts.failed, args, bar)
             if journal is not None:
                 journal.append(row)
             else:
@@ -141,7 +140,7 @@ def run(args: argparse.Namespace) -> int:
 
         photos = find_photos(args.inputs, every=args.every, wanted=wanted, ended=ended, ignored=ignored)
         try:
-            analyze(photos, pipeline, tell, drawings=drawings, must_have_face=args.on_no_face == "raise")
+            analyze(photos, pipeline, write_row, drawings=drawings, must_have_face=args.on_no_face == "raise")
         except torch.OutOfMemoryError as error:
             raise UserError(
                 f"--batch-size {args.batch_size}: so many faces do not fit into the memory of the device; give fewer"
@@ -157,7 +156,7 @@ def run(args: argparse.Namespace) -> int:
             journal.finish(report)
             if args.csv:
                 write_table(args.out, args.csv)
-    _tell_counts(report, args)
+    _report_counts(report, args)
     return 1 if counts.failed else 0
 
 
@@ -188,8 +187,7 @@ def _check(args: argparse.Namespace) -> None:
 
 
 def _is_within(path: str, folder: str) -> bool:
-    resolved, above = Path(path).expanduser().resolve(), Path(folder).expanduser().resolve()
-    return resolved == above or above in resolved.parents
+    return Path(path).expanduser().resolve().is_relative_to(Path(folder).expanduser().resolve())
 
 
 def _pipeline(args: argparse.Namespace) -> Callable:
@@ -226,20 +224,11 @@ def _pipeline(args: argparse.Namespace) -> Callable:
 
 def _settings(args: argparse.Namespace) -> dict[str, Any]:
     """What the rows depend on."""
-    names = (
-        "tasks",
-        "questions",
-        "max_new_tokens",
-        "min_score",
-        "max_faces",
-        "align",
-        "margin",
-        "on_no_face",
-        "every",
-    )
+    asked = ("tasks", "questions", "max_new_tokens")
+    faces = ("min_score", "max_faces", "align", "margin", "on_no_face", "every")
     return {
         "model": _which_model(args.model),
-        **{name: getattr(args, name) for name in names},
+        **{name: getattr(args, name) for name in (*asked, *faces)},
         "detector": _which_detector(args.detector),
         "drawn": args.draw is not None,
     }
@@ -273,11 +262,7 @@ def _bar(args: argparse.Namespace) -> Any:
     from facemllm.analysis.photos import count_photos
 
     bar = tqdm(desc="analyzing", unit=" photos", disable=not args.out and _for_people(args), mininterval=0.5)
-
-    def count() -> None:
-        bar.total = count_photos(args.inputs)
-
-    threading.Thread(target=count, daemon=True).start()
+    threading.Thread(target=lambda: setattr(bar, "total", count_photos(args.inputs)), daemon=True).start()
     return bar
 
 
@@ -296,7 +281,7 @@ def _print_row(row: dict[str, Any], args: argparse.Namespace) -> None:
         sys.stdout.buffer.flush()
 
 
-def _tell_failure(row: dict[str, Any], failed: int, args: argparse.Namespace, bar: Any) -> None:
+def _report_failure(row: dict[str, Any], failed: int, args: argparse.Namespace, bar: Any) -> None:
     from facemllm.analysis.table import row_name
 
     if not row["error"] or failed > MAX_FAILURES_SHOWN or (not args.out and _for_people(args)):
@@ -306,19 +291,19 @@ def _tell_failure(row: dict[str, Any], failed: int, args: argparse.Namespace, ba
         bar.write('what fails from here on stands in the rows, under "error"', file=sys.stderr)
 
 
-def _tell_counts(report: dict[str, Any], args: argparse.Namespace) -> None:
+def _report_counts(report: dict[str, Any], args: argparse.Namespace) -> None:
     """The counts on standard output, or on standard error where the rows go to the former."""
     if args.json and args.out:
         print(json.dumps({"out": args.out, **report}))
         return
     words = [f"{report['photos']:,} photos, {report['faces']:,} faces"]
-    told = {
+    words_of = {
         "without_face": "without a face",
         "failed": "failed",
         "done_before": "done before",
         "given_twice": "given twice",
         "other_files": "other files in the folders",
     }
-    words += [f"{report[name]:,} {text}" for name, text in told.items() if report[name]]
+    words += [f"{report[name]:,} {text}" for name, text in words_of.items() if report[name]]
     where = f"{args.out}: " if args.out else ""
     print(f"{where}{', '.join(words)}; {report['seconds']:.1f} s", file=sys.stdout if args.out else sys.stderr)
