@@ -23,39 +23,19 @@ COMMANDS = {
     "upgrade": "put today's code beside the weights of a model folder that older code saved",
     "info": "show versions, devices and what a model folder contains",
 }
-DEPENDENCIES = frozenset(
-    [
-        "torch",
-        "transformers",
-        "huggingface_hub",
-        "datasets",
-        "trl",
-        "peft",
-        "accelerate",
-        "evaluate",
-        "safetensors",
-        "onnx",
-        "PIL",
-        "numpy",
-        "scipy",
-        "h5py",
-        "jinja2",
-        "yaml",
-        "tqdm",
-        "matplotlib",
-        "tensorboard",
-    ]
-)
+WITHOUT_PYTORCH = {"numpy": "numpy", "PIL": "pillow", "jinja2": "jinja2", "yaml": "pyyaml"}
+"""Modules that exports and recipes are read with, and their packages: whoever lacks one need not want PyTorch."""
+
+_OF_MODELS = ("torch", "transformers", "huggingface_hub", "datasets", "trl", "peft", "accelerate", "safetensors")
+_OF_OTHERS = ("onnx", "evaluate", "scipy", "h5py", "tqdm", "matplotlib", "tensorboard")
+DEPENDENCIES = frozenset([*WITHOUT_PYTORCH, *_OF_MODELS, *_OF_OTHERS])
 """Modules that the project needs; where only exports are run, most of them are missing."""
 ONNX_DEPENDENCIES = frozenset(["onnxruntime", "onnxscript", "onnx_ir"])
 """Modules that its extra `onnx` brings besides."""
 
-WITHOUT_PYTORCH = {"numpy": "numpy", "PIL": "pillow", "jinja2": "jinja2", "yaml": "pyyaml"}
-"""Modules that exports and recipes are read with, and their packages: whoever lacks one need not want PyTorch."""
-
 
 class UserError(ValueError):
-    """A mistake of the caller's, told in one line that names the value and the way out."""
+    """A mistake of the caller's, in one line that names the value and the remedy."""
 
 
 class _Version(argparse.Action):
@@ -80,13 +60,8 @@ def build_parser(command: str | None) -> argparse.ArgumentParser:
             subparsers.add_parser(name, help=summary)
             continue
         module = importlib.import_module(f"facemllm.commands.{name}")
-        subparser = subparsers.add_parser(
-            name,
-            help=summary,
-            description=module.HELP,
-            epilog=f"example: {module.EXAMPLE}",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
+        about = {"help": summary, "description": module.HELP, "epilog": f"example: {module.EXAMPLE}"}
+        subparser = subparsers.add_parser(name, formatter_class=argparse.RawDescriptionHelpFormatter, **about)
         module.add_arguments(subparser)
         subparser.set_defaults(run=module.run)
     return parser
@@ -103,9 +78,7 @@ def main(argv: list[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         if not isinstance(error, (OSError, UserError)) and not isinstance(error, _mistakes_in_data()):
             raise
-        message = " ".join(str(error).split())
-        print(f"facemllm {command}: {message or type(error).__name__}", file=sys.stderr)
-        return 2
+        message = " ".join(str(error).split()) or type(error).__name__
     except ModuleNotFoundError as error:
         if error.name not in DEPENDENCIES | ONNX_DEPENDENCIES:
             raise
@@ -113,18 +86,19 @@ def main(argv: list[str] | None = None) -> int:
 
         extra = "onnx" if error.name in ONNX_DEPENDENCIES else None
         remedy = install_command(extra, WITHOUT_PYTORCH.get(error.name))
-        print(f"facemllm {command}: needs {error.name}, which is not installed here: {remedy}", file=sys.stderr)
-        return 2
-    except ImportError as error:  # looked up by its name: the class is the model's code, which imports PyTorch
+        message = f"needs {error.name}, which is not installed here: {remedy}"
+    except ImportError as error:  # the class is known by its name: it is in the model's code, which imports PyTorch
         if type(error).__name__ != "UnsupportedTransformers":
             raise
-        print(f"facemllm {command}: {error}", file=sys.stderr)
-        return 2
+        message = str(error)
     except KeyboardInterrupt:
-        goes_on = command in ("data", "annotate") or (command in ("analyze", "evaluate") and _names_out(argv))
-        way_on = "; the same command goes on" if goes_on else ""
-        print(f"facemllm {command or ''}".rstrip() + f": interrupted{way_on}", file=sys.stderr)
+        names_out = any(word == "--out" or word.startswith("--out=") for word in argv)
+        goes_on = command in ("data", "annotate") or (command in ("analyze", "evaluate") and names_out)
+        remedy = "; the same command goes on" if goes_on else ""
+        print(f"facemllm {command or ''}".rstrip() + f": interrupted{remedy}", file=sys.stderr)
         return 130
+    print(f"facemllm {command}: {message}", file=sys.stderr)
+    return 2
 
 
 def _run(command: str | None, argv: list[str]) -> int:
@@ -137,10 +111,6 @@ def _run(command: str | None, argv: list[str]) -> int:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     args.command_line = shlex.join(["facemllm", *argv])
     return args.run(args)
-
-
-def _names_out(argv: list[str]) -> bool:
-    return any(word == "--out" or word.startswith("--out=") for word in argv)
 
 
 def _mistakes_in_data() -> tuple[type[Exception], ...]:

@@ -16,7 +16,6 @@ from facemllm.cli import UserError
 
 from .options import add_corpus_options, check_positive, given, option_name, option_words, split_line
 
-QUOTES = "'"
 HELP = """\
 Have a vision-language model describe faces, and write what it said as a corpus. The model is reached by the OpenAI
 chat protocol: vLLM, TGI, llama.cpp, transformers serve and the paid services speak it. Every answer is kept in
@@ -226,16 +225,9 @@ def _annotate(args: argparse.Namespace, annotate: Any, words: list[str]) -> int:
         report = annotate(
             annotator=annotator,
             configs=args.config,
-            include_images=args.include_images,
-            limit=args.limit,
-            engine=args.engine,
-            workers=args.workers,
             engine_options=options,
-            dry_run=args.dry_run,
-            num_proc=args.num_proc,
-            seed=args.seed,
-            overwrite=args.overwrite,
             command=_card_command(args, words),
+            **given(args, "include_images", "limit", "engine", "workers", "dry_run", "num_proc", "seed", "overwrite"),
         )
     except TasksUnfinished as unfinished:
         print(unfinished, file=sys.stderr)
@@ -287,7 +279,8 @@ def _in_words_of_the_command(message: str, args: argparse.Namespace) -> str:
     """`api_key_env='X': ...`, as Python's callers know it, as `--api-key-env X: ...`."""
     found = re.match(r"(\w+)=('[^']*'|[^\s:,]+)(?=[:,])", message)
     if found and found[1] in vars(args):
-        message = f"{option_name(found[1])} {found[2].strip(QUOTES)}{message[found.end() :]}"
+        value = found[2].strip("'")
+        message = f"{option_name(found[1])} {value}{message[found.end() :]}"
     message = re.sub(r"\bapi_key_env\b", "--api-key-env", message)
     return re.sub(r"\bsee model='([^']*)'", r"see --model \1", message)
 

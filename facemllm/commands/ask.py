@@ -74,9 +74,8 @@ def _load(args: argparse.Namespace) -> Callable[[list, str], str]:
 
     logging.disable_progress_bar()
     model, processor = load_model(args.model, args.device, args.trust_remote_code)
-    streamer = None
-    if not args.json:
-        streamer = TextStreamer(processor.tokenizer, skip_prompt=True, skip_special_tokens=True)
+    options = {"skip_prompt": True, "skip_special_tokens": True}
+    streamer = None if args.json else TextStreamer(processor.tokenizer, **options)
     return lambda images, question: answer(model, processor, images, question, args.max_new_tokens, streamer)
 
 

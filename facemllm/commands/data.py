@@ -4,11 +4,12 @@ import argparse
 import inspect
 import json
 import sys
+from collections.abc import Sequence
 from typing import Any, get_args, get_origin
 
 from facemllm.cli import UserError
 
-from .options import add_corpus_options, option_name, option_words, split_line
+from .options import add_corpus_options, given, option_name, option_words, split_line
 
 HELP = (
     "Build a corpus as Parquet shards with a dataset card: load_dataset(DIR, CONFIG) reads it.\n\n"
@@ -128,7 +129,7 @@ def _describe(reader: Any) -> str:
 
 
 def _add_option(parser: argparse.ArgumentParser, name: str, field: Any) -> None:
-    """An option for one of the reader's own settings; what it does stands in the description above."""
+    """An option for one of the reader's own settings; the description above says what it does."""
     option, default = option_name(name), field.default
     if name == "labels":
         parser.add_argument(
@@ -161,18 +162,12 @@ def _add_common(
 
 def run(args: argparse.Namespace) -> int:
     from datasets_scripts.build import build_corpus, build_synthetic, keep_apart
-    from datasets_scripts.sources.readers import reader_of
+    from datasets_scripts.sources.readers import own_options, reader_of
 
     if args.corpus not in ("synthetic", "fairfacegpt"):
         _settle(args)
-    common = {
-        "configs": args.config,
-        "seed": args.seed,
-        "num_proc": args.num_proc,
-        "shard_rows": args.shard_rows,
-        "overwrite": args.overwrite,
-        "command": _card_command(args),
-    }
+    common = given(args, "seed", "num_proc", "shard_rows", "overwrite")
+    common |= {"configs": args.config, "command": _card_command(args)}
     if args.corpus == "synthetic":
         report = build_synthetic(args.out, counts=dict(zip(SPLITS, args.count, strict=True)), size=args.size, **common)
     elif args.corpus == "fairfacegpt":
@@ -182,16 +177,16 @@ def run(args: argparse.Namespace) -> int:
         pictures = {"race": args.race, "include_images": not args.no_images}
         report = build_published(args.file, args.images, args.out, **pictures, **common)
     else:
-        options = _options(args)
-        labels = _label_files(reader_of(args.corpus).SPLITS, options.pop("labels", []))
+        reader = reader_of(args.corpus)
+        options = {name: getattr(args, name) for name in own_options(reader)}
+        options = {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
+        labels = _label_files(reader.SPLITS, options.pop("labels", ()))
         report = build_corpus(
             args.corpus,
             args.root,
             args.out,
             splits=args.split,
-            tasks=args.tasks,
-            turns=args.turns,
-            limit=args.limit,
+            **given(args, "tasks", "turns", "limit"),
             options=options,
             options_by_split=labels,
             include_images=not args.no_images,
@@ -203,16 +198,6 @@ def run(args: argparse.Namespace) -> int:
     if few := _mostly_left_out(report):
         print(f"facemllm data: warning: more than half of the rows were left out of {few}", file=sys.stderr)
     return 0
-
-
-def _options(args: argparse.Namespace) -> dict[str, Any]:
-    """The reader's own settings that were given; lists as tuples."""
-    from datasets_scripts.sources.readers import own_options, reader_of
-
-    given = {name: getattr(args, name) for name in own_options(reader_of(args.corpus))}
-    return {
-        name: tuple(value) if isinstance(value, list) and name != "labels" else value for name, value in given.items()
-    }
 
 
 def _settle(args: argparse.Namespace) -> None:
@@ -228,7 +213,7 @@ def _settle(args: argparse.Namespace) -> None:
     args.config = list(configs_to_build(reader, args.config, args.split, args.tasks))
 
 
-def _label_files(known: tuple[str, ...], pairs: list[str]) -> dict[str, dict[str, str]]:
+def _label_files(known: tuple[str, ...], pairs: Sequence[str]) -> dict[str, dict[str, str]]:
     files = {}
     for pair in pairs:
         split, equals, file = pair.partition("=")

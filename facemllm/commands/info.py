@@ -1,6 +1,7 @@
-"""`facemllm info`: versions, devices, and what a model folder or export contains, told without loading weights."""
+"""`facemllm info`: versions, devices, and what a model folder or export contains, without loading weights."""
 
 import argparse
+import contextlib
 import importlib.metadata
 import json
 import math
@@ -75,7 +76,7 @@ def versions() -> dict[str, str | None]:
 
 
 def devices() -> dict[str, Any]:
-    """The processor cores this process may use and each accelerator with its memory in GiB, which PyTorch tells."""
+    """The processor cores this process may use and each accelerator with its memory in GiB, as PyTorch has them."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     try:
         import torch
@@ -93,8 +94,7 @@ def devices() -> dict[str, Any]:
 def describe_model(folder: str) -> dict[str, Any]:
     """Architecture, towers, sizes and licence of a model folder, and how old the code is that it carries.
 
-    Raises:
-        UserError: when the folder is missing or holds no model that transformers can describe.
+    Raises `UserError` when the folder is missing or holds no model that transformers can describe.
     """
     from transformers import AutoConfig
 
@@ -110,7 +110,7 @@ def describe_model(folder: str) -> dict[str, Any]:
         raise UserError(f"{folder}: config.json cannot be read ({str(error).splitlines()[0]})") from error
     vision = getattr(config, "vision_config", None)
     parameters, dtypes = count_parameters(path)
-    # As it stands in the file: the configuration that is loaded is today's code's.
+    # As it is in the file: the configuration that is loaded is today's code's.
     settings = read_settings(path / "config.json")
     code = {"code": describe_code(folder, settings)} if config.model_type == "facemllm" else {}
     return {
@@ -128,18 +128,14 @@ def describe_model(folder: str) -> dict[str, Any]:
 
 
 def describe_export(model: str, file: Path) -> dict[str, Any]:
-    """What the record of an ONNX export and the configuration beside it tell of the folder or Hub id `model`.
+    """What the record of an ONNX export and the configuration beside it say of the folder or Hub id `model`.
 
-    Args:
-        file: the record, here or in the Hub's cache.
-
-    Raises:
-        UserError: when one of the two cannot be read.
+    `file` is the record, here or in the Hub's cache. Raises `UserError` when one of the two cannot be read.
     """
     from facemllm.inference.hub_names import from_hub
 
     record = read_export(file)
-    if not Path(model).expanduser().is_dir():  # what is missing beside the record is told below
+    if not Path(model).expanduser().is_dir():  # what is missing beside the record is an error below
         from_hub(model, "config.json"), from_hub(model, "README.md")
     try:
         config = json.loads((file.parent / "config.json").read_text(encoding="utf-8"))
@@ -178,8 +174,7 @@ def _accuracy(precision: str, quality: dict[str, Any] | None) -> str:
 def count_parameters(folder: Path) -> tuple[dict[str, int], list[str]]:
     """Parameters of each part and the dtypes they are stored in, from the headers of the safetensors files.
 
-    Raises:
-        UserError: when the folder has no safetensors weights.
+    Raises `UserError` when the folder has no safetensors weights.
     """
     from safetensors import safe_open
 
@@ -207,12 +202,9 @@ def licence(folder: Path) -> str | None:
     from huggingface_hub import ModelCard
 
     card = folder / "README.md"
-    if not card.is_file():
-        return None
-    try:
-        return ModelCard.load(card).data.license
-    except ValueError:
-        return None
+    with contextlib.suppress(ValueError):
+        return ModelCard.load(card).data.license if card.is_file() else None
+    return None
 
 
 def _text(value: Any) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
+from accelerate import Accelerator
 from lmms_eval.api.instance import GenerationResult, Instance
 from lmms_eval.api.model import lmms
 from tqdm import tqdm
@@ -15,8 +16,7 @@ from tqdm import tqdm
 from facemllm.inference.answering import user_message
 from facemllm.inference.loading import load_model
 
-MAX_NEW_TOKENS = 128
-"""Where a task does not say how much may be written."""
+MAX_NEW_TOKENS = 128  # where a task does not say how much may be written
 
 Conversation = list[dict[str, Any]]
 
@@ -54,18 +54,13 @@ class FaceMLLM(lmms):
             raise ValueError(f"batch_size={batch_size!r}: give a number of prompts, 1 or more")
         self.batch_size = min(int(batch_size), max_batch_size or int(batch_size))
         self.system_prompt = self._resolve_system_prompt(system_prompt)
-        self._join_processes()
+        self.accelerator = Accelerator()
+        self._rank, self._world_size = self.accelerator.process_index, self.accelerator.num_processes
         device = str(self.accelerator.device) if self.world_size > 1 else device
         self.model, self.processor = load_model(pretrained, device, trust_remote_code, adapter=adapter)
         self.device = self.model.device  # still asked for when lmms-eval has dropped the model
         if self.processor.tokenizer.pad_token is None:
             self.processor.tokenizer.pad_token = self.processor.tokenizer.eos_token
-
-    def _join_processes(self) -> None:
-        from accelerate import Accelerator
-
-        self.accelerator = Accelerator()
-        self._rank, self._world_size = self.accelerator.process_index, self.accelerator.num_processes
 
     def generate_until(self, requests: list[Instance]) -> list[str]:
         """What the model writes for each request, greedily unless the task says otherwise."""

@@ -29,6 +29,7 @@ def tested_range() -> str:
 
 def code_age(config: dict[str, Any]) -> str:
     """`older`, `today's` or `newer`: what `transformers_tested` says of the code beside a `config.json`."""
+    from packaging.specifiers import InvalidSpecifier, SpecifierSet
     from packaging.version import Version
 
     from modeling_facemllm.versions_facemllm import NEWEST_TESTED
@@ -36,8 +37,11 @@ def code_age(config: dict[str, Any]) -> str:
     tested = config.get("transformers_tested")
     if tested == tested_range():
         return "today's"
-    newest = _newest_release(tested)
-    return "newer" if newest is not None and newest > Version(NEWEST_TESTED) else "older"
+    try:
+        bounds = [Version(part.version) for part in SpecifierSet(str(tested)) if part.operator == "<="]
+    except InvalidSpecifier:
+        return "older"
+    return "newer" if bounds and max(bounds) > Version(NEWEST_TESTED) else "older"
 
 
 def planned_changes(folder: Path) -> dict[str, bytes | None]:
@@ -88,18 +92,6 @@ def read_settings(path: Path) -> dict[str, Any]:
     return settings
 
 
-def _newest_release(tested: Any) -> Any:
-    """The upper bound in `transformers_tested`; None for what names none."""
-    from packaging.specifiers import InvalidSpecifier, SpecifierSet
-    from packaging.version import Version
-
-    try:
-        bounds = [Version(part.version) for part in SpecifierSet(str(tested)) if part.operator == "<="]
-    except InvalidSpecifier:
-        return None
-    return max(bounds, default=None)
-
-
 def _changes_in(folder: Path) -> Iterator[tuple[str, bytes | None]]:
     """New files before those that import them, and old ones away when nothing imports them any more."""
     today = {path.name: path.read_bytes() for path in sorted(Path(modeling_facemllm.__file__).parent.glob(CODE))}
@@ -133,19 +125,18 @@ def _renewed_config(config: dict[str, Any]) -> dict[str, Any]:
     from modeling_facemllm.configuration_facemllm import AUTO_MAP, CUSTOM_PIPELINES
 
     classes, pipelines = config.get("auto_map") or {}, config.get("custom_pipelines") or {}
-    our_classes = {kind for kind, name in classes.items() if _is_ours(name)}
-    our_pipelines = {task for task, pipeline in pipelines.items() if _is_ours(pipeline.get("impl"))}
     return {
         **config,
-        "auto_map": _renewed_names(classes, AUTO_MAP, our_classes),
-        "custom_pipelines": _renewed_names(pipelines, CUSTOM_PIPELINES, our_pipelines),
+        "auto_map": _renewed_names(classes, AUTO_MAP),
+        "custom_pipelines": _renewed_names(pipelines, CUSTOM_PIPELINES),
         "transformers_tested": tested_range(),
     }
 
 
-def _renewed_names(named: dict[str, Any], todays: dict[str, Any], ours: set[str]) -> dict[str, Any]:
-    """`named`, in its order: of the keys in `ours` only those that today's code has, with its values."""
-    others = {key: value for key, value in named.items() if key not in ours}
+def _renewed_names(named: dict[str, Any], todays: dict[str, Any]) -> dict[str, Any]:
+    """`named`, in its order: of what is this project's only what today's code has, with its values."""
+    impl = {key: value.get("impl") if isinstance(value, dict) else value for key, value in named.items()}
+    others = {key: value for key, value in named.items() if not _is_ours(impl[key])}
     kept = {key: value for key, value in named.items() if key in todays or key in others}
     return {**kept, **todays, **others}
 
