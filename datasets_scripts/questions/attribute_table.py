@@ -5,6 +5,7 @@ Left and right are the viewer's. Not in the table, on purpose: race, skin tone, 
 `visible_expression` fill the labels that other corpora have too, and so are asked about in the same words.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,8 +23,8 @@ class FaceAttribute:
 
     `definition` says to the annotator what counts. `statement` and `check` are for questions; `{claim}` in them is
     the option, or its `words` where the option alone would not read well. An attribute of yes and no needs neither,
-    nor does one with a `label`: the column of the labels that its answer fills in place of `attributes`. `group` is
-    as in `closed_task.Task`; None for one of its own.
+    nor does one with a `label`: the column of the labels that its answer fills in place of `attributes`. Without
+    `check` it is the statement's own words. `group` is as in `closed_task.Task`; None for one of its own.
     """
 
     name: str
@@ -39,9 +40,18 @@ class FaceAttribute:
         """The values of its label, or those of the question of its name in the model's table."""
         return LABEL_VALUES[self.label] if self.label else CLOSED_QUESTIONS[self.name][1]
 
+    @property
+    def question(self) -> str:
+        """`check`, or the statement as a question: `The hair is {claim}.` gives `Is the hair {claim}?`."""
+        if self.check or not self.statement:
+            return self.check
+        subject, verb, rest = re.fullmatch(r"(.+?) (is|are|has|wears) (.+)\.", self.statement).groups()
+        subject = subject[0].lower() + subject[1:]
+        infinitive = {"has": "have", "wears": "wear"}.get(verb)
+        return f"Does {subject} {infinitive} {rest}?" if infinitive else f"{verb.capitalize()} {subject} {rest}?"
 
-_HAS, _HAS_CHECK = "The person has {claim}.", "Does the person have {claim}?"
-_WEARS, _WEARS_CHECK = "The person wears {claim}.", "Does the person wear {claim}?"
+
+_HAS, _WEARS = "The person has {claim}.", "The person wears {claim}."
 
 _ROWS = (
     # hair
@@ -49,7 +59,6 @@ _ROWS = (
         "head_hair_color",
         "main color of the hair of the head; dyed is a color that hair does not grow in",
         "The hair is {claim}.",
-        "Is the hair {claim}?",
         words={"dyed": "dyed in a bright color"},
         group="hair color",
     ),
@@ -57,22 +66,16 @@ _ROWS = (
         "head_hair_length",
         "bald: no hair grows on top; cropped: cut close to the skin; short: above the chin; long: below the shoulders",
         "The hair of the head is {claim}.",
-        "Is the hair of the head {claim}?",
         words={"bald": "missing", "cropped": "cropped to the skin"},
         group="hair color",
     ),
     FaceAttribute(
-        "head_hair_texture",
-        "how the strands run, as worn in the picture",
-        "The hair is {claim}.",
-        "Is the hair {claim}?",
-        group="hair color",
+        "head_hair_texture", "how the strands run, as worn in the picture", "The hair is {claim}.", group="hair color"
     ),
     FaceAttribute(
         "hairstyle",
         "how the hair is worn; short hair is loose",
         "The hair is worn {claim}.",
-        "Is the hair worn {claim}?",
         words={"dreadlocks": "in dreadlocks"},
         group="hair color",
     ),
@@ -80,14 +83,12 @@ _ROWS = (
         "hairline",
         "the edge of the hair at the forehead",
         "The hairline is {claim}.",
-        "Is the hairline {claim}?",
         words={"widow's peak": "a widow's peak"},
     ),
     FaceAttribute(
         "fringe",
         "hair that falls over the forehead: over a part of it, or over all of it",
         "There is {claim} over the forehead.",
-        "Is there {claim} over the forehead?",
         words={"none": "no fringe", "partial": "a partial fringe", "full": "a full fringe"},
         group="forehead",
     ),
@@ -95,7 +96,6 @@ _ROWS = (
         "facial_hair",
         "mustache: on the upper lip alone; goatee: on the chin, the cheeks bare",
         _HAS,
-        _HAS_CHECK,
         words={
             "none": "no facial hair",
             "mustache": "a mustache alone",
@@ -108,7 +108,6 @@ _ROWS = (
         "sideburn_length",
         "hair before the ears: short ends at the middle of the ear, long below it",
         _HAS,
-        _HAS_CHECK,
         words={"none": "no sideburns", "short": "short sideburns", "long": "long sideburns"},
     ),
     # brows and eyes
@@ -116,29 +115,17 @@ _ROWS = (
         "eyebrow_thickness",
         "of the eyebrows as they look in the picture",
         "The eyebrows are {claim}.",
-        "Are the eyebrows {claim}?",
         words={"medium": "of medium thickness"},
     ),
-    FaceAttribute(
-        "eyebrow_shape",
-        "the line of the eyebrows at rest",
-        "The eyebrows are {claim}.",
-        "Are the eyebrows {claim}?",
-    ),
+    FaceAttribute("eyebrow_shape", "the line of the eyebrows at rest", "The eyebrows are {claim}."),
     FaceAttribute(
         "eye_state",
         "of the eyelids; unsure behind dark lenses",
         "The eyes are {claim}.",
-        "Are the eyes {claim}?",
         words={"one closed": "open on one side only"},
         group="eyes",
     ),
-    FaceAttribute(
-        "eye_color",
-        "of the iris; unsure where the picture does not show it",
-        "The eyes are {claim}.",
-        "Are the eyes {claim}?",
-    ),
+    FaceAttribute("eye_color", "of the iris; unsure where the picture does not show it", "The eyes are {claim}."),
     FaceAttribute(
         "gaze",
         "where the eyes look, whatever the head does; the viewer's left and right",
@@ -158,25 +145,16 @@ _ROWS = (
         },
     ),
     FaceAttribute(
-        "eyewear",
-        "worn over the eyes; glasses pushed up onto the head are none",
-        _WEARS,
-        _WEARS_CHECK,
-        words={"none": "no eyewear"},
+        "eyewear", "worn over the eyes; glasses pushed up onto the head are none", _WEARS, words={"none": "no eyewear"}
     ),
     # nose, mouth and chin
     FaceAttribute(
-        "nose_size",
-        "in proportion to the face",
-        "The nose is {claim}.",
-        "Is the nose {claim}?",
-        words={"medium": "of medium size"},
+        "nose_size", "in proportion to the face", "The nose is {claim}.", words={"medium": "of medium size"}
     ),
     FaceAttribute(
         "mouth_state",
         "slightly open: the lips are parted; wide open: the jaw is dropped",
         "The mouth is {claim}.",
-        "Is the mouth {claim}?",
         group="mouth",
     ),
     FaceAttribute("teeth_shown", "whether any tooth can be seen", group="mouth"),
@@ -184,56 +162,28 @@ _ROWS = (
         "smile",
         "the corners of the mouth are raised a little, or clearly",
         "There is {claim} on the face.",
-        "Is there {claim} on the face?",
         words={"none": "no smile", "slight": "a slight smile", "broad": "a broad smile"},
         group="expression",
     ),
     FaceAttribute(
-        "lip_fullness",
-        "of both lips at rest",
-        "The lips are {claim}.",
-        "Are the lips {claim}?",
-        words={"medium": "of medium fullness"},
+        "lip_fullness", "of both lips at rest", "The lips are {claim}.", words={"medium": "of medium fullness"}
     ),
     FaceAttribute(
         "lip_color",
         "lipstick: any applied color or gloss that can be seen",
         "The lips are {claim}.",
-        "Are the lips {claim}?",
         words={"natural": "in their natural color", "lipstick": "colored with lipstick"},
         group="makeup",
     ),
-    FaceAttribute(
-        "chin",
-        "double: a fold of skin below the chin",
-        "The person has a {claim} chin.",
-        "Does the person have a {claim} chin?",
-    ),
+    FaceAttribute("chin", "double: a fold of skin below the chin", "The person has a {claim} chin."),
     # face and skin
-    FaceAttribute(
-        "face_shape",
-        "the outline of the face",
-        "The face is {claim}.",
-        "Is the face {claim}?",
-    ),
-    FaceAttribute(
-        "cheekbones",
-        "prominent: they stand out and shade the cheeks",
-        "The cheekbones are {claim}.",
-        "Are the cheekbones {claim}?",
-    ),
-    FaceAttribute(
-        "forehead",
-        "by hair, headwear or anything else",
-        "The forehead is {claim}.",
-        "Is the forehead {claim}?",
-        group="forehead",
-    ),
+    FaceAttribute("face_shape", "the outline of the face", "The face is {claim}."),
+    FaceAttribute("cheekbones", "prominent: they stand out and shade the cheeks", "The cheekbones are {claim}."),
+    FaceAttribute("forehead", "by hair, headwear or anything else", "The forehead is {claim}.", group="forehead"),
     FaceAttribute(
         "makeup",
         "everything applied to the face together; none where none can be seen",
         "There is {claim} on the face.",
-        "Is there {claim} on the face?",
         words={"none": "no make-up", "light": "light make-up", "heavy": "heavy make-up"},
         group="makeup",
     ),
@@ -241,21 +191,18 @@ _ROWS = (
         "wrinkles",
         "lines of the skin at rest: forehead, eyes, mouth",
         "There are {claim} on the face.",
-        "Are there {claim} on the face?",
         words={"none": "no wrinkles", "fine": "fine wrinkles", "deep": "deep wrinkles"},
     ),
     FaceAttribute(
         "freckling",
         "small brown spots over nose and cheeks",
         "There are {claim} on the face.",
-        "Are there {claim} on the face?",
         words={"none": "no freckles", "some": "some freckles", "many": "many freckles"},
     ),
     FaceAttribute(
         "skin_mark",
         "the most conspicuous mark of the face, freckles apart",
         "There is {claim} on the skin of the face.",
-        "Is there {claim} on the skin of the face?",
         words={
             "none": "no conspicuous mark",
             "mole": "a mole",
@@ -276,7 +223,6 @@ _ROWS = (
         "ear_jewelry",
         "small: a stud or a ring close to the ear; large: it hangs below the ear lobe",
         _WEARS,
-        _WEARS_CHECK,
         words={"none": "no earrings", "small": "small earrings", "large": "large earrings"},
     ),
     FaceAttribute("facial_jewelry", "a ring or stud in nose, lip, brow or cheek"),
@@ -285,14 +231,12 @@ _ROWS = (
         "neckwear",
         "cloth worn around the neck",
         "The person wears {claim} around the neck.",
-        "Does the person wear {claim} around the neck?",
         words={"none": "no cloth", "scarf": "a scarf", "tie": "a tie", "bow tie": "a bow tie"},
     ),
     FaceAttribute(
         "headwear",
         "what covers or holds the hair, named by its form",
         "The person wears {claim} on the head.",
-        "Does the person wear {claim} on the head?",
         words={
             "none": "nothing",
             **{
@@ -317,73 +261,43 @@ _ROWS = (
         },
     ),
     # expression and pose
-    FaceAttribute(
-        "visible_expression",
-        "how the face looks, not what the person feels",
-        label="expression",
-    ),
+    FaceAttribute("visible_expression", "how the face looks, not what the person feels", label="expression"),
     FaceAttribute(
         "head_turn",
         "where the nose points, the viewer's left and right; in profile one eye is hidden",
         "The head is turned {claim}.",
-        "Is the head turned {claim}?",
     ),
-    FaceAttribute(
-        "head_tilt",
-        "where the top of the head leans, the viewer's left and right",
-        "The head is {claim}.",
-        "Is the head {claim}?",
-    ),
-    FaceAttribute(
-        "head_nod",
-        "raised: the chin is up; lowered: the chin is down",
-        "The head is {claim}.",
-        "Is the head {claim}?",
-    ),
+    FaceAttribute("head_tilt", "where the top of the head leans, the viewer's left and right", "The head is {claim}."),
+    FaceAttribute("head_nod", "raised: the chin is up; lowered: the chin is down", "The head is {claim}."),
     # picture
     FaceAttribute(
-        "light_direction",
-        "of the strongest light on the face, the viewer's left and right",
-        "The light is {claim}.",
-        "Is the light {claim}?",
+        "light_direction", "of the strongest light on the face, the viewer's left and right", "The light is {claim}."
     ),
     FaceAttribute(
         "picture_exposure",
         "of the face: dark where detail is lost in shadow, overexposed where it is lost in white",
         "The exposure of the face is {claim}.",
-        "Is the exposure of the face {claim}?",
     ),
     FaceAttribute(
         "picture_sharpness",
         "sharp: single hairs can be told; blurred: the eyes have no clear edge",
         "The picture is {claim}.",
-        "Is the picture {claim}?",
     ),
     FaceAttribute(
         "picture_colors",
         "tinted: sepia or a filter of one color",
         "The picture is {claim}.",
-        "Is the picture {claim}?",
         words={"color": "in color", "black and white": "in black and white"},
     ),
     FaceAttribute(
         "surroundings",
         "what is behind the face",
         "The surroundings are {claim}.",
-        "Are the surroundings {claim}?",
         words={"plain background": "a plain background", "stage or studio": "a stage or studio"},
     ),
     # how old and which gender the face looks
-    FaceAttribute(
-        "apparent_age_group",
-        "the age in years that the face looks",
-        label="age_group",
-    ),
-    FaceAttribute(
-        "apparent_gender",
-        "as the face looks; unsure where it does not tell",
-        label="gender",
-    ),
+    FaceAttribute("apparent_age_group", "the age in years that the face looks", label="age_group"),
+    FaceAttribute("apparent_gender", "as the face looks; unsure where it does not tell", label="gender"),
 )
 ATTRIBUTES: dict[str, FaceAttribute] = {row.name: row for row in _ROWS}
 

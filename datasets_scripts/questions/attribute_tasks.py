@@ -128,7 +128,7 @@ def _annotated() -> dict[str, Task]:
             name,
             label=f"attributes.{name}",
             statement=row.statement,
-            checks=(row.check,),
+            checks=(row.question,),
             claims={option: (row.words.get(option, option),) for option in row.options} if row.statement else {},
             group=row.group or name,
         )
