@@ -71,13 +71,9 @@ class DrawnFaces:
     size: int = 64
 
     def __post_init__(self) -> None:
-        if self.config not in CONFIGS:
-            raise CorpusError(f"config={self.config!r}: the synthetic corpus has {', '.join(CONFIGS)}")
-        if self.split not in SPLITS:
-            raise CorpusError(f"split={self.split!r}: the synthetic corpus has {', '.join(SPLITS)}")
-        for name in ("count", "size"):
-            if getattr(self, name) < 1:
-                raise CorpusError(f"{name}={getattr(self, name)}: give 1 or more")
+        if self.count < 1:
+            raise CorpusError(f"count={self.count}: give 1 or more")
+        self.records(0, self.count)  # which checks config, split and size now
 
     def __len__(self) -> int:
         return self.count
@@ -94,8 +90,8 @@ class DrawnFaces:
 def _record(config: str, split: str, index: int, seed: int, size: int) -> dict[str, Any]:
     labels = sample_labels(index, seed, split)
     pictured = config != "text"
-    told = labels if config != "zero_shot" else {name: labels[name] for name in _side(split)}
-    turns = _turns(config, told, Random(f"{config}/{split}/{seed}/{index}"))
+    known = labels if config != "zero_shot" else {name: labels[name] for name in _side(split)}
+    turns = _turns(config, known, Random(f"{config}/{split}/{seed}/{index}"))
     messages = []
     for number, (question, answer) in enumerate(turns):
         messages += [user_turn(question, image=pictured and number == 0), assistant_turn(answer)]
@@ -105,8 +101,8 @@ def _record(config: str, split: str, index: int, seed: int, size: int) -> dict[s
         messages=messages,
         task=TASKS[config],
         labels={
-            "expression": told.get("expression"),
-            "attributes": {name: value for name, value in told.items() if value is not None},
+            "expression": known.get("expression"),
+            "attributes": {name: value for name, value in known.items() if value is not None},
         },
         split=split,
         source="synthetic",
@@ -115,7 +111,7 @@ def _record(config: str, split: str, index: int, seed: int, size: int) -> dict[s
 
 
 def _side(split: str) -> tuple[str, ...]:
-    """The attributes that `zero_shot` tells and asks in a split: seen ones in `train`, unseen ones elsewhere."""
+    """The attributes that `zero_shot` shows and asks about in a split: seen ones in `train`, unseen ones elsewhere."""
     return ZERO_SHOT_SEEN if split == "train" else ZERO_SHOT_UNSEEN
 
 

@@ -51,8 +51,25 @@ class Wording:
     choices: Mapping[str, str] = field(default_factory=dict)
 
 
-def _same(*values: str) -> dict[str, str]:
-    return {value: value for value in values}
+_VALUES = {attribute.name: attribute.values for attribute in ATTRIBUTES}
+
+
+def _of_values(
+    name: str, predicates: tuple[str, ...], questions: tuple[str, ...], yes_no: str, either_or: str, **own: str
+) -> Wording:
+    """The wording of an attribute whose values stand for `{}`; `own` are yes-or-no questions of single values."""
+    values = _VALUES[name]
+    articles = {value: "an" if value[0] in "aeiou" else "a" for value in values}
+    return Wording(
+        predicates={
+            value: tuple(predicate.format(value, article=articles[value]) for predicate in predicates)
+            for value in values
+        },
+        questions=questions,
+        yes_no={value: own.get(value, yes_no.format(value)) for value in values},
+        either_or=either_or,
+        choices={value: value for value in values},
+    )
 
 
 def _presence(verb: str, thing: str, there: str) -> Wording:
@@ -68,37 +85,19 @@ def _presence(verb: str, thing: str, there: str) -> Wording:
 
 
 WORDING: dict[str, Wording] = {
-    "skin_tone": Wording(
-        predicates={
-            "fair": ("has fair skin", "has a fair skin tone"),
-            "tan": ("has tan skin", "has a tan skin tone"),
-            "dark": ("has dark skin", "has a dark skin tone"),
-        },
+    "skin_tone": _of_values(
+        "skin_tone",
+        ("has {} skin", "has a {} skin tone"),
         questions=("What is the skin tone?", "What tone does the skin have?", "How is the skin?"),
-        yes_no={
-            "fair": "Does the person have fair skin?",
-            "tan": "Does the person have tan skin?",
-            "dark": "Does the person have dark skin?",
-        },
+        yes_no="Does the person have {} skin?",
         either_or="Is the skin {} or {}?",
-        choices=_same("fair", "tan", "dark"),
     ),
-    "hair_color": Wording(
-        predicates={
-            "black": ("has black hair", "has hair that is black"),
-            "brown": ("has brown hair", "has hair that is brown"),
-            "blond": ("has blond hair", "has hair that is blond"),
-            "red": ("has red hair", "has hair that is red"),
-        },
+    "hair_color": _of_values(
+        "hair_color",
+        ("has {} hair", "has hair that is {}"),
         questions=("What color is the hair?", "What is the hair color?", "What color of hair does the person have?"),
-        yes_no={
-            "black": "Is the hair black?",
-            "brown": "Is the hair brown?",
-            "blond": "Is the hair blond?",
-            "red": "Is the hair red?",
-        },
+        yes_no="Is the hair {}?",
         either_or="Is the hair {} or {}?",
-        choices=_same("black", "brown", "blond", "red"),
     ),
     "hair_length": Wording(
         predicates={
@@ -147,57 +146,27 @@ WORDING: dict[str, Wording] = {
         either_or="Does the person wear {} or {}?",
         choices={"none": "no hat", "cap": "a cap", "beanie": "a beanie"},
     ),
-    "expression": Wording(
-        predicates={
-            value: (f"looks {value}", f"has {article} {value} expression", f"has {article} {value} face")
-            for value, article in (
-                ("neutral", "a"),
-                ("happy", "a"),
-                ("sad", "a"),
-                ("surprised", "a"),
-                ("angry", "an"),
-            )
-        },
+    "expression": _of_values(
+        "expression",
+        ("looks {}", "has {article} {} expression", "has {article} {} face"),
         questions=("What is the expression?", "How does the person look?", "What expression does the face have?"),
-        yes_no={
-            "neutral": "Is the expression neutral?",
-            "happy": "Does the person look happy?",
-            "sad": "Does the person look sad?",
-            "surprised": "Does the person look surprised?",
-            "angry": "Does the person look angry?",
-        },
+        yes_no="Does the person look {}?",
         either_or="Does the person look {} or {}?",
-        choices=_same("neutral", "happy", "sad", "surprised", "angry"),
+        neutral="Is the expression neutral?",
     ),
-    "age": Wording(
-        predicates={
-            "young": ("is young", "is a young person"),
-            "middle-aged": ("is middle-aged", "is a middle-aged person"),
-            "elderly": ("is elderly", "is an elderly person"),
-        },
+    "age": _of_values(
+        "age",
+        ("is {}", "is {article} {} person"),
         questions=("How old is the person?", "What is the age?", "What age is the person?"),
-        yes_no={
-            "young": "Is the person young?",
-            "middle-aged": "Is the person middle-aged?",
-            "elderly": "Is the person elderly?",
-        },
+        yes_no="Is the person {}?",
         either_or="Is the person {} or {}?",
-        choices=_same("young", "middle-aged", "elderly"),
     ),
-    "yaw": Wording(
-        predicates={
-            "left": ("is turned to the left", "looks to the left"),
-            "front": ("is turned to the front", "looks to the front"),
-            "right": ("is turned to the right", "looks to the right"),
-        },
+    "yaw": _of_values(
+        "yaw",
+        ("is turned to the {}", "looks to the {}"),
         questions=("Which way is the head turned?", "Where is the head turned?", "Which way does the person look?"),
-        yes_no={
-            "left": "Is the head turned to the left?",
-            "front": "Is the head turned to the front?",
-            "right": "Is the head turned to the right?",
-        },
+        yes_no="Is the head turned to the {}?",
         either_or="Is the head turned to the {} or to the {}?",
-        choices=_same("left", "front", "right"),
     ),
     "roll": Wording(
         predicates={
@@ -218,23 +187,16 @@ WORDING: dict[str, Wording] = {
     "lipstick": _presence("wears", "lipstick", "Is there"),
     "freckles": _presence("has", "freckles", "Are there"),
     "scarf": _presence("wears", "a scarf", "Is there"),
-    "background": Wording(
-        predicates={
-            color: (
-                f"stands before a {color} background",
-                f"has a {color} background",
-                f"stands before a {color} wall",
-            )
-            for color in ("white", "blue", "green", "yellow", "pink")
-        },
+    "background": _of_values(
+        "background",
+        ("stands before a {} background", "has a {} background", "stands before a {} wall"),
         questions=(
             "What color is the background?",
             "What is the background color?",
             "What color is behind the person?",
         ),
-        yes_no={color: f"Is the background {color}?" for color in ("white", "blue", "green", "yellow", "pink")},
+        yes_no="Is the background {}?",
         either_or="Is the background {} or {}?",
-        choices=_same("white", "blue", "green", "yellow", "pink"),
     ),
     "lighting": Wording(
         predicates={
@@ -256,7 +218,6 @@ WORDING: dict[str, Wording] = {
 NAMES = tuple(attribute.name for attribute in ATTRIBUTES)
 HELD_OUT = tuple(attribute.name for attribute in ATTRIBUTES if attribute.held_out)
 TRAINED = tuple(attribute.name for attribute in ATTRIBUTES if not attribute.held_out)
-_VALUES = {attribute.name: attribute.values for attribute in ATTRIBUTES}
 
 
 def canonical_question(attribute: str) -> str:
