@@ -32,8 +32,8 @@ class CodedRecordings(FaceReader):
     each `every`-th frame of a recording only, as neighbouring frames differ little.
     """
 
-    SPLITS: ClassVar[tuple[str, ...]] = ("train", "test")
-    TASKS: ClassVar[tuple[str, ...]] = ("action_units",)
+    SPLITS = ("train", "test")
+    TASKS = ("action_units",)
     PARTS: ClassVar[tuple[tuple[str, ...], ...]]  # the people of each of the three parts
 
     fold: int = 1
@@ -66,14 +66,14 @@ class CodedRecordings(FaceReader):
         return {recording: sum(1 for _ in self._wanted(recording)) for recording in self._recordings()}
 
     def __len__(self) -> int:
-        length = sum(self._lengths.values())
-        return length if self.limit is None else min(length, self.limit)
+        return self._end(sum(self._lengths.values()))
 
     def _wanted(self, recording: str) -> Iterator[CodedFrame | Skipped]:
         return islice(self._coded(recording), 0, None, self.every)
 
-    def _rows(self, start: int, stop: int | None) -> Iterator[CodedFrame | Skipped]:
-        """Rows `start` to `stop`; recordings before `start` are passed over by their lengths alone."""
+    def _read(self, start: int = 0, stop: int | None = None) -> Iterator[CodedFrame | Skipped]:
+        """Recordings before `start` are passed over by their lengths alone."""
+        stop = self._end(stop)
         for recording, length in self._lengths.items():
             if stop is not None and stop <= 0:
                 return
@@ -81,6 +81,17 @@ class CodedRecordings(FaceReader):
                 yield from islice(self._wanted(recording), start, stop)
             start = max(0, start - length)
             stop = None if stop is None else stop - length
+
+    @cached_property
+    def _listed(self) -> dict[str, Mapping[int, str]]:
+        return {}
+
+    def _frames(self, root: str | os.PathLike, folder: str, first_frame: int | None = 1) -> Mapping[int, str]:
+        """As `list_frames`; one recording is listed at a time."""
+        if folder not in self._listed:
+            self._listed.clear()
+            self._listed[folder] = list_frames(root, folder, first_frame)
+        return self._listed[folder]
 
     def _coded_face(
         self, key: str, picture: bytes | str, url: str, units: Mapping[int, float], labels: Mapping[str, Any]

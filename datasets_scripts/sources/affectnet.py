@@ -3,12 +3,11 @@
 http://mohammadmahoor.com/affectnet/
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from datasets_scripts.schema import LabelledFace, Skipped
 
@@ -41,19 +40,24 @@ class AffectNet(FaceReader):
     second layout the labels count by their files' names, not by their content, when builds are compared.
     """
 
-    NAME: ClassVar[str] = "affectnet"
-    TITLE: ClassVar[str] = "AffectNet"
-    SPLITS: ClassVar[tuple[str, ...]] = tuple(CSV_FILES)
-    TERMS: ClassVar[str] = "Under a signed licence, for non-commercial research only; no picture may be passed on."
-    URL: ClassVar[str] = "http://mohammadmahoor.com/affectnet/"
-    TASKS: ClassVar[tuple[str, ...]] = ("expression", "valence_arousal")
-    LAYOUT: ClassVar[str] = (
+    NAME = "affectnet"
+    TITLE = "AffectNet"
+    SPLITS = tuple(CSV_FILES)
+    TERMS = "Under a signed licence, for non-commercial research only; no picture may be passed on."
+    URL = "http://mohammadmahoor.com/affectnet/"
+    TASKS = ("expression", "valence_arousal")
+    PICTURE_FOLDERS = (
+        "Manually_Annotated_Images",
+        "Manually_Annotated/Manually_Annotated_Images",
+        "Manually_Annotated_compressed/Manually_Annotated_Images",
+    )
+    LAYOUT = (
         "either Manually_Annotated_file_lists/training.csv and validation.csv with pictures in "
         "Manually_Annotated_Images/, or train_set/ and val_set/, each with images/ID.jpg and "
         "annotations/ID_exp.npy, ID_val.npy, ID_aro.npy, ID_lnd.npy; the official split"
     )
-    EXTRA_VALUES: ClassVar[tuple[str, ...]] = ("contempt",)
-    PROTOCOL: ClassVar[DatasetProtocol] = DatasetProtocol(
+    EXTRA_VALUES = ("contempt",)
+    PROTOCOL = DatasetProtocol(
         "validation",
         ("expression",),
         "Official validation pictures (the test set was never given out), eight expressions with contempt; rows "
@@ -62,12 +66,11 @@ class AffectNet(FaceReader):
     )
 
     def _check_layout(self) -> None:
-        if self._set is not None:
-            for folder in ("annotations", "images"):
-                need(self._set, folder, what=f"{self.TITLE}, whose {self._set.name} has annotations and images")
-        else:
-            self._label_files()
-            _ = self._picture_folder
+        if self._set is None:
+            super()._check_layout()
+            return
+        for folder in ("annotations", "images"):
+            need(self._set, folder, what=f"{self.TITLE}, whose {self._set.name} has annotations and images")
 
     @cached_property
     def _set(self) -> Path | None:
@@ -82,15 +85,6 @@ class AffectNet(FaceReader):
         labels = (path.removesuffix("_exp.npy") for path in list_files(self._set / "annotations", ("_exp.npy",)))
         return tuple(sorted({*images, *labels}, key=lambda name: (len(name), name)))
 
-    @cached_property
-    def _picture_folder(self) -> str:
-        names = (
-            "Manually_Annotated_Images",
-            "Manually_Annotated/Manually_Annotated_Images",
-            "Manually_Annotated_compressed/Manually_Annotated_Images",
-        )
-        return need(self.root, *names, what=self.TITLE).relative_to(self.root).as_posix()
-
     def _label_files(self) -> list[Path]:
         name = CSV_FILES[self.split]
         return [need(self.root, f"Manually_Annotated_file_lists/{name}", name, what=self.TITLE)]
@@ -98,12 +92,12 @@ class AffectNet(FaceReader):
     def _labels_digest(self) -> str:
         return super()._labels_digest() if self._set is None else list_hash(self._ids)
 
-    def _rows(self, start: int, stop: int | None) -> Iterator[Any]:
+    def _rows(self) -> Iterable[Any]:
         if self._set is not None:
-            return islice(self._ids, start, stop)
+            return self._ids
         (path,) = self._label_files()
         needed = ("subDirectory_filePath", "expression", "valence", "arousal")
-        return csv_rows(path, needed, start, stop, names=COLUMNS)
+        return csv_rows(path, needed, COLUMNS)
 
     def _face(self, row: Any) -> LabelledFace | Skipped:
         return self._face_of_arrays(row) if isinstance(row, str) else self._face_of_row(row)

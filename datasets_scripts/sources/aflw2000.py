@@ -6,7 +6,6 @@ http://www.cbsr.ia.ac.cn/users/xiangyuzhu/projects/3DDFA/main.htm
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 from datasets_scripts.schema import CorpusError
 
@@ -22,23 +21,23 @@ class AFLW2000(PoseParameterFaces):
     The landmarks are the 68 of `pt3d_68`, hidden ones included; `pt2d` has AFLW's own 21, some of them missing.
     """
 
-    NAME: ClassVar[str] = "aflw2000"
-    TITLE: ClassVar[str] = "AFLW2000-3D"
-    SPLITS: ClassVar[tuple[str, ...]] = ("test",)
-    TERMS: ClassVar[str] = "For research only, as AFLW, whose pictures from Flickr may not be passed on."
-    URL: ClassVar[str] = "http://www.cbsr.ia.ac.cn/users/xiangyuzhu/projects/3DDFA/main.htm"
-    TASKS: ClassVar[tuple[str, ...]] = ("head_pose",)
-    LAYOUT: ClassVar[str] = (
+    NAME = "aflw2000"
+    TITLE = "AFLW2000-3D"
+    SPLITS = ("test",)
+    TERMS = "For research only, as AFLW, whose pictures from Flickr may not be passed on."
+    URL = "http://www.cbsr.ia.ac.cn/users/xiangyuzhu/projects/3DDFA/main.htm"
+    TASKS = ("head_pose",)
+    LAYOUT = (
         "The unpacked AFLW2000: imageNNNNN.jpg and imageNNNNN.mat (Pose_Para: pitch, yaw, roll in radians; pt3d_68: "
         "68 landmarks). The folder Code is not read. All of it is the split test."
     )
-    PROTOCOL: ClassVar[DatasetProtocol] = DatasetProtocol(
+    PROTOCOL = DatasetProtocol(
         "test",
         ("head_pose",),
         f"All pictures but those with an angle beyond ±99°, as published. {ALIGNED}",
         official_rows=2_000,
     )
-    LANDMARKS: ClassVar[tuple[str, ...]] = ("pt3d_68", "pt2d")
+    LANDMARKS = ("pt3d_68", "pt2d")
 
     def _check_layout(self) -> None:
         need(self.root, ".", what="AFLW2000")

@@ -13,12 +13,10 @@ model behind 300W-LP: expect a constant difference of some degrees, in pitch abo
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
 from pathlib import Path
-from typing import ClassVar
 
 from datasets_scripts.schema import CorpusError, LabelledFace, Skipped
 
@@ -33,14 +31,7 @@ PEOPLE = {  # recording: person; four were recorded twice
     **{"15": "F03", "16": "M09", "17": "M10", "18": "F05", "19": "M11", "20": "M12"},
     **{"21": "F02", "22": "M01", "23": "M13", "24": "M14"},
 }
-TEST_PEOPLE = (
-    "F02",
-    "F06",
-    "M01",
-    "M06",
-    "M10",
-    "M14",
-)  # ours: eight recordings, as many as in FSA-Net's random split
+TEST_PEOPLE = ("F02", "F06", "M01", "M06", "M10", "M14")  # ours: eight recordings, as many as FSA-Net's random split
 PROTOCOLS = ("by_person", "all_test")
 FACE_HALF_SIZE = 120.0  # millimetres from the head's centre to the sides of the box, which holds hair and chin
 Matrix = Sequence[Sequence[float]]
@@ -59,19 +50,19 @@ class BIWI(FaceReader):
     camera; None where there is no `rgb.cal`.
     """
 
-    NAME: ClassVar[str] = "biwi"
-    TITLE: ClassVar[str] = "Biwi Kinect Head Pose"
-    SPLITS: ClassVar[tuple[str, ...]] = ("train", "test")
-    TERMS: ClassVar[str] = "For non-commercial use such as university research and education."
-    URL: ClassVar[str] = "https://huggingface.co/datasets/ETHZurich/biwi_kinect_head_pose"
-    TASKS: ClassVar[tuple[str, ...]] = ("head_pose",)
-    LAYOUT: ClassVar[str] = (
+    NAME = "biwi"
+    TITLE = "Biwi Kinect Head Pose"
+    SPLITS = ("train", "test")
+    TERMS = "For non-commercial use such as university research and education."
+    URL = "https://huggingface.co/datasets/ETHZurich/biwi_kinect_head_pose"
+    TASKS = ("head_pose",)
+    LAYOUT = (
         "The unpacked kinect_head_pose_db.tgz: hpdb/NN/frame_XXXXX_rgb.png and frame_XXXXX_pose.txt for the "
         "recordings 01 to 24, with rgb.cal in each; the folder hpdb itself will do. Split by person (our "
         "choice): train has 16 recordings, test 02, 06, 07, 12, 17, 21, 22 and 24; or all 24 are test, with protocol "
         "all_test."
     )
-    PROTOCOL: ClassVar[DatasetProtocol] = DatasetProtocol(
+    PROTOCOL = DatasetProtocol(
         "test",
         ("head_pose",),
         "Six people that train does not hold; Hopenet's protocol, all 24 recordings, is protocol=all_test. Cut to a "
@@ -113,8 +104,8 @@ class BIWI(FaceReader):
     def _cameras(self) -> dict[str, tuple[Matrix, Matrix, Sequence[float]] | None]:
         return {recording: read_camera(self._database / recording / "rgb.cal") for recording in self._recordings}
 
-    def _rows(self, start: int, stop: int | None) -> Iterator[str]:
-        return islice(self._frames, start, stop)
+    def _rows(self) -> Iterable[str]:
+        return self._frames
 
     def _labels_digest(self) -> str:
         """Names and sizes: there are over 15,000 pose files."""

@@ -11,11 +11,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from datasets_scripts.schema import CorpusError, LabelledFace, Skipped
 
-from .action_units import CodedFrame, CodedRecordings, list_frames
+from .action_units import CodedFrame, CodedRecordings
 from .protocol import ALIGNED, DatasetProtocol, folder_of
 from .reading import csv_fields, need, read_picture
 
@@ -38,16 +38,16 @@ class BP4D(CodedRecordings):
     `fold` (1, 2 or 3) says which third of the people is tested on; `every` = 10 reads one coded frame in ten only.
     """
 
-    NAME: ClassVar[str] = "bp4d"
-    TITLE: ClassVar[str] = "BP4D-Spontaneous"
-    TERMS: ClassVar[str] = "On request, by a licence agreement with Binghamton University; for research only."
-    URL: ClassVar[str] = "https://www.cs.binghamton.edu/~lijun/Research/3DFE/3DFE_Analysis.html"
-    LAYOUT: ClassVar[str] = (
+    NAME = "bp4d"
+    TITLE = "BP4D-Spontaneous"
+    TERMS = "On request, by a licence agreement with Binghamton University; for research only."
+    URL = "https://www.cs.binghamton.edu/~lijun/Research/3DFE/3DFE_Analysis.html"
+    LAYOUT = (
         "AUCoding/AU_OCC/F001_T1.csv and so on for 41 people and 8 tasks (first line: unit numbers; then frame and 0, "
         "1 or 9 for each), with the pictures F001/T1/2440.jpg beside AUCoding or below images=FOLDER. Three folds "
         "that share no person; fold 1 trains on 28 people and tests on 13."
     )
-    PROTOCOL: ClassVar[DatasetProtocol] = DatasetProtocol(
+    PROTOCOL = DatasetProtocol(
         "test",
         ("action_units",),
         f"Fold 1 of 3; the published figure is the mean of the three. Occurrence codes; unknown ones (9) are not "
@@ -55,7 +55,7 @@ class BP4D(CodedRecordings):
         units=UNITS,
         person=folder_of,
     )
-    PARTS: ClassVar[tuple[tuple[str, ...], ...]] = tuple(
+    PARTS = tuple(
         tuple(people.split())
         for people in (
             "F001 M007 F018 F008 F002 M004 F010 F009 M012 M001 F016 M014 F023 M008",
@@ -125,27 +125,14 @@ class BP4D(CodedRecordings):
             return [Skipped(f"{self.NAME}/{recording.replace('_', '/')}", reason)]
         return [CodedFrame(recording, frame, units[frame]) for frame in sorted(units)]
 
-    @cached_property
-    def _listed(self) -> dict[str, Mapping[int, str]]:
-        return {}
-
-    def _face(self, row: CodedFrame | Skipped) -> LabelledFace | Skipped:
-        if isinstance(row, Skipped):
-            return row
+    def _face(self, row: CodedFrame) -> LabelledFace | Skipped:
         inner = row.recording.replace("_", "/")
         key = f"{inner}/{row.number:04d}"
         highest = 1 if self.coding == "occurrence" else 5
         known = {unit: code for unit, code in row.units.items() if 0 <= code <= highest}
-        path = self._pictures(inner).get(row.number, "")
+        path = self._frames(self._pictures_root, inner).get(row.number, "")
         picture = read_picture(self._pictures_root, path) if path else "missing image"
         return self._coded_face(key, picture, path, known, {"gender": "female" if inner.startswith("F") else "male"})
-
-    def _pictures(self, inner: str) -> Mapping[int, str]:
-        """The pictures of `F001/T1` by frame; one recording is listed at a time."""
-        if inner not in self._listed:
-            self._listed.clear()
-            self._listed[inner] = list_frames(self._pictures_root, inner)
-        return self._listed[inner]
 
 
 def read_occurrences(path: str | os.PathLike) -> dict[int, dict[int, float]]:

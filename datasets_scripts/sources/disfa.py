@@ -6,16 +6,15 @@ http://mohammadmahoor.com/disfa/
 """
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from datasets_scripts.schema import CorpusError, LabelledFace, Skipped
 
-from .action_units import CodedFrame, CodedRecordings, list_frames
+from .action_units import CodedFrame, CodedRecordings
 from .protocol import ALIGNED, DatasetProtocol, folder_of
 from .reading import need, read_picture, text_lines
 from .video import VideoFrames
@@ -40,16 +39,16 @@ class DISFA(CodedRecordings):
     `fold` (1, 2 or 3) says which third of the people is tested on; `every` = 10 reads one frame in ten only.
     """
 
-    NAME: ClassVar[str] = "disfa"
-    TITLE: ClassVar[str] = "DISFA"
-    TERMS: ClassVar[str] = "On request, by an agreement that its authors have you sign; for research only."
-    URL: ClassVar[str] = "http://mohammadmahoor.com/disfa/"
-    LAYOUT: ClassVar[str] = (
+    NAME = "disfa"
+    TITLE = "DISFA"
+    TERMS = "On request, by an agreement that its authors have you sign; for research only."
+    URL = "http://mohammadmahoor.com/disfa/"
+    LAYOUT = (
         "ActionUnit_Labels/SN001/SN001_au1.txt (frame,intensity) and so on for 27 people and 12 units, with "
         "Videos_LeftCamera/LeftVideoSN001_comp.avi; or, with frames=FOLDER, pictures FOLDER/SN001/1.png in place of "
         "the videos. Three folds that share no person; fold 1 trains on 18 people and tests on 9."
     )
-    PROTOCOL: ClassVar[DatasetProtocol] = DatasetProtocol(
+    PROTOCOL = DatasetProtocol(
         "test",
         ("action_units",),
         f"Fold 1 of 3; the published figure is the mean of the three. Intensity 2 and more is present. Frames of the "
@@ -57,7 +56,7 @@ class DISFA(CodedRecordings):
         units=(1, 2, 4, 6, 9, 12, 25, 26),
         person=folder_of,
     )
-    PARTS: ClassVar[tuple[tuple[str, ...], ...]] = tuple(
+    PARTS = tuple(
         tuple(f"SN{number:03d}" for number in part)
         for part in (
             (2, 10, 1, 26, 27, 32, 30, 9, 16),
@@ -113,10 +112,9 @@ class DISFA(CodedRecordings):
 
     def faces(self, start: int = 0, stop: int | None = None) -> Iterator[LabelledFace | Skipped]:
         """A face, or the reason for none, for each row `start` to `stop`; a video is decoded from its start."""
-        stop = self.limit if stop is None else stop if self.limit is None else min(stop, self.limit)
         with ExitStack() as opened:
             person, video = None, None
-            for row in self._rows(start, stop):
+            for row in self._read(start, stop):
                 if isinstance(row, Skipped):
                     yield row
                     continue
@@ -132,7 +130,7 @@ class DISFA(CodedRecordings):
             picture = video.read(row.number) if known else ""
             path = f"{video.path.relative_to(self.root).as_posix()}#frame={row.number}"
         else:
-            path = self._pictures(row.recording).get(row.number, "")
+            path = self._frames(self.frames, row.recording, self.first_frame).get(row.number, "")
             picture = read_picture(self.frames, path) if path else "missing image"
         return self._coded_face(key, picture, path, known, {})
 
@@ -141,17 +139,6 @@ class DISFA(CodedRecordings):
         folder = need(self.root, *self._video_folders, what="DISFA")
         name = f"{CAMERAS[self.camera]}Video{person}_comp.avi"
         return next((file for file in folder.iterdir() if file.name.lower() == name.lower()), folder / name)
-
-    @cached_property
-    def _listed(self) -> dict[str, Mapping[int, str]]:
-        return {}
-
-    def _pictures(self, person: str) -> Mapping[int, str]:
-        """The person's pictures below `frames` by the labels' frame numbers; one person is listed at a time."""
-        if person not in self._listed:
-            self._listed.clear()
-            self._listed[person] = list_frames(self.frames, person, self.first_frame)
-        return self._listed[person]
 
 
 def read_intensities(path: str | os.PathLike) -> dict[int, float]:

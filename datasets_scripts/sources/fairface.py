@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path, PurePosixPath
-from typing import ClassVar
 
 from datasets_scripts.schema import AGE_GROUPS, CorpusError, LabelledFace, Skipped
 
@@ -32,19 +31,19 @@ class FairFace(FaceReader):
     auditing a corpus, never by default).
     """
 
-    NAME: ClassVar[str] = "fairface"
-    TITLE: ClassVar[str] = "FairFace"
-    SPLITS: ClassVar[tuple[str, ...]] = tuple(LABEL_FILES)
-    LICENSE: ClassVar[str] = LICENSE
-    TERMS: ClassVar[str] = "CC BY 4.0: anyone may hold and use it who names its authors."
-    URL: ClassVar[str] = "https://github.com/joojs/fairface"
-    TASKS: ClassVar[tuple[str, ...]] = ("gender", "age")
-    ASKS_RACE: ClassVar[bool] = True
-    LAYOUT: ClassVar[str] = (
+    NAME = "fairface"
+    TITLE = "FairFace"
+    SPLITS = tuple(LABEL_FILES)
+    LICENSE = LICENSE
+    TERMS = "CC BY 4.0: anyone may hold and use it who names its authors."
+    URL = "https://github.com/joojs/fairface"
+    TASKS = ("gender", "age")
+    ASKS_RACE = True
+    LAYOUT = (
         "fairface_label_train.csv and fairface_label_val.csv (file,age,gender,race,service_test), with the pictures "
         "train/N.jpg and val/N.jpg that they name; val becomes the split validation"
     )
-    PROTOCOL: ClassVar[DatasetProtocol] = DatasetProtocol(
+    PROTOCOL = DatasetProtocol(
         "validation",
         ("age", "gender"),
         f"Official val, in the padding of the copy that was read: 0.25 and 1.25 have the same names. {ALIGNED}",
@@ -70,8 +69,8 @@ class FairFace(FaceReader):
     def _label_files(self) -> list[Path]:
         return [self.label_file]
 
-    def _rows(self, start: int, stop: int | None) -> Iterator[dict[str, str]]:
-        return csv_rows(self.label_file, ("file", "age", "gender", *(["race"] if self.race else [])), start, stop)
+    def _rows(self) -> Iterator[dict[str, str]]:
+        return csv_rows(self.label_file, ("file", "age", "gender", *(["race"] if self.race else [])))
 
     def _face(self, row: dict[str, str]) -> LabelledFace | Skipped:
         place = PurePosixPath(row["file"].strip().replace("\\", "/"))

@@ -5,22 +5,19 @@ https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html (LFWA is offered on CelebA's p
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
-from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from datasets_scripts.schema import CorpusError, LabelledFace, Skipped
 
 from .protocol import ALIGNED, NAMELESS, DatasetProtocol
-from .reading import FaceReader, gender_and_attributes, need
+from .reading import FaceReader, gender_and_attributes
 
 if TYPE_CHECKING:
     import numpy as np
 
 ATTRIBUTE_FILE, SPLIT_FILE = "lfw_att_40.mat", "indices_train_test.mat"
 INDICES = {"train": "indices_img_train", "test": "indices_img_test"}
-PICTURE_FOLDERS = ("lfw", "lfw-deepfunneled", "lfw_funneled")
 
 
 @dataclass(frozen=True)
@@ -31,32 +28,23 @@ class LFWA(FaceReader):
     files are MATLAB 7.3's, which is HDF5: h5py reads them. Copies in MATLAB's older format need SciPy alone.
     """
 
-    NAME: ClassVar[str] = "lfwa"
-    TITLE: ClassVar[str] = "LFWA"
-    SPLITS: ClassVar[tuple[str, ...]] = tuple(INDICES)
-    TERMS: ClassVar[str] = "For non-commercial research only; the rights in the pictures stay with their owners."
-    URL: ClassVar[str] = "https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html"
-    TASKS: ClassVar[tuple[str, ...]] = ("gender", "attributes")
-    LAYOUT: ClassVar[str] = (
+    NAME = "lfwa"
+    TITLE = "LFWA"
+    SPLITS = tuple(INDICES)
+    TERMS = "For non-commercial research only; the rights in the pictures stay with their owners."
+    URL = "https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html"
+    TASKS = ("gender", "attributes")
+    LABEL_FILES = ((ATTRIBUTE_FILE,), (SPLIT_FILE,))
+    PICTURE_FOLDERS = ("lfw", "lfw-deepfunneled", "lfw_funneled")
+    LAYOUT = (
         f"{ATTRIBUTE_FILE} (name, label, AttrName) and {SPLIT_FILE} (indices_img_train, indices_img_test), with LFW's "
         "pictures in lfw/ (or lfw-deepfunneled/, lfw_funneled/); the official split, by person"
     )
-    PROTOCOL: ClassVar[DatasetProtocol] = DatasetProtocol(
+    PROTOCOL = DatasetProtocol(
         "test", ("gender", "attributes"), f"Official test list, by person. {ALIGNED} {NAMELESS}"
     )
 
-    def _check_layout(self) -> None:
-        self._label_files()
-        need(self.root, *PICTURE_FOLDERS, what=self.TITLE)
-
-    def _label_files(self) -> list[Path]:
-        return [need(self.root, name, what=self.TITLE) for name in (ATTRIBUTE_FILE, SPLIT_FILE)]
-
-    @cached_property
-    def _picture_folder(self) -> str:
-        return need(self.root, *PICTURE_FOLDERS, what=self.TITLE).name
-
-    def _rows(self, start: int, stop: int | None) -> Iterator[tuple[int, str, dict[str, Any]]]:
+    def _rows(self) -> Iterator[tuple[int, str, dict[str, Any]]]:
         attribute_file, split_file = self._label_files()
         table = read_arrays(attribute_file, ("name", "label", "AttrName"))
         names, attributes = (_texts(table[name]) for name in ("name", "AttrName"))
@@ -67,7 +55,7 @@ class LFWA(FaceReader):
                 "attributes: it is not LFWA's file"
             )
         rows = read_arrays(split_file, (INDICES[self.split],))[INDICES[self.split]].astype(int).ravel().tolist()
-        for row in islice(rows, start, stop):
+        for row in rows:
             if not 1 <= row <= len(names):
                 raise CorpusError(f"{split_file}: row {row} of {len(names)}: it does not belong to {ATTRIBUTE_FILE}")
             yield row, names[row - 1], dict(zip(attributes, label[row - 1].tolist(), strict=True))

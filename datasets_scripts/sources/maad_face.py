@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import ClassVar
 
 from datasets_scripts.schema import CorpusError, LabelledFace, Skipped
 
@@ -38,22 +37,23 @@ class MAADFace(FaceReader):
     row without any folder is counted as skipped. `race` passes on White and Black where exactly one is marked.
     """
 
-    NAME: ClassVar[str] = "maad_face"
-    TITLE: ClassVar[str] = "MAAD-Face"
-    SPLITS: ClassVar[tuple[str, ...]] = ("train", "test")
-    LICENSE: ClassVar[str] = "cc-by-sa-4.0"
-    TERMS: ClassVar[str] = (
+    NAME = "maad_face"
+    TITLE = "MAAD-Face"
+    SPLITS = ("train", "test")
+    LICENSE = "cc-by-sa-4.0"
+    TERMS = (
         "The labels are CC BY-SA 4.0; the rights in VGGFace2's pictures stay with their owners, and its makers no "
         "longer give them out."
     )
-    URL: ClassVar[str] = "https://github.com/pterhoer/MAAD-Face"
-    TASKS: ClassVar[tuple[str, ...]] = ("gender", "attributes")
-    ASKS_RACE: ClassVar[bool] = True
-    LAYOUT: ClassVar[str] = (
+    URL = "https://github.com/pterhoer/MAAD-Face"
+    TASKS = ("gender", "attributes")
+    ASKS_RACE = True
+    LABEL_FILES = (("MAAD_Face.csv",),)
+    LAYOUT = (
         "MAAD_Face.csv (Filename, Identity, 47 attributes that are 1, -1, or 0 for undefined), with VGGFace2's "
         "pictures train/n000002/0001_01.jpg and test/n000001/0001_01.jpg (also in data/); VGGFace2's split"
     )
-    PROTOCOL: ClassVar[DatasetProtocol] = DatasetProtocol(
+    PROTOCOL = DatasetProtocol(
         "test",
         ("gender", "attributes"),
         f"VGGFace2's test people. {ALIGNED} Attributes marked 0 (undefined) are not asked of that face. The labels "
@@ -64,13 +64,10 @@ class MAADFace(FaceReader):
     race: bool = False
 
     def _check_layout(self) -> None:
-        self._label_files()
+        super()._check_layout()
         for split in self.SPLITS:
             self._pictures(split)
         _ = self._columns
-
-    def _label_files(self) -> list[Path]:
-        return [need(self.root, "MAAD_Face.csv", what=self.TITLE)]
 
     def _pictures(self, split: str) -> Path:
         return need(self.root, split, f"data/{split}", what="MAAD-Face, with VGGFace2 in it")
@@ -96,11 +93,11 @@ class MAADFace(FaceReader):
     def _picture_folder(self) -> str:
         return self._pictures(self.split).relative_to(self.root).as_posix()
 
-    def _rows(self, start: int, stop: int | None) -> Iterator[str]:
+    def _rows(self) -> Iterator[str]:
         (path,) = self._label_files()
         wanted, tested = self.split == "test", self._people["test"]
         lines = (line for line in islice(text_lines(path), 1, None) if line.strip())
-        return islice((line for line in lines if (_person(line) in tested) == wanted), start, stop)
+        return (line for line in lines if (_person(line) in tested) == wanted)
 
     def _face(self, row: str) -> LabelledFace | Skipped:
         delimiter, names = self._columns

@@ -8,16 +8,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from functools import cached_property
-from itertools import islice
-from pathlib import Path, PurePosixPath
-from typing import Any, ClassVar
+from pathlib import PurePosixPath
+from typing import Any
 
 from datasets_scripts.schema import LabelledFace, Skipped
 
 from .protocol import ALIGNED, OUR_SPLIT, DatasetProtocol, folder_of
-from .reading import FaceReader, age_labels, csv_rows, hashed_split, need
+from .reading import OUR_SHARES, FaceReader, age_labels, csv_rows, hashed_split
 
-LABEL_FILE = "morph_2008_nonCommercial.csv"
 NAME = re.compile(r"(\w+)_(\d+)([MF])(\d+)", re.IGNORECASE)
 GENDERS = {"M": "male", "F": "female"}
 RACES = {"W": "White", "B": "Black", "H": "Latino_Hispanic"}  # "A" and "O" are no group of FairFace's
@@ -48,22 +46,23 @@ class MORPH(FaceReader):
     nobody is in two. Ages above 120 are taken for days. `race` passes the race on where it is one of FairFace's.
     """
 
-    NAME: ClassVar[str] = "morph"
-    TITLE: ClassVar[str] = "MORPH-II"
-    SPLITS: ClassVar[tuple[str, ...]] = ("train", "validation", "test")
-    TERMS: ClassVar[str] = (
+    NAME = "morph"
+    TITLE = "MORPH-II"
+    SPLITS = tuple(OUR_SHARES)
+    TERMS = (
         "Under a licence of the University of North Carolina Wilmington, for research only; no picture may be passed "
         "on. The people did not choose to be photographed."
     )
-    URL: ClassVar[str] = "https://uncw.edu/myuncw/research/innovation-commercialization/technology-portfolio/morph"
-    TASKS: ClassVar[tuple[str, ...]] = ("gender", "age", "age_years")
-    ASKS_RACE: ClassVar[bool] = True
-    LAYOUT: ClassVar[str] = (
-        f"{LABEL_FILE} (id_num, picture_num, dob, doa, race, gender, facial_hair, age, age_diff, glasses, photo), "
-        "with the pictures that photo names, such as Album2/009055_1M54.JPG; the split is ours, by the hash of "
-        "id_num"
+    URL = "https://uncw.edu/myuncw/research/innovation-commercialization/technology-portfolio/morph"
+    TASKS = ("gender", "age", "age_years")
+    ASKS_RACE = True
+    LABEL_FILES = (("morph_2008_nonCommercial.csv",),)
+    LAYOUT = (
+        f"{LABEL_FILES[0][0]} (id_num, picture_num, dob, doa, race, gender, facial_hair, age, age_diff, glasses, "
+        "photo), with the pictures that photo names, such as Album2/009055_1M54.JPG; the split is ours, by the hash "
+        "of id_num"
     )
-    PROTOCOL: ClassVar[DatasetProtocol] = DatasetProtocol(
+    PROTOCOL = DatasetProtocol(
         "test",
         ("age_years", "age", "gender"),
         f"{OUR_SPLIT.format(who='the people')} Rows whose labels contradict each other are left out, each with its "
@@ -74,11 +73,8 @@ class MORPH(FaceReader):
     race: bool = False
 
     def _check_layout(self) -> None:
-        self._label_files()
+        super()._check_layout()
         next(self._all_rows(), None)  # for its columns
-
-    def _label_files(self) -> list[Path]:
-        return [need(self.root, LABEL_FILE, what=self.TITLE)]
 
     def _all_rows(self) -> Iterator[dict[str, str]]:
         (path,) = self._label_files()
@@ -97,9 +93,8 @@ class MORPH(FaceReader):
                 person.births = [min([birth, *person.births]), max([birth, *person.births])]
         return {name: reason for name, person in people.items() if (reason := _contradiction(person))}
 
-    def _rows(self, start: int, stop: int | None) -> Iterator[dict[str, str]]:
-        rows = (row for row in self._all_rows() if hashed_split(f"{self.NAME}/{_id(row)}") == self.split)
-        return islice(rows, start, stop)
+    def _rows(self) -> Iterator[dict[str, str]]:
+        return (row for row in self._all_rows() if hashed_split(f"{self.NAME}/{_id(row)}") == self.split)
 
     def _face(self, row: dict[str, str]) -> LabelledFace | Skipped:
         photo = row["photo"].strip().replace("\\", "/")

@@ -7,9 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
 from pathlib import Path
-from typing import ClassVar
 
 from datasets_scripts.schema import LabelledFace, Skipped
 
@@ -35,18 +33,26 @@ class RAFDB(FaceReader):
     Originals come with the box of the face, where `Annotation/boundingbox` is there.
     """
 
-    NAME: ClassVar[str] = "raf_db"
-    TITLE: ClassVar[str] = "RAF-DB"
-    SPLITS: ClassVar[tuple[str, ...]] = ("train", "test")
-    TERMS: ClassVar[str] = "On request, for non-commercial research and education only; no picture may be passed on."
-    URL: ClassVar[str] = "http://www.whdeng.cn/RAF/model1.html"
-    TASKS: ClassVar[tuple[str, ...]] = ("expression",)
-    LAYOUT: ClassVar[str] = (
+    NAME = "raf_db"
+    TITLE = "RAF-DB"
+    SPLITS = ("train", "test")
+    TERMS = "On request, for non-commercial research and education only; no picture may be passed on."
+    URL = "http://www.whdeng.cn/RAF/model1.html"
+    TASKS = ("expression",)
+    LABEL_FILES = (
+        (
+            "EmoLabel/list_patition_label.txt",
+            "EmoLabel/list_partition_label.txt",
+            "basic/EmoLabel/list_patition_label.txt",
+            "basic/EmoLabel/list_partition_label.txt",
+        ),
+    )
+    LAYOUT = (
         "EmoLabel/list_patition_label.txt (spelled so), with the pictures Image/aligned/train_00001_aligned.jpg or "
         "Image/original/train_00001.jpg, in the folder or in basic/ below it; the split is the official one, in the "
         "pictures' names"
     )
-    PROTOCOL: ClassVar[DatasetProtocol] = DatasetProtocol(
+    PROTOCOL = DatasetProtocol(
         "test",
         ("expression",),
         "Official test pictures, aligned, seven basic expressions; compound ones are not read.",
@@ -59,22 +65,13 @@ class RAFDB(FaceReader):
         need(self._base, "Image/aligned" if self.aligned else "Image/original", what=self.TITLE)
 
     @cached_property
-    def _label_file(self) -> Path:
-        names = [f"EmoLabel/list_{word}_label.txt" for word in ("patition", "partition")]
-        return need(self.root, *names, *(f"basic/{name}" for name in names), what=self.TITLE)
-
-    @property
     def _base(self) -> Path:
-        return self._label_file.parents[1]
+        return self._label_files()[0].parents[1]
 
-    def _label_files(self) -> list[Path]:
-        return [self._label_file]
-
-    def _rows(self, start: int, stop: int | None) -> Iterator[list[str]]:
+    def _rows(self) -> Iterator[list[str]]:
         """The fields of the split's lines; a line whose name has no split is `train`'s, to be skipped there."""
-        rows = (fields for line in text_lines(self._label_file) if (fields := line.split()))
-        of_test = self.split == "test"
-        return islice((row for row in rows if row[0].startswith("test_") == of_test), start, stop)
+        rows = (fields for line in text_lines(*self._label_files()) if (fields := line.split()))
+        return (row for row in rows if row[0].startswith("test_") == (self.split == "test"))
 
     def _face(self, row: list[str]) -> LabelledFace | Skipped:
         name = NAME.fullmatch(row[0])

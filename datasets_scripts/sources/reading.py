@@ -31,8 +31,8 @@ class FaceReader:
     """One split of a dataset in its distributed layout, read a row at a time; small enough for a worker process.
 
     `root` is the dataset's folder, `split` one of `SPLITS`, `limit` how many rows at most are read. A dataset
-    is a subclass with the class attributes below, `_check_layout`, `_rows` and `_face`, and `_label_files` or
-    `_labels_digest`.
+    is a subclass with the class attributes below, `_rows` and `_face`. Where `LABEL_FILES` and `PICTURE_FOLDERS` do
+    not say all of its layout, it has `_check_layout` too, and `_label_files` or `_labels_digest`.
     """
 
     NAME: ClassVar[str]  # the prefix of ids, and the word on the command line
@@ -44,6 +44,8 @@ class FaceReader:
     TASKS: ClassVar[tuple[str, ...]]  # asked about unless others are named; race is never among them
     ASKS_RACE: ClassVar[bool] = False  # whether there are race labels to ask for by name
     LAYOUT: ClassVar[str]
+    LABEL_FILES: ClassVar[tuple[tuple[str, ...], ...]] = ()  # in `root`, each by the paths it is met with at
+    PICTURE_FOLDERS: ClassVar[tuple[str, ...]] = ()  # in `root`, the first that is there
     PROTOCOL: ClassVar[DatasetProtocol]
     EXTRA_VALUES: ClassVar[tuple[str, ...]] = ()  # values of labels that few other datasets have
 
@@ -61,16 +63,15 @@ class FaceReader:
 
     @cached_property
     def _length(self) -> int:
-        return sum(1 for _ in self._rows(0, self.limit))
+        return sum(1 for _ in self._read())
 
     def __len__(self) -> int:
         return self._length
 
     def faces(self, start: int = 0, stop: int | None = None) -> Iterator[LabelledFace | Skipped]:
         """A face, or the reason for none, for each row `start` to `stop`; pictures are the files' own bytes."""
-        stop = self.limit if stop is None else stop if self.limit is None else min(stop, self.limit)
-        for row in self._rows(start, stop):
-            yield self._face(row)
+        for row in self._read(start, stop):
+            yield row if isinstance(row, Skipped) else self._face(row)
 
     @property
     def present_from(self) -> float:
@@ -84,18 +85,31 @@ class FaceReader:
 
     def _check_layout(self) -> None:
         """Raise `CorpusError`, naming what is missing, unless `root` has the dataset's layout."""
-        raise NotImplementedError
+        self._label_files()
+        _ = self.PICTURE_FOLDERS and self._picture_folder
 
-    def _rows(self, start: int, stop: int | None) -> Iterator[Any]:
-        """The rows `start` to `stop` of the split, whatever `_face` makes a face of, in a fixed order."""
+    def _rows(self) -> Iterable[Any]:
+        """The rows of the split in a fixed order: whatever `_face` makes a face of, or `Skipped`."""
         raise NotImplementedError
 
     def _face(self, row: Any) -> LabelledFace | Skipped:
         raise NotImplementedError
 
-    def _label_files(self) -> Iterable[Path]:
+    def _read(self, start: int = 0, stop: int | None = None) -> Iterator[Any]:
+        """The rows `start` to `stop` of the split, `limit` of them at most."""
+        return islice(self._rows(), start, self._end(stop))
+
+    def _end(self, stop: int | None) -> int | None:
+        return min((end for end in (stop, self.limit) if end is not None), default=None)
+
+    def _label_files(self) -> list[Path]:
         """The files that the labels are read from."""
-        raise NotImplementedError
+        return [need(self.root, *paths, what=self.TITLE) for paths in self.LABEL_FILES]
+
+    @cached_property
+    def _picture_folder(self) -> str:
+        """Relative to `root`, with slashes."""
+        return need(self.root, *self.PICTURE_FOLDERS, what=self.TITLE).relative_to(self.root).as_posix()
 
     def _labels_digest(self) -> str:
         digests = [file_hash(path) for path in self._label_files()]
@@ -124,6 +138,38 @@ class FaceReader:
         return LabelledFace(name, image, labels, self.split, self.TITLE, self.LICENSE, url, box, landmarks)
 
 
+@dataclass(frozen=True)
+class NamedPictures(FaceReader):
+    """A dataset of pictures whose labels stand in their files' names, in a split of ours: 8, 1 and 1 in 10 by a hash.
+
+    A row is a path.
+    """
+
+    SPLITS: ClassVar[tuple[str, ...]] = tuple(OUR_SHARES)
+    SUFFIXES: ClassVar[tuple[str, ...]] = PICTURE_SUFFIXES
+    PATTERN: ClassVar[str]  # of the names, in words
+
+    def _hashed(self, path: str) -> str:
+        """What the split goes by: a part of the file's name, so that what belongs together is in one split."""
+        raise NotImplementedError
+
+    def _check_layout(self) -> None:
+        need(self.root, ".", what=self.TITLE)
+        if not self._files and not list_files(self.root, self.SUFFIXES):
+            raise CorpusError(f"{self.root} has no pictures named {self.PATTERN}: give the folder of {self.TITLE}")
+
+    @cached_property
+    def _files(self) -> tuple[str, ...]:
+        paths = list_files(self.root, self.SUFFIXES)
+        return tuple(path for path in paths if hashed_split(f"{self.NAME}/{self._hashed(path)}") == self.split)
+
+    def _labels_digest(self) -> str:
+        return list_hash(self._files)
+
+    def _rows(self) -> Iterable[Any]:
+        return self._files
+
+
 def need(root: str | os.PathLike, *choices: str, what: str) -> Path:
     """The first of `choices` that is in `root`; `CorpusError` names all of them if none is."""
     if not Path(root).is_dir():
@@ -145,13 +191,9 @@ def text_lines(path: str | os.PathLike) -> Iterator[str]:
 
 
 def csv_rows(
-    path: str | os.PathLike,
-    needed: Sequence[str],
-    start: int = 0,
-    stop: int | None = None,
-    names: Sequence[str] | None = None,
+    path: str | os.PathLike, needed: Sequence[str], names: Sequence[str] | None = None
 ) -> Iterator[dict[str, str]]:
-    """The rows `start` to `stop` of a CSV file, whose columns ; or tabs separate where its header has them, else ,
+    """The rows of a CSV file, whose columns ; or tabs separate where its header has them, else ,
 
     `names` are the columns where the first line is no header, as long as it has none of `needed`. Short rows are
     filled up with empty strings. `CorpusError` if a `needed` column is missing, a quoted field does not end on its
@@ -169,7 +211,7 @@ def csv_rows(
             if missing:
                 found = ", ".join(names) or "nothing"
                 raise CorpusError(f"{path}: no column {', '.join(missing)}; its first line has {found}")
-            for row in islice(rows, start, stop):
+            for row in rows:
                 yield dict(zip_longest(names, row[: len(names)], fillvalue=""))
     except UnicodeDecodeError as error:
         raise CorpusError(f"{path} is not a CSV file in UTF-8: {error}; save it as one") from error

@@ -6,10 +6,9 @@ Eight folders, `AFW`, `HELEN`, `IBUG`, `LFPW` and the mirrored copy `..._Flip` o
 
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -44,8 +43,8 @@ class PoseParameterFaces(FaceReader):
         """The pictures' paths without suffix, sorted within each folder."""
         return tuple(name for folder in self._folders() for name in _stems(Path(self.root), folder))
 
-    def _rows(self, start: int, stop: int | None) -> Iterator[str]:
-        return islice(self._names, start, stop)
+    def _rows(self) -> Iterable[str]:
+        return self._names
 
     def _labels_digest(self) -> str:
         """Names and sizes: the contents of 122,450 `.mat` files take minutes to read."""
@@ -78,24 +77,24 @@ class W300LP(PoseParameterFaces):
     photograph, never by picture, if you split it.
     """
 
-    NAME: ClassVar[str] = "300w_lp"
-    TITLE: ClassVar[str] = "300W-LP"
-    SPLITS: ClassVar[tuple[str, ...]] = ("train",)
-    TERMS: ClassVar[str] = (
+    NAME = "300w_lp"
+    TITLE = "300W-LP"
+    SPLITS = ("train",)
+    TERMS = (
         "For research only, as the databases it was made from (AFW, HELEN, IBUG, LFPW of 300W) allow; the pictures "
         "may not be passed on."
     )
-    URL: ClassVar[str] = "http://www.cbsr.ia.ac.cn/users/xiangyuzhu/projects/3DDFA/main.htm"
-    TASKS: ClassVar[tuple[str, ...]] = ("head_pose",)
-    LAYOUT: ClassVar[str] = (
+    URL = "http://www.cbsr.ia.ac.cn/users/xiangyuzhu/projects/3DDFA/main.htm"
+    TASKS = ("head_pose",)
+    LAYOUT = (
         "The unpacked 300W-LP: the folders AFW, HELEN, IBUG, LFPW and AFW_Flip, HELEN_Flip, IBUG_Flip, LFPW_Flip, "
         "each with NAME.jpg and NAME.mat (Pose_Para: pitch, yaw, roll in radians; pt2d: 68 landmarks). The folders "
         "landmarks and Code are not read. All of it is the split train."
     )
-    PROTOCOL: ClassVar[DatasetProtocol] = DatasetProtocol(
+    PROTOCOL = DatasetProtocol(
         "train", ("head_pose",), f"Training data: figures here are of how well a model fits. {ALIGNED}"
     )
-    LANDMARKS: ClassVar[tuple[str, ...]] = ("pt2d",)
+    LANDMARKS = ("pt2d",)
 
     folders: tuple[str, ...] = FOLDERS
 

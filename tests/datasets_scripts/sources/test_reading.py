@@ -80,8 +80,8 @@ def test_columns_are_found_by_what_separates_the_header(tmp_path, mark):
 
 def test_a_file_without_a_header_is_read_by_the_names_of_its_columns(tmp_path):
     (tmp_path / "a.csv").write_text("a.jpg,1;2\nb.jpg,3;4\n")
-    rows = csv_rows(tmp_path / "a.csv", ("file",), 1, names=("file", "points"))
-    assert list(rows) == [{"file": "b.jpg", "points": "3;4"}]
+    rows = csv_rows(tmp_path / "a.csv", ("file",), names=("file", "points"))
+    assert list(rows) == [{"file": "a.jpg", "points": "1;2"}, {"file": "b.jpg", "points": "3;4"}]
 
 
 @pytest.mark.parametrize("names", [None, ("file", "age")])
