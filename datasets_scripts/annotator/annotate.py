@@ -1,4 +1,4 @@
-"""Ask every question about every face of a source once, part by part on an engine, and report what came of it."""
+"""Ask every question about every face of a source once, part by part on an engine; make a corpus of the answers."""
 
 import os
 import shutil
@@ -7,15 +7,75 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from datasets_scripts.corpus.shards import SizedSource
+from datasets_scripts.corpus.writing import write_corpus
 from datasets_scripts.engines.options import check_engine
 from datasets_scripts.engines.run import run_tasks
 from datasets_scripts.schema import CorpusError
 from modeling_facemllm.installation import install_command
 
 from .answers import part_path, read_answers, read_counts, sum_counts
-from .folder import claim
+from .estimate import estimate
+from .folder import claim, work_folder
 from .progress import Progress
 from .settings import Annotator, FaceSource
+
+Answered = tuple[dict[str, SizedSource], list[str], dict[str, Any]]
+"""The records of each config that has rows, the configs that have none, and more of `write_corpus`'s arguments."""
+
+
+def annotate_corpus(
+    source: FaceSource,
+    annotator: Annotator,
+    out: str | os.PathLike,
+    read: Callable[[Path, dict[str, Any]], Answered],
+    *,
+    name: str,
+    check: Callable[[str, Any], Any],
+    dry_run: bool = False,
+    limit: int | None = None,
+    engine: str = "local",
+    workers: int = 1,
+    engine_options: Mapping[str, Any] | None = None,
+    progress: bool = True,
+    overwrite: bool = False,
+    **publishing: Any,
+) -> dict[str, Any]:
+    """Have the faces of a source annotated and write the corpus `name` of the answers; goes on after a kill.
+
+    The answers are kept in `out/.annotating`: the corpus can be written again, with pictures or another config,
+    without asking anew, and `overwrite` replaces an earlier corpus, never answers.
+
+    Args:
+        read: called with that folder and the report of `annotate` when all is answered.
+        dry_run: only estimate requests, tokens and cost; nothing is asked or written.
+        publishing: goes to `write_corpus`; the others are as in `annotate`.
+
+    Returns:
+        `annotation` and `corpus`, what `annotate` and `write_corpus` return, and `empty`: the configs that would have
+        had no row and are not written. `corpus` is None where no config has any. With `dry_run` only `estimate`.
+    """
+    if dry_run:
+        return {"estimate": estimate(source, annotator, limit=limit)}
+    work = work_folder(out, name, overwrite)
+    report = annotate(
+        source,
+        annotator,
+        work,
+        check=check,
+        engine=engine,
+        workers=workers,
+        engine_options=engine_options,
+        progress=progress,
+        limit=limit,
+    )
+    records, empty, about = read(work, report)
+    corpus = None
+    if records:
+        splits = {config: {"train": rows} for config, rows in records.items()}
+        about = {**about, **publishing}
+        corpus = write_corpus(splits, out, name=name, overwrite=overwrite, progress=progress, **about)
+    return {"annotation": report, "corpus": corpus, "empty": empty}
 
 
 def annotate(

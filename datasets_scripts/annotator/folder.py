@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from datasets_scripts.corpus.writing import BUILDING, CARD, MANIFEST
 from datasets_scripts.files import differences, is_locked, write_json
 from datasets_scripts.schema import CorpusError
 
@@ -22,8 +23,6 @@ def work_folder(out: str | os.PathLike, name: str, overwrite: bool = False) -> P
     Raises `CorpusError` if `out` holds another corpus, and, unless `overwrite`, if it holds one of this name
     whose answers are gone: the new ones would be paid for, and the corpus in the way.
     """
-    from datasets_scripts.corpus.writing import BUILDING, CARD, MANIFEST
-
     out, found = Path(out), None
     for path in (out / MANIFEST, out / BUILDING / "build.json"):
         if path.exists():

@@ -12,12 +12,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from datasets_scripts.annotator.annotate import annotate
+from datasets_scripts.annotator.annotate import Answered, annotate_corpus
 from datasets_scripts.annotator.answers import AnsweredFaces, read_answers
-from datasets_scripts.annotator.estimate import estimate
-from datasets_scripts.annotator.folder import work_folder
 from datasets_scripts.annotator.settings import Annotator, FaceToAsk, InvalidAnswer, Request, picture_part
-from datasets_scripts.corpus.writing import write_corpus
 from datasets_scripts.questions.conversations import DEFAULT_TASKS
 from datasets_scripts.schema import CorpusError, Skipped
 from datasets_scripts.sources.fairface import FairFace
@@ -25,7 +22,7 @@ from datasets_scripts.sources.reading import read_picture
 
 from .answers import check_answer, check_answer_without_race, contradictions
 from .questions import ASPECTS, PROMPT_VERSION, chat, prompt_digest
-from .records import CONFIGS, DescribedFace, DescribedFaces, Pair, count_pairs, told_counts
+from .records import CONFIGS, DescribedFace, DescribedFaces, Pair, count_pairs, describe_counts
 
 PART_ROWS = 1000  # rows of the label file that are one task of the executor
 NAME, LICENSE = "FairFaceGPT, rebuilt", "cc-by-4.0"
@@ -157,25 +154,16 @@ def annotate_fairfacegpt(
     race: bool = False,
     configs: Sequence[str] = CONFIGS,
     include_images: bool = False,
-    limit: int | None = None,
-    engine: str = "local",
-    workers: int = 1,
-    engine_options: Mapping[str, Any] | None = None,
-    dry_run: bool = False,
     seed: int = 0,
-    progress: bool = True,
-    **publishing: Any,
+    **options: Any,
 ) -> dict[str, Any]:
     """Have FairFace's folder `root` described by `annotator` and write the corpus `out`; goes on after a kill.
 
-    The answers are kept in `out/.annotating`: the corpus can be written again, with pictures or another config,
-    without asking anew. `race` tells the annotator FairFace's race label and writes it; `limit` is the number of
-    faces asked about, `labels` another label file. `publishing` goes to `write_corpus`.
+    `race` tells the annotator FairFace's race label and writes it; `labels` is another label file. `options` go to
+    `annotate_corpus`, and of it to `write_corpus`.
 
-    Returns:
-        `annotation` and `corpus`, what `annotate` and `write_corpus` return, and `pairs`: for each question
-        how many answers were kept, and how many were not and why. `corpus` is None, and nothing is written, if no
-        answer was kept; `empty` names the configs that would have had no row. With `dry_run` only `estimate`.
+    Returns what `annotate_corpus` does and `pairs`: for each question how many answers were kept, and how many were
+    not and why. `corpus` is None, and nothing is written, if no answer was kept.
 
     Raises:
         CorpusError: for a folder that is not FairFace's, an unknown config, and what `annotate` and
@@ -184,46 +172,29 @@ def annotate_fairfacegpt(
     unknown = [config for config in configs if config not in CONFIGS]
     if unknown or not configs:
         raise CorpusError(f"config={', '.join(unknown) or 'none'}: FairFaceGPT has {', '.join(CONFIGS)}")
-    reader = FairFace(os.fspath(root), split, labels=labels, race=race)
-    faces = FairFaceGPTFaces(reader)
-    annotator = replace(annotator, prompt_version=PROMPT_VERSION)
-    if dry_run:
-        return {"estimate": estimate(faces, annotator, limit=limit)}
-    publishing = {"name": NAME, **publishing}
-    work = work_folder(out, publishing["name"], publishing.get("overwrite", False))
-    asked = annotate(
-        faces,
-        annotator,
-        work,
-        check=check_answer if race else check_answer_without_race,
-        engine=engine,
-        workers=workers,
-        engine_options=engine_options,
-        progress=progress,
-        limit=limit,
-    )
-    answered = AnsweredFairFace(str(work), os.fspath(root), race)
-    pairs = count_pairs(answered)
-    report = {"annotation": asked, "pairs": pairs, "empty": [], "corpus": None}
-    tasks = (*DEFAULT_TASKS, "race") if race else DEFAULT_TASKS
-    records = {config: {"train": DescribedFaces(answered, config, seed, tasks)} for config in configs}
-    report["empty"] = [config for config, splits in records.items() if not splits["train"].has_rows(pairs)]
-    if len(report["empty"]) == len(records) or not any(counts["kept"] for counts in pairs.values()):
-        return report
-    publishing = {
-        "description": _description(split, race, annotator.model, pairs),
-        "notices": [FAIRFACE_TERMS],
-        **publishing,
-    }
-    report["corpus"] = write_corpus(
-        {config: splits for config, splits in records.items() if config not in report["empty"]},
+    pairs: dict[str, dict[str, int]] = {}
+
+    def read(work: Path, report: Mapping[str, Any]) -> Answered:
+        answered = AnsweredFairFace(str(work), os.fspath(root), race)
+        pairs.update(count_pairs(answered))
+        tasks = (*DEFAULT_TASKS, "race") if race else DEFAULT_TASKS
+        records = {config: DescribedFaces(answered, config, seed, tasks) for config in configs}
+        filled = {config: rows for config, rows in records.items() if rows.has_rows(pairs)}
+        empty = [config for config in records if config not in filled]
+        kept = any(counts["kept"] for counts in pairs.values())
+        return filled if kept else {}, empty, {"description": _description(split, race, annotator.model, pairs)}
+
+    report = annotate_corpus(
+        FairFaceGPTFaces(FairFace(os.fspath(root), split, labels=labels, race=race)),
+        replace(annotator, prompt_version=PROMPT_VERSION),
         out,
+        read,
+        check=check_answer if race else check_answer_without_race,
         license=LICENSE,
         include_images=include_images,
-        progress=progress,
-        **publishing,
+        **{"name": NAME, "notices": [FAIRFACE_TERMS], **options},
     )
-    return report
+    return report if "estimate" in report else {**report, "pairs": pairs}
 
 
 FAIRFACE_TERMS = (
@@ -239,5 +210,5 @@ def _description(split: str, race: bool, annotator: str, pairs: Mapping[str, Map
         annotator=f"`{annotator}`",
         race=" and race label" if race else "",
         race_difference=RACE_DIFFERENCES[race],
-        counts=told_counts(pairs),
+        counts=describe_counts(pairs),
     )

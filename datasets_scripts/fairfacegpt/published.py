@@ -21,7 +21,7 @@ from datasets_scripts.sources.reading import file_hash, read_picture
 
 from .answers import check_answer, contradictions
 from .questions import ASPECTS
-from .records import CONFIGS, DescribedFace, DescribedFaces, Pair, count_pairs, told_counts
+from .records import CONFIGS, DescribedFace, DescribedFaces, Pair, count_pairs, describe_counts
 from .sharegpt import NoPictureTalk, json_entries, json_entry, read_talk
 
 LICENSE = "cc-by-sa-4.0"
@@ -191,7 +191,7 @@ def build_published(
     description = DESCRIPTION.format(
         labels=", `face_tasks` the questions made of FairFace's own labels" if reader.labels else "",
         race=RACES[race],
-        counts=told_counts(pairs),
+        counts=describe_counts(pairs),
     )
     publishing = {"name": "FairFaceGPT", "description": description, "notices": [TERMS], **publishing}
     return {**write_corpus(records, out, license=LICENSE, **publishing), "pairs": pairs}

@@ -138,7 +138,7 @@ def count_pairs(reader: DescribedFaceReader) -> dict[str, dict[str, int]]:
     return counts
 
 
-def told_counts(pairs: Mapping[str, Mapping[str, int]]) -> str:
+def describe_counts(pairs: Mapping[str, Mapping[str, int]]) -> str:
     """The counts of `count_pairs` in a sentence for a card."""
     together: Counter[str] = Counter()
     for counts in pairs.values():

@@ -14,9 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from datasets_scripts.annotator.annotate import annotate
-from datasets_scripts.annotator.estimate import estimate
-from datasets_scripts.annotator.folder import work_folder
+from datasets_scripts.annotator.annotate import Answered, annotate_corpus
 from datasets_scripts.annotator.settings import Annotator, FaceToAsk
 from datasets_scripts.questions.conversations import AskedFaces
 from datasets_scripts.schema import CorpusError, Skipped
@@ -30,8 +28,6 @@ from .tars import TarSample, find_tars, read_tar
 
 if TYPE_CHECKING:
     from modeling_facemllm.face_detection_facemllm import Face, FaceDetector
-
-__all__ = ["FaceRules", "LaionFaces", "annotate_laion", "faces_of"]
 
 YUNET = "opencv/face_detection_yunet"
 NAME = "LAION-Face, re-annotated"
@@ -145,20 +141,11 @@ def annotate_laion(
     detections: str | None = None,
     rules: FaceRules | None = None,
     include_images: bool = False,
-    limit: int | None = None,
-    engine: str = "local",
-    workers: int = 1,
-    engine_options: Mapping[str, Any] | None = None,
-    dry_run: bool = False,
-    num_proc: int = 1,
     seed: int = 0,
-    overwrite: bool = False,
-    command: str = "datasets_scripts.laion_face.annotation.annotate_laion(...)",
     progress: bool = True,
+    **options: Any,
 ) -> dict[str, Any]:
     """Re-annotate the faces of img2dataset's tars and write them as a corpus that `load_dataset` reads.
-
-    The answers are kept in `out/.annotating`; the same call goes on with a run that was interrupted.
 
     Args:
         shards: the folder that img2dataset wrote, one of its tars, or several.
@@ -168,61 +155,38 @@ def annotate_laion(
         detections: the folder with LAION-Face's `sample2detect_*.pth`, or the tables made of them.
         include_images: carry the crops too. Nobody but the people in them and the photographers can allow to pass
             them on: for use at your own place only, and where the law lets you.
-        limit: faces that are asked about at most.
-        dry_run: only estimate requests, tokens and cost; nothing is asked or written.
-        num_proc: processes that write the corpus, once all is answered.
-        overwrite: replace an earlier corpus in `out`; answers are never thrown away.
-
-    Returns:
-        `annotation` and `corpus`, what `annotate` and `write_corpus` return, and `empty`: the configs that
-        would have had no row and are not written. With `dry_run` only `estimate`. `corpus` is None where no
-        answer was kept.
+        options: go to `annotate_corpus`, whose report is returned, and of it to `write_corpus`.
 
     Raises:
         CorpusError: for a mistake in the arguments, or an endpoint that does not answer.
     """
-    from datasets_scripts.corpus.writing import write_corpus
-
     unknown = [config for config in configs if config not in CONFIGS]
     if unknown or not configs:
         raise CorpusError(f"configs={', '.join(unknown)!r}: LAION-Face has {', '.join(CONFIGS)}")
     source = LaionFaces.from_pretrained(
         shards, detector=detector, detections=detections, rules=rules, progress=progress
     )
-    annotator = replace(annotator, prompt_version=PROMPT_VERSION)
-    if dry_run:
-        return {"estimate": estimate(source, annotator, limit=limit)}
-    work = work_folder(out, NAME, overwrite)
-    report = annotate(
+
+    def read(work: Path, report: Mapping[str, Any]) -> Answered:
+        answered = AnsweredLaionFaces(str(work), source.shards if include_images else ())
+        records = {config: AskedFaces(answered, config, TASKS, seed, conventions=CONVENTIONS) for config in configs}
+        filled = {config: rows for config, rows in records.items() if report["valid"] and _has_rows(rows)}
+        return filled, [config for config in records if config not in filled], {}
+
+    return annotate_corpus(
         source,
-        annotator,
-        work,
+        replace(annotator, prompt_version=PROMPT_VERSION),
+        out,
+        read,
+        name=NAME,
         check=check_face_answer,
-        engine=engine,
-        workers=workers,
-        engine_options=engine_options,
+        license="other" if include_images else LICENSE,
+        description=DESCRIPTION,
+        notices=[NOTICE],
+        include_images=include_images,
         progress=progress,
-        limit=limit,
+        **{"command": "datasets_scripts.laion_face.annotation.annotate_laion(...)", **options},
     )
-    answered = AnsweredLaionFaces(str(work), source.shards if include_images else ())
-    records = {config: AskedFaces(answered, config, TASKS, seed, conventions=CONVENTIONS) for config in configs}
-    empty = [config for config in records if not report["valid"] or not _has_rows(records[config])]
-    corpus = None
-    if len(empty) < len(records):
-        corpus = write_corpus(
-            {config: {"train": asked} for config, asked in records.items() if config not in empty},
-            out,
-            name=NAME,
-            license="other" if include_images else LICENSE,
-            description=DESCRIPTION,
-            notices=[NOTICE],
-            command=command,
-            include_images=include_images,
-            num_proc=num_proc,
-            overwrite=overwrite,
-            progress=progress,
-        )
-    return {"annotation": report, "corpus": corpus, "empty": empty}
 
 
 def _has_rows(asked: AskedFaces) -> bool:
