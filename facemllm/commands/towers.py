@@ -69,9 +69,9 @@ def run(args: argparse.Namespace) -> int:
     out, report = Path(args.out), {}
     for name in chosen:
         start = time.process_time()
-        training, measured = _train_text(args) if name == "text" else _train_vision(args, shape)
-        measured["cpu_seconds"] = round(time.process_time() - start)
-        measured["command"] = _command(args, name)
+        training = _train_text(args) if name == "text" else _train_vision(args, shape)
+        measured = training.measure()
+        measured |= {"cpu_seconds": round(time.process_time() - start), "command": _command(args, name)}
         with replacing_folder(out / name) as new:
             training.save(new)
             write_json(new / MEASURED, measured)
@@ -85,15 +85,15 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _train_text(args: argparse.Namespace) -> tuple[Any, dict[str, Any]]:
+def _train_text(args: argparse.Namespace) -> Any:
     from facemllm.tower_training.text import TextTraining
 
     training = TextTraining(args.seed)
     training.train()
-    return training, training.measure()
+    return training
 
 
-def _train_vision(args: argparse.Namespace, shape: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+def _train_vision(args: argparse.Namespace, shape: dict[str, Any]) -> Any:
     from facemllm.tower_training import vision
     from modeling_facemllm import FaceMLLMVisionConfig
 
@@ -113,7 +113,7 @@ def _train_vision(args: argparse.Namespace, shape: dict[str, Any]) -> tuple[Any,
         training.train_for(args.steps)
     else:
         training.train_to_threshold()
-    return training, training.measure()
+    return training
 
 
 def _shape(pairs: list[str]) -> dict[str, Any]:

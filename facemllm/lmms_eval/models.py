@@ -97,10 +97,7 @@ class FaceMLLM(lmms):
         text, settings, *_ = request.args
         return text, settings
 
-    def _conversation(self, request: Instance, asked: Any) -> Conversation:
-        return self._plain_conversation(request, asked)
-
-    def _plain_conversation(self, request: Instance, text: str) -> Conversation:
+    def _conversation(self, request: Instance, text: Any) -> Conversation:
         _, _, to_images, doc_id, task, split = request.args
         images = to_images(self.task_dict[task][split][doc_id]) if to_images is not None else None
         return self._apply_system_prompt([user_message(text, images or ())], self.system_prompt)
@@ -130,7 +127,9 @@ class FaceMLLM(lmms):
         until, options = _generation_options(settings)
         tokens = self.model.generate(**inputs, **options)[:, inputs["input_ids"].shape[1] :]
         for text in self.processor.batch_decode(tokens, skip_special_tokens=True):
-            yield _cut(text, until).strip()
+            for stop in filter(None, until):
+                text = text.partition(stop)[0]
+            yield text.strip()
 
     @torch.inference_mode()
     def _losses(self, requests: Sequence[Instance]) -> list[tuple[float, bool]]:
@@ -140,7 +139,7 @@ class FaceMLLM(lmms):
             text, continuation, _, doc_id, task, split = request.args
             if callable(continuation):
                 continuation = continuation(self.task_dict[task][split][doc_id])
-            conversations.append(self._plain_conversation(request, text))
+            conversations.append(FaceMLLM._conversation(self, request, text))  # only plain tasks are scored
             answer = f"{continuation}{tokenizer.eos_token}"
             texts.append(self._prompt_text(conversations[-1]) + answer)
             answers.append(tokenizer(answer, add_special_tokens=False)["input_ids"])
@@ -194,12 +193,6 @@ def _generation_options(settings: dict[str, Any]) -> tuple[list[str], dict[str, 
         for name in ("temperature", "top_p", "top_k"):
             options.pop(name, None)
     return [until] if isinstance(until, str) else list(until), options
-
-
-def _cut(text: str, until: Sequence[str]) -> str:
-    for stop in until:
-        text = text.partition(stop)[0] if stop else text
-    return text
 
 
 def _loss(logits: torch.Tensor, ids: torch.Tensor, length: int, answer: Sequence[int]) -> tuple[float, bool]:

@@ -73,7 +73,9 @@ def publish_corpus(
     """
     began = time.monotonic()
     corpus = open_corpus(folder)
-    _check_rights(corpus, may_pass_on)
+    if not may_pass_on and (reason := corpus.why_not_to_pass_on()):
+        remedy = "keep it to yourself, or, if you have the right to pass it on, say so with --i-may-pass-this-on"
+        raise UserError(f"{corpus.folder} {reason}: {remedy}")
     _check_folders(corpus)
     with open_repository(repo_id, "dataset", private=private, revision=revision) as repository:
         known = _known_configs(repository, corpus, overwrite)
@@ -101,13 +103,6 @@ def publish_corpus(
         "load": [_load_call(repo_id, config, revision) for config in corpus.configs],
         "seconds": round(time.monotonic() - began, 2),
     }
-
-
-def _check_rights(corpus: CompleteCorpus, may_pass_on: bool) -> None:
-    reason = corpus.why_not_to_pass_on()
-    if reason and not may_pass_on:
-        remedy = "keep it to yourself, or, if you have the right to pass it on, say so with --i-may-pass-this-on"
-        raise UserError(f"{corpus.folder} {reason}: {remedy}")
 
 
 def _check_folders(corpus: CompleteCorpus) -> None:

@@ -27,21 +27,17 @@ def read_reports(folders: Iterable[str | Path]) -> list[dict[str, Any]]:
     """The `report.json` of each folder of `facemllm evaluate --out`. Raises `UserError` if one is not there."""
     reports = []
     for folder in folders:
-        path = Path(folder).expanduser() / REPORT
+        path, argument = Path(folder).expanduser() / REPORT, f"--report {folder}"
         try:
             reports.append(json.loads(path.read_text(encoding="utf-8")))
         except OSError as error:
-            raise UserError(
-                f"--report {folder}: has no {REPORT}; give what facemllm evaluate --out has written"
-            ) from error
+            raise UserError(f"{argument}: has no {REPORT}; give what facemllm evaluate --out has written") from error
         except ValueError as error:
-            raise UserError(
-                f"--report {folder}: {REPORT} is no JSON ({error}); run facemllm evaluate again"
-            ) from error
+            raise UserError(f"{argument}: {REPORT} is no JSON ({error}); run facemllm evaluate again") from error
         if not {"dataset", "tasks", "complete", "run"} <= set(reports[-1]):
-            raise UserError(f"--report {folder}: {REPORT} is not a report of facemllm evaluate")
+            raise UserError(f"{argument}: {REPORT} is not a report of facemllm evaluate")
         if not reports[-1]["complete"]:
-            raise UserError(f"--report {folder}: its evaluation is not complete; run facemllm evaluate again to go on")
+            raise UserError(f"{argument}: its evaluation is not complete; run facemllm evaluate again to go on")
     return reports
 
 

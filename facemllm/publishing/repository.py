@@ -178,7 +178,9 @@ def open_repository(repo_id: str, repo_type: str, *, private: bool, revision: st
     except UserError:
         raise
     except Exception as raised:
-        error = _cause(raised)
+        error: BaseException = raised
+        while isinstance(error, RuntimeError) and error.__cause__ is not None:
+            error = error.__cause__  # behind the one with which huggingface_hub says which file it was
         if isinstance(error, HfHubHTTPError):
             raise UserError(_explain(error, repo_id, api.endpoint, again)) from raised
         if _is_transport(error):
@@ -215,13 +217,6 @@ def _groups(additions: Sequence[Any]) -> Iterator[list[Any]]:
             group = []
     if group:
         yield group
-
-
-def _cause(error: BaseException) -> BaseException:
-    """What is behind the RuntimeError with which huggingface_hub says which file it was."""
-    while isinstance(error, RuntimeError) and error.__cause__ is not None:
-        error = error.__cause__
-    return error
 
 
 def _is_transport(error: BaseException) -> bool:

@@ -167,8 +167,8 @@ def photograph_sentences() -> list[str]:
     return sentences
 
 
-def train_tokenizer(sentences: Iterable[str]) -> PreTrainedTokenizerFast:
-    """Learn a byte-level BPE from `sentences` and `photograph_sentences`; it can encode any text."""
+def train_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
+    """Learn a byte-level BPE from `texts` and `photograph_sentences`; it can encode any text."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -178,7 +178,7 @@ def train_tokenizer(sentences: Iterable[str]) -> PreTrainedTokenizerFast:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator([*sentences, *photograph_sentences() * 20, *ROLES * 100], trainer)
+    tokenizer.train_from_iterator([*texts, *photograph_sentences() * 20, *ROLES * 100], trainer)
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=TURN_END, pad_token=PAD)
 
 
