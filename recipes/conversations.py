@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from datasets import Features, List, Value
 from PIL import Image
+from torch.nn.utils.rnn import pad_sequence
 from transformers.utils import logging
 from transformers.utils.chat_template_utils import render_jinja_template
 
@@ -69,6 +70,11 @@ class ConversationTokenizer:
     expansion: list[int]
     max_length: int | None = None
 
+    def __post_init__(self) -> None:
+        self.template = self.processor.chat_template or self.processor.tokenizer.chat_template
+        if self.template is None:
+            raise RecipeError(f"model: {type(self.processor).__name__} has no chat template; save one with the model")
+
     def __call__(self, batch: dict[str, list]) -> dict[str, list]:
         conversations = [plain_messages(messages) for messages in batch["messages"]]
         rows = self._tokenize(conversations)
@@ -78,18 +84,10 @@ class ConversationTokenizer:
 
     def _tokenize(self, conversations: list[list[dict]]) -> list[dict]:
         tokenizer = self.processor.tokenizer
-        template = self.processor.chat_template or tokenizer.chat_template
-        if template is None:
-            raise RecipeError(f"model: {type(self.processor).__name__} has no chat template; save one with the model")
-        if "{% generation" in template.replace("{%-", "{%"):
-            texts, spans = render_jinja_template(
-                conversations=conversations,
-                chat_template=template,
-                return_assistant_tokens_mask=True,
-                **tokenizer.special_tokens_map,
-            )
+        if "{% generation" in self.template.replace("{%-", "{%"):
+            texts, spans = self._render(conversations, return_assistant_tokens_mask=True)
         else:
-            texts, spans = zip(*(self._spans_by_prefix(messages, template) for messages in conversations), strict=True)
+            texts, spans = zip(*map(self._spans_by_prefix, conversations), strict=True)
         bos = tokenizer.bos_token
         encoded = tokenizer(
             list(texts),
@@ -106,35 +104,27 @@ class ConversationTokenizer:
             for first, last in turns:
                 scored |= (start >= first) & (end <= last) & (end > start)
             images = sum(part["type"] == "image" for message in messages for part in message["content"])
-            rows.append(
-                {
-                    "input_ids": ids,
-                    "scored": scored.tolist(),
-                    "num_images": images,
-                    "num_turns": len(turns),
-                    "length": len(ids) + images * (len(self.expansion) - 1),
-                }
-            )
+            length = len(ids) + images * (len(self.expansion) - 1)
+            row = {"input_ids": ids, "scored": scored.tolist(), "num_images": images, "num_turns": len(turns)}
+            rows.append(row | {"length": length})
         return rows
 
-    def _spans_by_prefix(self, messages: list[dict], template: str) -> tuple[str, list[tuple[int, int]]]:
+    def _render(self, conversations: list[list[dict]], **options: bool) -> tuple[list[str], list]:
+        options |= self.processor.tokenizer.special_tokens_map
+        return render_jinja_template(conversations=conversations, chat_template=self.template, **options)
+
+    def _spans_by_prefix(self, messages: list[dict]) -> tuple[str, list[tuple[int, int]]]:
         """The rendered text and the characters of each answer, for a template without `{% generation %}`."""
-
-        def render(count: int, prompt: bool) -> str:
-            special = self.processor.tokenizer.special_tokens_map
-            return render_jinja_template(
-                conversations=[messages[:count]], chat_template=template, add_generation_prompt=prompt, **special
-            )[0][0]
-
-        text, spans = render(len(messages), False), []
+        text, spans = self._render([messages])[0][0], []
         for position, message in enumerate(messages):
             if message["role"] != "assistant":
                 continue
-            before, after = render(position, True), render(position + 1, False).rstrip()
+            before = self._render([messages[:position]], add_generation_prompt=True)[0][0]
+            after = self._render([messages[: position + 1]])[0][0].rstrip()
             if not (text.startswith(before) and text.startswith(after) and len(before) < len(after)):
                 raise RecipeError(
                     "model: the chat template has no {% generation %} marks and renders an answer differently in the "
-                    "middle of a conversation, so the answers cannot be told apart; add the marks to the template"
+                    "middle of a conversation, so the answers cannot be found in it; add the marks to the template"
                 )
             spans.append((len(before), len(after)))
         return text, spans
@@ -199,22 +189,20 @@ class ConversationCollator:
                 image, failed = self._image(row)
                 images.append(image)
             ids = np.asarray(row["input_ids"], dtype=np.int64)
-            targets = np.where(np.asarray(row["scored"]), ids, -100) if not failed else np.full_like(ids, -100)
-            sequences.append(self._expand(ids, ids))
-            labels.append(self._expand(targets, ids, fill=-100))
+            targets = np.where(np.asarray(row["scored"]) & (not failed), ids, -100)
+            sequences.append(self._expand(ids, ids, self.expansion))
+            labels.append(self._expand(targets, ids, -100))
             unreadable.append(int(failed))
         if not images:
             images.append(self.blank_image)
-            sequences.append(np.asarray(self.expansion, dtype=np.int64))
-            labels.append(np.full(len(self.expansion), -100, dtype=np.int64))
-        width = max(map(len, sequences))
+            sequences.append(torch.tensor(self.expansion))
+            labels.append(torch.full_like(sequences[-1], -100))
+        turns = [row["num_turns"] * (not failed) for row, failed in zip(rows, unreadable, strict=True)]
         batch = {
-            "input_ids": _pad(sequences, width, self.pad_token_id),
-            "attention_mask": _pad([np.ones_like(ids) for ids in sequences], width, 0),
-            "labels": _pad(labels, width, -100),
-            "num_turns": torch.tensor(
-                [row["num_turns"] * (not failed) for row, failed in zip(rows, unreadable, strict=True)]
-            ),
+            "input_ids": pad_sequence(sequences, batch_first=True, padding_value=self.pad_token_id),
+            "attention_mask": pad_sequence([torch.ones_like(ids) for ids in sequences], batch_first=True),
+            "labels": pad_sequence(labels, batch_first=True, padding_value=-100),
+            "num_turns": torch.tensor(turns),
             "num_unreadable": torch.tensor(unreadable),
         }
         pixels = self.processor.image_processor(images, return_tensors="pt", **self.image_kwargs)
@@ -231,20 +219,10 @@ class ConversationCollator:
             logger.warning(f"{message}; the row is not learned from")
             return self.blank_image, True
 
-    def _expand(self, values: np.ndarray, ids: np.ndarray, fill: int | None = None) -> np.ndarray:
-        places = np.flatnonzero(ids == self.image_token_id)
-        if not len(places):
-            return values
-        block = np.asarray(self.expansion) if fill is None else np.full(len(self.expansion), fill)
-        pieces, last = [], 0
-        for place in places:
-            pieces += [values[last:place], block]
-            last = place + 1
-        return np.concatenate([*pieces, values[last:]])
-
-
-def _pad(sequences: list[np.ndarray], width: int, value: int) -> torch.Tensor:
-    padded = np.full((len(sequences), width), value, dtype=np.int64)
-    for row, sequence in zip(padded, sequences, strict=True):
-        row[: len(sequence)] = sequence
-    return torch.from_numpy(padded)
+    def _expand(self, values: np.ndarray, ids: np.ndarray, fill: list[int] | int) -> torch.Tensor:
+        """`values` with the expansion's room in place of each image placeholder of `ids`, filled with `fill`."""
+        placeholder = ids == self.image_token_id
+        repeats = np.where(placeholder, len(self.expansion), 1)
+        expanded, room = np.repeat(values, repeats), np.repeat(placeholder, repeats)
+        expanded[room] = np.resize(fill, room.sum())
+        return torch.from_numpy(expanded)

@@ -55,7 +55,7 @@ def tokenize_corpus(rows: Dataset, tokenizer: ConversationTokenizer, where: str,
             TOKENIZER_VERSION,
             rows._fingerprint,
             tokenizer.processor.tokenizer.backend_tokenizer.to_str(),
-            tokenizer.processor.chat_template or tokenizer.processor.tokenizer.chat_template,
+            tokenizer.template,
             tokenizer.expansion,
             tokenizer.max_length,
         )
@@ -81,8 +81,7 @@ def tokenize_corpus(rows: Dataset, tokenizer: ConversationTokenizer, where: str,
         logger.warning(f"{where}: {count} of {len(rows)} conversations are left out: {problem}")
     usable = concatenate_datasets([rows.remove_columns("messages"), tokens], axis=1)
     if problems:
-        keep = np.flatnonzero([problem is None for problem in found])
-        usable = usable.select(keep)
+        usable = usable.select(np.flatnonzero([problem is None for problem in found]))
     if not len(usable):
         raise RecipeError(f"{where}: no conversation is left to train on; {problems.most_common(1)[0][0]}")
     return usable.remove_columns("problem")
@@ -140,15 +139,8 @@ def load_mixture(
         rows = load_corpus(corpus, where)
         usable = tokenize_corpus(rows, tokenizer, where, num_proc)
         loaded.append(usable)
-        facts.append(
-            {
-                "path": corpus.path,
-                "config": corpus.config,
-                "split": corpus.split,
-                "rows": len(rows),
-                "usable": len(usable),
-                "with_image": int(np.count_nonzero(usable.with_format("numpy")["num_images"][:])),
-                "fingerprint": fingerprint(usable),
-            }
-        )
+        with_image = int(np.count_nonzero(usable.with_format("numpy")["num_images"][:]))
+        fact = {"path": corpus.path, "config": corpus.config, "split": corpus.split, "rows": len(rows)}
+        fact |= {"usable": len(usable), "with_image": with_image, "fingerprint": fingerprint(usable)}
+        facts.append(fact)
     return mix(loaded, [corpus.weight for corpus in corpora], seed), facts

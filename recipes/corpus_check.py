@@ -67,7 +67,7 @@ def cannot_load(corpus: CorpusRecipe, where: str, error: BaseException | str) ->
 
 
 def _files_of_split(corpus: CorpusRecipe, where: str) -> list[str] | None:
-    """The split's files here; None where the layout does not tell them."""
+    """The split's files here; None where the layout does not name them."""
     from datasets import load_dataset_builder
 
     try:

@@ -48,20 +48,19 @@ def face_tasks_in(conversations: Iterable[Iterable[Mapping[str, Any]]]) -> dict[
             drawn.add(_drawn_questions()[text])
         for name, stated in _asked(text):
             found.setdefault(name, set()).update(stated)
-    table = face_tasks()
-    described = {attribute.name: _drawn_task(attribute.name) for attribute in DRAWN if attribute.name in drawn}
-    for name in table:
+    described = {}
+    for name in (attribute.name for attribute in DRAWN if attribute.name in drawn):
+        kind = "category" if name in ("expression", "age", "yaw", "roll") else "attribute"
+        question = canonical_question_of_drawn(name)
+        described[name] = {"question": question, "options": list(options(name)), "kind": kind}
+    for name, task in face_tasks().items():
         if name not in found:
             continue
-        task = table[name]
-        question, answers = task.question, list(task.options)
-        extra = tuple(
-            value for value in getattr(TASKS[name], "extra", ()) if TASKS[name].answers[value] in found[name]
-        )
+        question, answers = task.question, task.options
+        extra = [value for value in getattr(TASKS[name], "extra", ()) if TASKS[name].answers[value] in found[name]]
         if extra:
-            question, stated = canonical_question(name, Conventions(extra_values=extra))
-            answers = list(stated)
-        row = {"question": question, "options": answers, "kind": task.kind}
+            question, answers = canonical_question(name, Conventions(extra_values=tuple(extra)))
+        row = {"question": question, "options": list(answers), "kind": task.kind}
         if task.ranges is not None and len(answers) == len(task.ranges):
             row["ranges"] = [list(both) for both in task.ranges]
         if task.on_request and (name != "age_years" or "age" in found):
@@ -71,8 +70,8 @@ def face_tasks_in(conversations: Iterable[Iterable[Mapping[str, Any]]]) -> dict[
 
 
 def _asked_about_a_picture(messages: Iterable[Mapping[str, Any]]) -> list[str]:
-    said = [turn["content"] for turn in messages if turn["role"] == "user" and not isinstance(turn["content"], str)]
-    parts = [part for content in said for part in content]
+    turns = [turn["content"] for turn in messages if turn["role"] == "user" and not isinstance(turn["content"], str)]
+    parts = [part for turn in turns for part in turn]
     pictured = any(part["type"] == "image" for part in parts)
     return [part["text"] for part in parts if part["type"] == "text"] if pictured else []
 
@@ -120,8 +119,3 @@ def _opened_by() -> dict[str, tuple[str, ...]]:
 @cache
 def _drawn_questions() -> dict[str, str]:
     return {question: name for name, wording in WORDING.items() for question in wording.questions}
-
-
-def _drawn_task(name: str) -> dict[str, Any]:
-    kind = "category" if name in ("expression", "age", "yaw", "roll") else "attribute"
-    return {"question": canonical_question_of_drawn(name), "options": list(options(name)), "kind": kind}

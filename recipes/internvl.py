@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoTokenizer, InternVLProcessor
+from transformers import AutoConfig, AutoProcessor, AutoTokenizer, InternVLProcessor
 from transformers.utils import cached_file, is_torchvision_available
 
 from modeling_facemllm.versions_facemllm import AutoImageProcessor
@@ -46,15 +46,10 @@ class PictureInternVLProcessor(InternVLProcessor):
 PictureInternVLProcessor.__name__ = "InternVLProcessor"
 
 
-def needed_for(base: str, **kwargs: Any) -> bool:
-    """Whether `base` is an InternVL whose stock processor cannot be made on this machine."""
-    from transformers import AutoConfig
-
-    return not is_torchvision_available() and AutoConfig.from_pretrained(base, **kwargs).model_type == "internvl"
-
-
-def load_picture_processor(base: str) -> PictureInternVLProcessor:
-    """The processor of the InternVL at `base` (folder or Hub id)."""
+def load_processor(base: str, **kwargs: Any) -> Any:
+    """The processor of the model at `base` (folder or Hub id), for InternVL one that can be made here."""
+    if is_torchvision_available() or AutoConfig.from_pretrained(base, **kwargs).model_type != "internvl":
+        return AutoProcessor.from_pretrained(base, **kwargs)
     settings, _ = InternVLProcessor.get_processor_dict(base)
     tokenizer = AutoTokenizer.from_pretrained(base)
     processor = PictureInternVLProcessor(

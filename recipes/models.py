@@ -1,14 +1,15 @@
 """The model of a recipe: composed of towers or loaded, with exactly the named parts trainable."""
 
+import contextlib
 import re
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoModelForImageTextToText, AutoProcessor, PreTrainedModel
+from transformers import AutoModelForImageTextToText, PreTrainedModel
 
-from . import internvl
+from .internvl import load_processor
 from .packaged import tower_folder
 from .recipe import TRAINABLE, ModelRecipe
 from .strict import RecipeError
@@ -38,7 +39,7 @@ def load_model(recipe: ModelRecipe) -> tuple[PreTrainedModel, Any]:
         if recipe.base:
             base = str(Path(recipe.base).expanduser()) if Path(recipe.base).expanduser().exists() else recipe.base
             trust = {"trust_remote_code": recipe.trust_remote_code}
-            processor = _load_processor(base, trust)
+            processor = load_processor(base, **trust)
             model = AutoModelForImageTextToText.from_pretrained(base, **trust, **kwargs)
         else:
             model, processor = _compose(recipe, kwargs)
@@ -52,25 +53,17 @@ def load_model(recipe: ModelRecipe) -> tuple[PreTrainedModel, Any]:
     return model, processor
 
 
-def _load_processor(base: str, trust: dict) -> Any:
-    if not internvl.needed_for(base, **trust):
-        return AutoProcessor.from_pretrained(base, **trust)
-    return internvl.load_picture_processor(base)
-
-
 def _compose(recipe: ModelRecipe, kwargs: dict) -> tuple[PreTrainedModel, Any]:
     from modeling_facemllm import FaceMLLMForConditionalGeneration, FaceMLLMProcessor
 
     shared = {"pixel_shuffle_factor": recipe.pixel_shuffle_factor}
     if recipe.vision_feature_select_strategy is not None:
         shared["vision_feature_select_strategy"] = recipe.vision_feature_select_strategy
-    for_model = dict(shared)
-    if recipe.vision_feature_layer is not None:
-        for_model["vision_feature_layer"] = recipe.vision_feature_layer
+    layer = {} if recipe.vision_feature_layer is None else {"vision_feature_layer": recipe.vision_feature_layer}
     vision, text = tower_folder(recipe.vision, "model.vision"), tower_folder(recipe.text, "model.text")
     processor = FaceMLLMProcessor.from_towers(vision, text, image_size=recipe.image_size, **shared)
     model = FaceMLLMForConditionalGeneration.from_towers(
-        vision, text, tokenizer=processor.tokenizer, dtype=kwargs["dtype"], **for_model
+        vision, text, tokenizer=processor.tokenizer, dtype=kwargs["dtype"], **shared, **layer
     )
     if "attn_implementation" in kwargs:
         model.set_attn_implementation(kwargs["attn_implementation"])
@@ -79,22 +72,17 @@ def _compose(recipe: ModelRecipe, kwargs: dict) -> tuple[PreTrainedModel, Any]:
 
 def part_name(model: PreTrainedModel, part: str) -> str:
     """Where `part` (`vision_tower`, `projector` or `language_model`) sits in `model`, as a module path."""
-    for attribute in _ATTRIBUTES[part]:
-        for prefix in ("model.", ""):
-            try:
-                model.get_submodule(prefix + attribute)
-            except AttributeError:
-                continue
-            return prefix + attribute
+    for name in (prefix + attribute for attribute in _ATTRIBUTES[part] for prefix in ("model.", "")):
+        with contextlib.suppress(AttributeError):
+            model.get_submodule(name)
+            return name
     raise RecipeError(f"model.trainable: {type(model).__name__} has no {part}; it cannot be trained or frozen by name")
 
 
 def part_of(model: PreTrainedModel, parameter: str) -> str:
     """The part that a parameter's name belongs to; the output head counts as the language model's."""
-    for part in ("vision_tower", "projector"):
-        if parameter.startswith(part_name(model, part) + "."):
-            return part
-    return "language_model"
+    parts = (part for part in ("vision_tower", "projector") if parameter.startswith(part_name(model, part) + "."))
+    return next(parts, "language_model")
 
 
 def set_trainable(model: PreTrainedModel, recipe: ModelRecipe) -> None:
@@ -116,34 +104,30 @@ def add_lora(model: PreTrainedModel, recipe: ModelRecipe) -> nn.Module:
     from peft import LoraConfig, TaskType, get_peft_model
 
     prefix = part_name(model, recipe.lora.target)
-    layers = [
-        name
-        for name, module in model.named_modules()
-        if name.startswith(prefix + ".") and isinstance(module, nn.Linear)
-    ]
-    if not layers:
+    modules = model.get_submodule(prefix).named_modules()
+    kinds = {name.rpartition(".")[2] for name, module in modules if isinstance(module, nn.Linear)}
+    if not kinds:
         raise RecipeError(f"model.lora.target: {prefix} of {type(model).__name__} has no linear layers")
-    kinds = sorted({re.escape(name.rsplit(".", 1)[-1]) for name in layers})
     config = LoraConfig(
         r=recipe.lora.r,
         lora_alpha=recipe.lora.alpha,
         lora_dropout=recipe.lora.dropout,
         bias="none",
         task_type=TaskType.CAUSAL_LM,
-        target_modules=rf"{re.escape(prefix)}\..*\.({'|'.join(kinds)})",
+        target_modules=rf"{re.escape(prefix)}\..*\.({'|'.join(map(re.escape, sorted(kinds)))})",
         modules_to_save=[part_name(model, part) for part in recipe.trainable] or None,
     )
     return get_peft_model(model, config)
 
 
-def parameter_table(model: nn.Module) -> list[tuple[str, int, int]]:
-    """(part, parameters, trainable parameters) for each part, adapters under the part they adapt."""
+def parameter_table(model: nn.Module) -> dict[str, dict[str, int]]:
+    """How many parameters each part has in `total` and `trainable`, adapters under the part they adapt."""
     from peft import PeftModel
 
     base = model.get_base_model() if isinstance(model, PeftModel) else model
-    counts = {part: [0, 0] for part in TRAINABLE}
+    counts = {part: {"total": 0, "trainable": 0} for part in TRAINABLE}
     for name, parameter in base.named_parameters():
         row = counts[part_of(base, name)]
-        row[0] += parameter.numel()
-        row[1] += parameter.numel() if parameter.requires_grad else 0
-    return [(part, *row) for part, row in counts.items()]
+        row["total"] += parameter.numel()
+        row["trainable"] += parameter.numel() if parameter.requires_grad else 0
+    return counts

@@ -14,32 +14,20 @@ class MuonWithAdamW(torch.optim.Optimizer):
 
     Args:
         matrices: two-dimensional weights of hidden layers, for Muon.
-        others: the other parameters, for AdamW. `hidden_matrices` tells a model's two kinds apart.
+        others: the other parameters, for AdamW. `hidden_matrices` separates a model's two kinds.
         lr: learning rate of both.
         weight_decay: decay of the matrices; the rest has none.
-        betas: AdamW's.
-        eps: AdamW's.
-        momentum: Muon's.
     """
 
-    def __init__(
-        self,
-        matrices: list[nn.Parameter],
-        others: list[nn.Parameter],
-        lr: float,
-        weight_decay: float = 0.0,
-        betas: tuple[float, float] = (0.9, 0.98),
-        eps: float = 1e-8,
-        momentum: float = 0.95,
-    ):
+    def __init__(self, matrices: list[nn.Parameter], others: list[nn.Parameter], lr: float, weight_decay: float = 0.0):
         # Either may be empty (a frozen part), which torch's optimisers refuse.
         self._parts = {}
         if matrices:
             self._parts["muon"] = torch.optim.Muon(
-                matrices, lr=lr, weight_decay=weight_decay, momentum=momentum, adjust_lr_fn="match_rms_adamw"
+                matrices, lr=lr, weight_decay=weight_decay, momentum=0.95, adjust_lr_fn="match_rms_adamw"
             )
         if others:
-            self._parts["adamw"] = torch.optim.AdamW(others, lr=lr, betas=betas, eps=eps, weight_decay=0.0)
+            self._parts["adamw"] = torch.optim.AdamW(others, lr=lr, betas=(0.9, 0.98), weight_decay=0.0)
         super().__init__([*matrices, *others], {"lr": lr})
         self._share_groups()
 

@@ -5,6 +5,7 @@ Also which command makes what a packaged recipe reads and does not find.
 
 import difflib
 import re
+from itertools import takewhile
 from pathlib import Path
 
 from .strict import RecipeError, read_yaml
@@ -54,8 +55,7 @@ def find_recipe(name: str | Path) -> Path:
 def recipe_description(name: str) -> str:
     """The first sentence of the comment that the packaged recipe `name` begins with."""
     lines = (RECIPES / f"{name}.yaml").read_text(encoding="utf-8").splitlines()
-    after = next(number for number, line in enumerate(lines) if not line.startswith("#"))
-    comment = " ".join(line.removeprefix("#").strip() for line in lines[:after])
+    comment = " ".join(line.removeprefix("#").strip() for line in takewhile(lambda line: line.startswith("#"), lines))
     return re.split(r"(?<=\.)\s", comment)[0]
 
 

@@ -1,7 +1,7 @@
 """A training recipe: one YAML per stage, read strictly into dataclasses.
 
 Read side by side, the recipes of a model show its method, so a recipe holds everything that decides the result and the
-code holds no second place for it. Defaults stand here, once. Relative paths resolve against the current directory.
+code holds no second place for it. Defaults are here, once. Relative paths resolve against the current directory.
 """
 
 import dataclasses
@@ -10,12 +10,10 @@ import typing
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from .packaged import command_that_makes, find_recipe, tower_folder
 from .strict import RecipeError, apply_overrides, build, convert, describe, read_yaml, unknown_key
-
-__all__ = ["CorpusRecipe", "LoraRecipe", "ModelRecipe", "Recipe", "RecipeError", "load_recipe", "recipe_from_dict"]
 
 TRAINABLE = ("vision_tower", "projector", "language_model")
 
@@ -162,7 +160,7 @@ def _check_model(model: ModelRecipe) -> None:
         value = getattr(model, name)
         if value is not None:
             folder = value if name == "base" else tower_folder(value, f"model.{name}")
-            check_location(folder, f"model.{name}", owner=name == "base")
+            _check_location(folder, f"model.{name}", owner=name == "base")
             _check_model_folder(folder, f"model.{name}")
     if model.base:
         defaults = {f.name: f.default for f in dataclasses.fields(ModelRecipe)}
@@ -206,7 +204,7 @@ def _check_data(recipe: Recipe) -> None:
     for name, corpora in (("data", recipe.data), ("eval_data", recipe.eval_data)):
         for position, corpus in enumerate(corpora):
             where = f"{name}.{position}"
-            check_location(corpus.path, f"{where}.path", owner=True)
+            _check_location(corpus.path, f"{where}.path", owner=True)
             if corpus.weight is not None and not 0 < corpus.weight < float("inf"):
                 raise RecipeError(f"{where}.weight: {corpus.weight} is not above zero; leave the corpus out instead")
             if corpus.max_rows is not None and corpus.max_rows < 1:
@@ -219,7 +217,7 @@ def _check_data(recipe: Recipe) -> None:
         )
 
 
-def check_location(value: str, where: str, owner: bool = False) -> None:
+def _check_location(value: str, where: str, owner: bool = False) -> None:
     """Refuse what can neither be a folder here nor a Hub id: `owner/name`, without `owner` also `name`."""
     if Path(value).expanduser().exists():
         return
@@ -246,7 +244,10 @@ def _check_trainer(values: dict) -> dict:
         if key not in allowed:
             raise RecipeError(unknown_key(f"trainer.{key}", key, value, allowed))
         hint = float if key == "warmup_steps" else hints[key]  # in transformers 4.57 a whole number
-        checked[key] = _trainer_value(hint, value, f"trainer.{key}")
+        checked[key] = convert(hint, value, f"trainer.{key}")
+        # SFTConfig takes JSON text for its mapping fields; in YAML a mapping is written as one.
+        if isinstance(value, str) and dict in typing.get_args(hint):
+            raise RecipeError(f"trainer.{key}: {value!r} is text, allowed: {describe(dict)}")
     limit = checked["save_total_limit"]
     if limit is not None and limit < 2:
         raise RecipeError(
@@ -254,11 +255,3 @@ def _check_trainer(values: dict) -> dict:
             "saving; allowed: 2 or more, or null"
         )
     return checked
-
-
-def _trainer_value(hint: Any, value: Any, where: str) -> Any:
-    # SFTConfig takes JSON text for its mapping fields; in YAML a mapping is written as one.
-    value = convert(hint, value, where)
-    if isinstance(value, str) and dict in getattr(hint, "__args__", ()):
-        raise RecipeError(f"{where}: {value!r} is text, allowed: {describe(dict)}")
-    return value

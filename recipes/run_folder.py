@@ -35,7 +35,6 @@ _FREE_TRAINER_KEYS = {
     "run_name",
 }
 _FREE_KEYS = {"output_dir", "num_proc"}
-TRAINING_PACKAGES = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "deepspeed")
 
 
 def read_finished(folder: Path) -> dict | None:
@@ -68,14 +67,13 @@ def claim(folder: Path, recipe: dict, data: list[dict], processes: int) -> None:
 
 def last_complete_checkpoint(folder: Path) -> Path | None:
     """The newest checkpoint that was written to its end, or None; half-written ones are deleted."""
-    checkpoints = sorted(
-        (folder / CHECKPOINTS).glob("checkpoint-*"), key=lambda path: int(path.name.rsplit("-", 1)[1]), reverse=True
-    )
-    complete = [path for path in checkpoints if (path / COMPLETE).is_file()]
-    for path in checkpoints:
-        if path not in complete:
+    complete = []
+    for path in (folder / CHECKPOINTS).glob("checkpoint-*"):
+        if (path / COMPLETE).is_file():
+            complete.append(path)
+        else:
             shutil.rmtree(path)
-    return complete[0] if complete else None
+    return max(complete, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
 
 
 def publish(staged: Path, folder: Path) -> None:
@@ -94,30 +92,19 @@ def publish(staged: Path, folder: Path) -> None:
 
 def git_revision() -> str | None:
     """The commit of the working tree this code is in, with `+changes` if it differs from it; None outside git."""
-    here = Path(__file__).resolve().parent
+    command = ["git", "-C", str(Path(__file__).resolve().parent), "describe", "--always", "--dirty=+changes"]
+    command += ["--abbrev=40", "--exclude=*"]  # the whole commit, and no tag's name
     try:
-        commit = subprocess.run(
-            ["git", "-C", str(here), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=True
-        ).stdout.strip()
-        changed = subprocess.run(
-            ["git", "-C", str(here), "status", "--porcelain", "--untracked-files=no"],
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=True,
-        ).stdout.strip()
+        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return None
-    return f"{commit}+changes" if changed else commit
 
 
 def plot_losses(history: list[dict], path: Path, title: str) -> None:
     """Draw loss and token accuracy over the steps of `history` (`Trainer.state.log_history`) as a PNG."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 4), dpi=120, layout="constrained")
-    FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     accuracy_axes = axes.twinx()
     for key, label, target, style in (

@@ -20,6 +20,11 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import torch
+from accelerate import PartialState
+from transformers import set_seed
+from trl import SFTConfig
+
 if not __package__:
     # Started as a file, from a clone where nothing need be installed: the rooms lie beside this folder, whose import
     # name is not its own.
@@ -30,8 +35,12 @@ if not __package__:
     _spec.loader.exec_module(sys.modules[_spec.name])
 
 from datasets_scripts.files import package_versions, peak_memory, write_json
+from facemllm_recipes import models, run_folder
+from facemllm_recipes.conversations import ConversationCollator, ConversationTokenizer, image_expansion
+from facemllm_recipes.corpora import load_mixture
+from facemllm_recipes.face_tasks import name_face_tasks
+from facemllm_recipes.face_trainer import FaceSFTTrainer
 from facemllm_recipes.recipe import Recipe, load_recipe
-from facemllm_recipes.run_folder import CHECKPOINTS, FINISHED, claim, last_complete_checkpoint, publish, read_finished
 from facemllm_recipes.strict import RecipeError
 
 
@@ -44,20 +53,9 @@ def train(recipe: Recipe) -> dict[str, Any]:
     Raises:
         RecipeError: when the model or the data cannot be had, or `output_dir` holds a run of another recipe.
     """
-    import torch
-    from accelerate import PartialState
-    from transformers import set_seed
-    from trl import SFTConfig
-
-    from facemllm_recipes import models
-    from facemllm_recipes.conversations import ConversationCollator, ConversationTokenizer, image_expansion
-    from facemllm_recipes.corpora import load_mixture
-    from facemllm_recipes.face_tasks import name_face_tasks
-    from facemllm_recipes.face_trainer import FaceSFTTrainer
-
     start, cpu_start = time.monotonic(), _cpu_seconds()
     folder = Path(recipe.output_dir).expanduser()
-    arguments = _training_arguments(recipe, folder, SFTConfig)
+    arguments = _training_arguments(recipe, folder)
     state = PartialState()
 
     set_seed(recipe.seed)
@@ -78,10 +76,10 @@ def train(recipe: Recipe) -> dict[str, Any]:
             "leave those out, or train the language_model too"
         )
     with state.main_process_first():
-        claim(folder, recipe.to_dict(), facts, state.num_processes)
-    finished = read_finished(folder)
+        run_folder.claim(folder, recipe.to_dict(), facts, state.num_processes)
+    finished = run_folder.read_finished(folder)
     if finished is not None:
-        _say(f"{folder / FINISHED} is there: this run is finished; delete the folder to train it again")
+        _say(f"{folder / run_folder.FINISHED} is there: this run is finished; delete the folder to train it again")
         return finished
 
     name_face_tasks(model, recipe.data)
@@ -92,9 +90,8 @@ def train(recipe: Recipe) -> dict[str, Any]:
     if state.is_main_process:
         _say(_overview(parameters, len(rows), facts))
 
-    checkpoint = last_complete_checkpoint(folder) if state.is_main_process else None
-    state.wait_for_everyone()
-    checkpoint = checkpoint if state.is_main_process else last_complete_checkpoint(folder)
+    with state.main_process_first():
+        checkpoint = run_folder.last_complete_checkpoint(folder)
     if checkpoint is not None and state.is_main_process:
         _say(f"going on from {checkpoint}")
 
@@ -116,6 +113,8 @@ def train(recipe: Recipe) -> dict[str, Any]:
     _save_model(trainer, recipe, processor, folder)
     conversations, questions, unreadable = trainer.totals()
     history = trainer.state.log_history
+    final = ("loss", "mean_token_accuracy", "eval_loss", "eval_mean_token_accuracy")
+    curve = ("step", "loss", "mean_token_accuracy", "learning_rate")
     run = {
         "recipe": recipe.to_dict(),
         "data": facts,
@@ -129,15 +128,11 @@ def train(recipe: Recipe) -> dict[str, Any]:
         "conversations_per_second": round(conversations / train_seconds, 2),
         "questions_per_second": round(questions / train_seconds, 2),
         "train_loss": result.training_loss,
-        "final": {k: v for entry in history for k, v in entry.items() if k in _FINAL_FIGURES},
-        "loss_history": [
-            {k: entry[k] for k in ("step", "loss", "mean_token_accuracy", "learning_rate") if k in entry}
-            for entry in history
-            if "loss" in entry
-        ],
-        "parameters": {part: {"total": total, "trainable": trainable} for part, total, trainable in parameters},
-        "total_parameters": sum(total for _, total, _ in parameters),
-        "trainable_parameters": sum(trainable for _, _, trainable in parameters),
+        "final": {k: v for entry in history for k, v in entry.items() if k in final},
+        "loss_history": [{k: entry[k] for k in curve if k in entry} for entry in history if "loss" in entry],
+        "parameters": parameters,
+        "total_parameters": sum(part["total"] for part in parameters.values()),
+        "trainable_parameters": sum(part["trainable"] for part in parameters.values()),
         "train_seconds": round(train_seconds, 2),
         "seconds": round(time.monotonic() - start, 2),
         "cpu_seconds": round(_cpu_seconds() - cpu_start, 2),
@@ -153,12 +148,7 @@ def train(recipe: Recipe) -> dict[str, Any]:
     return run
 
 
-_FINAL_FIGURES = ("loss", "mean_token_accuracy", "eval_loss", "eval_mean_token_accuracy")
-
-
-def _training_arguments(recipe: Recipe, folder: Path, config_class: type) -> Any:
-    import torch
-
+def _training_arguments(recipe: Recipe, folder: Path) -> SFTConfig:
     values = dict(recipe.trainer)
     if "bf16" not in values and "fp16" not in values:
         values["bf16"] = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
@@ -166,15 +156,15 @@ def _training_arguments(recipe: Recipe, folder: Path, config_class: type) -> Any
         values.setdefault("use_cpu", True)  # which transformers asks for; CPUs with AVX512-BF16 gain from it
     values.setdefault("dataloader_pin_memory", torch.cuda.is_available())
     warmup = values.get("warmup_steps", 0)
-    if typing.get_type_hints(config_class)["warmup_steps"] is int:  # transformers 4.57: a share has its own name
+    if typing.get_type_hints(SFTConfig)["warmup_steps"] is int:  # transformers 4.57: a share has its own name
         values |= {"warmup_steps": int(warmup), "warmup_ratio": warmup if warmup < 1 else 0.0}
     values["report_to"] = [name for name in _reports(recipe) if name != "tensorboard"] or "none"
     try:
         with warnings.catch_warnings():
             # TRL 1.16 still reads gradient_checkpointing, which transformers 5.23 calls activation_checkpointing.
             warnings.filterwarnings("ignore", ".*gradient_checkpointing.*", FutureWarning)
-            return config_class(
-                output_dir=str(folder / CHECKPOINTS),
+            return SFTConfig(
+                output_dir=str(folder / run_folder.CHECKPOINTS),
                 seed=recipe.seed,
                 data_seed=recipe.seed,
                 max_length=None,
@@ -194,13 +184,19 @@ def _reports(recipe: Recipe) -> list[str]:
 
 def _save_model(trainer: Any, recipe: Recipe, processor: Any, folder: Path) -> None:
     """Write the trained model into `folder` as a plain model folder; adapters are merged and also kept beside it."""
+    from peft import PeftModel
+
     staged = folder / ".staged"
     sharded = trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled
     model = trainer.accelerator.unwrap_model(trainer.model)
     if recipe.model.lora is not None:
         trainer.save_model(str(staged / "adapter"))
         if sharded and trainer.is_world_process_zero():
-            model = _reload_adapter(recipe, staged / "adapter")
+            # Sharded weights cannot be merged in place: the model once more, whole, on the CPU.
+            set_seed(recipe.seed)
+            model, _ = models.load_model(recipe.model)
+            name_face_tasks(model, recipe.data)
+            model = PeftModel.from_pretrained(model, str(staged / "adapter"))
     elif sharded:
         trainer.save_model(str(staged))
     if trainer.is_world_process_zero():
@@ -210,32 +206,17 @@ def _save_model(trainer: Any, recipe: Recipe, processor: Any, folder: Path) -> N
             model.save_pretrained(staged)
         processor.tokenizer.padding_side = "left"  # as generation in batches needs it
         processor.save_pretrained(staged)
-        (staged / "training_args.bin").unlink(missing_ok=True)  # a pickle, and run.json says it all
-        (staged / "adapter" / "training_args.bin").unlink(missing_ok=True)
-        publish(staged, folder)
+        for pickled in staged.rglob("training_args.bin"):  # run.json says it all
+            pickled.unlink()
+        run_folder.publish(staged, folder)
     trainer.accelerator.wait_for_everyone()
 
 
-def _reload_adapter(recipe: Recipe, adapter: Path) -> Any:
-    """The model with its adapter, whole, on the CPU: sharded weights cannot be merged in place."""
-    from peft import PeftModel
-    from transformers import set_seed
-
-    from facemllm_recipes import models
-    from facemllm_recipes.face_tasks import name_face_tasks
-
-    set_seed(recipe.seed)
-    model, _ = models.load_model(recipe.model)
-    name_face_tasks(model, recipe.data)
-    return PeftModel.from_pretrained(model, str(adapter))
-
-
 def _finish(folder: Path, run: dict, history: list[dict]) -> None:
-    from facemllm_recipes.run_folder import TRAINING_PACKAGES, git_revision, plot_losses
-
-    plot_losses(history, folder / "loss.png", title=f"{folder.name}: {run['steps']} steps")
-    run |= {"git_revision": git_revision(), "versions": package_versions(*TRAINING_PACKAGES)}
-    write_json(folder / FINISHED, run)
+    run_folder.plot_losses(history, folder / "loss.png", title=f"{folder.name}: {run['steps']} steps")
+    run["git_revision"] = run_folder.git_revision()
+    run["versions"] = package_versions("torch", "transformers", "trl", "peft", "accelerate", "datasets", "deepspeed")
+    write_json(folder / run_folder.FINISHED, run)
     _say(
         f"{folder}: {run['steps']} steps, {run['questions']} questions in {run['train_seconds']:.0f} s "
         f"({run['questions_per_second']:.1f} questions/s), loss {run['final'].get('loss', run['train_loss']):.4f}, "
@@ -244,13 +225,12 @@ def _finish(folder: Path, run: dict, history: list[dict]) -> None:
     )
 
 
-def _overview(parameters: list[tuple[str, int, int]], conversations: int, facts: list[dict]) -> str:
+def _overview(parameters: dict[str, dict[str, int]], conversations: int, facts: list[dict]) -> str:
     lines = [f"{'part':<16}{'parameters':>16}{'trainable':>16}"]
-    lines += [f"{part:<16}{total:>16,}{trainable:>16,}" for part, total, trainable in parameters]
-    lines += [
-        f"{fact['path']} {fact['config'] or ''} {fact['split']}: {fact['usable']:,} of {fact['rows']:,} conversations"
-        for fact in facts
-    ]
+    lines += [f"{part:<16}{of['total']:>16,}{of['trainable']:>16,}" for part, of in parameters.items()]
+    for fact in facts:
+        corpus = f"{fact['path']} {fact['config'] or ''} {fact['split']}"
+        lines.append(f"{corpus}: {fact['usable']:,} of {fact['rows']:,} conversations")
     return "\n".join([*lines, f"an epoch: {conversations:,} conversations"])
 
 
@@ -259,8 +239,7 @@ def _cpu_seconds() -> float:
 
 
 def _say(text: str) -> None:
-    sys.stderr.write(text + "\n")
-    sys.stderr.flush()
+    sys.stderr.write(f"{text}\n")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -270,9 +249,7 @@ def main(argv: list[str] | None = None) -> int:
         epilog="example: python recipes/sft.py --config face_mllm/stage1_alignment output_dir=runs/one",
     )
     parser.add_argument("--config", required=True, help="the recipe: a YAML file, or a packaged one's name")
-    parser.add_argument(
-        "overrides", nargs="*", metavar="key=value", help="change a key, e.g. trainer.learning_rate=1e-4"
-    )
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="change a key: trainer.learning_rate=1e-4")
     args = parser.parse_args(argv)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:
@@ -281,16 +258,10 @@ def main(argv: list[str] | None = None) -> int:
         _say(f"sft.py: {' '.join(str(error).split())}")
         return 2
     finally:
-        _leave_process_group()
+        # Without this, a run of several processes ends with a warning, or hangs when one of them failed.
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
     return 0
-
-
-def _leave_process_group() -> None:
-    """Without this, a run of several processes ends with a warning, or hangs when one of them failed."""
-    import torch.distributed as distributed
-
-    if distributed.is_available() and distributed.is_initialized():
-        distributed.destroy_process_group()
 
 
 if __name__ == "__main__":

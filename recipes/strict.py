@@ -3,6 +3,7 @@
 Every error is one line: the key with its full path, the value, and what would be allowed.
 """
 
+import contextlib
 import dataclasses
 import difflib
 import re
@@ -16,7 +17,7 @@ import yaml
 
 
 class RecipeError(ValueError):
-    """A mistake in a recipe, told in one line that names the key, its value and what is allowed."""
+    """A mistake in a recipe: one line that names the key, its value and what is allowed."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -33,14 +34,8 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:float"]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
 _Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(?:\d[\d_]*\.[\d_]*(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?|\d+[eE][-+]?\d+|\.(?:inf|nan))$"),
-    list("-+0123456789."),
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(?:\d[\d_]*\.?[\d_]*|\.\d+)[eE][-+]?\d+$"), list("-+0123456789.")
 )
 
 
@@ -60,7 +55,7 @@ def read_yaml(path: str | Path) -> dict:
     """The mapping in the YAML file at `path`."""
     data = parse_yaml(Path(path).read_text(encoding="utf-8"), str(path))
     if not isinstance(data, dict):
-        raise RecipeError(f"{path}: a recipe is a mapping of keys to values, this is {_kind(data)}")
+        raise RecipeError(f"{path}: a recipe is a mapping of keys to values, this is {describe(type(data))}")
     return data
 
 
@@ -78,7 +73,7 @@ def apply_overrides(data: dict, overrides: Iterable[str]) -> dict:
                 child = node[part] = {}
             if not isinstance(child, dict | list):
                 raise RecipeError(
-                    f"override {key}: {'.'.join(parents[: depth + 1])} is {_kind(child)}, it has no keys"
+                    f"override {key}: {'.'.join(parents[: depth + 1])} is {describe(type(child))}, it has no keys"
                 )
             node = child
         node[_index(node, last, key)] = parse_yaml(text, f"override {key}")
@@ -97,20 +92,20 @@ def _index(node: dict | list, part: str, key: str) -> str | int:
 
 def build(cls: type, data: Any, where: str = "") -> Any:
     """An instance of the dataclass `cls` from the mapping `data`; `where` is the path of keys that led here."""
-    if not isinstance(data, dict):
-        raise RecipeError(f"{where or 'the recipe'} is {_kind(data)}, not a mapping with {', '.join(_names(cls))}")
     hints = typing.get_type_hints(cls)
-    fields = {field.name: field for field in dataclasses.fields(cls)}
+    if not isinstance(data, dict):
+        raise RecipeError(f"{where or 'the recipe'} is {describe(type(data))}, not {describe(cls)}")
     values = {}
     for key, value in data.items():
         path = f"{where}.{key}" if where else str(key)
-        if key not in fields:
-            raise RecipeError(unknown_key(path, key, value, fields))
+        if key not in hints:
+            raise RecipeError(unknown_key(path, key, value, hints))
         values[key] = convert(hints[key], value, path)
-    for name, field in fields.items():
+    for field in dataclasses.fields(cls):
         required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-        if required and name not in values:
-            raise RecipeError(f"{f'{where}.' if where else ''}{name} is missing; it is {describe(hints[name])}")
+        if required and field.name not in values:
+            path = f"{where}.{field.name}" if where else field.name
+            raise RecipeError(f"{path} is missing; it is {describe(hints[field.name])}")
     return cls(**values)
 
 
@@ -126,67 +121,52 @@ def convert(hint: Any, value: Any, where: str) -> Any:
     """`value` as the type `hint`: dataclasses are built, lists walked, an int serves as a float, nothing else."""
     if dataclasses.is_dataclass(hint):
         return build(hint, value, where)
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if hint is Any:
         return value
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
-        if value is None and type(None) in arguments:
+        if value is None and types.NoneType in arguments:
             return None
-        options = [option for option in arguments if option is not type(None)]
+        options = [option for option in arguments if option is not types.NoneType]
         if len(options) == 1:
             return convert(options[0], value, where)
         for option in options:
-            try:
+            with contextlib.suppress(RecipeError):
                 return convert(option, value, where)
-            except RecipeError:
-                continue
     elif origin is typing.Literal:
         if any(value == choice and type(value) is type(choice) for choice in arguments):
             return value
     elif origin is list and isinstance(value, list):
         return [convert(arguments[0], item, f"{where}.{position}") for position, item in enumerate(value)]
-    elif (origin is dict and isinstance(value, dict)) or (hint in (dict, list) and isinstance(value, hint)):
+    elif origin is dict and isinstance(value, dict):
         return value
-    elif hint is bool or isinstance(value, bool):
-        if hint is bool and isinstance(value, bool):
-            return value
-    elif hint is float and isinstance(value, int | float):
+    elif hint is float and isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
-    elif isinstance(hint, type) and isinstance(value, hint):
+    elif isinstance(hint, type) and isinstance(value, hint) and isinstance(value, bool) == (hint is bool):
         return value
-    raise RecipeError(f"{where}: {value!r} is {_kind(value)}, allowed: {describe(hint)}")
+    raise RecipeError(f"{where}: {value!r} is {describe(type(value))}, allowed: {describe(hint)}")
 
 
 def describe(hint: Any) -> str:
     """A type in words, for error messages."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
-        return " or ".join(describe(option) for option in arguments)
+        return " or ".join(map(describe, arguments))
     if origin is typing.Literal:
-        return " or ".join(repr(choice) for choice in arguments)
+        return " or ".join(map(repr, arguments))
     if origin is list:
         return f"a list of {describe(arguments[0])}"
     if dataclasses.is_dataclass(hint):
-        return f"a mapping with {', '.join(_names(hint))}"
-    if origin is dict or hint is dict:
-        return "a mapping"
-    words = {int: "a whole number", float: "a number", bool: "true or false", str: "text", type(None): "null"}
-    return words.get(hint, getattr(hint, "__name__", str(hint)))
+        return f"a mapping with {', '.join(typing.get_type_hints(hint))}"
+    return _WORDS.get(origin or hint, getattr(hint, "__name__", str(hint)))
 
 
-def _kind(value: Any) -> str:
-    if value is None:
-        return "nothing (null)"
-    words = {
-        bool: "true/false",
-        int: "a whole number",
-        float: "a number",
-        str: "text",
-        list: "a list",
-        dict: "a mapping",
-    }
-    return words.get(type(value), type(value).__name__)
-
-
-def _names(cls: type) -> list[str]:
-    return [field.name for field in dataclasses.fields(cls)]
+_WORDS = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true/false",
+    str: "text",
+    list: "a list",
+    dict: "a mapping",
+    types.NoneType: "nothing (null)",
+}

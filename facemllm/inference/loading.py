@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor, PreTrainedModel, ProcessorMixin
+from transformers import AutoConfig, AutoModelForImageTextToText, PreTrainedModel, ProcessorMixin
 
 from facemllm.cli import UserError
 
@@ -41,7 +41,7 @@ def load_model(
             trusted.
     """
     import modeling_facemllm
-    from facemllm_recipes import internvl
+    from facemllm_recipes.internvl import load_processor
 
     modeling_facemllm.register()
     model, adapter = _base_and_adapter(model, adapter)
@@ -56,10 +56,7 @@ def load_model(
     try:
         # First, because it says when code would have to be trusted; AutoProcessor would only find nothing.
         AutoConfig.from_pretrained(name, **options)
-        if internvl.needed_for(name, **options):
-            processor = internvl.load_picture_processor(name)
-        else:
-            processor = AutoProcessor.from_pretrained(name, **options)
+        processor = load_processor(name, **options)
         network, found = AutoModelForImageTextToText.from_pretrained(
             name, dtype="auto", output_loading_info=True, **options
         )
