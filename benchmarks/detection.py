@@ -11,10 +11,12 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import cv2
 import numpy as np
 from PIL import Image, ImageFilter
 
 from datasets_scripts.laion_face.rules import FaceRules
+from modeling_facemllm.face_detection_facemllm import FaceDetector, sharpness
 
 SCORES = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9)
 BLURS = (0, 2, 3)  # radius in pixels
@@ -28,18 +30,20 @@ def main() -> None:
     parser.add_argument("weights", nargs="+", metavar="YUNET.onnx")
     parser.add_argument("--limit", type=int, default=2000, help="photographs (default: 2000)")
     args = parser.parse_args()
+    cv2.setNumThreads(1)
     photos = sorted(args.photos.glob("*.jpg"), key=lambda path: (len(path.name), path.name))[: args.limit]
-    tell("| | " + " | ".join(f"{score:g}" for score in SCORES) + " | ms a picture |")
-    tell("|---" * (len(SCORES) + 2) + "|")
+    print("| | " + " | ".join(f"{score:g}" for score in SCORES) + " | ms a picture |")
+    print("|---" * (len(SCORES) + 2) + "|", flush=True)
     for weights in args.weights:
         for kind, pictures in (("faces", whole(photos)), ("shuffled", shuffled(photos))):
             scores, seconds = best_scores(pictures, weights)
             shares = " | ".join(f"{100 * np.mean(scores >= score):.1f} %" for score in SCORES)
-            tell(f"| {Path(weights).stem}, {len(scores)} {kind} | {shares} | {1000 * seconds / len(scores):.1f} |")
+            figures = f"{shares} | {1000 * seconds / len(scores):.1f}"
+            print(f"| {Path(weights).stem}, {len(scores)} {kind} | {figures} |", flush=True)
     least = FaceRules().min_sharpness
     for blur in BLURS:
         blurred = np.mean(sharpness_of_best(photos[:500], args.weights[0], blur) < least)
-        tell(f"sharpness below {least:g}, blurred by {blur} pixels: {100 * blurred:.1f} %")
+        print(f"sharpness below {least:g}, blurred by {blur} pixels: {100 * blurred:.1f} %", flush=True)
 
 
 def whole(photos: Sequence[Path]) -> Iterator[Image.Image]:
@@ -62,7 +66,7 @@ def shuffled(photos: Sequence[Path]) -> Iterator[Image.Image]:
 
 def best_scores(pictures: Iterator[Image.Image], weights: str) -> tuple[np.ndarray, float]:
     """The best score in each picture, 0 where nothing is found, and the seconds of processor time it took."""
-    detector = _detector(weights, min(SCORES))
+    detector = FaceDetector(weights, min_score=min(SCORES))
     scores, seconds = [], 0.0
     for picture in pictures:
         began = time.process_time()
@@ -74,27 +78,11 @@ def best_scores(pictures: Iterator[Image.Image], weights: str) -> tuple[np.ndarr
 
 def sharpness_of_best(photos: Sequence[Path], weights: str, blur: float) -> np.ndarray:
     """The sharpness of the best face of each photograph that has one, after blurring the photograph."""
-    from modeling_facemllm.face_detection_facemllm import sharpness
-
-    detector, found = _detector(weights, 0.6), []
+    detector, found = FaceDetector(weights, min_score=0.6), []
     for picture in whole(photos):
         if faces := detector.detect(picture):
             found.append(sharpness(picture.filter(ImageFilter.GaussianBlur(blur)), faces[0].box))
     return np.array(found)
-
-
-def _detector(weights: str, min_score: float):
-    import cv2
-
-    from modeling_facemllm.face_detection_facemllm import FaceDetector
-
-    cv2.setNumThreads(1)
-    return FaceDetector(weights, min_score=min_score)
-
-
-def tell(line: str) -> None:
-    """One line to standard output, at once."""
-    print(line, flush=True)
 
 
 if __name__ == "__main__":

@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import transformers
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from tqdm import tqdm
-from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import AutoConfig, PretrainedConfig, PreTrainedModel
 
+from benchmarks.models import byte_level_tokenizer
+from facemllm_onnx.benchmark import markdown_table
 from facemllm_onnx.export import export_model
 from facemllm_onnx.export.folder import ExportError
 from facemllm_onnx.export.request import BACKENDS
@@ -40,11 +40,6 @@ class Combination:
     tied: bool
     pixel_shuffle: int
     batch: bool = False
-
-
-def combinations(batch: bool = False) -> list[Combination]:
-    """All 36."""
-    return [Combination(*parts, batch) for parts in itertools.product(VISION, TEXT, (True, False), (1, 2))]
 
 
 def run(combination: Combination, backend: str = "auto", scoring: bool = True) -> dict[str, Any]:
@@ -76,44 +71,25 @@ def run(combination: Combination, backend: str = "auto", scoring: bool = True) -
 def build(combination: Combination) -> tuple[PreTrainedModel, FaceMLLMProcessor]:
     """The tiny model with random weights, and its processor."""
     torch.manual_seed(0)
-    vision, shuffle = vision_config(combination.vision), combination.pixel_shuffle
-    processor = FaceMLLMProcessor.from_towers(vision, byte_tokenizer(), pixel_shuffle_factor=shuffle)
-    model = FaceMLLMForConditionalGeneration.from_towers(
-        vision,
-        text_config(combination.text, combination.tied),
-        tokenizer=processor.tokenizer,
-        pixel_shuffle_factor=shuffle,
-    )
-    return model, processor
-
-
-def byte_tokenizer() -> PreTrainedTokenizerFast:
-    """A language model's tokenizer with one token for each byte."""
-    vocab = {symbol: index for index, symbol in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
-    backend = Tokenizer(models.BPE(vocab=vocab, merges=[]))
-    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    backend.decoder = decoders.ByteLevel()
-    return PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="<|endoftext|>")
+    vision, text = vision_config(combination.vision), text_config(combination.text, combination.tied)
+    shuffle = {"pixel_shuffle_factor": combination.pixel_shuffle}
+    processor = FaceMLLMProcessor.from_towers(vision, byte_level_tokenizer(), **shuffle)
+    from_towers = FaceMLLMForConditionalGeneration.from_towers
+    return from_towers(vision, text, tokenizer=processor.tokenizer, **shuffle), processor
 
 
 def vision_config(name: str) -> PretrainedConfig:
     """A tower of one layer for 32-pixel images of 4×4 patches."""
     sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "image_size": 32, "patch_size": 8}
     if name == "dinov2":
-        return transformers.Dinov2Config(mlp_ratio=2, **sizes)
-    kind = {"siglip": transformers.SiglipVisionConfig, "clip": transformers.CLIPVisionConfig}[name]
-    return kind(intermediate_size=32, **sizes)
+        return AutoConfig.for_model(name, mlp_ratio=2, **sizes)
+    return AutoConfig.for_model(f"{name}_vision_model", intermediate_size=32, **sizes)
 
 
 def text_config(name: str, tied: bool) -> PretrainedConfig:
     """A causal language model of two layers that knows bytes."""
-    kind = {
-        "qwen2": transformers.Qwen2Config,
-        "qwen3": transformers.Qwen3Config,
-        "llama": transformers.LlamaConfig,
-    }[name]
-    sizes = {"head_dim": 8} if name == "qwen3" else {}
-    return kind(
+    return AutoConfig.for_model(
+        name,
         vocab_size=256,
         hidden_size=32,
         intermediate_size=64,
@@ -123,44 +99,42 @@ def text_config(name: str, tied: bool) -> PretrainedConfig:
         max_position_embeddings=1024,
         tie_word_embeddings=tied,
         initializer_range=0.2,  # large enough that answers vary and depend on the image
-        **sizes,
+        **({"head_dim": 8} if name == "qwen3" else {}),
     )
 
 
-def _table(found: list[dict[str, Any]]) -> str:
-    lines = [
-        "| vision | text | head | pixel shuffle | tokens equal | logits | scores |",
-        "|---|---|---|---|---|---|---|",
-    ]
+def table(found: list[dict[str, Any]]) -> str:
+    """The rows of `run` as Markdown."""
+    header = ["vision", "text", "head", "pixel shuffle", "tokens equal", "logits", "scores"]
+    lines = []
     for row in found:
         if "error" in row:
-            figures = f"{row['error']} | |"
+            figures = [row["error"], "", ""]
         else:
-            figures = f"{row['equal']}/{row['tokens']} | {row['difference']:.1e} | {row['scores']}"
+            figures = [f"{row['equal']}/{row['tokens']}", f"{row['difference']:.1e}", str(row["scores"])]
         head = "tied" if row["tied"] else "untied"
-        lines.append(f"| {row['vision']} | {row['text']} | {head} | {row['pixel_shuffle']} | {figures} |")
-    return "\n".join(lines)
+        lines.append([row["vision"], row["text"], head, str(row["pixel_shuffle"]), *figures])
+    return markdown_table(header, lines)
 
 
 def main() -> int:
+    """Export and compare; 1 where a combination fails."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.export_matrix", description=__doc__.splitlines()[0])
     parser.add_argument("--backend", default="auto", choices=BACKENDS)
     parser.add_argument("--batch", action="store_true", help="decoders that take several rows")
-    parser.add_argument(
-        "--only", nargs="+", default=[], choices=[*VISION, *TEXT], help="combinations with all of these"
-    )
+    parser.add_argument("--only", nargs="+", default=[], choices=[*VISION, *TEXT], help="those with all of these")
     parser.add_argument("--no-scoring", action="store_true", help="leave the scoring graph out: half the time")
     parser.add_argument("--json", action="store_true", help="one JSON object a line, as they come")
     args = parser.parse_args()
-    chosen = [one for one in combinations(args.batch) if set(args.only) <= {one.vision, one.text}]
+    matrix = (Combination(*parts, args.batch) for parts in itertools.product(VISION, TEXT, (True, False), (1, 2)))
     found = []
+    chosen = [one for one in matrix if set(args.only) <= {one.vision, one.text}]
     for one in tqdm(chosen, desc="exports", file=sys.stderr):
-        row = {**asdict(one), **run(one, args.backend, scoring=not args.no_scoring)}
-        found.append(row)
+        found.append({**asdict(one), **run(one, args.backend, scoring=not args.no_scoring)})
         if args.json:
-            print(json.dumps(row), flush=True)
+            print(json.dumps(found[-1]), flush=True)
     if not args.json:
-        print(_table(found))
+        print(table(found), end="")
     return int(any("error" in row or row["equal"] < row["tokens"] for row in found))
 
 

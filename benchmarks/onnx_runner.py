@@ -6,7 +6,6 @@ Each line of standard input names a measurement (`MEASUREMENTS`), which is answe
 """
 
 import contextlib
-import dataclasses
 import json
 import os
 import sys
@@ -15,11 +14,12 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
-from facemllm_onnx.benchmark import NEW, FolderTimer, MachineSpeed, measure_machine, peak_memory_mb, timings
+from facemllm_onnx.benchmark import NEW, FolderTimer, measure_machine, peak_memory_mb, seconds, timings
+from modeling_facemllm.closed_questions_facemllm import ClosedQuestion
 
 MEASUREMENTS = ("generate", "first_token", "vision", "scoring")
-EAGER, COMPILED, ONNX = "eager", "compile", "onnx"
 
 
 class TorchTimer:
@@ -48,61 +48,51 @@ class TorchTimer:
 
     def generate(self, input_ids: np.ndarray) -> dict[str, Any]:
         """`NEW` greedy tokens behind `(rows, length)`."""
-        streamed = _Moments(self._wait)
         ids = self.torch.from_numpy(input_ids).to(self.device)
-        streamed.times.append(self._now())
+        streamed = _Moments(self._wait)
         self._generate(input_ids=ids, max_new_tokens=NEW, streamer=streamed)
         return timings(streamed.times, streamed.tokens)
 
     def first_token(self, input_ids: np.ndarray, pixel_values: np.ndarray) -> float:
         """Seconds until the first token behind a prompt with an image."""
-        ids = self.torch.from_numpy(input_ids).to(self.device)
-        pixels = self.torch.from_numpy(pixel_values).to(self.device, self.kind)
-        start = self._now()
-        self._generate(input_ids=ids, pixel_values=pixels, max_new_tokens=1)
-        return self._now() - start
+        ids, pixels = self.torch.from_numpy(input_ids).to(self.device), self._pixels(pixel_values)
+        return seconds(lambda: self._generate(input_ids=ids, pixel_values=pixels, max_new_tokens=1), self._wait)
 
     def vision(self, pixel_values: np.ndarray) -> float:
         """Seconds for the features of one image."""
-        pixels = self.torch.from_numpy(pixel_values).to(self.device, self.kind)
-        start = self._now()
+        pixels = self._pixels(pixel_values)
         with self.torch.inference_mode():
-            self.model.get_image_features(pixels)
-        return self._now() - start
+            return seconds(lambda: self.model.get_image_features(pixels), self._wait)
 
     def scoring(self, image: Any, questions: list) -> float:
         """Seconds for closed questions about one image."""
-        start = self._now()
-        self.model.score_options(self.processor, [image], questions)
-        return self._now() - start
+        return seconds(lambda: self.model.score_options(self.processor, [image], questions), self._wait)
 
     def _generate(self, input_ids: Any, **more: Any) -> None:
         self.model.generate(
             input_ids=input_ids, attention_mask=self.torch.ones_like(input_ids), **self.options, **more
         )
 
+    def _pixels(self, pixel_values: np.ndarray) -> Any:
+        return self.torch.from_numpy(pixel_values).to(self.device, self.kind)
+
     def _wait(self) -> None:
         if self.device == "cuda":
             self.torch.cuda.synchronize()
 
-    def _now(self) -> float:
-        self._wait()
-        return time.perf_counter()
-
 
 class _Moments:
-    """A streamer that notes when each token came; the first call brings the prompt."""
+    """A streamer that notes when it was made and when each token `(rows,)` came; the prompt is `(rows, length)`."""
 
     def __init__(self, wait: Callable[[], None]):
-        self.wait, self.times, self.tokens, self.prompt_seen = wait, [], [], False
+        wait()
+        self.wait, self.times, self.tokens = wait, [time.perf_counter()], []
 
     def put(self, value: Any) -> None:
-        if not self.prompt_seen:
-            self.prompt_seen = True
-            return
-        self.wait()
-        self.times.append(time.perf_counter())
-        self.tokens.append(int(value.flatten()[0]))
+        if value.ndim == 1:
+            self.wait()
+            self.times.append(time.perf_counter())
+            self.tokens.append(int(value[0]))
 
     def end(self) -> None:
         pass
@@ -112,21 +102,23 @@ def main() -> None:
     """Load the variant that is named, then answer standard input line by line."""
     variant, folder, inputs_file, device, threads = sys.argv[1:6]
     if variant == "machine":
-        sys.stdout.write(
-            json.dumps(dataclasses.asdict(measure_machine(int(threads)) if device == "cpu" else _measure_gpu()))
-        )
+        speed = measure_machine(int(threads)) if device == "cpu" else _measure_gpu()
+        sys.stdout.write(json.dumps(speed))
         return
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     with contextlib.redirect_stdout(sys.stderr), np.load(inputs_file) as inputs:
-        timer = make_timer(variant, folder, device, int(threads))
+        if variant == "onnx":
+            timer = FolderTimer(folder, device, int(threads))
+        else:
+            timer = TorchTimer(folder, device, int(threads), compiled=variant == "compile")
         for line in sys.stdin:
             answer = measure(timer, line.strip(), inputs)
             answers.write(json.dumps({**answer, "peak_mb": peak_memory_mb()}) + "\n")
             answers.flush()
 
 
-def _measure_gpu(attempts: int = 5) -> MachineSpeed:
+def _measure_gpu(attempts: int = 5) -> dict[str, float]:
     """Bytes/s of reading (a copy reads and writes as much) and bfloat16 operations/s of a matrix product."""
     import torch
 
@@ -134,23 +126,10 @@ def _measure_gpu(attempts: int = 5) -> MachineSpeed:
     target = torch.empty_like(numbers)
     square = torch.ones(8192, 8192, dtype=torch.bfloat16, device="cuda")
 
-    def seconds(run: Callable[[], Any]) -> float:
-        torch.cuda.synchronize()
-        start = time.perf_counter()
-        run()
-        torch.cuda.synchronize()
-        return time.perf_counter() - start
-
-    copying = min(seconds(lambda: target.copy_(numbers)) for _ in range(attempts))
-    product = min(seconds(lambda: square @ square) for _ in range(attempts))
-    return MachineSpeed(2 * numbers.nbytes / copying, 2 * len(square) ** 3 / product)
-
-
-def make_timer(variant: str, folder: str, device: str, threads: int) -> Any:
-    """What times `variant`."""
-    if variant == ONNX:
-        return FolderTimer(folder, device, threads)
-    return TorchTimer(folder, device, threads, compiled=variant == COMPILED)
+    wait = torch.cuda.synchronize
+    copying = min(seconds(lambda: target.copy_(numbers), wait) for _ in range(attempts))
+    product = min(seconds(lambda: square @ square, wait) for _ in range(attempts))
+    return {"bytes_per_s": 2 * numbers.nbytes / copying, "flops_per_s": 2 * len(square) ** 3 / product}
 
 
 def measure(timer: Any, measurement: str, inputs: Any) -> dict[str, Any]:
@@ -161,16 +140,8 @@ def measure(timer: Any, measurement: str, inputs: Any) -> dict[str, Any]:
         return {"first_s": timer.first_token(inputs["with_image"], inputs["pixel_values"])}
     if measurement == "vision":
         return {"image_s": timer.vision(inputs["pixel_values"])}
-    return {"scoring_s": timer.scoring(*_face_and_questions(inputs))}
-
-
-def _face_and_questions(inputs: Any) -> tuple[Any, list]:
-    from PIL import Image
-
-    from modeling_facemllm.closed_questions_facemllm import ClosedQuestion
-
-    asked = json.loads(str(inputs["questions"]))
-    return Image.fromarray(inputs["face"]), [ClosedQuestion(text, tuple(options)) for text, options in asked]
+    questions = [ClosedQuestion(text, tuple(options)) for text, options in json.loads(str(inputs["questions"]))]
+    return {"scoring_s": timer.scoring(Image.fromarray(inputs["face"]), questions)}
 
 
 if __name__ == "__main__":

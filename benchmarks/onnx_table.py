@@ -22,7 +22,7 @@ are arithmetic (of float32; integers can pass it).
 
 import argparse
 import contextlib
-import importlib.metadata
+import itertools
 import json
 import os
 import platform
@@ -38,23 +38,16 @@ import numpy as np
 from tqdm import tqdm
 
 from benchmarks.onnx_runner import MEASUREMENTS
+from benchmarks.scoring import face_questions
+from datasets_scripts.files import package_versions
 from facemllm.cli import UserError
-from facemllm_onnx.benchmark import NEW, MachineSpeed, sample_inputs, workload
+from facemllm_onnx.benchmark import NEW, markdown_table, sample_inputs, workload
 from facemllm_onnx.export.folder import describe_graphs, whole_folder, write_record
 from facemllm_onnx.export.precisions import QUANTIZED
 from facemllm_onnx.export.quantize import quantize_graphs
 from facemllm_onnx.export_location import GRAPH_FOLDER
 
 EAGER, COMPILED = "PyTorch eager", "PyTorch compile"
-LARGE = {
-    "vocab_size": 151_936,
-    "hidden_size": 1024,
-    "intermediate_size": 3072,
-    "num_hidden_layers": 28,
-    "num_attention_heads": 16,
-    "num_key_value_heads": 8,
-    "head_dim": 128,
-}
 IMAGE_SIZE, QUESTIONS = 224, 40
 COLUMNS = {
     "prompt_ms": "prompt, ms",
@@ -77,29 +70,21 @@ SHARES = {
 
 def main(argv: list[str] | None = None) -> int:
     """Export, measure, print."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.onnx_table",
-        description=__doc__.split("\n\n")[0],
-    )
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.onnx_table", description=__doc__.split("\n\n")[0])
     parser.add_argument("--rounds", type=int, default=5, help="rounds of which the median is reported (default: 5)")
     parser.add_argument("--threads", type=int, default=1, help="threads of the CPU for every variant (default: 1)")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where everything runs")
     parser.add_argument("--size", choices=("small", "large"), default="small", help="156 M or 0.7 B parameters")
-    parser.add_argument(
-        "--genai-python", metavar="PYTHON", help="of an environment with onnxruntime-genai, onnx, torch"
-    )
-    parser.add_argument(
-        "--only", nargs="+", metavar="VARIANT", help="these variants, e.g. 'PyTorch eager' 'ONNX int4'"
-    )
+    parser.add_argument("--genai-python", metavar="PYTHON", help="where onnxruntime-genai, onnx and torch are")
+    parser.add_argument("--only", nargs="+", metavar="VARIANT", help="e.g. 'PyTorch eager' 'ONNX int4'")
     parser.add_argument("--work", metavar="DIR", type=Path, help="keep model and exports; take those that are there")
     parser.add_argument("--json", action="store_true", help="write the figures as JSON")
     args = parser.parse_args(argv)
-    if args.rounds < 1:
-        parser.error(f"--rounds {args.rounds}: give 1 or more")
-    if args.threads < 1:
-        parser.error(f"--threads {args.threads}: give 1 or more")
-    environment = {"OMP_NUM_THREADS": str(args.threads), "OPENBLAS_NUM_THREADS": str(args.threads)}
-    os.environ.update(environment | {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"})
+    for name, value in (("rounds", args.rounds), ("threads", args.threads)):
+        if value < 1:
+            parser.error(f"--{name} {value}: give 1 or more")
+    os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(args.threads)))
+    os.environ.update({"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"})
     with tempfile.TemporaryDirectory() as temporary:
         work = args.work or Path(temporary)
         work.mkdir(parents=True, exist_ok=True)
@@ -124,12 +109,15 @@ def benchmark(work: Path, args: argparse.Namespace) -> dict[str, Any]:
         variants = {name: variant for name, variant in variants.items() if name in (args.only or variants)}
         inputs = _inputs(work, model, rows)
         commands = {name: _command(variant, work, model, inputs, rows, args) for name, variant in variants.items()}
-        seconds = measure(commands, args.rounds, inputs, {name: runtime for name, (runtime, _) in variants.items()})
-        folders = {name: _folder_of(variant, work, model, rows, args.device) for name, variant in variants.items()}
-        figures = {name: _figures(seconds[name], rows, folders[name], model, speed) for name in variants}
-        if EAGER in figures:
-            for figure in figures.values():
-                _compare(figure, figures[EAGER])
+        genai = {name for name, (runtime, _) in variants.items() if runtime == "genai"}
+        seconds = measure(commands, args.rounds, inputs, genai)
+        figures = {}
+        for name, (_, precision) in variants.items():
+            # What bounds PyTorch's figures are the sizes of an export of its number type.
+            folder = _export_folder(work, model, {"bf16": "fp16"}.get(precision, precision), args.device, rows)
+            figures[name] = _figures(seconds[name], rows, None if name in genai else folder, model, speed)
+        for figure in figures.values() if EAGER in figures else ():
+            _compare(figure, figures[EAGER])
         tables.append({"rows": rows, "ways": figures})
     return {"machine": describe_machine(speed, args), "tables": tables}
 
@@ -139,17 +127,16 @@ def make_model(work: Path, size: str) -> Path:
     folder = work / f"model-{size}"
     if (folder / "config.json").is_file():
         return folder
-    from benchmarks.scoring import build_model, face_questions
+    from benchmarks.models import build_model
 
     texts = [f"{text} {' '.join(options)}" for text, options in face_questions(QUESTIONS)]
-    model, processor = build_model(texts, IMAGE_SIZE, **(LARGE if size == "large" else {}))
+    model, processor = build_model(texts, IMAGE_SIZE, size)
     processor.save_pretrained(folder)
     model.save_pretrained(folder)
     return folder
 
 
 def _inputs(work: Path, model: Path, rows: int) -> Path:
-    from benchmarks.scoring import face_questions
     from datasets_scripts.synthetic.faces import draw_face, sample_labels
 
     config = json.loads((model / "config.json").read_text())
@@ -184,10 +171,8 @@ def _command(
         script = Path(__file__).with_name("onnx_genai.py")
         return [args.genai_python, "-P", str(script), str(folder), str(args.threads), str(NEW)]
     folder = export(work, model, precision, args.device, rows) if runtime == "onnx" else model
-    return [
-        *(sys.executable, "-m", "benchmarks.onnx_runner"),
-        *(runtime, str(folder), str(inputs), args.device, str(args.threads)),
-    ]
+    command = [sys.executable, "-m", "benchmarks.onnx_runner", runtime]
+    return [*command, str(folder), str(inputs), args.device, str(args.threads)]
 
 
 def export(work: Path, model: Path, precision: str, device: str, rows: int) -> Path:
@@ -195,23 +180,18 @@ def export(work: Path, model: Path, precision: str, device: str, rows: int) -> P
     out = _export_folder(work, model, precision, device, rows)
     if (out / "export.json").is_file():
         return out
-    if precision in QUANTIZED:
-        quantized_copy(export(work, model, "fp32", device, rows), out, precision, device)
-    else:
-        command = [sys.executable, "-m", "facemllm", "export", str(model), str(out)]
-        command += ["--precision", precision, "--device", device, *(["--batch"] if rows > 1 else [])]
-        _make(command, out)
-    return out
-
-
-def quantized_copy(exported: Path, out: Path, precision: str, device: str) -> None:
-    """What `facemllm export --precision` makes of the same weights, without tracing them again."""
     sys.stderr.write(f"making {out.name}\n")
-    with whole_folder(out) as folder:
+    if precision not in QUANTIZED:
+        command = [sys.executable, "-m", "facemllm", "export", str(model), str(out), "--precision", precision]
+        _run([*command, "--device", device, *(["--batch"] if rows > 1 else [])], f"{out.name} cannot be made")
+        return out
+    exported = export(work, model, "fp32", device, rows)
+    with whole_folder(out) as folder:  # as facemllm export --precision does, without tracing the weights again
         shutil.copytree(exported, folder, dirs_exist_ok=True)
         quantize_graphs(folder / GRAPH_FOLDER, precision, device=device)
         record = json.loads((folder / "export.json").read_text())
         write_record(record | {"precision": precision, "graphs": describe_graphs(folder)}, folder)
+    return out
 
 
 def _export_folder(work: Path, model: Path, precision: str, device: str, rows: int) -> Path:
@@ -225,8 +205,10 @@ def build_for_genai(work: Path, model: Path, precision: str, python: str) -> Pat
         plain = work / f"{model.name}-language-model"
         if not (plain / "config.json").is_file():
             save_language_model(model, plain)
+        sys.stderr.write(f"making {out.name}\n")
         command = [python, "-m", "onnxruntime_genai.models.builder", "-i", str(plain), "-o", str(out)]
-        _make([*command, "-p", precision, "-e", "cpu", "-c", str(work / "genai-cache")], out)
+        command += ["-p", precision, "-e", "cpu", "-c", str(work / "genai-cache")]
+        _run(command, f"{out.name} cannot be made")
     return out
 
 
@@ -245,15 +227,16 @@ def save_language_model(model: Path, out: Path) -> None:
     plain.save_pretrained(out)
 
 
-def _make(command: list[str], out: Path) -> None:
-    sys.stderr.write(f"making {out.name}\n")
+def _run(command: list[str], failed: str) -> str:
+    """What it writes to standard output. Raises `UserError` with the last line of its output."""
     ran = subprocess.run(command, capture_output=True, text=True)
     if ran.returncode:
         last = (ran.stderr.strip() or ran.stdout.strip()).splitlines()
-        raise UserError(f"{out.name} cannot be made: {last[-1] if last else 'no reason given'}")
+        raise UserError(f"{failed}: {last[-1] if last else 'no reason given'}")
+    return ran.stdout
 
 
-def measure(commands: dict[str, list[str]], rounds: int, inputs: Path, runtimes: dict[str, str]) -> dict[str, dict]:
+def measure(commands: dict[str, list[str]], rounds: int, inputs: Path, genai: set[str]) -> dict[str, dict]:
     """Median seconds of each variant and measurement, its tokens, its peak memory; the variants take turns."""
     with np.load(inputs) as arrays:
         prompt = json.dumps(arrays["prompt"][0].tolist())
@@ -266,20 +249,18 @@ def measure(commands: dict[str, list[str]], rounds: int, inputs: Path, runtimes:
             processes[name] = stack.enter_context(process)
             stack.callback(process.kill)
         for turn in tqdm(range(rounds + 1), desc="rounds"):
-            for measurement in MEASUREMENTS:
-                for name, process in processes.items():
-                    genai = runtimes[name] == "genai"
-                    if genai and measurement != "generate":
-                        continue
-                    answer = _ask(name, process, prompt if genai else measurement)
-                    peak = answer.pop("peak_mb")
-                    if turn == 0 and measurement != "scoring":  # which sets aside far more, for all its tokens at once
-                        rest[name]["peak_mb"] = peak
-                    if "tokens" in answer:
-                        rest[name]["tokens"] = answer.pop("tokens")
-                    for key, seconds in answer.items():
-                        if turn and seconds is not None:
-                            seen[name].setdefault(key, []).append(seconds)
+            for measurement, (name, process) in itertools.product(MEASUREMENTS, processes.items()):
+                if name in genai and measurement != "generate":
+                    continue
+                answer = _ask(name, process, prompt if name in genai else measurement)
+                peak = answer.pop("peak_mb")
+                if turn == 0 and measurement != "scoring":  # which sets aside far more, for all its tokens at once
+                    rest[name]["peak_mb"] = peak
+                if "tokens" in answer:
+                    rest[name]["tokens"] = answer.pop("tokens")
+                for key, seconds in answer.items():
+                    if turn and seconds is not None:
+                        seen[name].setdefault(key, []).append(seconds)
         for process in processes.values():
             process.stdin.close()
     return {name: {key: statistics.median(of) for key, of in seen[name].items()} | rest[name] for name in commands}
@@ -294,18 +275,8 @@ def _ask(name: str, process: subprocess.Popen, question: str) -> dict[str, Any]:
         raise UserError(f"{name}: its process ended; its output is above") from None
 
 
-def _folder_of(variant: tuple[str, str], work: Path, model: Path, rows: int, device: str) -> Path | None:
-    """The export whose sizes bound a variant's figures: PyTorch's are those of its number type."""
-    runtime, precision = variant
-    if runtime == "genai":
-        return None
-    precision = {"bf16": "fp16"}.get(precision, precision)
-    folder = _export_folder(work, model, precision, device, rows)
-    return folder if (folder / "export.json").is_file() else None
-
-
 def _figures(
-    seconds: dict[str, Any], rows: int, folder: Path | None, model: Path, speed: MachineSpeed
+    seconds: dict[str, Any], rows: int, folder: Path | None, model: Path, speed: dict[str, float]
 ) -> dict[str, Any]:
     """What is reported of a variant, from its median seconds."""
     figures = {
@@ -317,13 +288,13 @@ def _figures(
         "peak_mb": seconds["peak_mb"],
         "tokens": seconds["tokens"],
     }
-    if folder is not None:
-        record, config = (json.loads((path).read_text()) for path in (folder / "export.json", model / "config.json"))
+    if folder is not None and (folder / "export.json").is_file():
+        record, config = (json.loads(path.read_text()) for path in (folder / "export.json", model / "config.json"))
         work = workload(record, config, rows)
-        figures["share_of_bandwidth"] = work.bytes_per_token / seconds["token_s"] / speed.bytes_per_s
-        figures["share_of_arithmetic_prompt"] = work.prompt_flops / seconds["prompt_s"] / speed.flops_per_s
+        figures["share_of_bandwidth"] = work.bytes_per_token / seconds["token_s"] / speed["bytes_per_s"]
+        figures["share_of_arithmetic_prompt"] = work.prompt_flops / seconds["prompt_s"] / speed["flops_per_s"]
         if "image_s" in seconds and work.image_flops is not None:
-            figures["share_of_arithmetic_image"] = work.image_flops / seconds["image_s"] / speed.flops_per_s
+            figures["share_of_arithmetic_image"] = work.image_flops / seconds["image_s"] / speed["flops_per_s"]
     return figures
 
 
@@ -337,21 +308,17 @@ def _compare(figure: dict[str, Any], eager: dict[str, Any]) -> None:
     figure["same_tokens"] = next((place for place, (own, other) in pairs if own != other), len(figure["tokens"]))
 
 
-def machine_speed(device: str, threads: int) -> MachineSpeed:
+def machine_speed(device: str, threads: int) -> dict[str, float]:
     """Of the CPU with the threads that every variant has, or of the GPU; measured in a process of its own."""
     command = [sys.executable, "-m", "benchmarks.onnx_runner", "machine", "", "", device, str(threads)]
-    ran = subprocess.run(command, capture_output=True, text=True)
-    if ran.returncode:
-        raise UserError(f"--device {device}: {ran.stderr.strip().splitlines()[-1]}")
-    return MachineSpeed(**json.loads(ran.stdout))
+    return json.loads(_run(command, f"--device {device}"))
 
 
-def describe_machine(speed: MachineSpeed, args: argparse.Namespace) -> dict[str, Any]:
+def describe_machine(speed: dict[str, float], args: argparse.Namespace) -> dict[str, Any]:
     """What the figures were measured on and with."""
     cpus = Path("/proc/cpuinfo")
     names = [line.partition(":")[2].strip() for line in cpus.read_text().splitlines() if line.startswith("model name")]
-    packages = ("torch", "transformers", "onnx", "onnxruntime")
-    versions = {package: importlib.metadata.version(package) for package in packages}
+    versions = package_versions("torch", "transformers", "onnx", "onnxruntime")
     if args.genai_python:
         code = "import importlib.metadata as m; print(m.version('onnxruntime-genai'))"
         ran = subprocess.run([args.genai_python, "-c", code], capture_output=True, text=True)
@@ -359,11 +326,9 @@ def describe_machine(speed: MachineSpeed, args: argparse.Namespace) -> dict[str,
     return {
         "cpu": names[0] if names else platform.machine(),
         "cores": os.cpu_count(),
-        "threads": args.threads,
-        "device": args.device,
-        "rounds": args.rounds,
-        "gigabytes_per_s": speed.bytes_per_s / 1e9,
-        "gflops": speed.flops_per_s / 1e9,
+        **{name: getattr(args, name) for name in ("threads", "device", "rounds")},
+        "gigabytes_per_s": speed["bytes_per_s"] / 1e9,
+        "gflops": speed["flops_per_s"] / 1e9,
         "versions": versions,
     }
 
@@ -380,12 +345,9 @@ def describe(report: dict[str, Any]) -> str:
     for table in report["tables"]:
         variants = table["ways"]
         lines += ["", f"{table['rows']} prompt{'s' if table['rows'] > 1 else ''} at a time", ""]
-        lines += ["| | " + " | ".join(COLUMNS.values()) + " |", "|---" * (len(COLUMNS) + 1) + "|"]
-        for name, figures in variants.items():
-            lines.append(f"| {name} | " + " | ".join(_number(figures[column]) for column in COLUMNS) + " |")
-        lines += ["", "| | " + " | ".join(SHARES.values()) + " |", "|---" * (len(SHARES) + 1) + "|"]
-        for name, figures in variants.items():
-            lines.append(f"| {name} | " + " | ".join(_share(figures.get(column)) for column in SHARES) + " |")
+        for columns, shown in ((COLUMNS, _number), (SHARES, _share)):
+            rows = [[name, *(shown(of.get(column)) for column in columns)] for name, of in variants.items()]
+            lines.append(markdown_table(["", *columns.values()], rows))
         for kind in ("fp32", "int8", "int4"):
             if {f"ONNX {kind}", f"genai {kind}"} <= variants.keys():
                 ours, other = variants[f"ONNX {kind}"], variants[f"genai {kind}"]

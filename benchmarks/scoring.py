@@ -32,58 +32,15 @@ from datasets_scripts.files import peak_memory
 METHODS = ("generate", "batch", "batch, image encoded once", "packed")
 
 
-def build_model(texts: list[str], image_size: int, **text_sizes: int) -> tuple[Any, Any]:
-    """The model, and a processor whose tokenizer knows the words of `texts`; `text_sizes` are other ones of the
-    language model, as its configuration calls them."""
-    import torch
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import PreTrainedTokenizerFast, Qwen3Config, SiglipVisionConfig
+def face_questions(count: int | None, bare: bool = False) -> list[tuple[str, tuple[str, ...]]]:
+    """`count` of the project's yes/no questions and their options, or all, as evaluation asks them.
 
-    from modeling_facemllm import FaceMLLMForConditionalGeneration, FaceMLLMProcessor
-
-    torch.manual_seed(0)
-    words = Tokenizer(models.BPE())
-    words.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    words.decoder = decoders.ByteLevel()
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    words.train_from_iterator(
-        [*texts, "user\nassistant"],
-        trainers.BpeTrainer(vocab_size=4000, initial_alphabet=alphabet, show_progress=False),
-    )
-    vision = SiglipVisionConfig(
-        image_size=image_size,
-        patch_size=16,
-        hidden_size=768,
-        intermediate_size=3072,
-        num_hidden_layers=12,
-        num_attention_heads=12,
-    )
-    sizes = {
-        "vocab_size": 24_000,
-        "hidden_size": 512,
-        "intermediate_size": 1536,
-        "num_hidden_layers": 16,
-        "num_attention_heads": 8,
-        "num_key_value_heads": 4,
-        "head_dim": 64,
-    }
-    text = Qwen3Config(**sizes | text_sizes, max_position_embeddings=4096, tie_word_embeddings=True)
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, eos_token="<|endoftext|>")
-    processor = FaceMLLMProcessor.from_towers(vision, tokenizer)
-    return FaceMLLMForConditionalGeneration.from_towers(vision, text, tokenizer=processor.tokenizer), processor
-
-
-def yes_or_no_questions() -> list[tuple[str, tuple[str, ...]]]:
-    """The project's yes/no questions and their options, as evaluation asks them."""
+    `bare` leaves out the words on the options.
+    """
     from datasets_scripts.questions.conversations import canonical_question, expand_tasks
 
     asked = map(canonical_question, expand_tasks(["attributes"]))
-    return [(text, options) for text, options in asked if options == ("yes", "no")]
-
-
-def face_questions(count: int, bare: bool = False) -> list[tuple[str, tuple[str, ...]]]:
-    """`count` of the project's yes/no questions, as evaluation asks them or without the words on their options."""
-    asked = yes_or_no_questions()[:count]
+    asked = [(text, options) for text, options in asked if options == ("yes", "no")][:count]
     return [(text.partition(" Options:")[0], options) for text, options in asked] if bare else asked
 
 
@@ -101,8 +58,12 @@ def make_methods(model: Any, processor: Any, questions: list, image_size: int) -
         1 + max(len(processor.tokenizer(option)["input_ids"]) for option in options) for _, options in questions
     ]
 
-    def prompts() -> Any:
-        return processor.apply_chat_template(
+    def generate() -> None:
+        for (text, _), tokens in zip(questions, longest, strict=True):
+            answer(model, processor, [face], text, max_new_tokens=tokens)
+
+    def batch(encoded_once: bool = False) -> None:
+        inputs = processor.apply_chat_template(
             [[user_message(text, [face])] for text, _ in questions],
             add_generation_prompt=True,
             tokenize=True,
@@ -110,13 +71,6 @@ def make_methods(model: Any, processor: Any, questions: list, image_size: int) -
             return_tensors="pt",
             processor_kwargs={"padding": True},
         )
-
-    def generate() -> None:
-        for (text, _), tokens in zip(questions, longest, strict=True):
-            answer(model, processor, [face], text, max_new_tokens=tokens)
-
-    def batch(encoded_once: bool = False) -> None:
-        inputs = prompts()
         with torch.inference_mode():
             if encoded_once:
                 features = model.get_image_features(inputs.pop("pixel_values")[:1])
@@ -130,58 +84,31 @@ def make_methods(model: Any, processor: Any, questions: list, image_size: int) -
     return dict(zip(METHODS, (generate, batch, lambda: batch(encoded_once=True), packed), strict=True))
 
 
-def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
-    """Seconds of each method, wall and CPU, medians of interleaved rounds; the packed method runs once before them."""
-    import torch
-
-    torch.set_num_threads(1)
-    questions = face_questions(args.questions, args.bare)
-    model, processor = build_model([f"{text} {' '.join(options)}" for text, options in questions], args.image_size)
-    methods = make_methods(model, processor, questions, args.image_size)
-    if args.only:
-        methods[args.only]()
-        return [{"way": args.only, "peak_mb": peak_memory() / 2**20}]
-    wall: dict[str, list[float]] = {method: [] for method in METHODS}
-    cpu: dict[str, list[float]] = {method: [] for method in METHODS}
-    for turn in range(args.rounds + 1):
+def measure(methods: dict[str, Callable[[], Any]], rounds: int) -> list[dict[str, Any]]:
+    """Seconds of each method, wall and CPU, medians of interleaved rounds."""
+    times: dict[str, list[tuple[float, float]]] = {method: [] for method in methods}
+    methods["packed"]()  # which compares itself with a plain prompt once for each model
+    for _ in range(rounds):
         for method, run in methods.items():
-            if turn == 0 and method != "packed":  # which compares itself with a plain prompt once for each model
-                continue
-            start = time.perf_counter(), time.process_time()
+            wall, cpu = time.perf_counter(), time.process_time()
             run()
-            if turn:
-                wall[method].append(time.perf_counter() - start[0])
-                cpu[method].append(time.process_time() - start[1])
-    parameters = sum(parameter.numel() for parameter in model.parameters())
-    sys.stderr.write(
-        f"{parameters / 1e6:.0f} M parameters, {processor.num_image_tokens} image tokens, {len(questions)} questions\n"
-    )
-    return [
-        {
-            "way": method,
-            "wall_s": statistics.median(wall[method]),
-            "cpu_s": statistics.median(cpu[method]),
-            "all": cpu[method],
-        }
-        for method in METHODS
-    ]
+            times[method].append((time.perf_counter() - wall, time.process_time() - cpu))
+    rows = []
+    for method in methods:
+        wall, cpu = zip(*times[method], strict=True)
+        medians = {"wall_s": statistics.median(wall), "cpu_s": statistics.median(cpu)}
+        rows.append({"way": method, **medians, "all": cpu})
+    return rows
 
 
-def peak_mb(method: str, args: argparse.Namespace) -> float:
-    """Peak resident memory in MB of a process that builds the model and runs one method once."""
-    command = [sys.executable, "-m", "benchmarks.scoring", "--only", method, "--json"]
-    command += [
-        "--questions",
-        str(args.questions),
-        "--image-size",
-        str(args.image_size),
-        *(["--bare"] if args.bare else []),
-    ]
-    ran = subprocess.run(command, capture_output=True, text=True, check=True)
+def peak_mb(method: str) -> float:
+    """Peak resident memory in MB of a process that builds the model of this command and runs one method once."""
+    command = [sys.executable, "-m", "benchmarks.scoring", *sys.argv[1:], "--only", method, "--json"]
+    ran = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(ran.stdout)[0]["peak_mb"]
 
 
-def main(argv: list[str] | None = None) -> int:
+def main() -> int:
     """Measure and print a table, or JSON."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--questions", type=int, default=40, help="yes/no questions about each face (default 40)")
@@ -190,17 +117,32 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=3, help="interleaved rounds; the median is reported")
     parser.add_argument("--only", choices=METHODS, help="run this method once and report its peak memory")
     parser.add_argument("--json", action="store_true", help="write the figures as JSON")
-    args = parser.parse_args(argv)
+    args = parser.parse_args()
     if args.rounds < 1:
         parser.error(f"--rounds {args.rounds}: give 1 or more")
-    possible = len(yes_or_no_questions())
+    possible = len(face_questions(None))
     if not 1 <= args.questions <= possible:
         parser.error(f"--questions {args.questions}: there are {possible}; give 1 or more of them")
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     # First: a new process inherits, as its own peak, what this one holds when it starts it.
-    peaks = {} if args.only else {method: peak_mb(method, args) for method in METHODS}
-    figures = [{**row, **({"peak_mb": peaks[row["way"]]} if peaks else {})} for row in measure(args)]
+    peaks = {} if args.only else {method: peak_mb(method) for method in METHODS}
+
+    import torch
+
+    from benchmarks.models import build_model
+
+    torch.set_num_threads(1)
+    questions = face_questions(args.questions, args.bare)
+    model, processor = build_model([f"{text} {' '.join(options)}" for text, options in questions], args.image_size)
+    methods = make_methods(model, processor, questions, args.image_size)
+    if args.only:
+        methods[args.only]()
+        figures = [{"way": args.only, "peak_mb": peak_memory() / 2**20}]
+    else:
+        size = f"{model.num_parameters() / 1e6:.0f} M parameters, {processor.num_image_tokens} image tokens"
+        sys.stderr.write(f"{size}, {len(questions)} questions\n")
+        figures = [row | {"peak_mb": peaks[row["way"]]} for row in measure(methods, args.rounds)]
     if args.json:
         sys.stdout.write(json.dumps(figures) + "\n")
         return 0

@@ -17,7 +17,7 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,18 +30,11 @@ from facemllm_onnx.runtime.model import FaceMLLMForONNX
 PROMPT, NEW = 228, 64  # tokens
 
 
-@dataclass(frozen=True)
-class MachineSpeed:
-    """What memory and arithmetic of the machine give at most, measured: bytes/s read and float operations/s."""
+def measure_machine(threads: int = 1, attempts: int = 5) -> dict[str, float]:
+    """What memory and arithmetic of the machine give at most: `bytes_per_s` read and float32 `flops_per_s`.
 
-    bytes_per_s: float
-    flops_per_s: float
-
-
-def measure_machine(threads: int = 1, attempts: int = 5) -> MachineSpeed:
-    """Bytes/s of a dot product of two arrays far larger than the caches, and float32 operations/s of a matrix product.
-
-    NumPy's BLAS reads, with `OMP_NUM_THREADS` threads; ONNX Runtime multiplies. Needs the package onnx_ir.
+    From a dot product of two arrays far larger than the caches, and a matrix product. NumPy's BLAS reads, with
+    `OMP_NUM_THREADS` threads; ONNX Runtime multiplies. Needs the package onnx_ir.
     """
     import onnx_ir
     import onnxruntime
@@ -55,9 +48,9 @@ def measure_machine(threads: int = 1, attempts: int = 5) -> MachineSpeed:
     ones = np.ones(1 << 26, np.float32)  # 256 MB
     other = ones.copy()
     square = np.ones((2048, 2048), np.float32)
-    reading = min(_seconds(lambda: np.dot(ones, other)) for _ in range(attempts))
-    product = min(_seconds(lambda: session.run(None, {"left": square, "right": square})) for _ in range(attempts))
-    return MachineSpeed(2 * ones.nbytes / reading, 2 * len(square) ** 3 / product)
+    reading = min(seconds(lambda: np.dot(ones, other)) for _ in range(attempts))
+    product = min(seconds(lambda: session.run(None, {"left": square, "right": square})) for _ in range(attempts))
+    return {"bytes_per_s": 2 * ones.nbytes / reading, "flops_per_s": 2 * len(square) ** 3 / product}
 
 
 @dataclass(frozen=True)
@@ -113,33 +106,32 @@ class FolderTimer:
 
     def first_token(self, input_ids: np.ndarray, pixel_values: np.ndarray) -> float:
         """Until the first token behind a prompt with an image."""
-        return _seconds(
-            lambda: self.model.generate_tokens(input_ids, pixel_values=pixel_values, max_new_tokens=1, do_sample=False)
-        )
+        options = {"pixel_values": pixel_values, "max_new_tokens": 1, "do_sample": False}
+        return seconds(lambda: self.model.generate_tokens(input_ids, **options))
 
     def vision(self, pixel_values: np.ndarray) -> float:
         """For the features of one image."""
-        return _seconds(lambda: self.model._features(pixel_values))
+        return seconds(lambda: self.model._features(pixel_values))
 
     def scoring(self, image: Any, questions: list) -> float | None:
         """For closed questions about one image; `None` where the folder has no scoring graph."""
         if "scoring" not in self.model.record["graphs"]:
             return None
-        return _seconds(lambda: self.model.score([image], questions))
+        return seconds(lambda: self.model.score([image], questions))
 
 
 def timings(times: list[float], tokens: list[int]) -> dict[str, Any]:
     """From the moments of the start and of each token: seconds to the first token, and for each later one."""
-    return {
-        "prompt_s": times[1] - times[0],
-        "token_s": (times[-1] - times[1]) / (len(times) - 2),
-        "tokens": tokens,
-    }
+    each = (times[-1] - times[1]) / (len(times) - 2)
+    return {"prompt_s": times[1] - times[0], "token_s": each, "tokens": tokens}
 
 
-def _seconds(run: Callable[[], Any]) -> float:
+def seconds(run: Callable[[], Any], wait: Callable[[], Any] = lambda: None) -> float:
+    """How long `run` takes; `wait` waits for what an accelerator still does, before and after."""
+    wait()
     start = time.perf_counter()
     run()
+    wait()
     return time.perf_counter() - start
 
 
@@ -167,10 +159,10 @@ def footprint(folder: str | Path) -> dict[str, float]:
     bare = peak_memory_mb()
     start = time.perf_counter()
     model = FaceMLLMForONNX.from_pretrained(folder, provider="cpu", threads=1)
-    seconds = time.perf_counter() - start
+    loading = time.perf_counter() - start
     picture = Image.fromarray(np.full((64, 64, 3), 128, np.uint8))
     model.ask(picture, "What can be seen in this picture?", max_new_tokens=16)
-    return {"load_seconds": round(seconds, 3), "peak_mb": round(peak_memory_mb(), 1), "bare_mb": round(bare, 1)}
+    return {"load_seconds": round(loading, 3), "peak_mb": round(peak_memory_mb(), 1), "bare_mb": round(bare, 1)}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -181,9 +173,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, default=1, help="threads of the CPU (default: 1)")
     parser.add_argument("--rounds", type=int, default=5, help="rounds, of which the median is reported (default: 5)")
     parser.add_argument("--json", action="store_true", help="write the figures as JSON")
-    parser.add_argument(
-        "--footprint", action="store_true", help="write as JSON what loading the one folder costs: seconds, memory"
-    )
+    parser.add_argument("--footprint", action="store_true", help="as JSON, seconds and memory of loading one folder")
     args = parser.parse_args(argv)
     if args.footprint:
         if len(args.folders) > 1:
@@ -200,12 +190,16 @@ def main(argv: list[str] | None = None) -> int:
     if args.json:
         sys.stdout.write(json.dumps({"machine": platform.processor() or platform.machine(), "rows": rows}) + "\n")
         return 0
-    sys.stdout.write("| folder | precision | prompt, ms | tokens/s | first token with an image, ms | images/s |\n")
-    sys.stdout.write("|---|---|---|---|---|---|\n")
-    for row in rows:
-        numbers = row["prompt_ms"], row["tokens_per_s"], row["first_token_ms"], row["images_per_s"]
-        sys.stdout.write(f"| {row['folder']} | {row['precision']} | {' | '.join(f'{x:.1f}' for x in numbers)} |\n")
+    header = ["folder", "precision", "prompt, ms", "tokens/s", "first token with an image, ms", "images/s"]
+    lines = [[value if isinstance(value, str) else f"{value:.1f}" for value in row.values()] for row in rows]
+    sys.stdout.write(markdown_table(header, lines))
     return 0
+
+
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown, each of its lines ended."""
+    lines = [f"| {' | '.join(cells)} |\n" for cells in (header, *rows)]
+    return "".join([lines[0], "|---" * len(header) + "|\n", *lines[1:]])
 
 
 def _measure(timers: dict[str, FolderTimer], rounds: int) -> list[dict[str, Any]]:
@@ -222,13 +216,9 @@ def _measure(timers: dict[str, FolderTimer], rounds: int) -> list[dict[str, Any]
     rows = []
     for folder, timer in timers.items():
         prompt_s, token_s, first_s, image_s = (statistics.median(values) for values in zip(*seen[folder], strict=True))
-        figures = {
-            "prompt_ms": 1000 * prompt_s,
-            "tokens_per_s": 1 / token_s,
-            "first_token_ms": 1000 * first_s,
-            "images_per_s": 1 / image_s,
-        }
-        rows.append({"folder": str(folder), "precision": timer.model.record["precision"], **figures})
+        row = {"folder": str(folder), "precision": timer.model.record["precision"], "prompt_ms": 1000 * prompt_s}
+        row |= {"tokens_per_s": 1 / token_s, "first_token_ms": 1000 * first_s, "images_per_s": 1 / image_s}
+        rows.append(row)
     return rows
 
 
