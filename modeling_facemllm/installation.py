@@ -24,7 +24,7 @@ def install_command(extra: str | None = None, package: str | None = None) -> str
         return f'pip install -e "{Path(__file__).resolve().parents[1]}{f"[{extra}]" if extra else ""}"'
     if package is not None:
         requirements = [requirement for requirement in requirements if _name(requirement) == package]
-    missing = [requirement for requirement in requirements if not _is_installed(requirement)]
+    missing = [requirement for requirement in requirements if not is_installed(requirement)]
     return " ".join(["pip install", *(f'"{requirement}"' for requirement in missing or requirements)])
 
 
@@ -48,7 +48,8 @@ def _name(requirement: str) -> str:
     return re.match(r"[\w.-]+", requirement)[0]
 
 
-def _is_installed(requirement: str) -> bool:
+def is_installed(requirement: str) -> bool:
+    """Whether there is the package that a requirement names, of whatever version."""
     try:
         metadata.version(_name(requirement))
     except metadata.PackageNotFoundError:

@@ -69,13 +69,14 @@ def why_not_downloaded(error: Exception, revision: str | None) -> str:
             "hf auth login, or token="
         )
     if isinstance(error, LocalEntryNotFoundError):
-        return f"there is no such folder, and the Hub cannot be asked: {_first_line(error)}"
-    return f"the Hub does not give it: {_first_line(error)}"
+        return f"there is no such folder, and the Hub cannot be asked: {first_line(error)}"
+    return f"the Hub does not give it: {first_line(error)}"
 
 
 def _no_export(place: str) -> str:
     return f"{place} has no {EXPORT_RECORD}, so it is no exported model; make one with `facemllm export`"
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """What a message of another library says first; its type where it says nothing."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -5,15 +5,15 @@ import importlib.metadata
 import sys
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import onnx_ir
 import onnxruntime
 import torch
 from transformers import PreTrainedModel, ProcessorMixin
 
-from facemllm_onnx.export_location import GRAPH_FOLDER
+from facemllm_onnx.export_location import GRAPH_FOLDER, first_line
 from modeling_facemllm.token_tree_facemllm import CannotPack
 
 from .folder import ExportError, describe_graphs, write_record, write_side_files
@@ -22,21 +22,9 @@ from .parity import Reference, check, compare
 from .precisions import FLOATS
 from .quantize import quantize_graphs
 from .request import ExportRequest
-from .weight_types import cast_weights
-from .wrappers import cache_shape
+from .wrappers import cache_shape, cast_weights
 
-
-@dataclass(frozen=True)
-class Writers:
-    """How a backend writes its graphs into a folder, once a model is loaded.
-
-    Args:
-        graphs: writes the three graphs; returns whether the decoder's cache may be one buffer.
-        scoring: writes the graph for closed questions; raises `CannotPack` where the model can have none.
-    """
-
-    graphs: Callable[..., bool | None]
-    scoring: Callable[..., None]
+PACKAGES = ("facemllm", "torch", "transformers", "optimum", "optimum-onnx", "onnx", "onnxscript", "onnxruntime")
 
 
 def fill_folder(
@@ -44,7 +32,8 @@ def fill_folder(
     processor: ProcessorMixin,
     folder: Path,
     request: ExportRequest,
-    writers: Writers,
+    write_graphs: Callable[..., bool | None],
+    write_scoring_graph: Callable[..., None],
     *,
     source: dict[str, Any] | None = None,
     step: Callable[[str], None] = lambda what: None,
@@ -54,25 +43,32 @@ def fill_folder(
     Args:
         model: with its weights in the precision that is traced.
         request: what is asked for; its backend is a name, not `auto`.
-        writers: how that backend writes its graphs.
+        write_graphs: that backend's, of model, folder and `step`; whether the decoder's cache may be one buffer.
+        write_scoring_graph: that backend's, of model and folder; raises `CannotPack` where the model can have none.
         source: what the record says the weights come from.
         step: gets what is done next, in words.
 
     Raises:
         ExportError: when the graphs do not answer as the model does.
     """
-    above, traced, precision = request.external_data_above, request.traced, request.precision
+    traced, precision = request.traced, request.precision
     graphs = folder / GRAPH_FOLDER
     graphs.mkdir(exist_ok=True)
-    shared_buffer = bool(writers.graphs(model, graphs, external_data_above=above, step=step))
-    no_scoring = _write_scoring_graph(model, graphs, writers, request, step)
+    shared_buffer = bool(write_graphs(model, graphs, step=step))
+    no_scoring = None if request.scoring else "it was left out of the export"
+    if request.scoring:
+        step("tracing scoring")
+        try:
+            write_scoring_graph(model, graphs)
+        except CannotPack as reason:
+            no_scoring = str(reason)
     record = {
         "format": 1,
         "backend": request.backend,
         "precision": precision,
         "device": request.device,
         "batch": "one" if request.fused else "any",
-        "opset": opset(folder),
+        "opset": onnx_ir.load(graphs / "decoder_model_merged.onnx").opset_imports[""],
         "versions": versions(),
         "source": source,
         "graphs": describe_graphs(folder),
@@ -89,27 +85,13 @@ def fill_folder(
     record["parity"] = {traced: _compare(reference, folder, record, traced)}
     if precision != traced:
         step(f"quantizing to {precision}")
-        quantize_graphs(graphs, precision, device=request.device, external_data_above=above)
+        quantize_graphs(graphs, precision, device=request.device)
         record["graphs"] = describe_graphs(folder)
         step(f"asking the {precision} graphs")
         record["parity"][precision] = _compare(reference, folder, record, precision)
     write_side_files(model, processor, folder)
     write_record(record, folder)
     return record
-
-
-def _write_scoring_graph(
-    model: PreTrainedModel, graphs: Path, writers: Writers, request: ExportRequest, step: Callable[[str], None]
-) -> str | None:
-    """Why there is none, where there is none."""
-    if not request.scoring:
-        return "it was left out of the export"
-    step("tracing scoring")
-    try:
-        writers.scoring(model, graphs, external_data_above=request.external_data_above)
-    except CannotPack as reason:
-        return str(reason)
-    return None
 
 
 def _compare(reference: Reference, folder: Path, record: dict[str, Any], precision: str) -> dict[str, Any]:
@@ -123,7 +105,7 @@ def _compare(reference: Reference, folder: Path, record: dict[str, Any], precisi
     except ExportError:
         raise
     except Exception as error:  # ONNX Runtime's exceptions have no base class of their own
-        reason = next(iter(str(error).replace(f"{folder}/", "").strip().splitlines()), type(error).__name__)
+        reason = first_line(error).replace(f"{folder}/", "")
         if record["device"] == "cuda" and not cuda:
             return {"provider": None, "unchecked": reason}
         raise ExportError(
@@ -149,15 +131,9 @@ def _compare_without_cuda(reference: Reference, folder: Path, record: dict[str, 
 
 def describe_cache(model: PreTrainedModel, shared_buffer: bool) -> dict[str, Any]:
     """The decoder's cache; with `shared_buffer`, keys and values that come out may overwrite those that went in."""
-    layers, heads, head_size = cache_shape(model.config.text_config)
+    sizes = zip(("layers", "kv_heads", "head_dim"), cache_shape(model.config.text_config), strict=True)
     kind = str(model.get_decoder().dtype).removeprefix("torch.")
-    return {
-        "layers": layers,
-        "kv_heads": heads,
-        "head_dim": head_size,
-        "dtype": kind,
-        "shared_buffer": shared_buffer,
-    }
+    return {**dict(sizes), "dtype": kind, "shared_buffer": shared_buffer}
 
 
 def describe_model(model: PreTrainedModel) -> dict[str, Any]:
@@ -179,26 +155,7 @@ def describe_model(model: PreTrainedModel) -> dict[str, Any]:
 def versions() -> dict[str, str]:
     """Of the packages that a graph's form depends on, those that are installed."""
     found = {}
-    for package in (
-        "facemllm",
-        "torch",
-        "transformers",
-        "optimum",
-        "optimum-onnx",
-        "onnx",
-        "onnxscript",
-        "onnxruntime",
-    ):
-        try:
+    for package in PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
     return found
-
-
-def opset(folder: Path) -> int:
-    """The version of ONNX's operators that the decoder uses."""
-    import onnx
-
-    model = onnx.load(folder / GRAPH_FOLDER / "decoder_model_merged.onnx", load_external_data=False)
-    return next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))

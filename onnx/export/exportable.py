@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from transformers import DynamicCache, PreTrainedModel
 
+from facemllm_onnx.export_location import first_line
 from modeling_facemllm.versions_facemllm import cache_of
 
 from .folder import ExportError
@@ -32,13 +33,12 @@ def check_exportable(model: PreTrainedModel) -> None:
     changing = sorted(_rotations(text) & LENGTH_DEPENDENT_ROTATIONS)
     if changing:  # a traced graph has those of its sample inputs' length, and is right for short prompts
         raise _refusal(text, f"rotates positions by {', '.join(changing)} scaling, which changes with the length")
-    expected = cache_shape(text)
+    layers, heads, head_size = cache_shape(text)
     try:
         found = _cache_of_a_few_tokens(model)
     except Exception as error:  # models of other kinds fail at whatever they look for in a cache
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        reason = first_line(error)
         raise _refusal(text, f"does not read embeddings with a cache of keys and values ({reason})") from error
-    layers, heads, head_size = expected
     wanted = [((1, heads, LENGTH, head_size),) * 2] * layers
     if found != wanted:
         odd = next((shapes for shapes in found if shapes != wanted[0]), f"{len(found)} layers")

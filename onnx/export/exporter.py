@@ -19,15 +19,14 @@ from transformers import AutoModelForImageTextToText, AutoProcessor, PreTrainedM
 
 import modeling_facemllm
 
-from .contents import Writers, fill_folder
+from . import native
+from .contents import fill_folder
 from .exportable import check_exportable
 from .folder import whole_folder
 from .graphs import graphs
-from .native import write_graphs
 from .precisions import FLOATS
 from .request import ExportRequest
-from .scoring_graph import write_scoring_graph
-from .weight_types import cast_model
+from .wrappers import cast_model
 
 
 def export_model(
@@ -46,7 +45,7 @@ def export_model(
         processor: of a loaded model.
         source: what the record says the weights come from.
         progress: whether what is being done is shown on standard error.
-        options: `backend`, `precision`, `device`, `batch`, `scoring`, `external_data_above`, as of [`ExportRequest`].
+        options: `backend`, `precision`, `device`, `batch`, `scoring`, as of [`ExportRequest`].
 
     Raises:
         ExportError: when the model or the combination cannot be exported, when `out` is something else's folder, or
@@ -76,7 +75,7 @@ def write_export(
     steps = len(graphs(0)) + request.scoring + (4 if request.precision != request.traced else 2)
     step = {"step": _progress(steps)} if progress else {}
     with whole_folder(request.out) as folder:
-        return fill_folder(model, processor, folder, request, _writers(request), source=source, **step)
+        return fill_folder(model, processor, folder, request, *_writers(request), source=source, **step)
 
 
 def _progress(steps: int) -> Callable[[str], None]:
@@ -87,12 +86,11 @@ def _progress(steps: int) -> Callable[[str], None]:
     )
 
 
-def _writers(request: ExportRequest) -> Writers:
+def _writers(request: ExportRequest) -> tuple[Callable, Callable]:
+    """How the backend writes the three graphs, and the one for closed questions."""
     if request.backend == "optimum":
-        from .optimum import WRITERS
+        from .optimum import write_graphs, write_scoring_graph
 
-        return WRITERS
-    return Writers(
-        graphs=partial(write_graphs, device=request.device, fused=request.fused),
-        scoring=partial(write_scoring_graph, device=request.device, fused=request.fused),
-    )
+        return write_graphs, write_scoring_graph
+    fusions = request.device if request.fused else None
+    return partial(native.write_graphs, fusions=fusions), partial(native.write_scoring_graph, fusions=fusions)

@@ -24,11 +24,11 @@ class ExportError(ValueError):
     """What was asked cannot be exported; the message says why and what can."""
 
 
-def save_graph(model: onnx_ir.Model, path: Path, external_data_above: int = EXTERNAL_DATA_ABOVE) -> None:
-    """Write a graph, its weights beside it in `NAME.onnx_data` where they are larger than `external_data_above`."""
+def save_graph(model: onnx_ir.Model, path: Path) -> None:
+    """Write a graph, its weights beside it in `NAME.onnx_data` where they are larger than `EXTERNAL_DATA_ABOVE`."""
     graphs = [model.graph, *model.graph.subgraphs()]
     weights = sum(value.const_value.nbytes for graph in graphs for value in graph.initializers.values())
-    beside = f"{path.name}_data" if weights > external_data_above else None
+    beside = f"{path.name}_data" if weights > EXTERNAL_DATA_ABOVE else None
     onnx_ir.save(model, str(path), external_data=beside)
 
 

@@ -9,9 +9,9 @@ import numpy as np
 import onnx_ir as ir
 import onnxruntime
 
-from facemllm_onnx.export_location import GRAPH_FOLDER
+from facemllm_onnx.export_location import GRAPH_FOLDER, first_line
 
-from .folder import EXTERNAL_DATA_ABOVE, ExportError, save_graph
+from .folder import ExportError, save_graph
 
 HALF = (ir.DataType.BFLOAT16, ir.DataType.FLOAT16)
 KIND_ATTRIBUTES = ("to", "dtype", "output_dtype")
@@ -68,14 +68,14 @@ def _widened(tensor: ir.TensorProtocol) -> ir.TensorProtocol:
     )
 
 
-def write_in_float32(folder: Path, copy: Path, external_data_above: int = EXTERNAL_DATA_ABOVE) -> None:
+def write_in_float32(folder: Path, copy: Path) -> None:
     """Write the graphs of the export in `folder` into `copy`, as a CPU can compute them."""
     (copy / GRAPH_FOLDER).mkdir()
     for path in sorted((folder / GRAPH_FOLDER).glob("*.onnx")):
         model = ir.load(path)
         to_float32(model)
         take_norms_out(model)
-        save_graph(model, copy / GRAPH_FOLDER / path.name, external_data_above)
+        save_graph(model, copy / GRAPH_FOLDER / path.name)
 
 
 def lacks_kernels(path: Path) -> bool:
@@ -91,6 +91,5 @@ def lacks_kernels(path: Path) -> bool:
     except Exception as error:  # ONNX Runtime's exceptions have no base class of their own
         if "NOT_IMPLEMENTED" in str(error):
             return True
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise ExportError(f"{path.name} is no valid graph: {reason}") from error
+        raise ExportError(f"{path.name} is no valid graph: {first_line(error)}") from error
     return False

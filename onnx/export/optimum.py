@@ -23,18 +23,18 @@ from optimum.exporters.tasks import TasksManager
 from optimum.utils.normalized_config import NormalizedConfig
 from torch import nn
 from torch.utils._pytree import tree_map_only
-from transformers import DynamicCache, PretrainedConfig, PreTrainedModel, ProcessorMixin
+from transformers import PretrainedConfig, PreTrainedModel, ProcessorMixin
 
 from facemllm_onnx.export_location import GRAPH_FOLDER
 
-from .contents import Writers, fill_folder
+from .contents import fill_folder
 from .exportable import check_exportable
-from .folder import EXTERNAL_DATA_ABOVE, ExportError, save_graph
+from .folder import ExportError, save_graph
 from .graphs import SCORING, VARYING, Graph, graphs
 from .precisions import FLOATS
 from .request import ExportRequest
 from .scoring_graph import Scoring, scoring_inputs
-from .tracing import quietly
+from .tracing import order_tensors, quietly
 from .wrappers import (
     BATCH,
     Decoder,
@@ -69,7 +69,9 @@ class GraphOnnxConfig(OnnxConfig):
 
     def generate_dummy_inputs(self, framework: str = "pt", **shapes: int) -> dict[str, Any]:
         """The sample inputs, whatever `shapes` Optimum has in mind: an image has one size, a mask covers the cache."""
-        inputs = {name: _pairs(value) for name, value in self.sample_inputs.items()}
+        inputs = dict(self.sample_inputs)
+        if "past_key_values" in inputs:  # torch's tracer takes a pair of keys and values for each layer
+            inputs["past_key_values"] = inputs["past_key_values"].to_legacy_cache()
         return inputs if framework == "pt" else tree_map_only(torch.Tensor, lambda tensor: tensor.numpy(), inputs)
 
 
@@ -122,7 +124,7 @@ class FaceMLLMOnnxConfig(GraphOnnxConfig):
         check_exportable(model)
         source = {"name": model.config._name_or_path}
         request = ExportRequest(path, backend="optimum", precision=self.float_dtype, batch=True)
-        fill_folder(model, processor, path, request, WRITERS, source=source)
+        fill_folder(model, processor, path, request, write_graphs, write_scoring_graph, source=source)
         return models_and_onnx_configs, [f"{GRAPH_FOLDER}/{self.graph.file_name}"]
 
 
@@ -137,13 +139,7 @@ def parts(model: PreTrainedModel) -> dict[str, tuple[nn.Module, OnnxConfig]]:
     }
 
 
-def write_graphs(
-    model: PreTrainedModel,
-    folder: Path,
-    *,
-    external_data_above: int = EXTERNAL_DATA_ABOVE,
-    step: Callable[[str], None] = lambda what: None,
-) -> None:
+def write_graphs(model: PreTrainedModel, folder: Path, *, step: Callable[[str], None] = lambda what: None) -> None:
     """Write the three graphs into `folder`; they take any number of rows and images. `step` gets what is next.
 
     Raises:
@@ -158,25 +154,19 @@ def write_graphs(
         )
     for name, (module, config) in parts(model).items():
         step(f"tracing {name}")
-        _write(module, config, folder, external_data_above)
+        _write(module, config, folder)
 
 
-def write_scoring_graph(
-    model: PreTrainedModel, folder: Path, *, external_data_above: int = EXTERNAL_DATA_ABOVE
-) -> None:
+def write_scoring_graph(model: PreTrainedModel, folder: Path) -> None:
     """Write `scoring.onnx` into `folder`.
 
     Raises:
         CannotPack: when the language model can only be asked one question at a time; it says why.
     """
-    config = GraphOnnxConfig(model.config, SCORING, scoring_inputs(model))
-    _write(Scoring(model), config, folder, external_data_above)
+    _write(Scoring(model), GraphOnnxConfig(model.config, SCORING, scoring_inputs(model)), folder)
 
 
-WRITERS = Writers(graphs=write_graphs, scoring=write_scoring_graph)
-
-
-def _write(module: nn.Module, config: GraphOnnxConfig, folder: Path, external_data_above: int) -> None:
+def _write(module: nn.Module, config: GraphOnnxConfig, folder: Path) -> None:
     configs = [part.config for part in module.modules() if hasattr(getattr(part, "config", None), "use_cache")]
     cached = [part.use_cache for part in configs]
     with tempfile.TemporaryDirectory(dir=folder, prefix=".tracing-") as scratch, quietly():
@@ -192,12 +182,10 @@ def _write(module: nn.Module, config: GraphOnnxConfig, folder: Path, external_da
         finally:
             for part, use_cache in zip(configs, cached, strict=True):
                 part.use_cache = use_cache
-        _save(onnx_ir.load(traced), config.graph, module.config, folder / traced.name, external_data_above)
+        _save(onnx_ir.load(traced), config.graph, module.config, folder / traced.name)
 
 
-def _save(
-    model: onnx_ir.Model, graph: Graph, config: PretrainedConfig, path: Path, above: int = EXTERNAL_DATA_ABOVE
-) -> None:
+def _save(model: onnx_ir.Model, graph: Graph, config: PretrainedConfig, path: Path) -> None:
     """Save with the tensors in the order of `graph`, and each axis of an output with its name or its size."""
     _, heads, head_size = cache_shape(config.text_config)
     sizes = {
@@ -208,24 +196,16 @@ def _save(
         "kv_heads": heads,
         "head_dim": head_size,
     }
-    for values, wanted in ((model.graph.inputs, graph.inputs), (model.graph.outputs, graph.outputs)):
-        by_name = {value.name: value for value in values}
-        values[:] = [by_name[name] for name in wanted]
+    order_tensors(model, graph)
     for value in model.graph.outputs:
         value.shape = onnx_ir.Shape([sizes.get(axis, axis) for axis in graph.outputs[value.name]])
-    model.graph.name = graph.name
     # From 2 GiB on, constants of nodes lie in the traced graph's file of weights, too; only initializers are moved.
     LiftConstantsToInitializersPass(lift_all_constants=False, size_limit=0)(model)
-    save_graph(model, path, above)
+    save_graph(model, path)
 
 
 def _varying(axes: tuple[str, ...]) -> dict[int, str]:
     return {index: axis for index, axis in enumerate(axes) if axis in VARYING}
-
-
-def _pairs(value: Any) -> Any:
-    """A cache as Optimum passes it through torch's tracer: a pair of keys and values for each layer."""
-    return value.to_legacy_cache() if isinstance(value, DynamicCache) else value
 
 
 TasksManager.create_register("onnx")("facemllm", TASK)(FaceMLLMOnnxConfig)

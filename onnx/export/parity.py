@@ -4,7 +4,6 @@ Both read the model's own greedy answers, token by token, so that every step of 
 earlier one differed. The graphs are run as `runtime.py` runs them, one buffer for the cache included.
 """
 
-import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ from facemllm_onnx.export_location import GRAPH_FOLDER
 from facemllm_onnx.runtime.decoding import STORAGE, Decoder, DecoderRun, run_on_host, to_float32, to_storage
 from facemllm_onnx.runtime.scoring import OptionScorer
 from facemllm_onnx.runtime.sessions import open_sessions
-from modeling_facemllm.closed_questions_facemllm import ClosedQuestion
+from modeling_facemllm.closed_questions_facemllm import ClosedQuestion, question_messages
 from modeling_facemllm.scoring_facemllm import option_log_likelihoods
 from modeling_facemllm.versions_facemllm import cache_of
 
@@ -48,7 +47,7 @@ class Reference:
     """
 
     def __init__(self, model: PreTrainedModel, processor: ProcessorMixin, batch: bool):
-        self.processor, self.dtype = processor, model.dtype
+        self.processor = processor
         size = model.config.image_size
         pictures = [_picture(size, seed) for seed in range(2)]
         task = next(iter((getattr(model.config, "face_tasks", None) or {}).values()), None)
@@ -60,9 +59,7 @@ class Reference:
         }
         if batch:
             prompts["padded batch"] = [(QUESTION, pictures[:1]), (f"{question} {QUESTION}", pictures), (question, [])]
-        self.answers = {
-            name: _answer(model, _tokenize(processor, rows, model.dtype)) for name, rows in prompts.items()
-        }
+        self.answers = {name: _answer(model, _tokenize(processor, rows)) for name, rows in prompts.items()}
         self.questions = [OPTIONS]
         if task:
             self.questions.append(ClosedQuestion(task["question"], tuple(task["options"])))
@@ -127,27 +124,18 @@ def _picture(size: int, seed: int) -> Image.Image:
     return Image.fromarray(noise).resize((size + 11, size + 24), Image.Resampling.BICUBIC)
 
 
-def _tokenize(
-    processor: ProcessorMixin, rows: Sequence[tuple[str, list[Image.Image]]], dtype: torch.dtype
-) -> dict[str, torch.Tensor]:
+def _tokenize(processor: ProcessorMixin, rows: Sequence[tuple[str, list[Image.Image]]]) -> dict[str, torch.Tensor]:
     tokenizer = processor.tokenizer
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     tokenizer.padding_side = "left"
-    # transformers 5 takes them apart, and warns where they are not; 4.57 knows only the mixture.
-    apart = "processor_kwargs" in inspect.signature(ProcessorMixin.apply_chat_template).parameters
-    padding = {"processor_kwargs": {"padding": True}} if apart else {"padding": True}
-    conversations = [
-        [
-            {
-                "role": "user",
-                "content": [*({"type": "image", "image": image} for image in images), {"type": "text", "text": text}],
-            }
-        ]
-        for text, images in rows
-    ]
     return processor.apply_chat_template(
-        conversations, add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt", **padding
+        [question_messages(text, images) for text, images in rows],
+        add_generation_prompt=True,
+        tokenize=True,
+        return_dict=True,
+        return_tensors="pt",
+        processor_kwargs={"padding": True},
     )
 
 
@@ -164,12 +152,7 @@ def _answer(model: PreTrainedModel, inputs: Mapping[str, torch.Tensor]) -> Answe
     tokens, logits = [], []
     for _ in range(NEW_TOKENS):
         outputs = model(
-            **step,
-            attention_mask=mask,
-            position_ids=positions,
-            cache=cache,
-            use_cache=True,
-            logits_to_keep=1,
+            **step, attention_mask=mask, position_ids=positions, cache=cache, use_cache=True, logits_to_keep=1
         )
         cache = cache_of(outputs)
         logits.append(outputs.logits[:, -1].float().cpu().numpy())

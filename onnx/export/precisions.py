@@ -63,14 +63,6 @@ class FloatPrecision:
     refused_by: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class QuantizedPrecision:
-    """Integers: by device, which of `FLOATS` graphs are traced in, and what then becomes of their weights."""
-
-    traced: Mapping[str, str]
-    weights: Mapping[str, WeightPrecision]
-
-
 FLOATS = {
     # CUDA's attention over a cache takes half precision only: ONNX Runtime would take a float32 one to the CPU.
     "fp32": FloatPrecision("float32", tolerance=1e-4, fused_on=("cpu",)),
@@ -86,30 +78,21 @@ FLOATS = {
         },
     ),
 }
-HEAD, TABLE = BlockWise(8, 128), BlockWise(8)
 TRACED = {"cpu": "fp32", "cuda": "fp16"}
+"""Which of `FLOATS` the graphs are traced in whose weights then become integers, by device."""
+HEAD, TABLE = BlockWise(8, 128), BlockWise(8)
 # Chosen by what trained models answer and how long a decoding step takes: blocks of 32 take 1.11 times as long as of
 # 64 and answer no more questions rightly; a head in 4 bits is no faster than one of 8 in blocks of 128, but worse.
 # CUDA has no kernel for `Dynamic`.
 QUANTIZED = {
-    "int8": QuantizedPrecision(
-        TRACED,
-        {
-            "cpu": WeightPrecision(Dynamic(), Dynamic(), HEAD, TABLE),
-            "cuda": WeightPrecision(BlockWise(8), BlockWise(8), HEAD, TABLE),
-        },
-    ),
-    "int4": QuantizedPrecision(
-        TRACED,
-        {
-            "cpu": WeightPrecision(Dynamic(), BlockWise(4, 64), HEAD, TABLE),
-            "cuda": WeightPrecision(BlockWise(8), BlockWise(4, 64), HEAD, TABLE),
-        },
-    ),
+    "int8": {
+        "cpu": WeightPrecision(Dynamic(), Dynamic(), HEAD, TABLE),
+        "cuda": WeightPrecision(BlockWise(8), BlockWise(8), HEAD, TABLE),
+    },
+    "int4": {
+        "cpu": WeightPrecision(Dynamic(), BlockWise(4, 64), HEAD, TABLE),
+        "cuda": WeightPrecision(BlockWise(8), BlockWise(4, 64), HEAD, TABLE),
+    },
 }
+"""What becomes of the weights, by precision and device."""
 PRECISIONS = (*FLOATS, *QUANTIZED)
-
-
-def traced_precision(precision: str, device: str) -> str:
-    """The precision to trace in, which integers then take the weights' place of."""
-    return QUANTIZED[precision].traced[device] if precision in QUANTIZED else precision

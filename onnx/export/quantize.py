@@ -16,7 +16,7 @@ import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
-from .folder import EXTERNAL_DATA_ABOVE, ExportError, graph_files, save_graph
+from .folder import ExportError, graph_files, save_graph
 from .precisions import QUANTIZED, BlockWise, Dynamic, WeightPrecision
 
 MICROSOFT = "com.microsoft"
@@ -27,16 +27,13 @@ ROWS_AT_ONCE = 4096
 """Output features quantized at once, which bounds what a large weight needs beside itself."""
 
 
-def quantize_graphs(
-    folder: str | Path, precision: str, *, device: str = "cpu", external_data_above: int = EXTERNAL_DATA_ABOVE
-) -> dict[str, dict[str, int]]:
+def quantize_graphs(folder: str | Path, precision: str, *, device: str = "cpu") -> dict[str, dict[str, int]]:
     """Rewrite every `*.onnx` of `folder` in `precision`, each replaced when its successor is complete.
 
     Args:
         folder: where graphs in float32 or, for CUDA, float16 lie, with their `NAME.onnx_data` if they have such.
         precision: one of `QUANTIZED`.
         device: `cpu` or `cuda`, where they are to run.
-        external_data_above: bytes of weights above which they go to `NAME.onnx_data` beside the graph.
 
     Returns:
         For each graph's name: how many `products` and `embeddings` became integers.
@@ -46,7 +43,7 @@ def quantize_graphs(
     """
     if precision not in QUANTIZED:
         raise ExportError(f"precision {precision!r}: graphs are quantized to {', '.join(QUANTIZED)}")
-    settings = QUANTIZED[precision].weights[device]
+    settings = QUANTIZED[precision][device]
     paths = sorted(Path(folder).glob("*.onnx"))
     if not paths:
         raise ExportError(f"{folder}: has no .onnx graph; give the onnx folder of an export")
@@ -54,7 +51,7 @@ def quantize_graphs(
     for path in paths:
         model = ir.load(path)
         counts[path.stem] = quantize_model(model, settings)
-        _replace_graph(model, path, external_data_above)
+        _replace_graph(model, path)
     return counts
 
 
@@ -249,12 +246,12 @@ def _replace_node(model: ir.Model, old: ir.Node, new: ir.Node) -> None:
     ir.convenience.replace_nodes_and_values(model.graph, old, [old], [new], old.outputs, new.outputs)
 
 
-def _replace_graph(model: ir.Model, path: Path, external_data_above: int) -> None:
+def _replace_graph(model: ir.Model, path: Path) -> None:
     # The old files stay until the new ones are complete: what is not quantized is still read from them.
     folder = path.parent / f".{path.stem}.partial"
     folder.mkdir(exist_ok=True)
     try:
-        save_graph(model, folder / path.name, external_data_above)
+        save_graph(model, folder / path.name)
         new = graph_files(folder / path.name)
         for old in graph_files(path):
             if old.name not in [file.name for file in new]:

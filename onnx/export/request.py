@@ -5,8 +5,10 @@ import importlib.util
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from .folder import EXTERNAL_DATA_ABOVE, ExportError, check_replaceable
-from .precisions import DEVICES, FLOATS, PRECISIONS, traced_precision
+from modeling_facemllm.installation import is_installed
+
+from .folder import ExportError, check_replaceable
+from .precisions import DEVICES, FLOATS, PRECISIONS, QUANTIZED, TRACED
 
 BACKENDS = ("auto", "optimum", "transformers")
 
@@ -22,7 +24,6 @@ class ExportRequest:
         device: what the decoder is fused for, `cpu` or `cuda`.
         batch: whether rows can be answered together; else the decoder is fused for one row, which is faster.
         scoring: whether the graph for closed questions is written too, which holds all weights once more.
-        external_data_above: bytes of weights from which on a graph has them in a file of their own.
     """
 
     out: Path
@@ -31,7 +32,6 @@ class ExportRequest:
     device: str = "cpu"
     batch: bool = False
     scoring: bool = True
-    external_data_above: int = EXTERNAL_DATA_ABOVE
 
     def checked(self) -> "ExportRequest":
         """The same with the backend that `auto` means here, before a model is loaded.
@@ -55,8 +55,8 @@ class ExportRequest:
 
     @property
     def traced(self) -> str:
-        """The name of the precision that graphs are traced in."""
-        return traced_precision(self.precision, self.device)
+        """The precision that graphs are traced in, which integers may then take the weights' place of."""
+        return TRACED[self.device] if self.precision in QUANTIZED else self.precision
 
     @property
     def fused(self) -> bool:
@@ -66,14 +66,14 @@ class ExportRequest:
 
 def _choose_backend(backend: str) -> str:
     if backend == "auto":
-        backend = "optimum" if _is_installed("optimum-onnx") and not _has_exporter() else "transformers"
+        backend = "optimum" if is_installed("optimum-onnx") and not _has_exporter() else "transformers"
     if backend == "transformers" and not _has_exporter():
         raise ExportError(
             f"backend transformers: transformers {importlib.metadata.version('transformers')} has no exporter "
             "with ONNX Runtime's operators, 5.23 is the first that has; upgrade it, or take optimum in an environment "
             "of its own"
         )
-    if backend == "optimum" and not _is_installed("optimum-onnx"):
+    if backend == "optimum" and not is_installed("optimum-onnx"):
         raise ExportError(
             "backend optimum: optimum-onnx is not installed, and takes transformers 4.57: install this project with "
             "its extra optimum in an environment of its own (docs/onnx.md), or take the backend transformers"
@@ -86,11 +86,3 @@ def _has_exporter() -> bool:
     found = importlib.util.find_spec("transformers")
     settings = found and Path(found.origin).parent / "exporters" / "configs.py"
     return bool(settings) and settings.is_file() and "ort_fusions" in settings.read_text(encoding="utf-8")
-
-
-def _is_installed(package: str) -> bool:
-    try:
-        importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return False
-    return True

@@ -4,17 +4,11 @@ There is no cache and no decoding loop: the row holds the prompts' common beginn
 answers behind it (`modeling_facemllm.token_tree_facemllm`). The head runs only where an answer's token is predicted.
 """
 
-from pathlib import Path
-
 import torch
 from torch import nn
 from transformers import PreTrainedModel
 
 from modeling_facemllm.packed_scoring_facemllm import attention_windows
-
-from .folder import EXTERNAL_DATA_ABOVE, save_graph
-from .graphs import SCORING, VARYING
-from .tracing import trace
 
 
 class Scoring(nn.Module):
@@ -88,24 +82,3 @@ def scoring_inputs(model: PreTrainedModel) -> dict[str, torch.Tensor]:
         "answer_rows": torch.tensor([[0, 1], [0, 2], [3, 0]], device=device),
         "answer_ids": torch.tensor([[1, 2], [2, 1], [1, -1]], device=device),
     }
-
-
-def write_scoring_graph(
-    model: PreTrainedModel,
-    folder: Path,
-    *,
-    device: str = "cpu",
-    fused: bool = True,
-    external_data_above: int = EXTERNAL_DATA_ABOVE,
-) -> None:
-    """Write `scoring.onnx` into `folder` with transformers' exporter.
-
-    Args:
-        device: what is fused for.
-        fused: whether ONNX Runtime's own operators are used. Unlike a fused decoder, it takes batches.
-
-    Raises:
-        CannotPack: when the language model can only be asked one question at a time; it says why.
-    """
-    program = trace(SCORING, Scoring(model), scoring_inputs(model), VARYING, device if fused else None)
-    save_graph(program, folder / SCORING.file_name, external_data_above)

@@ -2,7 +2,7 @@
 
 transformers' ONNX fusion hands `GroupQueryAttention` the attention's mask as a bias, and reads how much of the cache
 is filled off the cache's shape: each step copies a cache that has grown by a token. For one causal sequence the
-operator needs no mask. Told the lengths, it writes new keys and values in place where past and present are one
+operator needs no mask. Given the lengths, it writes new keys and values in place where past and present are one
 buffer, of any length from the total on (`com.microsoft.GroupQueryAttention`, ONNX Runtime's contrib operators). A
 cache that grows works with the rewritten graph as before.
 """

@@ -4,12 +4,13 @@ import contextlib
 import io
 import logging
 import warnings
-from collections.abc import Mapping
 from typing import Any
 
 import onnx_ir
 import torch
 import transformers
+
+from facemllm_onnx.export_location import first_line
 
 from .folder import ExportError
 from .graphs import Graph
@@ -61,7 +62,7 @@ def _reason(error: BaseException) -> str:
     # torch.onnx wraps what went wrong in advice of its own.
     while error.__cause__ is not None:
         error = error.__cause__
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+    return first_line(error)
 
 
 @contextlib.contextmanager
@@ -92,19 +93,18 @@ def _name_tensors(model: onnx_ir.Model, graph: Graph) -> None:
                 names.setdefault(dim.value, label)
     values = [*found.values(), *(value for node in model.graph.all_nodes() for value in node.outputs)]
     for value in values:
-        _name_axes(value, names)
-    by_name = {value.name: value for value in found.values()}
+        if value.shape is not None and not value.shape.frozen:
+            dims = (dim if isinstance(dim, int) else names.get(dim.value, dim) for dim in value.shape)
+            value.shape = onnx_ir.Shape(dims)
+    order_tensors(model, graph)
+
+
+def order_tensors(model: onnx_ir.Model, graph: Graph) -> None:
+    """Put inputs and outputs, in place, into the order of `graph`, whose name the model gets."""
     for values, wanted in ((model.graph.inputs, graph.inputs), (model.graph.outputs, graph.outputs)):
+        by_name = {value.name: value for value in values}
         values[:] = [by_name[name] for name in wanted]
     model.graph.name = graph.name
-
-
-def _name_axes(value: onnx_ir.Value, names: Mapping[str, str]) -> None:
-    if value.shape is None or value.shape.frozen:
-        return
-    for axis, dim in enumerate(value.shape):
-        if not isinstance(dim, int) and dim.value in names:
-            value.shape[axis] = names[dim.value]
 
 
 def _cache_name(traced: str) -> str:

@@ -1,4 +1,5 @@
-"""The three parts of a Face-MLLM as torch modules with the inputs and outputs of their graphs, and sample inputs.
+"""The three parts of a Face-MLLM as torch modules with the inputs and outputs of their graphs, and sample inputs;
+and the number types of its weights.
 
 Shared by what exports them: a part takes the model apart and adds no computation.
 """
@@ -10,6 +11,8 @@ from torch import nn
 from transformers import DynamicCache, PreTrainedModel
 
 from modeling_facemllm.versions_facemllm import CACHE_NAME
+
+from .precisions import FloatPrecision
 
 BATCH, LENGTH, PAST = 2, 3, 5
 """Sizes to trace with. A varying axis has at least 2, or it would be taken for a fixed one."""
@@ -106,3 +109,29 @@ def cache_shape(text_config: Any) -> tuple[int, int, int]:
         getattr(text_config, "num_key_value_heads", None) or heads,
         getattr(text_config, "head_dim", None) or text_config.hidden_size // heads,
     )
+
+
+def cast_weights(module: nn.Module, dtype: torch.dtype) -> None:
+    """`module.to(dtype)` but for buffers that are computed and not saved, as `from_pretrained` leaves them.
+
+    The frequencies of rotary positions are such: in 16 bits they would take far positions for others.
+    """
+    computed = [
+        (part, name, part._buffers[name])
+        for part in module.modules()
+        for name in part._non_persistent_buffers_set
+        if part._buffers.get(name) is not None
+    ]
+    module.to(dtype)
+    for part, name, buffer in computed:
+        part._buffers[name] = buffer
+
+
+def cast_model(model: PreTrainedModel, precision: FloatPrecision) -> None:
+    """Language model and head in the type of a precision, vision tower and projector in theirs, in place."""
+    dtype = getattr(torch, precision.dtype)
+    vision_dtype = getattr(torch, precision.vision_dtype or precision.dtype)
+    for part in (model.model.vision_tower, model.model.projector):
+        cast_weights(part, vision_dtype)
+    for part in (model.get_decoder(), model.get_output_embeddings()):
+        cast_weights(part, dtype)

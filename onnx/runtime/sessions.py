@@ -11,6 +11,8 @@ from pathlib import Path
 
 import onnxruntime
 
+from facemllm_onnx.export_location import first_line
+
 from .arguments import check_whole_number
 
 logger = logging.getLogger(__name__)
@@ -99,10 +101,14 @@ def _open(path: Path, provider: str, threads: int, not_loaded: Sequence[str]) ->
     options.intra_op_num_threads = threads
     if not path.is_file():
         raise ValueError(f"{path.parent.parent}: {path.parent.name}/{path.name} is missing; export the model again")
+    providers: list = [EXECUTION_PROVIDERS["cpu"]]
+    if provider == "cuda":
+        # By default the arena doubles its last extent, which wastes up to half of the memory beside a growing cache.
+        providers.insert(0, (EXECUTION_PROVIDERS["cuda"], {"arena_extend_strategy": "kSameAsRequested"}))
     try:
-        session = onnxruntime.InferenceSession(str(path), options, providers=_providers(provider), enable_fallback=0)
+        session = onnxruntime.InferenceSession(str(path), options, providers=providers, enable_fallback=0)
     except Exception as error:  # ONNX Runtime's exceptions have no base class of their own
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        reason = first_line(error)
         if provider == "cuda" and "CUDA failure" in str(error) and "out of memory" not in str(error):
             raise ProviderUnavailable(_not_starting(reason)) from error
         raise ValueError(f"{path}: ONNX Runtime {onnxruntime.__version__} cannot load it: {reason}") from error
@@ -111,14 +117,6 @@ def _open(path: Path, provider: str, threads: int, not_loaded: Sequence[str]) ->
         missing = f"{', '.join(not_loaded)} missing" if not_loaded else "its warning on standard error says why"
         raise ProviderUnavailable(_not_starting(missing))
     return session
-
-
-def _providers(provider: str) -> list:
-    cpu = EXECUTION_PROVIDERS["cpu"]
-    if provider == "cpu":
-        return [cpu]
-    # By default the arena doubles its last extent, which wastes up to half of the memory beside a growing cache.
-    return [(EXECUTION_PROVIDERS["cuda"], {"arena_extend_strategy": "kSameAsRequested"}), cpu]
 
 
 def _other_package() -> str:

@@ -194,11 +194,12 @@ sys.exit(main(["export", *{words}]) + 10 * len({{"torch", "transformers"}} & {{*
     assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 2
 
 
-def test_large_weights_lie_beside_their_graph(tmp_path, onnx_folder):
+def test_large_weights_lie_beside_their_graph(tmp_path, onnx_folder, monkeypatch):
     import onnx_ir
 
+    monkeypatch.setattr("facemllm_onnx.export.folder.EXTERNAL_DATA_ABOVE", 1000)
     path = tmp_path / "embed_tokens.onnx"
-    save_graph(onnx_ir.load(onnx_folder / "onnx" / "embed_tokens.onnx"), path, external_data_above=1000)
+    save_graph(onnx_ir.load(onnx_folder / "onnx" / "embed_tokens.onnx"), path)
     assert path.stat().st_size < 3000 < (tmp_path / "embed_tokens.onnx_data").stat().st_size
     sessions, _ = open_sessions({"embed": path}, "cpu", threads=1)
     assert sessions["embed"].run(None, {"input_ids": np.array([[1, 2]])})[0].shape == (1, 2, 32)

@@ -15,7 +15,7 @@ from facemllm_onnx import FaceMLLMForONNX
 from facemllm_onnx.export.folder import ExportError
 from facemllm_onnx.export.half_precision import lacks_kernels, write_in_float32
 from facemllm_onnx.export.precisions import FLOATS
-from facemllm_onnx.export.weight_types import cast_model
+from facemllm_onnx.export.wrappers import cast_model
 from modeling_facemllm import FaceMLLMForConditionalGeneration
 
 pytestmark = pytest.mark.skipif(

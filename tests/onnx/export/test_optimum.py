@@ -106,8 +106,9 @@ def test_an_export_leaves_the_model_as_it_was(model, tmp_path):
     assert not any(path.name.startswith(".") for path in tmp_path.iterdir())
 
 
-def test_large_weights_go_into_a_file_beside_the_graph(model, written, tmp_path):
-    write_graphs(model, tmp_path, external_data_above=1000)
+def test_large_weights_go_into_a_file_beside_the_graph(model, written, tmp_path, monkeypatch):
+    monkeypatch.setattr("facemllm_onnx.export.folder.EXTERNAL_DATA_ABOVE", 1000)
+    write_graphs(model, tmp_path)
     assert (tmp_path / "decoder_model_merged.onnx_data").stat().st_size > 10_000
     ids = {"input_ids": np.array([[3, 4]])}
     first, second = (
@@ -142,7 +143,8 @@ def test_constants_that_the_tracer_put_beside_a_graph_are_not_lost(model, tmp_pa
     config = copy.deepcopy(model.config)
     config.text_config.head_dim = 64  # the rotation's 32 frequencies are a constant large enough for that
     larger = type(model)(config).eval()
-    write_graphs(larger, tmp_path, external_data_above=1000)
+    monkeypatch.setattr("facemllm_onnx.export.folder.EXTERNAL_DATA_ABOVE", 1000)
+    write_graphs(larger, tmp_path)
     decoder = onnxruntime.InferenceSession(tmp_path / "decoder_model_merged.onnx")
     embeds = torch.randn(1, 5, 32)
     feed = {"inputs_embeds": embeds.numpy(), "attention_mask": np.ones((1, 5), dtype=np.int64)}

@@ -13,7 +13,7 @@ from facemllm_onnx.export.folder import ExportError
 from facemllm_onnx.export.precisions import QUANTIZED, BlockWise, Dynamic, WeightPrecision
 from facemllm_onnx.export.quantize import quantize_block_wise, quantize_graphs, quantize_model
 
-INT4 = QUANTIZED["int4"].weights["cpu"]
+INT4 = QUANTIZED["int4"]["cpu"]
 
 
 @pytest.fixture(scope="session", params=["int8", "int4"])
@@ -147,10 +147,12 @@ def test_a_row_of_int4_does_not_depend_on_its_neighbours(onnx_batch_folder, tmp_
     assert np.allclose(prefill(folder, embeds)[0], prefill(folder, embeds[:1])[0], atol=1e-5)
 
 
-def test_large_weights_lie_beside_the_graph(onnx_folder, tmp_path):
+def test_large_weights_lie_beside_the_graph(onnx_folder, tmp_path, monkeypatch):
     folder = tmp_path / "onnx"
     shutil.copytree(onnx_folder / "onnx", folder)
-    quantize_graphs(folder, "int4", external_data_above=1000)
+    with monkeypatch.context() as patched:
+        patched.setattr("facemllm_onnx.export.folder.EXTERNAL_DATA_ABOVE", 1000)
+        quantize_graphs(folder, "int4")
     data = folder / "decoder_model_merged.onnx_data"
     assert data.stat().st_size > 1000
     onnxruntime.InferenceSession(folder / "decoder_model_merged.onnx")
@@ -161,13 +163,14 @@ def test_large_weights_lie_beside_the_graph(onnx_folder, tmp_path):
     assert {path.suffix for path in kept.iterdir()} == {".onnx"}
 
 
-def test_weights_beside_a_graph_are_read_while_they_are_replaced(onnx_folder, tmp_path):
+def test_weights_beside_a_graph_are_read_while_they_are_replaced(onnx_folder, tmp_path, monkeypatch):
     folder = tmp_path / "onnx"
     folder.mkdir()
     path = folder / "embed_tokens.onnx"
     model = ir.load(onnx_folder / "onnx" / path.name)
     ir.save(model, path, external_data=f"{path.name}_data")
-    quantize_graphs(folder, "int8", external_data_above=1000)
+    monkeypatch.setattr("facemllm_onnx.export.folder.EXTERNAL_DATA_ABOVE", 1000)
+    quantize_graphs(folder, "int8")
     ids = {"input_ids": np.arange(8, dtype=np.int64)[None]}
     expected, found = (
         onnxruntime.InferenceSession(place).run(None, ids)[0] for place in (onnx_folder / "onnx" / path.name, path)
