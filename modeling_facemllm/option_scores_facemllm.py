@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .closed_questions_facemllm import ClosedQuestion
+from .closed_questions_facemllm import ClosedQuestion, TokenizedQuestion
 
 Questions = Sequence[ClosedQuestion] | Sequence[Sequence[ClosedQuestion]]
 """One list of questions for all faces, or a list for each."""
@@ -73,9 +73,12 @@ def batches(faces: Sequence[tuple], questions: Sequence[tuple], batch_size: int)
         yield batch
 
 
+def by_question(values: Sequence[float], asked: Sequence[TokenizedQuestion]) -> list[list[float]]:
+    """The values of all answers about a face, one list for each question."""
+    rest = iter(values)
+    return [[next(rest) for _ in one.answers] for one in asked]
+
+
 def _softmax(values: Sequence[float]) -> list[float]:
     shares = np.exp(np.asarray(values, dtype=np.float64) - max(values))
     return (shares / shares.sum()).tolist()
-
-
-__all__ = ["Questions", "Scores", "batches", "faces_and_questions", "probabilities"]

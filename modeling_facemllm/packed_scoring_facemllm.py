@@ -13,15 +13,11 @@ from transformers import DynamicCache, PretrainedConfig, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
 from .closed_questions_facemllm import ClosedQuestion, QuestionTokenizer, TokenizedQuestion, ask_with_images
-from .option_scores_facemllm import batches
+from .option_scores_facemllm import Scores, batches, by_question
 from .token_tree_facemllm import CannotPack, TokenTree, pack_prompts
 
 HEAD_NUMBERS = 2**24
 """Logits that are held at a time, in numbers: 64 MiB."""
-
-AGREEMENT = {torch.float32: 5e-3, torch.float64: 5e-3}
-"""How far, relative to its length, what a shorter way gives may be from the plain one; rounding explains less."""
-HALF_PRECISION_AGREEMENT = 0.1
 
 
 class PrefixCache(DynamicCache):
@@ -58,12 +54,7 @@ class PackedScorer:
     """
 
     def __init__(
-        self,
-        model: PreTrainedModel,
-        processor: Any,
-        tokenize: QuestionTokenizer,
-        batch_size: int,
-        pack_tokens: int,
+        self, model: PreTrainedModel, processor: Any, tokenize: QuestionTokenizer, batch_size: int, pack_tokens: int
     ):
         if getattr(model.config, "model_type", None) != "facemllm":
             raise CannotPack(f"{type(model).__name__} is no Face-MLLM")
@@ -80,26 +71,25 @@ class PackedScorer:
         _refused.setdefault(self.model, {})[self.text_config._attn_implementation] = reason
         raise CannotPack(f"{self.text_config.model_type} {reason}")
 
-    def score(
-        self, faces: Sequence[tuple], questions: Sequence[tuple[ClosedQuestion, ...]]
-    ) -> list[list[list[float]]]:
+    def score(self, faces: Sequence[tuple], questions: Sequence[tuple[ClosedQuestion, ...]]) -> Scores:
         """The log-likelihood of each option of each question about each face, `faces` being their images."""
         known = _refused.get(self.model, {}).get(self.text_config._attn_implementation)
         if known is not None:
             self._refuse(known)
-        results: list[list[list[float]]] = [[] for _ in faces]
+        results: Scores = [[] for _ in faces]
         for batch in batches(faces, questions, self.batch_size):
             alike = all(questions[face] == questions[batch[0]] for face in batch)
-            asked = [self._asked(questions[face], len(faces[face])) for face in (batch[:1] if alike else batch)]
+            asked = [
+                ask_with_images(
+                    self.tokenize, questions[face], len(faces[face]), self.image_token, self.num_image_tokens
+                )
+                for face in (batch[:1] if alike else batch)
+            ]
             images = [image for face in batch for image in faces[face]]
             sums = self._score_batch(images, len(batch), asked)
             for row, face in enumerate(batch):
-                values = iter(sums[row])
-                results[face] = [[next(values) for _ in one.answers] for one in asked[row % len(asked)]]
+                results[face] = by_question(sums[row], asked[row % len(asked)])
         return results
-
-    def _asked(self, questions: tuple[ClosedQuestion, ...], num_images: int) -> list[TokenizedQuestion]:
-        return ask_with_images(self.tokenize, questions, num_images, self.image_token, self.num_image_tokens)
 
     def _score_batch(self, images: list, num_faces: int, asked: list[list[TokenizedQuestion]]) -> list[list[float]]:
         """The log-likelihoods of each face's answers; `asked` holds one list for all faces, or one for each."""
@@ -190,11 +180,7 @@ class PackedScorer:
         face = max(range(len(row)), key=lambda number: len(row[number]))
         tree = row[face]
         agreed = _agreed.setdefault(self.model, set())
-        circumstances = (
-            self.text_config._attn_implementation,
-            self.dtype,
-            (len(prefix) + len(tree)).bit_length(),
-        )
+        circumstances = self.text_config._attn_implementation, self.dtype, (len(prefix) + len(tree)).bit_length()
         if not len(tree) or circumstances in agreed:
             return
         if features is not None:
@@ -237,8 +223,8 @@ def difference(found: torch.Tensor, plain: torch.Tensor) -> float:
 
 
 def agreement(dtype: torch.dtype) -> float:
-    """The difference that rounding in `dtype` explains."""
-    return AGREEMENT.get(dtype, HALF_PRECISION_AGREEMENT)
+    """How far, relative to its length, a packed or cached result may be from the plain one; rounding explains less."""
+    return 5e-3 if dtype in (torch.float32, torch.float64) else 0.1
 
 
 def attention_windows(config: PretrainedConfig) -> dict[str, int | None]:
@@ -257,6 +243,3 @@ def attention_windows(config: PretrainedConfig) -> dict[str, int | None]:
     if others:
         raise CannotPack(f"{config.model_type} has layers of {' and '.join(others)}")
     return {kind: window if kind == "sliding_attention" else None for kind in kinds}
-
-
-__all__ = ["PackedScorer", "PrefixCache", "agreement", "attention_windows", "device_of_inputs", "difference"]

@@ -35,16 +35,8 @@ def score_options(
 ) -> Scores:
     """How probable each option of each question is, in one pass for all questions about a face.
 
-    The probabilities are the softmax, over the options of a question, of [`option_log_likelihoods`].
-
-    Args:
-        model, processor, images, questions, options: as of [`option_log_likelihoods`].
-
-    Returns:
-        `list[list[list[float]]]`: for each face and each of its questions, the options' probabilities; they sum to 1.
-
-    Raises:
-        ValueError: also when the model gives NaN.
+    It is the softmax of [`option_log_likelihoods`] over each question's options, and takes the same arguments. Raises
+    ValueError also when the model gives NaN.
     """
     if getattr(model, "is_exported", False):  # a graph has no hidden states to read; another one scores
         return model.score_options(processor, images, questions, **options)
@@ -248,6 +240,3 @@ def _whole(model, inputs, ids: torch.Tensor) -> torch.Tensor:
         elif torch.is_tensor(value) and value.shape == inputs["input_ids"].shape:
             longer[name] = torch.cat([value, torch.full_like(ids, int(name == "attention_mask"))], dim=1)
     return model(**longer, use_cache=False, return_dict=True).logits[:, length:]
-
-
-__all__ = ["ClosedQuestion", "option_log_likelihoods", "score_each_alone", "score_options"]

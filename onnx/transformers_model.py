@@ -243,10 +243,7 @@ class ONNXFaceMLLM(PreTrainedModel, FaceMLLMGenerationMixin):
         return torch.cat(rows), padded
 
     def _run(
-        self,
-        session: InferenceSession,
-        inputs: Mapping[str, torch.Tensor],
-        outputs: Mapping[str, tuple[int, ...]],
+        self, session: InferenceSession, inputs: Mapping[str, torch.Tensor], outputs: Mapping[str, tuple[int, ...]]
     ) -> dict[str, torch.Tensor]:
         """Run a graph on PyTorch's memory.
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from facemllm_onnx.export_location import EXPORT_RECORD, GRAPH_FOLDER, exported_folder
 from modeling_facemllm.chat_messages_facemllm import image_mismatch
+from modeling_facemllm.closed_questions_facemllm import question_messages
 from modeling_facemllm.option_scores_facemllm import Scores
 
 from .arguments import check_messages, check_names, check_question, check_whole_number, checked_prompt
@@ -18,8 +19,7 @@ from .prompting import ONNXProcessor, read_json
 from .sampling import Sampling, TokenChooser
 from .scoring import OptionScorer
 from .sessions import open_sessions
-from .stopping import EndOfAnswers, split_stop
-from .text_stream import TextStream
+from .text_stream import EndOfAnswers, TextStream, split_stop
 
 FORMAT = 1
 RECORDED = ("format", "batch", "cache", "model", "precision")
@@ -46,15 +46,9 @@ class FaceMLLMForONNX:
     """
 
     def __init__(
-        self,
-        folder: str | Path,
-        provider: str = "auto",
-        *,
-        threads: int | None = None,
-        max_length: int | None = None,
+        self, folder: str | Path, provider: str = "auto", *, threads: int | None = None, max_length: int | None = None
     ):
-        folder = Path(folder)
-        self.folder = folder
+        self.folder = folder = Path(folder)
         self.record = read_json(folder, EXPORT_RECORD, RECORDED)
         if self.record["format"] != FORMAT:
             written = f"{EXPORT_RECORD} says format {self.record['format']}"
@@ -134,8 +128,7 @@ class FaceMLLMForONNX:
         """
         check_question(question)
         images = [] if images is None else list(images) if isinstance(images, (list, tuple)) else [images]
-        parts = [{"type": "image", "image": image} for image in images]
-        return self.generate([{"role": "user", "content": [*parts, {"type": "text", "text": question}]}], **generation)
+        return self.generate(question_messages(question, images), **generation)
 
     def generate(
         self, messages: Sequence, images: Any = None, *, stop: Any = None, stream: bool = False, **generation: Any
@@ -284,7 +277,7 @@ class FaceMLLMForONNX:
         image_features: np.ndarray | None,
         inputs_embeds: np.ndarray | None,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Embeddings as stored, mask, and the tokens that count as said (-1 at padding)."""
+        """Embeddings as stored, mask, and the tokens that count for penalties (-1 at padding)."""
         given, mask = checked_prompt(input_ids, attention_mask, pixel_values, image_features, inputs_embeds)
         if input_ids is None:
             self._check_hidden("inputs_embeds", given)

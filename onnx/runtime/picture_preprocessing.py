@@ -1,7 +1,6 @@
 """Photos → `pixel_values`, with Pillow and NumPy alone: the same numbers, to the bit, as transformers' PIL image
 processors give."""
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -66,9 +65,9 @@ def _prepare(image: Image.Image, settings: Mapping[str, Any]) -> np.ndarray:
         height, width = _target_size(image.height, image.width, settings["size"])
         # Also where it has that size already, as transformers does; Pillow then copies.
         image = image.resize((width, height), resample=settings["resample"])
-    pixels = np.asarray(image)
     if settings.get("do_center_crop"):
-        pixels = _center_crop(pixels, settings["crop_size"])
+        image = _center_crop(image, settings["crop_size"])
+    pixels = np.asarray(image)
     if settings.get("do_rescale"):
         # In double precision and rounded once: a product in float32 would differ in the last bit.
         pixels = (pixels.astype(np.float64) * settings["rescale_factor"]).astype(np.float32)
@@ -90,16 +89,7 @@ def _target_size(height: int, width: int, size: int | Mapping[str, int]) -> tupl
     return (long, shortest) if width <= height else (shortest, long)
 
 
-def _center_crop(pixels: np.ndarray, size: Mapping[str, int]) -> np.ndarray:
-    """The middle of `(height, width, channels)`; what lies outside a picture that is too small is black."""
-    target, given = (size["height"], size["width"]), pixels.shape[:2]
-    pad = [max(0, wanted - side) for wanted, side in zip(target, given, strict=True)]
-    starts = [
-        (side - wanted) // 2 + math.ceil(more / 2) for wanted, side, more in zip(target, given, pad, strict=True)
-    ]
-    before = [math.ceil(more / 2) for more in pad]
-    if any(pad):
-        around = [(start, more - start) for start, more in zip(before, pad, strict=True)]
-        pixels = np.pad(pixels, [*around, (0, 0)])
-    top, left = starts
-    return pixels[top : top + target[0], left : left + target[1]]
+def _center_crop(image: Image.Image, size: Mapping[str, int]) -> Image.Image:
+    """The middle of a picture; what lies outside one that is too small is black."""
+    left, top = (image.width - size["width"]) // 2, (image.height - size["height"]) // 2
+    return image.crop((left, top, left + size["width"], top + size["height"]))

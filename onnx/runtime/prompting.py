@@ -66,14 +66,12 @@ class ONNXTokenizer:
         return self.backend.get_vocab_size(with_added_tokens=True)
 
     def __call__(self, text: str | Sequence[str], add_special_tokens: bool = True) -> dict[str, list]:
-        """`input_ids` and `attention_mask` of one text, or of several as lists of lists."""
+        """`input_ids` of one text, or of several as lists of lists."""
         encodings = self.backend.encode_batch(
             [text] if isinstance(text, str) else list(text), add_special_tokens=add_special_tokens
         )
         rows = [encoding.ids for encoding in encodings]
-        masks = [[1] * len(row) for row in rows]
-        single = isinstance(text, str)
-        return {"input_ids": rows[0] if single else rows, "attention_mask": masks[0] if single else masks}
+        return {"input_ids": rows[0] if isinstance(text, str) else rows}
 
     def decode(self, token_ids: Sequence[int] | np.ndarray, skip_special_tokens: bool = False) -> str:
         return self.backend.decode([int(token) for token in token_ids], skip_special_tokens=skip_special_tokens)
@@ -86,7 +84,7 @@ class ONNXProcessor:
         folder: with `processor_config.json`, `tokenizer.json`, `tokenizer_config.json` and the chat template.
 
     Raises:
-        ValueError: when a file is missing or broken, or the pictures are prepared in a way that is unknown here.
+        ValueError: when a file is missing or broken, or the preparation of pictures is unknown here.
     """
 
     def __init__(self, folder: str | Path):
@@ -179,10 +177,8 @@ class ONNXProcessor:
             _render(
                 template,
                 messages=_plain_data(messages),
-                tools=_plain_data(variables.get("tools")),
-                documents=_plain_data(variables.get("documents")),
                 add_generation_prompt=add_generation_prompt,
-                **self.tokenizer.special_tokens_map | _plain_data(_without(variables, "tools", "documents")),
+                **{"tools": None, "documents": None} | self.tokenizer.special_tokens_map | _plain_data(variables),
             )
             for messages in conversations
         ]
@@ -301,7 +297,3 @@ def _plain_data(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return type(value)(_plain_data(item) for item in value)
     return f"<{type(value).__name__}>"
-
-
-def _without(mapping: Mapping, *keys: str) -> dict:
-    return {key: value for key, value in mapping.items() if key not in keys}

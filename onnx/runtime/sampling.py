@@ -30,7 +30,7 @@ NOT_DONE_HERE = {
     "exponential_decay_length_penalty": None,
     "stop_strings": None,
 }
-"""What else `generate` of transformers heeds, with the values that change nothing."""
+"""What else `generate` of transformers does, with the values that change nothing."""
 
 OF_DRAWING = ("temperature", "top_k", "top_p")
 NOT_A_NUMBER = "the model gives NaN instead of logits: its precision is too low for this prompt"
@@ -45,7 +45,7 @@ class Sampling:
         temperature: above 0; divides the logits.
         top_k: draw from that many of the most probable tokens; 0 for all.
         top_p: draw from the most probable tokens that make up this share, from 0 to 1.
-        repetition_penalty: above 0; what has been said, prompt included, becomes that much less probable above 1.
+        repetition_penalty: above 0; what prompt and answer hold becomes that much less probable above 1.
 
     Raises:
         ValueError: when a number is out of its range.
@@ -74,16 +74,16 @@ class Sampling:
     @classmethod
     def from_config(cls, generation_config: Mapping[str, Any]) -> "Sampling":
         """What a `generation_config.json` says; `None` counts as absent. Warns of what is not done here."""
-        unheeded = {
+        ignored = {
             name: generation_config[name]
             for name, neutral in NOT_DONE_HERE.items()
             if generation_config.get(name) not in (None, neutral)
         }
-        if unheeded:
+        if ignored:
             logger.warning(
                 "generation_config.json says %s, which the ONNX runtime does not do; "
                 "facemllm_onnx.transformers_model.ONNXFaceMLLM does, with transformers",
-                ", ".join(f"{name}={value}" for name, value in unheeded.items()),
+                ", ".join(f"{name}={value}" for name, value in ignored.items()),
             )
         settings = {field.name: generation_config.get(field.name) for field in fields(cls)}
         return cls(**{name: value for name, value in settings.items() if value is not None})
@@ -115,17 +115,17 @@ class TokenChooser:
     ):
         self.sampling = sampling
         self._random = [np.random.default_rng(seed) for seed in seeds] if sampling.do_sample else []
-        self._said = None
+        self._seen = None
         if sampling.repetition_penalty != 1.0:
-            self._said = np.zeros((len(prompt), vocab_size), dtype=bool)
+            self._seen = np.zeros((len(prompt), vocab_size), dtype=bool)
             rows, columns = np.nonzero(prompt >= 0)
-            self._said[rows, prompt[rows, columns]] = True
+            self._seen[rows, prompt[rows, columns]] = True
 
     def __call__(self, logits: np.ndarray) -> np.ndarray:
         """int64 `(batch,)` from float32 `(batch, vocab_size)`. Raises ValueError where they are no numbers."""
-        if self._said is not None:
+        if self._seen is not None:
             penalty = np.float32(self.sampling.repetition_penalty)
-            logits = np.where(self._said, np.where(logits < 0, logits * penalty, logits / penalty), logits)
+            logits = np.where(self._seen, np.where(logits < 0, logits * penalty, logits / penalty), logits)
         if self.sampling.do_sample:
             tokens = np.array(
                 [_draw(row, self.sampling, random) for row, random in zip(logits, self._random, strict=True)]
@@ -135,8 +135,8 @@ class TokenChooser:
             # One NaN is NumPy's greatest number: the chosen one shows it.
             if any(math.isnan(row[token]) for row, token in zip(logits, tokens.tolist(), strict=True)):
                 raise ValueError(NOT_A_NUMBER)
-        if self._said is not None:
-            self._said[np.arange(len(tokens)), tokens] = True
+        if self._seen is not None:
+            self._seen[np.arange(len(tokens)), tokens] = True
         return tokens
 
 

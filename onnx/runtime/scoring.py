@@ -10,13 +10,15 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
-from modeling_facemllm.closed_questions_facemllm import (
-    ClosedQuestion,
-    QuestionTokenizer,
-    TokenizedQuestion,
-    ask_with_images,
+from modeling_facemllm.closed_questions_facemllm import QuestionTokenizer, TokenizedQuestion, ask_with_images
+from modeling_facemllm.option_scores_facemllm import (
+    Questions,
+    Scores,
+    batches,
+    by_question,
+    faces_and_questions,
+    probabilities,
 )
-from modeling_facemllm.option_scores_facemllm import Questions, Scores, batches, faces_and_questions, probabilities
 from modeling_facemllm.token_tree_facemllm import CannotPack, TokenTree, pack_prompts
 
 from .decoding import STORAGE, on_host, to_storage
@@ -47,28 +49,16 @@ class OptionScorer:
     number_type: str = "fp32"
 
     def score_options(self, images: Sequence[Any], questions: Questions, **options: Any) -> Scores:
-        """How probable each option of each question is: the softmax of [`option_log_likelihoods`], whose arguments
-        it takes.
-
-        Returns:
-            `list[list[list[float]]]`: for each face and each of its questions, the options' probabilities; they sum
-            to 1.
-
-        Raises:
-            ValueError: also when the model gives NaN.
-        """
+        """The softmax of [`option_log_likelihoods`] over each question's options. Raises ValueError also for NaN."""
         return probabilities(self.option_log_likelihoods(images, questions, **options), self.number_type)
 
     def option_log_likelihoods(
         self, images: Sequence[Any], questions: Questions, *, batch_size: int = 8, pack_tokens: int = 2048
     ) -> Scores:
-        """The log-likelihood of each option as the answer to its question.
+        """What `modeling_facemllm.scoring_facemllm.option_log_likelihoods` returns of these arguments.
 
-        The arguments are those of `modeling_facemllm.scoring_facemllm.option_log_likelihoods`. Questions that need
-        more than `pack_tokens` tokens take several runs, and each of them reads the images and the prefix anew.
-
-        Returns:
-            `list[list[list[float]]]`: for each face and each of its questions, the options' log-likelihoods.
+        Questions that need more than `pack_tokens` tokens take several runs, and each of them reads the images and the
+        prefix anew.
 
         Raises:
             ValueError: when the arguments do not fit together, or the chat template lets the prompts share no row.
@@ -78,13 +68,13 @@ class OptionScorer:
         results: Scores = [[] for _ in faces]
         for batch in batches(faces, asked, batch_size):
             pictures = [faces[face] for face in batch]
-            prompts = [self._tokenize(tokens, asked[face], faces[face]) for face in batch]
+            prompts = [
+                ask_with_images(tokens, asked[face], len(faces[face]), self.image_token_id, self.num_image_tokens)
+                for face in batch
+            ]
             for face, of_face in zip(batch, self._score_batch(pictures, prompts, pack_tokens), strict=True):
                 results[face] = of_face
         return results
-
-    def _tokenize(self, tokens: QuestionTokenizer, questions: tuple[ClosedQuestion, ...], images: tuple):
-        return ask_with_images(tokens, questions, len(images), self.image_token_id, self.num_image_tokens)
 
     def _score_batch(
         self, faces: Sequence[tuple], prompts: Sequence[list[TokenizedQuestion]], pack_tokens: int
@@ -108,7 +98,7 @@ class OptionScorer:
                 values = self._run([image for face in part for image in faces[face]], rows)
                 for face, row, of_face in zip(part, rows, values, strict=True):
                     sums[face][row.answers] = of_face
-        return [_by_question(values, theirs) for values, theirs in zip(sums, prompts, strict=True)]
+        return [by_question(values.tolist(), theirs) for values, theirs in zip(sums, prompts, strict=True)]
 
     def _run(self, images: list, rows: Sequence["Row"]) -> list[np.ndarray]:
         """The log-likelihoods of each row's answers, `images` being those of all rows."""
@@ -195,8 +185,3 @@ def stack(rows: Sequence[Row]) -> dict[str, np.ndarray]:
         "answer_rows": answer_rows,
         "answer_ids": answer_ids,
     }
-
-
-def _by_question(values: np.ndarray, asked: Sequence[TokenizedQuestion]) -> list[list[float]]:
-    rest = iter(values.tolist())
-    return [[next(rest) for _ in one.answers] for one in asked]
