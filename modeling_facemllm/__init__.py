@@ -51,13 +51,7 @@ def register() -> None:
         PIPELINE_REGISTRY.register_pipeline(
             "face-analysis", FaceAnalysisPipeline, pt_model=AutoModelForImageTextToText, type="multimodal"
         )
-    public = (
-        FaceAnalysisPipeline,
-        FaceMLLMConfig,
-        FaceMLLMForConditionalGeneration,
-        FaceMLLMModel,
-        FaceMLLMProcessor,
-    )
+    public = (FaceAnalysisPipeline, FaceMLLMConfig, FaceMLLMForConditionalGeneration, FaceMLLMModel, FaceMLLMProcessor)
     globals().update({kind.__name__: kind for kind in (*public, FaceMLLMVisionConfig, FaceMLLMVisionModel)})
 
 

@@ -64,6 +64,3 @@ def answer_about(
         )
         answers += [text.strip() for text in processor.batch_decode(tokens, skip_special_tokens=True)]
     return answers
-
-
-__all__ = ["answer_about", "encode_faces"]

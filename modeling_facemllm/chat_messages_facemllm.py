@@ -100,7 +100,7 @@ def check_typed_image_tokens(messages: Sequence[dict], image_token: str) -> None
 
 
 def image_mismatch(image_token: str, tokens: int, images: int, where: str = "") -> str:
-    """What is said when images and their tokens differ in number.
+    """The error text where images and their tokens differ in number.
 
     The first words are those of transformers' models, the others those of its processors: tools look for both.
     """
@@ -108,13 +108,3 @@ def image_mismatch(image_token: str, tokens: int, images: int, where: str = "") 
         f"Image features and image tokens do not match: the total number of {image_token} tokens in the prompts "
         f"should be the same as the number of images passed. Found {tokens} tokens and {images} images{where}."
     )
-
-
-__all__ = [
-    "check_images_per_prompt",
-    "check_typed_image_tokens",
-    "fill_images",
-    "image_mismatch",
-    "image_parts",
-    "plain_conversations",
-]

@@ -41,7 +41,7 @@ class TokenizedQuestion:
 
 
 def question_messages(text: str, images: Sequence[Any]) -> list[dict]:
-    """The chat messages of a question about `images`; `None` stands for an image where only text is rendered."""
+    """The chat messages of a question about `images`; `None` is an image where only text is rendered."""
     parts = [{"type": "image"} if image is None else {"type": "image", "image": image} for image in images]
     return [{"role": "user", "content": [*parts, {"type": "text", "text": text}]}]
 
@@ -132,6 +132,3 @@ def ask_with_images(
         ]
         asked.append(TokenizedQuestion(tuple(prompt), tokens.answers))
     return asked
-
-
-__all__ = ["ClosedQuestion", "QuestionTokenizer", "TokenizedQuestion", "ask_with_images", "question_messages"]

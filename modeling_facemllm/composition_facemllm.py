@@ -75,7 +75,7 @@ def compose(
 
 
 def load_vision_tower(
-    vision: str | os.PathLike | PretrainedConfig | PreTrainedModel, dtype: torch.dtype | str | None = None
+    vision: str | os.PathLike | PretrainedConfig | PreTrainedModel, dtype: torch.dtype | str | None
 ) -> PreTrainedModel:
     """The vision tower of an id, a folder, a configuration (random weights) or a model; of a whole CLIP, its part."""
     vision = os.fspath(vision) if isinstance(vision, os.PathLike) else vision
@@ -98,7 +98,7 @@ def load_vision_tower(
 
 
 def load_language_model(
-    text: str | os.PathLike | PretrainedConfig | PreTrainedModel, dtype: torch.dtype | str | None = None
+    text: str | os.PathLike | PretrainedConfig | PreTrainedModel, dtype: torch.dtype | str | None
 ) -> PreTrainedModel:
     """The causal language model of an id, a folder, a configuration (random weights) or a model.
 

@@ -39,23 +39,15 @@ class FaceMLLMVisionConfig(PretrainedConfig):
     """The project's own tiny vision tower: strided convolutions, then transformer layers over the grid they leave.
 
     Args:
-        image_size (`int`, *optional*, defaults to 64):
-            Side of the square input, in pixels.
-        num_channels (`int`, *optional*, defaults to 3):
-            Channels of the input.
-        stem_channels (`list[int]`, *optional*, defaults to `[32, 64, 96]`):
-            Width of each convolution block. Every block halves the side, so three of them turn 64 pixels into an
-            8×8 grid.
-        hidden_size (`int`, *optional*, defaults to 96):
-            Width of the transformer layers and of the features.
-        intermediate_size (`int`, *optional*, defaults to 192):
-            Width of their feed-forward part.
-        num_hidden_layers (`int`, *optional*, defaults to 2):
-            Number of transformer layers.
-        num_attention_heads (`int`, *optional*, defaults to 4):
-            Number of attention heads.
-        layer_norm_eps (`float`, *optional*, defaults to 1e-6):
-            Epsilon of the normalisations.
+        image_size (`int`, *optional*, defaults to 64): side of the square input, in pixels.
+        num_channels (`int`, *optional*, defaults to 3): channels of the input.
+        stem_channels (`list[int]`, *optional*, defaults to `[32, 64, 96]`): width of each convolution block. Every
+            block halves the side, so three of them turn 64 pixels into an 8×8 grid.
+        hidden_size (`int`, *optional*, defaults to 96): width of the transformer layers and of the features.
+        intermediate_size (`int`, *optional*, defaults to 192): width of their feed-forward part.
+        num_hidden_layers (`int`, *optional*, defaults to 2): number of transformer layers.
+        num_attention_heads (`int`, *optional*, defaults to 4): number of attention heads.
+        layer_norm_eps (`float`, *optional*, defaults to 1e-6): epsilon of the normalisations.
         initializer_range (`float`, *optional*, defaults to 0.02):
             Standard deviation that linear layers are initialised with.
 
@@ -116,8 +108,7 @@ class FaceMLLMConfig(PretrainedConfig):
             Causal language model (Qwen2, Qwen3, Llama, SmolLM, Gemma, …). Defaults to `qwen3`.
         image_token_id (`int`, *optional*):
             Id of the placeholder that image features take the place of; the vocabulary's last id when absent.
-        projector_hidden_act (`str`, *optional*, defaults to `"gelu"`):
-            Activation between the projector's two layers.
+        projector_hidden_act (`str`, *optional*, defaults to `"gelu"`): activation between the projector's two layers.
         vision_feature_layer (`int` or `list[int]`, *optional*, defaults to -1):
             -1 is the tower's output after its final normalisation; another number indexes its hidden states (0 is
             the embeddings' output); a list concatenates several.
@@ -128,10 +119,9 @@ class FaceMLLMConfig(PretrainedConfig):
         image_size (`int`, *optional*):
             Side of the square images in pixels, where it is not the tower's own: the tower then interpolates its
             position encodings (DINOv2 was trained at 518 pixels, 37×37 patches, and is mostly run at 224).
-        face_tasks (`dict[str, dict]`, *optional*):
-            What the model was trained to be asked about a face, by name: `question`, `options`, and perhaps `kind`,
-            `ranges`, `on_request`, as in `face_tasks_facemllm.FaceTask`. `pipeline("face-analysis")` asks these
-            instead of the project's own table.
+        face_tasks (`dict[str, dict]`, *optional*): what the model was trained to be asked about a face, by name:
+            `question`, `options`, and perhaps `kind`, `ranges`, `on_request`, as in `face_tasks_facemllm.FaceTask`.
+            `pipeline("face-analysis")` asks these instead of the project's own table.
 
     Raises:
         ValueError: when the parts do not fit together; the message says what would.
@@ -192,6 +182,12 @@ class FaceMLLMConfig(PretrainedConfig):
         return self.image_size // _side(self.vision_config.patch_size)
 
     @property
+    def feature_layers(self) -> list[int]:
+        """`vision_feature_layer` as a list."""
+        layers = self.vision_feature_layer
+        return list(layers) if isinstance(layers, (list, tuple)) else [layers]
+
+    @property
     def num_prefix_tokens(self) -> int:
         """Class and register tokens that the tower puts before its patches."""
         if self.vision_config.model_type in TOWERS_WITHOUT_CLASS_TOKEN:
@@ -218,10 +214,7 @@ class FaceMLLMConfig(PretrainedConfig):
 
     def _check_parts(self):
         layers = self.vision_config.num_hidden_layers
-        chosen = (
-            self.vision_feature_layer if isinstance(self.vision_feature_layer, list) else [self.vision_feature_layer]
-        )
-        for layer in chosen:
+        for layer in self.feature_layers:
             if not -layers - 1 <= layer <= layers:
                 raise ValueError(
                     f"vision_feature_layer={layer} does not exist: the {self.vision_config.model_type} tower has "
@@ -285,5 +278,3 @@ def _side(size) -> int:
 
 FaceMLLMVisionConfig.register_for_auto_class()
 FaceMLLMConfig.register_for_auto_class()
-
-__all__ = ["FaceMLLMConfig", "FaceMLLMVisionConfig"]

@@ -25,7 +25,7 @@ OVERVIEW_SIDE = 320
 DETECTION_SIDE = 640
 SMALL_FACES_SIDE = 1920
 SHARPNESS_SIDE = 128
-_WAY_OUT = f"give the path of {YUNET_FILE}, or a Hub repository that has it, such as {YUNET!r}"
+REMEDY = f"give the path of {YUNET_FILE}, or a Hub repository that has it, such as {YUNET!r}"
 # Where ArcFace has eyes, nose and corners of the mouth in 112 × 112 pixels (insightface, `arcface_dst`).
 ARCFACE_SIDE = 112
 ARCFACE_POINTS = np.array(
@@ -86,14 +86,9 @@ class FaceDetector:
 
     @classmethod
     def from_pretrained(
-        cls,
-        path_or_id: str | os.PathLike = YUNET,
-        *,
-        filename: str = YUNET_FILE,
-        revision: str | None = None,
-        **options,
+        cls, path_or_id: str | os.PathLike = YUNET, *, revision: str | None = None, **options
     ) -> "FaceDetector":
-        """A detector from an ONNX file, a folder with `filename`, or a Hub repository with it; the options are those
+        """A detector from an ONNX file, a folder with YuNet's, or a Hub repository with it; the options are those
         of the class.
 
         Raises:
@@ -102,12 +97,12 @@ class FaceDetector:
         """
         path = os.path.expanduser(os.fspath(path_or_id))
         if os.path.isdir(path):
-            path = os.path.join(path, filename)
+            path = os.path.join(path, YUNET_FILE)
         elif not os.path.isfile(path):
             name = os.fspath(path_or_id)
             if name.endswith(".onnx") or name.count("/") != 1 or name.startswith((".", "/", "~")):
-                raise FileNotFoundError(f"there is no file or folder {name!r}: {_WAY_OUT}")
-            path = _fetch(name, filename, revision)
+                raise FileNotFoundError(f"there is no file or folder {name!r}: {REMEDY}")
+            path = _fetch(name, revision)
         return cls(path, **options)
 
     def detect(self, image: Any) -> list[Face]:
@@ -245,17 +240,16 @@ def crop_box(size: tuple[int, int], box: Any, margin: float = 0.25, square: bool
     return left, top, max(right, left + 1), max(bottom, top + 1)
 
 
-def crop(image: Any, box: Any, margin: float = 0.25, square: bool = True) -> Image.Image:
-    """The face with `margin` around it: that share of the box's longer side, on each side.
+def crop(image: Any, box: Any, margin: float = 0.25) -> Image.Image:
+    """A square around the middle of a face's box, with `margin`: that share of its longer side, on each side.
 
-    `square` cuts a square around the box's middle, else the box's own shape is kept. Either is cut off at the edges
-    of the photo, never padded, so that a face at an edge gives less than a square.
+    It is cut off at the edges of the photo, never padded, so that a face at an edge gives less than a square.
 
     Raises:
         ValueError: for an empty box or one that lies outside the picture.
     """
     image = load_image(image)
-    return image.crop(crop_box(image.size, box, margin, square))
+    return image.crop(crop_box(image.size, box, margin))
 
 
 def sharpness(image: Any, box: Any = None) -> float:
@@ -279,7 +273,7 @@ def sharpness(image: Any, box: Any = None) -> float:
 
 
 def _same_face(box: tuple[float, ...], other: tuple[float, ...]) -> bool:
-    """Whether two boxes overlap by more than 0.4 of their union, or one lies nearly whole in the other."""
+    """Whether two boxes overlap by more than 0.4 of their union."""
     width = min(box[2], other[2]) - max(box[0], other[0])
     height = min(box[3], other[3]) - max(box[1], other[1])
     if width <= 0 or height <= 0:
@@ -288,22 +282,22 @@ def _same_face(box: tuple[float, ...], other: tuple[float, ...]) -> bool:
     return width * height > 0.4 * (sum(areas) - width * height)
 
 
-def _fetch(repository: str, filename: str, revision: str | None) -> str:
+def _fetch(repository: str, revision: str | None) -> str:
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        return hf_hub_download(repository, filename, revision=revision)
+        return hf_hub_download(repository, YUNET_FILE, revision=revision)
     except HFValidationError as error:
-        raise OSError(f"{repository!r} is neither a file nor the name of a Hub repository: {_WAY_OUT}") from error
+        raise OSError(f"{repository!r} is neither a file nor the name of a Hub repository: {REMEDY}") from error
     except LocalEntryNotFoundError as error:
         raise OSError(
-            f"cannot fetch {filename} from {repository!r} (no connection, not in the cache): give the path of "
-            f"{filename}"
+            f"cannot fetch {YUNET_FILE} from {repository!r} (no connection, not in the cache): give the path of "
+            f"{YUNET_FILE}"
         ) from error
     except HfHubHTTPError as error:
         reason = str(error).strip().splitlines()[0]
-        raise OSError(f"cannot fetch {filename} from {repository!r} ({reason}): {_WAY_OUT}") from error
+        raise OSError(f"cannot fetch {YUNET_FILE} from {repository!r} ({reason}): {REMEDY}") from error
 
 
 def _opencv():
@@ -316,6 +310,3 @@ def _opencv():
             f"OpenCV {cv2.__version__} has no YuNet: pip install --upgrade opencv-python-headless (4.5.4 or newer)"
         )
     return cv2
-
-
-__all__ = ["Face", "FaceDetector", "align", "crop", "crop_box", "sharpness", "similarity_transform"]

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from .arguments_facemllm import ArgumentError
 from .face_detection_facemllm import (
     ARCFACE_POINTS,
     ARCFACE_SIDE,
@@ -21,6 +20,7 @@ from .face_detection_facemllm import (
     crop_box,
     similarity_transform,
 )
+from .face_tasks_facemllm import ArgumentError
 
 NO_DETECTOR = "none"
 DETECTORS = "'yunet', 'none' (each picture is one face), the path or Hub id of YuNet's .onnx, a function, or boxes"
@@ -180,18 +180,11 @@ def _listed(given: Any) -> Any:
 def _are_numbers(given: Any) -> bool:
     if not isinstance(given, Sequence) or isinstance(given, (str, bytes)) or len(given) not in (4, 5):
         return False
-    return all(np.ndim(number) == 0 and _is_finite(number) for number in given)
-
-
-def _is_finite(number: Any) -> bool:
     try:
-        return math.isfinite(number)
+        return all(np.ndim(number) == 0 and math.isfinite(number) for number in given)
     except TypeError:
         return False
 
 
 def _area(box: Sequence[float]) -> float:
     return (box[2] - box[0]) * (box[3] - box[1])
-
-
-__all__ = ["FaceChoice", "FoundFace", "is_boxes", "load_detector", "read_faces", "whole_picture"]

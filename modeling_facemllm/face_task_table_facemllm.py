@@ -208,17 +208,3 @@ STATED_OPTIONS = "{question} Options: {options}."
 
 ON_REQUEST = ("race", "attractive", "attractive_man", "attractive_woman", "age_years")
 """Asked only where they are named, not as one of several."""
-
-__all__ = [
-    "AGE_IN_YEARS",
-    "CATEGORIES",
-    "CHOICES",
-    "CLOSED_QUESTIONS",
-    "DEFAULT_FACE_TASKS",
-    "MAX_AGE",
-    "ON_REQUEST",
-    "RANGED",
-    "STATED_OPTIONS",
-    "WHOLE_NUMBER",
-    "YES_OR_NO",
-]

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, Literal, get_args
 
-from .arguments_facemllm import ArgumentError
 from .face_task_table_facemllm import (
     AGE_IN_YEARS,
     CATEGORIES,
@@ -24,6 +23,17 @@ INTERVAL_SHARE = 0.8
 Kind = Literal["category", "attribute", "age", "angle"]
 
 
+class ArgumentError(ValueError):
+    """`argument=value: remedy`, in parts: whoever passes it on names the argument as their own users know it."""
+
+    def __init__(self, argument: str, value: Any, remedy: str):
+        super().__init__(argument, value, remedy)
+        self.argument, self.value, self.remedy = argument, value, remedy
+
+    def __str__(self) -> str:
+        return f"{self.argument}={self.value!r}: {self.remedy}"
+
+
 @dataclass(frozen=True)
 class FaceTask:
     """One closed question about a face.
@@ -32,8 +42,8 @@ class FaceTask:
         name: what it is called in `tasks=[…]` and in the results.
         question: the words that are put to the model.
         options: the possible answers.
-        kind: `"age"` and `"angle"` also give a number, in years or degrees, where `ranges` says what an option stands
-            for; `tasks=["attributes"]` names all of kind `"attribute"`, `tasks=["pose"]` all of kind `"angle"`.
+        kind: `"age"` and `"angle"` also give a number, in years or degrees, where `ranges` says what an option
+            means; `tasks=["attributes"]` names all of kind `"attribute"`, `tasks=["pose"]` all of kind `"angle"`.
         ranges: low and high end of each option, or None.
         on_request: asked only where it is named, not as one of several. Race always is.
     """
@@ -185,6 +195,3 @@ def _own_table() -> Iterable[tuple[str, FaceTask]]:
     years = [str(age) for age in range(MAX_AGE + 1)]
     row = {"question": f"{AGE_IN_YEARS} {WHOLE_NUMBER}", "options": years, "kind": "age"}
     yield "age_years", _described("age_years", {**row, "on_request": "age_years" in ON_REQUEST})
-
-
-__all__ = ["ALL", "GROUPS", "FaceTask", "choose_tasks", "face_tasks"]

@@ -125,6 +125,3 @@ def _last_of_each(images: Sequence[int], new: Sequence[int]) -> list[int]:
         end += count
         places += range(end - wanted, end)
     return places
-
-
-__all__ = ["FaceMLLMGenerationMixin"]

@@ -32,7 +32,7 @@ def load_image(source: Any, *, timeout: float = URL_TIMEOUT) -> Image.Image:
         ValueError: when the source is no image, cannot be read or is broken; the message names it.
         TypeError: when the source is of a type that never holds an image.
     """
-    if isinstance(source, np.ndarray) or _is_tensor(source):
+    if is_array(source):
         return _to_rgb(_from_array(source))
     name = _name(source)
     try:
@@ -50,7 +50,7 @@ def load_images(images: Any, *, keep_arrays: bool = False) -> list:
     """
     if isinstance(images, (list, tuple)):
         return [loaded for image in images for loaded in load_images(image, keep_arrays=keep_arrays)]
-    if isinstance(images, np.ndarray) or _is_tensor(images):
+    if is_array(images):
         if images.ndim == 4:
             return [loaded for image in images for loaded in load_images(image, keep_arrays=keep_arrays)]
         if keep_arrays:
@@ -125,6 +125,11 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
+def is_array(value: Any) -> bool:
+    """Whether this is NumPy's or torch's."""
+    return isinstance(value, np.ndarray) or _is_tensor(value)
+
+
 def _is_tensor(value: Any) -> bool:
     torch = sys.modules.get("torch")  # nobody holds a tensor who has not imported torch; others do without it here
     return torch is not None and isinstance(value, torch.Tensor)
@@ -166,6 +171,3 @@ def _to_uint8(array: np.ndarray, shape: str) -> np.ndarray:
     if array.dtype.kind == "f":
         return np.rint(array * 255 if high <= 1 else array).astype(np.uint8)
     return np.rint(array / (top / 255)).astype(np.uint8)
-
-
-__all__ = ["load_image", "load_images"]

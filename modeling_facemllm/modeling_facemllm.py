@@ -1,19 +1,16 @@
 """Face-MLLM: a vision tower and a causal language model joined by an MLP projector (arXiv 2410.20717)."""
 
+import copy
 import inspect
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 from transformers import AutoModel, PretrainedConfig, PreTrainedModel
 from transformers.cache_utils import Cache
-from transformers.modeling_outputs import (
-    BaseModelOutputWithPast,
-    BaseModelOutputWithPooling,
-    CausalLMOutputWithPast,
-)
-from transformers.utils import can_return_tuple
+from transformers.modeling_outputs import BaseModelOutputWithPast, BaseModelOutputWithPooling, CausalLMOutputWithPast
+from transformers.utils import can_return_tuple, logging
 
 from .closed_questions_facemllm import ClosedQuestion
 from .composition_facemllm import compose
@@ -21,14 +18,12 @@ from .configuration_facemllm import FaceMLLMConfig, FaceMLLMVisionConfig
 from .generation_facemllm import FaceMLLMGenerationMixin
 from .packed_scoring_facemllm import PackedScorer  # noqa: F401  transformers 4.57 ships only what is imported here
 from .projector_facemllm import FaceMLLMProjector
-from .quantization_facemllm import without_broken_rows
 from .scoring_facemllm import score_options
 from .versions_facemllm import CACHE_NAME, CACHE_NAMES, ModelBase, given_cache, torch_compilable_check
 from .vision_facemllm import FaceMLLMVisionModel
 
 if TYPE_CHECKING:  # not needed here: `save_pretrained` copies to a model's folder the files that are named
     from .answering_facemllm import answer_about  # noqa: F401
-    from .arguments_facemllm import ArgumentError  # noqa: F401
     from .chat_messages_facemllm import fill_images  # noqa: F401
     from .face_detection_facemllm import FaceDetector  # noqa: F401
     from .face_finding_facemllm import FaceChoice  # noqa: F401
@@ -40,6 +35,11 @@ if TYPE_CHECKING:  # not needed here: `save_pretrained` copies to a model's fold
     from .pipeline_facemllm import FaceAnalysisPipeline  # noqa: F401
     from .prompt_facemllm import IMAGE_TOKEN  # noqa: F401
     from .token_tree_facemllm import TokenTree  # noqa: F401
+
+logger = logging.get_logger(__name__)
+
+BLOCK = 64
+"""Neighbouring weights that share a scale in 4 bits; kernels on CPUs want rows of whole blocks."""
 
 
 @dataclass
@@ -86,6 +86,28 @@ class FaceMLLMPreTrainedModel(ModelBase):
         return super().from_pretrained(pretrained_model_name_or_path, *args, config=config, **kwargs)
 
 
+def without_broken_rows(model_class: type[PreTrainedModel], config: PretrainedConfig, quantization: Any) -> Any:
+    """`quantization` with those linear layers among `llm_int8_skip_modules` whose rows are no whole blocks.
+
+    Args:
+        quantization (`BitsAndBytesConfig`): as the caller gave it; it stays as it is.
+    """
+    with torch.device("meta"):
+        layers = model_class(config).named_modules()
+    odd = {
+        name: layer.in_features for name, layer in layers if isinstance(layer, nn.Linear) and layer.in_features % BLOCK
+    }
+    if not odd:
+        return quantization
+    widths = ", ".join(str(width) for width in sorted(set(odd.values())))
+    logger.warning_once(
+        f"4 bits take rows of whole blocks of {BLOCK} weights: {len(odd)} layers of width {widths} stay unquantized"
+    )
+    quantization = copy.deepcopy(quantization)
+    quantization.llm_int8_skip_modules = [*(quantization.llm_int8_skip_modules or ["lm_head"]), *odd]
+    return quantization
+
+
 class FaceMLLMModel(FaceMLLMPreTrainedModel):
     """Vision tower, projector and language model, without the language-modelling head."""
 
@@ -126,8 +148,7 @@ class FaceMLLMModel(FaceMLLMPreTrainedModel):
         Raises:
             ValueError: when the tower does not give one feature per patch of the configured image.
         """
-        layers = self.config.vision_feature_layer
-        layers = list(layers) if isinstance(layers, (list, tuple)) else [layers]
+        layers = self.config.feature_layers
         if layers != [-1]:
             kwargs["output_hidden_states"] = True
         kwargs["return_dict"] = True
@@ -306,24 +327,6 @@ class FaceMLLMForConditionalGeneration(FaceMLLMPreTrainedModel, FaceMLLMGenerati
         """
         return compose(cls, vision, text, tokenizer, image_token_id, dtype, **config_kwargs)
 
-    def get_input_embeddings(self) -> nn.Module:
-        return self.model.get_input_embeddings()
-
-    def set_input_embeddings(self, value: nn.Module):
-        self.model.set_input_embeddings(value)
-
-    def get_output_embeddings(self) -> nn.Module:
-        return self.lm_head
-
-    def set_output_embeddings(self, value: nn.Module):
-        self.lm_head = value
-
-    def get_decoder(self) -> PreTrainedModel:
-        return self.model.get_decoder()
-
-    def set_decoder(self, decoder: PreTrainedModel):
-        self.model.set_decoder(decoder)
-
     def get_image_features(self, pixel_values: torch.FloatTensor, **kwargs) -> BaseModelOutputWithPooling:
         """See [`FaceMLLMModel.get_image_features`]."""
         return self.model.get_image_features(pixel_values, **kwargs)
@@ -392,5 +395,3 @@ class FaceMLLMForConditionalGeneration(FaceMLLMPreTrainedModel, FaceMLLMGenerati
 
 
 FaceMLLMForConditionalGeneration.register_for_auto_class("AutoModel")
-
-__all__ = ["FaceMLLMForConditionalGeneration", "FaceMLLMModel", "FaceMLLMPreTrainedModel", "FaceMLLMVisionModel"]

@@ -4,11 +4,12 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from itertools import zip_longest
 from typing import Any
 
-import numpy as np
-import torch
 from PIL import Image
+
+from .image_loading_facemllm import is_array
 
 
 def holds_several(images: Any) -> bool:
@@ -33,17 +34,13 @@ def with_boxes(images: Any, boxes: Any, single: bool) -> Iterator[tuple[Any, Any
     if single:
         yield images, boxes
         return
-    given = iter(boxes)
     nothing = object()
-    count = 0
-    for image in each_image(images):
-        of_it = next(given, nothing)
+    for count, (image, of_it) in enumerate(zip_longest(each_image(images), boxes, fillvalue=nothing)):
         if of_it is nothing:
             raise ValueError(f"detector: boxes of {count} pictures for more: give one entry for each, [] for no face")
-        count += 1
+        if image is nothing:
+            raise ValueError(f"detector: boxes of more pictures than the {count} given: give one entry for each")
         yield image, [] if of_it is None else of_it
-    if next(given, nothing) is not nothing:
-        raise ValueError(f"detector: boxes of more pictures than the {count} given: give one entry for each")
 
 
 def read_ahead(prepare: Callable[[Any], Any], inputs: Iterable[Any], threads: int) -> Iterator[Any]:
@@ -63,11 +60,3 @@ def read_ahead(prepare: Callable[[Any], Any], inputs: Iterable[Any], threads: in
         finally:
             for future in begun:
                 future.cancel()
-
-
-def is_array(value: Any) -> bool:
-    """Whether this is NumPy's or torch's."""
-    return isinstance(value, (np.ndarray, torch.Tensor))
-
-
-__all__ = ["each_image", "holds_several", "is_array", "read_ahead", "with_boxes"]

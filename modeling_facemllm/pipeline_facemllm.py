@@ -13,14 +13,13 @@ from PIL import Image
 from transformers import Pipeline
 
 from .answering_facemllm import answer_about, encode_faces
-from .arguments_facemllm import ArgumentError
 from .closed_questions_facemllm import ClosedQuestion
 from .face_detection_facemllm import FaceDetector
 from .face_finding_facemllm import DETECTORS, FaceChoice, FoundFace, is_boxes, load_detector, whole_picture
 from .face_task_table_facemllm import DEFAULT_FACE_TASKS
-from .face_tasks_facemllm import FaceTask, choose_tasks, face_tasks
-from .image_loading_facemllm import load_image
-from .picture_stream_facemllm import each_image, holds_several, is_array, read_ahead, with_boxes
+from .face_tasks_facemllm import ArgumentError, FaceTask, choose_tasks, face_tasks
+from .image_loading_facemllm import is_array, load_image
+from .picture_stream_facemllm import each_image, holds_several, read_ahead, with_boxes
 from .scoring_facemllm import score_options
 
 if TYPE_CHECKING:  # not needed here: transformers 4.57 copies from a folder only what the pipeline's own file names
@@ -38,10 +37,10 @@ PARAMETERS = ("tasks", "questions", "detector", *FACE_CHOICE, "on_error", "max_n
 
 @dataclass
 class _Photo:
-    """One input on its way: its faces, and what the model has said of them so far."""
+    """One input in progress: its faces, and the model's results for them so far."""
 
     faces: list[FoundFace]
-    said: list[dict[str, Any]]
+    results: list[dict[str, Any]]
     error: str | None = None
 
 
@@ -57,20 +56,17 @@ class FaceAnalysisPipeline(Pipeline):
     The pipeline describes faces; it does not recognise people.
 
     Args:
-        tasks (`list[str | dict]`, *optional*):
-            What is answered with probabilities: names of the model's tasks (`config.face_tasks`, else the project's
-            table: `age`, `age_years`, `gender`, `expression`, `valence`, `arousal`, `yaw`, `pitch`, `roll`, `race` and
-            about 110 attributes such as `eyeglasses` or `headwear`), or `"attributes"`, `"pose"`, `"all"`; a closed
-            question of one's own is `{"name": "scarf", "question": "Is there a scarf?", "options": ["yes", "no"]}`. By
-            default all tasks of `config.face_tasks` that are not on request, else gender, age and expression. With
-            `[]`, and no questions, faces are only found.
-        questions (`list[str]`, *optional*):
-            Free questions, answered in words.
-        detector (*optional*, defaults to `"yunet"`):
-            `"yunet"` (from the Hub; needs OpenCV), path or Hub id of its .onnx, `"none"` (each picture is one face as
-            it is), a function from an upright RGB PIL image to faces, or, in a call, the boxes of the picture, for
-            several pictures one entry each. Faces are boxes `[x0, y0, x1, y1]`, or mappings or objects with `box` and
-            perhaps `landmarks` and `score`.
+        tasks (`list[str | dict]`, *optional*): what is answered with probabilities: names of the model's tasks
+            (`config.face_tasks`, else the project's table: `age`, `age_years`, `gender`, `expression`, `valence`,
+            `arousal`, `yaw`, `pitch`, `roll`, `race` and about 110 attributes such as `eyeglasses` or `headwear`), or
+            `"attributes"`, `"pose"`, `"all"`; a closed question of one's own is `{"name": "scarf", "question": "Is
+            there a scarf?", "options": ["yes", "no"]}`. By default all tasks of `config.face_tasks` that are not on
+            request, else gender, age and expression. With `[]`, and no questions, faces are only found.
+        questions (`list[str]`, *optional*): free questions, answered in words.
+        detector (*optional*, defaults to `"yunet"`): `"yunet"` (from the Hub; needs OpenCV), path or Hub id of its
+            .onnx, `"none"` (each picture is one face as it is), a function from an upright RGB PIL image to faces, or,
+            in a call, the boxes of the picture, for several pictures one entry each. Faces are boxes `[x0, y0, x1,
+            y1]`, or mappings or objects with `box` and perhaps `landmarks` and `score`.
         align (`bool`, *optional*, defaults to `False`):
             Turn faces upright, to ArcFace's five points, where known: for a model that was trained on aligned faces.
             What lies outside the photo is black, and of the head's angles only what is left over is seen.
@@ -80,9 +76,8 @@ class FaceAnalysisPipeline(Pipeline):
             Where no face is found: an empty list, the whole picture as one face, or an error.
         max_faces (`int`, *optional*): keep this many of a picture's faces, the largest ones.
         min_score (`float`, *optional*): drop fainter detections; YuNet's own default is 0.6.
-        on_error (`"raise"` or `"return"`, *optional*, defaults to `"raise"`):
-            `"return"` gives `{"error": "…"}` in place of the faces of a picture that cannot be read or searched, so
-            that the others are not lost.
+        on_error (`"raise"` or `"return"`, *optional*, defaults to `"raise"`): `"return"` gives `{"error": "…"}` in
+            place of the faces of a picture that cannot be read or searched, so that the others are not lost.
         max_new_tokens (`int`, *optional*, defaults to 64): length of the answers to `questions`.
         batch_size (`int`, *optional*, defaults to 8): faces at once, of one or several pictures.
         num_workers (`int`, *optional*, defaults to 0): threads that read and search pictures ahead of the model.
@@ -227,7 +222,7 @@ class FaceAnalysisPipeline(Pipeline):
             faces.extend((photo, face) for face in photo.faces)
             while len(faces) >= batch_size or (faces and len(photos) >= WAITING_PHOTOS):
                 self._look_at([faces.popleft() for _ in range(min(batch_size, len(faces)))], forward)
-            while photos and len(photos[0].said) == len(photos[0].faces):
+            while photos and len(photos[0].results) == len(photos[0].faces):
                 yield self.postprocess(photos.popleft())
         while faces:
             self._look_at([faces.popleft() for _ in range(min(batch_size, len(faces)))], forward)
@@ -235,10 +230,10 @@ class FaceAnalysisPipeline(Pipeline):
             yield self.postprocess(photos.popleft())
 
     def _look_at(self, faces: Sequence[tuple[_Photo, FoundFace]], forward: dict[str, Any]) -> None:
-        said = self.forward([face.picture for _, face in faces], **forward)
-        for (photo, face), about_it in zip(faces, said, strict=True):
+        results = self.forward([face.picture for _, face in faces], **forward)
+        for (photo, face), about_it in zip(faces, results, strict=True):
             face.picture = None
-            photo.said.append(about_it)
+            photo.results.append(about_it)
 
     def preprocess(self, image: Any, *, detect=None, found: Any = None, on_error: str = "raise", **choice) -> _Photo:
         """Read a picture, find its faces and cut them out. `found` is what the caller says of its faces."""
@@ -260,29 +255,20 @@ class FaceAnalysisPipeline(Pipeline):
         if chosen:
             closed = [ClosedQuestion(task.question, task.options) for task in chosen]
             probabilities = score_options(self.model, self.processor, faces, closed, batch_size=len(faces))
-        answers = [{} for _ in faces] if not questions else self._answer(faces, questions, max_new_tokens, batch_size)
+        answers: list[dict[str, str]] = [{} for _ in faces]
+        if questions:  # a face is encoded once, and questions about one face and others share passes
+            features = encode_faces(self.model, self.processor, faces)
+            asked = [(face, question) for face in range(len(faces)) for question in questions]
+            texts = answer_about(self.model, self.processor, features, asked, max_new_tokens, batch_size)
+            for (face, question), text in zip(asked, texts, strict=True):
+                answers[face][question] = text
         return [
             {
                 "tasks": {task.name: _task_answer(task, p) for task, p in zip(chosen, of_face, strict=True)},
-                "answers": said,
+                "answers": results,
             }
-            for of_face, said in zip(probabilities, answers, strict=True)
+            for of_face, results in zip(probabilities, answers, strict=True)
         ]
-
-    def _answer(
-        self, faces: list[Image.Image], questions: Sequence[str], max_new_tokens: int, batch_size: int
-    ) -> list[dict[str, str]]:
-        """Greedy answers to every question about every face; a face is encoded once for all questions.
-
-        Questions about one face and the same about others share passes, `batch_size` of them at once.
-        """
-        features = encode_faces(self.model, self.processor, faces)
-        asked = [(face, question) for face in range(len(faces)) for question in questions]
-        texts = answer_about(self.model, self.processor, features, asked, max_new_tokens, batch_size)
-        answers: list[dict[str, str]] = [{} for _ in faces]
-        for (face, question), text in zip(asked, texts, strict=True):
-            answers[face][question] = text
-        return answers
 
     def postprocess(self, photo: _Photo) -> list[dict[str, Any]] | dict[str, str]:
         """The faces of a photo as plain data, or `{"error": "…"}`."""
@@ -296,9 +282,9 @@ class FaceAnalysisPipeline(Pipeline):
                 else [[round(float(side), 2) for side in point] for point in found.face.landmarks],
                 "detection_score": None if found.face.score is None else round(found.face.score, 4),
                 "aligned": found.aligned,
-                **said,
+                **results,
             }
-            for found, said in zip(photo.faces, photo.said, strict=True)
+            for found, results in zip(photo.faces, photo.results, strict=True)
         ]
 
 
@@ -330,6 +316,3 @@ def _check_counts(**counts: Any) -> None:
 def _check_number(name: str, value: Any, low: float, high: float, what: str) -> None:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
         raise ArgumentError(name, value, f"give a {what}")
-
-
-__all__ = ["FaceAnalysisPipeline"]

@@ -33,16 +33,11 @@ class FaceMLLMProcessor(ProcessorBase):
     converted to RGB (transparency over white) and resized to the square that the vision tower takes.
 
     Args:
-        image_processor ([`BaseImageProcessor`]):
-            Image processor of the vision tower.
-        tokenizer ([`PreTrainedTokenizerBase`]):
-            Tokenizer of the language model; knows `image_token` as one token.
-        num_image_tokens (`int`):
-            Tokens that one image takes in the prompt, [`FaceMLLMConfig.num_image_tokens`].
-        image_token (`str`, *optional*, defaults to `"<image>"`):
-            Placeholder of an image in the text.
-        chat_template (`str`, *optional*):
-            Jinja template that turns messages into a prompt.
+        image_processor ([`BaseImageProcessor`]): image processor of the vision tower.
+        tokenizer ([`PreTrainedTokenizerBase`]): tokenizer of the language model; knows `image_token` as one token.
+        num_image_tokens (`int`): tokens that one image takes in the prompt, [`FaceMLLMConfig.num_image_tokens`].
+        image_token (`str`, *optional*, defaults to `"<image>"`): placeholder of an image in the text.
+        chat_template (`str`, *optional*): Jinja template that turns messages into a prompt.
 
     Raises:
         ValueError: when `num_image_tokens` is no positive number or the tokenizer splits `image_token`.
@@ -246,7 +241,7 @@ def _image_processor(vision, config: FaceMLLMConfig, **kwargs):
 
 
 def _resized(image_processor, side: int):
-    """Set the square that comes out, keeping the processor's own way: plain resizing, or resizing and cropping."""
+    """Set the square that comes out, keeping the processor's own method: plain resizing, or resizing and cropping."""
     settings = image_processor.to_dict()
     square = {"height": side, "width": side}
     if settings.get("do_center_crop"):
@@ -258,6 +253,3 @@ def _resized(image_processor, side: int):
     else:
         settings["size"] = square
     return type(image_processor).from_dict(settings)
-
-
-__all__ = ["FaceMLLMProcessor"]

@@ -12,10 +12,8 @@ class FaceMLLMProjector(nn.Module):
 
     def __init__(self, config: FaceMLLMConfig):
         super().__init__()
-        layers = config.vision_feature_layer
-        num_layers = len(layers) if isinstance(layers, (list, tuple)) else 1
         self.pixel_shuffle_factor = config.pixel_shuffle_factor
-        in_features = config.vision_config.hidden_size * num_layers * self.pixel_shuffle_factor**2
+        in_features = config.vision_config.hidden_size * len(config.feature_layers) * self.pixel_shuffle_factor**2
         self.linear_1 = nn.Linear(in_features, config.text_config.hidden_size)
         self.act = ACT2FN[config.projector_hidden_act]
         self.linear_2 = nn.Linear(config.text_config.hidden_size, config.text_config.hidden_size)
@@ -41,6 +39,3 @@ def pixel_shuffle(features: torch.Tensor, factor: int) -> torch.Tensor:
     side = round(int(patches) ** 0.5)  # int: torch.jit, which Optimum exports with, gives sizes as tensors
     grid = features.view(images, side // factor, factor, side // factor, factor, channels)
     return grid.permute(0, 1, 3, 2, 4, 5).reshape(images, (side // factor) ** 2, channels * factor * factor)
-
-
-__all__ = ["FaceMLLMProjector", "pixel_shuffle"]

@@ -59,6 +59,3 @@ def prepare_tokenizer(tokenizer: PreTrainedTokenizerBase, chat_template: str = C
     tokenizer.padding_side = "left"
     tokenizer.init_kwargs["padding_side"] = "left"  # otherwise lost on saving
     tokenizer.chat_template = chat_template
-
-
-__all__ = ["CHAT_TEMPLATE", "IMAGE_TOKEN", "prepare_tokenizer"]

@@ -138,6 +138,3 @@ def _common_length(sequences: Sequence[tuple[int, ...]]) -> int:
     first, last = min(sequences), max(sequences)
     pairs = zip(first, last, strict=False)
     return next((index for index, (one, other) in enumerate(pairs) if one != other), min(len(first), len(last)))
-
-
-__all__ = ["CannotPack", "TokenTree", "grow_trees", "pack_prompts"]

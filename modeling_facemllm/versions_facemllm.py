@@ -46,7 +46,7 @@ KNOWN_WRONG = {
 TESTED = f">={OLDEST_TESTED},<={NEWEST_TESTED},!=5.3.0"
 
 CACHE_NAMES = ("cache", "past_key_values")
-"""5.24 renamed `past_key_values` to `cache`; both stand wherever the library looks a name up."""
+"""5.24 renamed `past_key_values` to `cache`; both are listed wherever the library looks a name up."""
 
 CACHE_NAME = next(
     name for name in CACHE_NAMES if name in {field.name for field in dataclasses.fields(BaseModelOutputWithPast)}
@@ -264,30 +264,3 @@ def make_tokenizer_portable(folder: str | Path) -> None:
     if isinstance(config.get("extra_special_tokens"), list):
         config["additional_special_tokens"] = config.pop("extra_special_tokens")
     path.write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-__all__ = [
-    "AUTO_MODELS",
-    "CACHE_NAME",
-    "CACHE_NAMES",
-    "KNOWN_WRONG",
-    "NEWEST_TESTED",
-    "OLDEST_TESTED",
-    "TESTED",
-    "AutoImageProcessor",
-    "ModelBase",
-    "ProcessorBase",
-    "UnsupportedTransformers",
-    "adapt_rope",
-    "cache_argument",
-    "cache_length",
-    "cache_of",
-    "check_transformers",
-    "default_image_processor",
-    "given_cache",
-    "make_tokenizer_portable",
-    "pil_image_processor",
-    "remedy",
-    "torch_compilable_check",
-    "without_head",
-]

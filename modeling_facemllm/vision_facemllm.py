@@ -24,7 +24,7 @@ class FaceMLLMVisionStage(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, eps: float):
         super().__init__()
-        groups = _groups(out_channels)
+        groups = next(size for size in (8, 4, 2, 1) if out_channels % size == 0)
         self.downsample = nn.Conv2d(in_channels, out_channels, kernel_size=3, stride=2, padding=1)
         self.norm_1 = nn.GroupNorm(groups, out_channels, eps=eps)
         self.conv = nn.Conv2d(out_channels, out_channels, kernel_size=3, padding=1)
@@ -152,10 +152,4 @@ class FaceMLLMVisionModel(PreTrainedModel):
         return output if return_dict else output.to_tuple()
 
 
-def _groups(channels: int) -> int:
-    return next(groups for groups in (8, 4, 2, 1) if channels % groups == 0)
-
-
 FaceMLLMVisionModel.register_for_auto_class("AutoModel")
-
-__all__ = ["FaceMLLMVisionModel"]

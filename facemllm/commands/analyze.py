@@ -195,7 +195,7 @@ def _pipeline(args: argparse.Namespace) -> Callable:
     from PIL import Image
 
     from facemllm.inference.loading import load_model
-    from modeling_facemllm.arguments_facemllm import ArgumentError
+    from modeling_facemllm.face_tasks_facemllm import ArgumentError
     from modeling_facemllm.pipeline_facemllm import FaceAnalysisPipeline
 
     model, processor = load_model(args.model, args.device, args.trust_remote_code)
