@@ -52,12 +52,8 @@ class Counts:
         (self.unreadable if of_picture else self.left_out)[reason] += 1
 
     def as_json(self) -> dict[str, Any]:
-        return {
-            "faces": self.faces,
-            "unlabelled": self.unlabelled,
-            "unreadable": dict(self.unreadable.most_common()),
-            "left_out": dict(self.left_out.most_common()),
-        }
+        reasons = {name: dict(getattr(self, name).most_common()) for name in ("unreadable", "left_out")}
+        return {"faces": self.faces, "unlabelled": self.unlabelled, **reasons}
 
 
 def read_run(out: Path) -> dict[str, Any] | None:
@@ -75,17 +71,31 @@ def read_run(out: Path) -> dict[str, Any] | None:
     return run
 
 
-def claim(out: Path, settings: Mapping[str, Any], ways: Sequence[Way], **described: Any) -> dict[str, Any]:
-    """Let `out` belong to a run of these settings; what its `run.json` holds now.
+def run_into(
+    out: Path,
+    settings: Mapping[str, Any],
+    ways: Sequence[Way],
+    ask: Callable[[PredictionLog, Sequence[Way]], Mapping[str, Any]],
+    **described: Any,
+) -> dict[str, Any]:
+    """Ask what is missing in `out` and write down that the run is complete; what its `run.json` then holds.
 
     `described` goes into `run.json` too. Another way to answer may be added to a run; all else must be the same.
+
+    Args:
+        ask: asks what the log does not hold, in these ways, and returns what goes into `run.json` (`counts`,
+            `majority`). It is not called where nothing can be missing, so it may load the model.
 
     Raises:
         UserError: where `out` holds predictions of other settings, or of a run that does not say whose.
     """
     read_run(out)  # where it is not of an evaluation, the message says so
     try:
-        earlier = read_claim(out / RUN, settings, _without_ways)
+        earlier = read_claim(
+            out / RUN,
+            settings,
+            lambda run: {name: value for name, value in run["settings"].items() if name != "ways"},
+        )
     except ValueError as error:
         raise UserError(f"{error}; take another --out, or delete it") from error
     if earlier is None and (out / PREDICTIONS).exists():
@@ -97,42 +107,14 @@ def claim(out: Path, settings: Mapping[str, Any], ways: Sequence[Way], **describ
         ways = [*done, *(way for way in ways if way not in done)]
     run = {"status": "running", **described, "settings": {**settings, "ways": list(ways)}}
     write_json(out / RUN, run)
-    return run
-
-
-def _without_ways(run: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in run["settings"].items() if name != "ways"}
-
-
-def finish(out: Path, run: Mapping[str, Any], **found: Any) -> dict[str, Any]:
-    """Write that the run is complete, and what it found."""
-    finished = {**run, "status": "complete", **found}
-    write_json(out / RUN, finished)
-    return finished
-
-
-def run_into(
-    out: Path,
-    settings: Mapping[str, Any],
-    ways: Sequence[Way],
-    ask: Callable[[PredictionLog, Sequence[Way]], Mapping[str, Any]],
-    **described: Any,
-) -> dict[str, Any]:
-    """Ask what is missing in `out` and write down that the run is complete; what its `run.json` then holds.
-
-    Args:
-        ask: asks what the log does not hold, in these ways, and returns what goes into `run.json` (`counts`,
-            `majority`). It is not called where nothing can be missing, so it may load the model.
-
-    Raises:
-        UserError: as `claim`.
-    """
-    run = claim(out, settings, ways, **described)
-    if run["status"] == "complete":
-        return run
     with PredictionLog(out / PREDICTIONS) as log:
         found = ask(log, run["settings"]["ways"])
-    return finish(out, run, **found)
+    return _write_run(out, {**run, "status": "complete", **found})
+
+
+def _write_run(out: Path, run: dict[str, Any]) -> dict[str, Any]:
+    write_json(out / RUN, run)
+    return run
 
 
 def run_benchmark(
@@ -153,7 +135,7 @@ def run_benchmark(
     """
     asked = {**settings, **benchmark.settings}
     run = run_into(out, asked, ways or benchmark.default_ways, partial(benchmark.ask, load), **benchmark.described)
-    return finish(out, run, **benchmark.noted) if benchmark.noted else run
+    return _write_run(out, {**run, **benchmark.noted}) if benchmark.noted else run
 
 
 def opened(benchmark: "Benchmark", command: str | None = None) -> OpenedBenchmark:

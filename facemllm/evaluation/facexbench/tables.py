@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from facemllm.evaluation.figures.bootstrap import RESAMPLES
+from facemllm.evaluation.figures.bootstrap import RESAMPLES, Summed, estimates
+from facemllm.evaluation.figures.errors import share
 from facemllm.evaluation.predictions import Prediction
 
 from .answers import safe, strict
@@ -75,15 +76,14 @@ def task_figures_of(section: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     tasks: dict[str, dict[str, Any]] = {}
     for reading, tables in section["scores"].items():
         table, kept = tables["all"], tables.get("without_overlap")
-        cells = {"overall": (table["overall"], table), **({WITHOUT_OVERLAP: (kept["overall"], kept)} if kept else {})}
-        cells |= {name: (figures, table) for name, figures in table["categories"].items()}
-        for name, (figures, of_table) in cells.items():
+        cells = {"overall": table["overall"], **({WITHOUT_OVERLAP: kept["overall"]} if kept else {})}
+        for name, figures in (cells | table["categories"]).items():
             tasks.setdefault(name, {})[WAYS_OF[reading]] = {
                 "kind": "options",
                 "n": figures["n"],
                 "primary": "accuracy",
                 "metrics": {"accuracy": {key: figures[key] for key in ("value", "interval", "n")}},
-                "unparsed": of_table["unparsed"] if name in ("overall", WITHOUT_OVERLAP) else figures["unparsed"],
+                "unparsed": figures["unparsed"],
                 "baseline": {"value": 1 / len(LETTERS)},
             }
     return tasks
@@ -126,8 +126,6 @@ def _accuracies(answers: Sequence[Reading], **drawing: int) -> dict[str, dict[st
     """Accuracy with its bootstrap interval, n and unread answers for every cell of the table that has questions."""
     from scipy.sparse import csr_array
 
-    from facemllm.evaluation.figures.bootstrap import Statistic, Summed, estimates, ratio
-
     cells: dict[str, int] = {}
     unparsed: Counter[str] = Counter()
     places, values = [], []
@@ -138,14 +136,7 @@ def _accuracies(answers: Sequence[Reading], **drawing: int) -> dict[str, dict[st
             values += [float(letter == entry.expected), 1.0]
             unparsed[cell] += letter is None
     rows = csr_array((values, tuple(zip(*places, strict=True))), shape=(len(answers), 2 * len(cells)))
-    statistics = {
-        cell: Statistic(
-            value=lambda sums, at=2 * number: ratio(sums[..., at], sums[..., at + 1]),
-            count=lambda sums, at=2 * number: sums[..., at + 1],
-            proportion=True,
-        )
-        for cell, number in cells.items()
-    }
+    statistics = {cell: share(slice(2 * number, 2 * number + 1), 2 * number + 1) for cell, number in cells.items()}
     figures = estimates(Summed(rows, statistics), [entry.id for entry, _ in answers], **drawing)
     return {
         cell: {**of, "unparsed": {"count": unparsed[cell], "rate": unparsed[cell] / of["n"]}}

@@ -8,6 +8,7 @@ product and never a pass over the data.
 import math
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -115,6 +116,15 @@ def resampled_sums(faces: Any, resamples: int, seed: int) -> Iterator[np.ndarray
         yield (by_column @ weights.astype(np.float64)).T
 
 
+def replicates(faces: Any, statistics: Mapping[Any, Statistic], resamples: int, seed: int) -> dict[Any, np.ndarray]:
+    """Every statistic of each of `resampled_sums`, float64 of shape `(resamples,)`; of a single face none."""
+    drawn: dict[Any, list[np.ndarray]] = {name: [np.empty(0)] for name in statistics}
+    for sums in resampled_sums(faces, resamples if faces.shape[0] > 1 else 0, seed):
+        for name, statistic in statistics.items():
+            drawn[name].append(statistic.value(sums))
+    return {name: np.concatenate(parts) for name, parts in drawn.items()}
+
+
 def percentile_interval(replicates: np.ndarray, confidence: float = CONFIDENCE) -> list[float] | None:
     """The middle `confidence` of the replicates (Efron, 1979).
 
@@ -132,17 +142,11 @@ def wilson_interval(share: float, count: int, confidence: float = CONFIDENCE) ->
     """The score interval of a proportion (E. B. Wilson, 1927); `[0, 1]` without any count."""
     if count == 0:
         return [0.0, 1.0]
-    z = _normal_quantile(confidence)
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
     center = (share + z * z / (2 * count)) / (1 + z * z / count)
     half = z / (1 + z * z / count) * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
     # Rounding must not keep a bound from its end: 0 of n has exactly 0 below it.
     return [max(0.0, center - half) if share > 0 else 0.0, min(1.0, center + half) if share < 1 else 1.0]
-
-
-def _normal_quantile(confidence: float) -> float:
-    from statistics import NormalDist
-
-    return NormalDist().inv_cdf((1 + confidence) / 2)
 
 
 def estimate(
@@ -185,12 +189,9 @@ def estimates(
     codes = face_codes(ids, summed.rows.shape[0])
     count = int(codes.max(initial=-1)) + 1
     faces = sum_by(summed.rows, codes, count)
-    drawn: dict[str, list[np.ndarray]] = {name: [] for name in summed.statistics}
-    for sums in resampled_sums(faces, resamples if count > 1 else 0, seed):
-        for name, statistic in summed.statistics.items():
-            drawn[name].append(statistic.value(sums))
+    drawn = replicates(faces, summed.statistics, resamples, seed)
     totals = np.asarray(faces.sum(axis=0), np.float64)
     return {
-        name: estimate(statistic, totals, np.concatenate(drawn[name] or [np.empty(0)]), count, confidence=confidence)
+        name: estimate(statistic, totals, drawn[name], count, confidence)
         for name, statistic in summed.statistics.items()
     }

@@ -1,6 +1,6 @@
 """Metrics of a confusion matrix, of one task or several: accuracy, balanced accuracy, F1, near misses."""
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -90,17 +90,12 @@ def per_class(summed: Summed, classes: Sequence[str]) -> Summed:
     statistics = {}
     for place, name in enumerate(classes):
 
-        def count(sums: np.ndarray, place: int = place) -> np.ndarray:
-            return matrices(sums, len(classes))[..., place, :].sum(-1)
+        def of_class(values: Callable, place: int = place) -> Callable[[np.ndarray], np.ndarray]:
+            return lambda sums: values(matrices(sums, len(classes)))[..., place]
 
-        def recall(sums: np.ndarray, place: int = place) -> np.ndarray:
-            return recalls(matrices(sums, len(classes)))[..., place]
-
-        def f1(sums: np.ndarray, place: int = place) -> np.ndarray:
-            return f1_scores(matrices(sums, len(classes)))[..., place]
-
-        statistics[name, "recall"] = Statistic(recall, count, proportion=True)
-        statistics[name, "f1"] = Statistic(f1, count)
+        count = of_class(lambda matrix: matrix.sum(-1))
+        statistics[name, "recall"] = Statistic(of_class(recalls), count, proportion=True)
+        statistics[name, "f1"] = Statistic(of_class(f1_scores), count)
     return Summed(summed.rows, statistics)
 
 
@@ -136,9 +131,8 @@ def across(tasks: Mapping[Hashable, Summed]) -> Summed:
     for task, summed in tasks.items():
         stop = start + summed.rows.shape[1]
         for metric, statistic in summed.statistics.items():
-            own = _of_columns(statistic, start, stop)
-            statistics[task, metric] = own
-            by_metric.setdefault(metric, []).append(own)
+            statistics[task, metric] = _of_columns(statistic, start, stop)
+            by_metric.setdefault(metric, []).append(statistics[task, metric])
         start = stop
     for metric, several in by_metric.items():
         statistics[metric] = _mean_of(several)

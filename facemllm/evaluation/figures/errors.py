@@ -45,12 +45,12 @@ def age_estimation(
         "mean_error": Statistic(lambda s: ratio(s[..., 1], s[..., 2]), lambda s: s[..., 2], higher_is_better=False),
     }
     for years in range(MAX_YEARS + 1):
-        statistics[f"cs@{years}"] = _share(slice(4, 5 + years), 3)
+        statistics[f"cs@{years}"] = share(slice(4, 5 + years), 3)
     if bins:
         right = 4 + len(shares)
         columns += _bucket_columns(references, predictions, read, bins)
-        statistics["bucket_accuracy"] = _share(slice(right, right + 1), right + 2)
-        statistics["bucket_accuracy_within_one"] = _share(slice(right, right + 2), right + 2)
+        statistics["bucket_accuracy"] = share(slice(right, right + 1), right + 2)
+        statistics["bucket_accuracy_within_one"] = share(slice(right, right + 2), right + 2)
     return Summed(_sparse(columns), statistics)
 
 
@@ -110,7 +110,8 @@ def _require_known(references: np.ndarray) -> None:
         raise ValueError(f"references: row {unknown[0][0]} is no number; leave rows without a label out")
 
 
-def _share(part: slice, whole: int) -> Statistic:
+def share(part: slice, whole: int) -> Statistic:
+    """The sum of the columns `part` divided by the column `whole`, which counts rows."""
     return Statistic(
         lambda sums: ratio(sums[..., part].sum(-1), sums[..., whole]), lambda sums: sums[..., whole], proportion=True
     )

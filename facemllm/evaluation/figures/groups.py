@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
 
@@ -10,8 +10,8 @@ import numpy as np
 
 from facemllm.evaluation.predictions import Prediction, TaskSpec
 
-from .bootstrap import CONFIDENCE, RESAMPLES, Statistic, estimate, resampled_sums, sum_by
-from .columns import PRIMARY, columns_of, numbers_first
+from .bootstrap import CONFIDENCE, RESAMPLES, Statistic, estimate, replicates, sum_by
+from .columns import PRIMARY, Columns, columns_of, numbers_first
 
 GROUP_LABELS = ("age_group", "gender", "race")
 
@@ -45,124 +45,100 @@ def group_figures(
         ValueError: as `figures.task_figures`.
     """
     columns = columns_of(spec, predictions, groups)
-    summed, places = columns.summed()
-    statistic = summed.statistics[PRIMARY[spec.kind]]
-    labels_known = [label for label in groups if any(value is not None for value in columns.groups[label])]
-    cells = _Cells.of(columns.groups, labels_known, places)
-    tables = _tables(summed.rows, statistic, columns.drawn[places], cells, resamples, seed, confidence)
+    known = [label for label in groups if any(value is not None for value in columns.groups[label])]
+    statistic, tables = _tables(columns, known, minimum, resamples, seed, confidence)
+    crossed = [group for labels, table in tables.items() if len(labels) > 1 for group in table]
+    pick = min if statistic.higher_is_better else max
 
     def worst(table: Iterable[_Group]) -> dict[str, Any] | None:
         """The worst of the groups that are not small; its interval does not heed that it was picked."""
-        able = [group for group in table if group.error is not None and not group.is_small(minimum)]
-        if not able:
-            return None
-        pick = min if statistic.higher_is_better else max
-        found = pick(able, key=lambda group: group.estimate["value"])
-        return {"groups": found.named, **found.figures(minimum)}
+        able = [group for group in table if group.compared]
+        found = pick(able, key=lambda group: group.figures["value"], default=None)
+        return found and {"groups": found.named, **found.figures}
 
     return {
         "metric": PRIMARY[spec.kind],
         "higher_is_better": statistic.higher_is_better,
         "minimum": minimum,
-        "by": {label: {group.values[0]: group.figures(minimum) for group in tables[label,]} for label in labels_known},
-        "worst": worst(group for label in labels_known for group in tables[label,]),
-        "worst_intersection": worst(group for labels, table in tables.items() if len(labels) > 1 for group in table),
-        "gap": {
-            " × ".join(labels): _gap(table, statistic, minimum, confidence, seed) for labels, table in tables.items()
-        },
-        "intersections": [
-            {"groups": group.named, **group.figures(minimum)}
-            for labels, table in tables.items()
-            if len(labels) > 1
-            for group in table
-        ],
+        "by": {label: {group.named[label]: group.figures for group in tables[label,]} for label in known},
+        "worst": worst(group for label in known for group in tables[label,]),
+        "worst_intersection": worst(crossed),
+        "gap": {" × ".join(labels): _gap(table, statistic, confidence, seed) for labels, table in tables.items()},
+        "intersections": [{"groups": group.named, **group.figures} for group in crossed],
     }
 
 
 @dataclass(frozen=True)
 class _Group:
-    """One group's figures; `error` is the standard error of its value, None where that is undefined."""
+    """One group's figures; `error` is the standard error of its value, None where that is undefined.
 
-    labels: tuple[str, ...]
-    values: tuple[str, ...]
-    faces: int
-    estimate: Mapping[str, Any]
+    `figures` are `value`, `interval`, `n`, `faces`, and `small`: whether there are too few faces, or too few whose
+    answer could be read where the others are left out.
+    """
+
+    named: dict[str, str]
+    figures: dict[str, Any]
     error: float | None
 
     @property
-    def named(self) -> dict[str, str]:
-        return dict(zip(self.labels, self.values, strict=True))
-
-    def figures(self, minimum: int) -> dict[str, Any]:
-        return {**self.estimate, "faces": self.faces, "small": self.is_small(minimum)}
-
-    def is_small(self, minimum: int) -> bool:
-        """Whether there are too few faces, or too few whose answer could be read where the others are left out."""
-        return min(self.faces, self.estimate["n"]) < minimum
+    def compared(self) -> bool:
+        return self.error is not None and not self.figures["small"]
 
 
-@dataclass(frozen=True)
-class _Cells:
-    """The finest division of the rows: every combination of all group labels that occurs, None where unknown.
-
-    Attributes:
-        codes: each row's cell, int64 of shape `(rows,)`.
-    """
-
-    labels: tuple[str, ...]
-    values: list[tuple[str | None, ...]]
-    codes: np.ndarray
-
-    @classmethod
-    def of(cls, known: Mapping[str, Sequence[str | None]], labels: Sequence[str], places: np.ndarray) -> "_Cells":
-        by_row = list(zip(*(known[label] for label in labels), strict=True))
-        number: dict[tuple[str | None, ...], int] = {}
-        codes = np.fromiter((number.setdefault(row, len(number)) for row in by_row), np.int64, count=len(by_row))
-        return cls(tuple(labels), list(number), codes[places] if labels else places)
-
-    def groups(self, labels: tuple[str, ...]) -> dict[tuple[str, ...], list[int]]:
-        """The groups that these labels make, in natural order, and the cells of each."""
-        positions = [self.labels.index(label) for label in labels]
-        found: dict[tuple[str, ...], list[int]] = {}
-        for cell, values in enumerate(self.values):
-            group = tuple(values[position] for position in positions)
-            if None not in group:
-                found.setdefault(group, []).append(cell)
-        return dict(sorted(found.items(), key=lambda item: [*map(numbers_first, item[0])]))
+def _groups(cells: Sequence[tuple[str | None, ...]], places: Sequence[int]) -> dict[tuple[str, ...], list[int]]:
+    """The groups that the labels at these places of a cell make, in natural order, and the cells of each."""
+    found: dict[tuple[str, ...], list[int]] = {}
+    for cell, values in enumerate(cells):
+        group = tuple(values[place] for place in places)
+        if None not in group:
+            found.setdefault(group, []).append(cell)
+    return dict(sorted(found.items(), key=lambda item: [*map(numbers_first, item[0])]))
 
 
 def _tables(
-    rows: Any, statistic: Statistic, faces: np.ndarray, cells: _Cells, resamples: int, seed: int, confidence: float
-) -> dict[tuple[str, ...], list[_Group]]:
-    """The figures of every group that one label makes, or several. All are drawn from the same resamples of faces."""
-    groups = {
-        labels: cells.groups(labels)
-        for size in range(1, len(cells.labels) + 1)
-        for labels in combinations(cells.labels, size)
-    }
-    if not groups:
-        return {}
-    count, shape = int(faces.max(initial=-1)) + 1, (len(cells.values), rows.shape[1])
-    by_face = sum_by(_spread(rows, cells.codes, len(cells.values)), faces, count)
+    columns: Columns, known: Sequence[str], minimum: int, resamples: int, seed: int, confidence: float
+) -> tuple[Statistic, dict[tuple[str, ...], list[_Group]]]:
+    """The primary metric, and its figures for every group that one of the labels `known` makes, or several.
+
+    Rows are summed by cell, a combination of all labels (None where unknown), of which every group is a union: all
+    groups are drawn from the same resamples of faces.
+    """
+    summed, places = columns.summed()
+    statistic, faces = summed.statistics[PRIMARY[columns.spec.kind]], columns.drawn[places]
+    if not known:
+        return statistic, {}
+    cells: dict[tuple[str | None, ...], int] = {}
+    by_row = zip(*(columns.groups[label] for label in known), strict=True)
+    codes = np.array([cells.setdefault(row, len(cells)) for row in by_row], np.int64)[places]
+    count, shape = int(faces.max(initial=-1)) + 1, (len(cells), summed.rows.shape[1])
+    by_face = sum_by(_spread(summed.rows, codes, len(cells)), faces, count)
     totals = np.asarray(by_face.sum(axis=0)).reshape(shape)
-    drawn: dict[tuple, list[np.ndarray]] = {labels: [] for labels in groups}
-    for sums in resampled_sums(by_face, resamples if count > 1 else 0, seed):
-        by_cell = sums.reshape(-1, *shape)
-        for labels, members in groups.items():
-            whole = np.stack([by_cell[:, own].sum(1) for own in members.values()], axis=1)
-            drawn[labels].append(statistic.value(whole))
     # Each face once in each cell that it has rows in.
-    faces_of_cells = np.bincount(np.unique(faces * shape[0] + cells.codes) % shape[0], minlength=shape[0])
-    tables = {}
-    for labels, members in groups.items():
-        replicates = np.concatenate(drawn[labels] or [np.empty((0, len(members)))])
-        tables[labels] = []
-        for place, (values, own) in enumerate(members.items()):
+    faces_of_cells = np.bincount(np.unique(faces * shape[0] + codes) % shape[0], minlength=shape[0])
+    groups = {
+        tuple(known[place] for place in places): _groups(list(cells), places)
+        for size in range(1, len(known) + 1)
+        for places in combinations(range(len(known)), size)
+    }
+
+    def of_group(own: list[int]) -> Statistic:
+        return replace(statistic, value=lambda sums: statistic.value(sums.reshape(-1, *shape)[:, own].sum(1)))
+
+    drawn = replicates(
+        by_face,
+        {(labels, values): of_group(own) for labels, found in groups.items() for values, own in found.items()},
+        resamples,
+        seed,
+    )
+    tables: dict[tuple[str, ...], list[_Group]] = {labels: [] for labels in groups}
+    for labels, found in groups.items():
+        for values, own in found.items():
             size = int(faces_of_cells[own].sum())
-            entry = estimate(statistic, totals[own].sum(0), replicates[:, place], size, confidence)
-            error = _standard_error(statistic, entry, replicates[:, place], size)
-            tables[labels].append(_Group(labels, values, size, entry, error))
-    return tables
+            entry = estimate(statistic, totals[own].sum(0), drawn[labels, values], size, confidence)
+            error = _standard_error(statistic, entry, drawn[labels, values], size)
+            figures = {**entry, "faces": size, "small": min(size, entry["n"]) < minimum}
+            tables[labels].append(_Group(dict(zip(labels, values, strict=True)), figures, error))
+    return statistic, tables
 
 
 def _spread(rows: Any, codes: np.ndarray, groups: int) -> Any:
@@ -189,9 +165,7 @@ def _standard_error(
     return max(error, math.sqrt(share * (1 - share) / (count + 4)))
 
 
-def _gap(
-    table: Sequence[_Group], statistic: Statistic, minimum: int, confidence: float, seed: int
-) -> dict[str, Any] | None:
+def _gap(table: Sequence[_Group], statistic: Statistic, confidence: float, seed: int) -> dict[str, Any] | None:
     """The gap between the best and the worst group that are not small; None with fewer than two of them.
 
     The largest of many differences is large by chance alone, and so is that of a resample: a percentile interval
@@ -200,15 +174,15 @@ def _gap(
     `if_equal` is the gap to expect if every group had the same true value, and what chance exceeds in 5 % of cases.
     Both are None where a group has no interval.
     """
-    able = [group for group in table if group.error is not None and not group.is_small(minimum)]
+    able = [group for group in table if group.compared]
     if len(able) < 2:
         return None
-    values = np.array([group.estimate["value"] for group in able])
+    values = np.array([group.figures["value"] for group in able])
     gap = {"value": float(values.max() - values.min()), "interval": None, "groups": len(able), "if_equal": None}
-    if any(group.estimate["interval"] is None for group in able):
+    if any(group.figures["interval"] is None for group in able):
         return gap
     errors = np.array([group.error for group in able])
-    sizes = np.array([group.faces for group in able])
+    sizes = np.array([group.figures["faces"] for group in able])
     normal = np.random.default_rng(seed).standard_normal((_SIMULATIONS, len(able)))
     of_pair = np.hypot.outer(errors, errors)
     reach = _largest_difference(normal * errors, of_pair, confidence) * of_pair
