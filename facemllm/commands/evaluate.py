@@ -4,7 +4,7 @@ import argparse
 import json
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -107,19 +107,25 @@ def _check(args: argparse.Namespace) -> None:
 
 def _refuse_what_has_no_effect(args: argparse.Namespace) -> None:
     """Raise for an argument that would choose what is asked, where nothing is."""
-    parser = argparse.ArgumentParser()
-    add_arguments(parser)
-    for name, default in vars(parser.parse_args([])).items():
+    for name, default in _defaults(add_arguments).items():
         if name not in RESCORING and getattr(args, name) != default:
             word = name.upper() if name in ("model", "benchmark") else f"--{name.replace('_', '-')}"
             raise UserError(f"{word} has no effect with --rescore, which reads what is in --out alone: leave it out")
+
+
+def _defaults(add: Callable[[argparse.ArgumentParser], None]) -> dict[str, Any]:
+    """The arguments that `add` adds to a parser, and their defaults."""
+    parser = argparse.ArgumentParser()
+    add(parser)
+    return vars(parser.parse_args([]))
 
 
 def _evaluate(args: argparse.Namespace, out: Path) -> int:
     from torch import OutOfMemoryError
     from transformers.utils import logging
 
-    from facemllm.evaluation.answerers import BACKENDS, backend_of
+    from facemllm.evaluation.answerers import BACKENDS, backend_of, load_answerer
+    from facemllm.evaluation.predict import run_benchmark
     from facemllm.inference.hub_names import check_model_name
 
     check_model_name(args.model)
@@ -127,25 +133,26 @@ def _evaluate(args: argparse.Namespace, out: Path) -> int:
     if args.backend not in BACKENDS:
         raise UserError(f"--backend {args.backend}: there are {', '.join(BACKENDS)}")
     logging.disable_progress_bar()
+    load = partial(
+        load_answerer,
+        args.backend,
+        args.model,
+        device=args.device,
+        adapter=args.adapter,
+        batch_size=args.batch_size,
+        trust_remote_code=args.trust_remote_code,
+    )
     try:
-        counts = _ask(args, out)
+        counts = run_benchmark(out, _open(args), load, _settings(args), args.ways)["counts"]
     except OutOfMemoryError as error:
         remedy = "the same command goes on with a smaller --batch-size"
         raise UserError(f"--device {args.device}: out of memory; {remedy}") from error
+    for reason, count in counts["left_out"].items():
+        print(f"facemllm evaluate: left out: {reason}: {count:,}", file=sys.stderr)
     code = _print_report(args, out)
     for reason, count in counts["unreadable"].items():
         print(f"facemllm evaluate: could not be asked about: {reason}: {count:,}", file=sys.stderr)
     return 1 if counts["unreadable"] else code
-
-
-def _ask(args: argparse.Namespace, out: Path) -> dict[str, Any]:
-    """The counts of a benchmark, asked into `out`."""
-    from facemllm.evaluation.predict import run_benchmark
-
-    run = run_benchmark(out, _open(args), partial(_load_answerer, args), _settings(args), args.ways)
-    for reason, count in run["counts"]["left_out"].items():
-        print(f"facemllm evaluate: left out: {reason}: {count:,}", file=sys.stderr)
-    return run["counts"]
 
 
 def _open(args: argparse.Namespace) -> "OpenedBenchmark":
@@ -175,9 +182,7 @@ def _own_options(args: argparse.Namespace) -> dict[str, Any]:
     """The values of the options that only this benchmark has. Raises `UserError` for one of another benchmark."""
     own = {}
     for name in FOLDERS:
-        parser = argparse.ArgumentParser()
-        load_folder(name).add_arguments(parser)
-        for option, default in vars(parser.parse_args([])).items():
+        for option, default in _defaults(load_folder(name).add_arguments).items():
             given = getattr(args, option)
             if name == args.benchmark:
                 own[option] = given
@@ -218,19 +223,6 @@ def _plain(name: str) -> str:
     return str(Path(name)) if Path(name).is_dir() else name
 
 
-def _load_answerer(args: argparse.Namespace) -> Any:
-    from facemllm.evaluation.answerers import load_answerer
-
-    return load_answerer(
-        args.backend,
-        args.model,
-        device=args.device,
-        adapter=args.adapter,
-        batch_size=args.batch_size,
-        trust_remote_code=args.trust_remote_code,
-    )
-
-
 def _print_report(args: argparse.Namespace, out: Path) -> int:
     from facemllm.evaluation.report.report import write_report
 
@@ -242,6 +234,8 @@ def _print_report(args: argparse.Namespace, out: Path) -> int:
 
 
 def _table(report: Mapping[str, Any]) -> str:
+    from facemllm.evaluation.report.wording import group_of
+
     lines = [f"{'':<40}{'':<19}{'value':>9}  {'95 % interval':<17}{'baseline':>9}{'unparsed':>10}{'n':>8}"]
     for task, ways in report["tasks"].items():
         for way, figures in ways.items():
@@ -251,7 +245,9 @@ def _table(report: Mapping[str, Any]) -> str:
             lines.append(_line(name, metric, figures["metrics"][metric], baseline.get("value"), unparsed))
             if len(report["tasks"]) <= MAX_WITH_GROUPS:
                 for group, values in ((figures.get("groups") or {}).get("by") or {}).items():
-                    lines += [_group_line(metric, group, value, entry) for value, entry in values.items()]
+                    for value, entry in values.items():
+                        line = _line(f"  {group}: {group_of(group, value)}", metric, entry)
+                        lines.append(line + (" (small)" if entry["small"] else ""))
     for way, figures in report["means"].items():
         for metric, entry in figures["metrics"].items():
             name = f"mean of {len(figures['tasks'])} tasks, {way}"
@@ -265,12 +261,6 @@ def _line(name: str, metric: str, entry: Mapping[str, Any], baseline: float | No
         f"{name:<40}{metric.replace('_', ' '):<19}{_number(entry['value']):>9}  {low_high:<17}{_number(baseline):>9}"
         f"{unparsed:>10}{entry['n']:>8,}"
     )
-
-
-def _group_line(metric: str, label: str, group: str, entry: Mapping[str, Any]) -> str:
-    from facemllm.evaluation.report.wording import group_of
-
-    return _line(f"  {label}: {group_of(label, group)}", metric, entry) + (" (small)" if entry["small"] else "")
 
 
 def _number(value: float | None) -> str:

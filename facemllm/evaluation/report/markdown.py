@@ -1,6 +1,7 @@
 """An evaluation's report as text for a researcher: results first, then every task, then how it was measured."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import ModuleType
 from typing import Any
 
 from facemllm.evaluation.registry import FOLDERS, load_folder
@@ -26,35 +27,35 @@ def markdown(report: Mapping[str, Any]) -> str:
     """The text of `report.md`."""
     attributes = list(dict.fromkeys(name for means in report["means"].values() for name in means["tasks"]))
     notices = [line for notice in report["notices"] for line in ("", f"> {notice}")]
-    if (benchmark := report["run"].get("benchmark")) in FOLDERS:
-        lines = [*_head(report), *load_folder(benchmark).report_lines(report), *notices, *_protocol(report)]
-        return "\n".join(lines) + "\n"
+    own = _own_module(report)
+    tasks = {} if own else {task: ways for task, ways in report["tasks"].items() if task not in attributes}
     lines = [
         *_head(report),
-        *_results(report, attributes),
+        *(own.report_lines(report) if own else _results(report, attributes)),
         *notices,
-        *(
-            line
-            for task, ways in report["tasks"].items()
-            if task not in attributes
-            for line in _task(task, ways, report["plots"])
-        ),
+        *(line for task, ways in tasks.items() for line in _task(task, ways, report["plots"])),
         *_attributes(report, attributes),
         *_protocol(report),
     ]
     return "\n".join(lines) + "\n"
 
 
+def _own_module(report: Mapping[str, Any]) -> ModuleType | None:
+    """The module of a benchmark that makes its own figures; None for any other."""
+    name = report["run"].get("benchmark")
+    return load_folder(name) if name in FOLDERS else None
+
+
 def _head(report: Mapping[str, Any]) -> Iterator[str]:
-    dataset, counts, run = report["dataset"], report["counts"], report["run"]
-    yield f"# {data_title(dataset)}"
+    counts, run = report["counts"], report["run"]
+    yield f"# {data_title(report['dataset'])}"
     if not report["complete"]:
         yield from ("", "**Not complete:** the run goes on or was interrupted; these are the predictions so far.")
     yield ""
     yield f"- Model: `{report['model']}`"
     if "faces" in counts:
-        own = run.get("benchmark") in FOLDERS
-        yield f"- {load_folder(run['benchmark']).ITEMS.capitalize() if own else 'Faces'}: {counts['faces']:,}"
+        own = _own_module(report)
+        yield f"- {own.ITEMS.capitalize() if own else 'Faces'}: {counts['faces']:,}"
     for key, what in (("unreadable", "Could not be read"), ("left_out", "Left out by the protocol")):
         if reasons := counts.get(key):
             listed = (f"{reason}: {count:,}" for reason, count in sorted(reasons.items(), key=lambda r: -r[1]))
@@ -107,16 +108,12 @@ def _task(task: str, ways: Mapping[str, Any], plots: Mapping[str, str]) -> Itera
             yield from ("", f"Never answered ({WAYS[way]}): {', '.join(never)}.")
         if figures.get("calibration"):
             yield from ("", _calibration(figures["calibration"]))
-    ours = [(file, shown) for file, shown in plots.items() if file.rpartition("-")[0].endswith(f"-{_file_name(task)}")]
-    for file, shown in ours:
-        yield from ("", f"![{shown}]({file})")
+    for file, shown in plots.items():
+        if file.rpartition("-")[0].endswith(f"-{task.replace('.', '_')}"):
+            yield from ("", f"![{shown}]({file})")
     if any((figures.get("groups") or {}).get("by") for figures in ways.values()):
         yield from ("", f"### {task_title(task)} by group")
         yield from _groups(task, ways)
-
-
-def _file_name(task: str) -> str:
-    return task.replace(".", "_")
 
 
 def _metrics(ways: Mapping[str, Any]) -> Iterator[str]:
@@ -130,7 +127,7 @@ def _metrics(ways: Mapping[str, Any]) -> Iterator[str]:
         for name in names
     ]
     rows.append(["unread answers", *(_unread(figures) for figures in ways.values())])
-    yield from _table(["metric", *(f"{WAYS[way]}" for way in ways)], rows)
+    yield from _table(["metric", *(WAYS[way] for way in ways)], rows)
 
 
 def _parts(ways: Mapping[str, Any], part: str) -> Iterator[str]:
@@ -138,12 +135,9 @@ def _parts(ways: Mapping[str, Any], part: str) -> Iterator[str]:
     metrics = ("recall", "f1") if part == "classes" else ("f1", "balanced_accuracy")
     rows = []
     for name in names:
-        row = [name if part == "classes" else f"AU{name}"]
-        for figures in ways.values():
-            row += [
-                _cell(metric, figures[part].get(name, {}).get(metric), n=metric == metrics[0]) for metric in metrics
-            ]
-        rows.append(row)
+        found = [(metric, figures[part].get(name, {}).get(metric)) for figures in ways.values() for metric in metrics]
+        cells = (_cell(metric, entry, n=metric == metrics[0]) for metric, entry in found)
+        rows.append([name if part == "classes" else f"AU{name}", *cells])
     header = [f"{label_of(metric)}, {WAYS[way]}" for way in ways for metric in metrics]
     yield from _table(["option" if part == "classes" else "unit", *header], rows)
 
@@ -159,11 +153,10 @@ def _never_answered(figures: Mapping[str, Any]) -> list[str]:
 def _calibration(calibration: Mapping[str, Any]) -> str:
     metrics = calibration["metrics"]
     shown = ", ".join(f"{label_of(name)} {with_interval(name, metrics[name])}" for name in ("ece", "brier", "nll"))
-    expected = calibration["expected_ece"]
-    beside = (
-        "" if expected is None else f" A perfectly calibrated model with so many faces has an ECE of {expected:.3f}."
-    )
-    return f"Calibration of the options' probabilities (n = {calibration['n']:,}): {shown}.{beside}"
+    text = f"Calibration of the options' probabilities (n = {calibration['n']:,}): {shown}."
+    if (expected := calibration["expected_ece"]) is not None:
+        text += f" A perfectly calibrated model with so many faces has an ECE of {expected:.3f}."
+    return text
 
 
 def _groups(task: str, ways: Mapping[str, Any]) -> Iterator[str]:
@@ -172,13 +165,11 @@ def _groups(task: str, ways: Mapping[str, Any]) -> Iterator[str]:
     metric = first["metric"]
     for label in first["by"]:
         yield ""
+        by_way = [table["by"].get(label, {}) for table in tables.values()]
         yield from _table(
             [label_of(label), *(f"{label_of(metric)}, {WAYS[way]}" for way in tables)],
             [
-                [
-                    group_of(label, group),
-                    *(_group_cell(metric, table["by"].get(label, {}).get(group)) for table in tables.values()),
-                ]
+                [group_of(label, group), *(_group_cell(metric, by.get(group)) for by in by_way)]
                 for group in first["by"][label]
             ],
         )
@@ -188,16 +179,11 @@ def _groups(task: str, ways: Mapping[str, Any]) -> Iterator[str]:
                 f"The groups here are the task's own options: these are their recalls, under {label_of(label)}.",
             )
     yield ""
-    yield from _table(
-        ["gap between best and worst", *(WAYS[way] for way in tables)],
-        [
-            [
-                " × ".join(map(label_of, label.split(" × "))),
-                *(_gap(metric, table["gap"].get(label)) for table in tables.values()),
-            ]
-            for label in first["gap"]
-        ],
-    )
+    rows = []
+    for labels in first["gap"]:
+        gaps = (_gap(metric, table["gap"].get(labels)) for table in tables.values())
+        rows.append([" × ".join(map(label_of, labels.split(" × "))), *gaps])
+    yield from _table(["gap between best and worst", *(WAYS[way] for way in tables)], rows)
     for way, table in tables.items():
         yield from ("", f"**{WAYS[way].capitalize()}.** {_worst(table)}")
         yield from _crossed(table)

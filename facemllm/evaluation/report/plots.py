@@ -5,7 +5,7 @@ intervals are dots, whose axis may begin above 0; bars begin at 0.
 """
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -148,33 +148,12 @@ def groups(figures: Mapping[str, Any], title: str, own: str | None = None) -> Fi
     if crossed and len(rows) + len(crossed) < MAX_GROUPS:
         rows.append((" × ".join(label_of(label) for label in crossed[0]["groups"]), None))
         rows += [(", ".join(group_of(*pair) for pair in entry["groups"].items()), entry) for entry in crossed]
-    shown = [entry for _, entry in rows if entry is not None and entry["value"] is not None]
-    if not shown:
-        return None
-    figure = _figure(8.2, 1.9 + 0.27 * len(rows))
-    axes = figure.add_subplot()
-    overall, metric = figures["metrics"][figures["primary"]], figures["primary"]
-    if overall["value"] is not None:
-        axes.axvline(overall["value"], color=SOFT, linestyle="--", linewidth=1)
-    for place, (_, entry) in enumerate(rows):
-        if entry is None or entry["value"] is None:
-            continue
-        fill = "white" if entry["small"] else BLUE
-        axes.errorbar(
-            entry["value"], place, xerr=_around([entry], "value"), fmt="o", color=BLUE, markerfacecolor=fill,
-            markersize=6, capsize=3, linewidth=1.3,
-        )  # fmt: skip
-    names = [name if entry is None else f"{name}  (n = {entry['n']:,})" for name, entry in rows]
-    axes.set_yticks(range(len(rows)), names)
-    for tick, (_, entry) in zip(axes.get_yticklabels(), rows, strict=True):
-        tick.set_fontweight("bold" if entry is None else "normal")
-    axes.set_ylim(len(rows) - 0.5, -0.5)
-    axes.set_xlim(_limits([overall, *shown], is_share(metric)))
-    better = "higher" if table["higher_is_better"] else "lower"
-    small = f" · hollow: fewer than {table['minimum']} faces" if any(entry["small"] for entry in shown) else ""
-    axes.set_xlabel(f"{label_of(metric)} with 95 % interval, {better} is better\ndashed: all faces{small}")
-    _finish(axes, title, grid="x")
-    return figure
+    small = any(entry["small"] for _, entry in rows if entry and entry["value"] is not None)
+    metric = figures["primary"]
+    better = "higher" if (table or {}).get("higher_is_better") else "lower"
+    hollow = f" · hollow: fewer than {table['minimum']} faces" if small else ""
+    label = f"{label_of(metric)} with 95 % interval, {better} is better\ndashed: all faces{hollow}"
+    return _dots(rows, label, title, figures["metrics"][metric], share=is_share(metric))
 
 
 def age_errors(pairs: Sequence[tuple[float, float]], figures: Mapping[str, Any], title: str) -> Figure | None:
@@ -233,14 +212,14 @@ def pose_errors(pairs: Sequence[tuple[Mapping, Mapping]], figures: Mapping[str, 
 
 def units(figures: Mapping[str, Any], title: str) -> Figure | None:
     """F1 of every action unit with its interval."""
-    rows = {f"AU{unit}": entry["f1"] for unit, entry in figures.get("units", {}).items()}
-    return _dots(rows, "F1, with 95 % interval", title, mean=figures["metrics"]["f1"]["value"])
+    rows = [(f"AU{unit}", entry["f1"]) for unit, entry in figures.get("units", {}).items()]
+    return _dots(rows, "F1, with 95 % interval · dashed: mean", title, figures["metrics"]["f1"])
 
 
 def attribute_scores(tasks: Mapping[str, Mapping[str, Any]], title: str) -> Figure | None:
     """Accuracy of every attribute with its interval, beside what the majority answer would reach."""
     tasks = dict(sorted(tasks.items(), key=lambda item: -(item[1]["metrics"]["accuracy"]["value"] or 0)))
-    rows = {task_title(name): figures["metrics"]["accuracy"] for name, figures in tasks.items()}
+    rows = [(task_title(name), figures["metrics"]["accuracy"]) for name, figures in tasks.items()]
     marks = [(figures.get("baseline") or {}).get("value") for figures in tasks.values()]
     label = "accuracy, with 95 % interval · orange bar: always the majority answer"
     return _dots(rows, label, title, marks=marks)
@@ -272,53 +251,55 @@ def attribute_gaps(tasks: Mapping[str, Mapping[str, Any]], title: str) -> Figure
 
 
 def _dots(
-    rows: Mapping[str, Mapping[str, Any]],
+    rows: Sequence[tuple[str, Mapping[str, Any] | None]],
     label: str,
     title: str,
-    mean: float | None = None,
+    whole: Mapping[str, Any] | None = None,
     marks: Sequence[float | None] = (),
+    share: bool = True,
 ) -> Figure | None:
-    shown = {name: entry for name, entry in rows.items() if entry["value"] is not None}
-    if not shown:
+    """A dot with its interval and n in each row, hollow for a small group; a row without figures is a heading.
+
+    Args:
+        whole: the figure of all rows, a dashed line.
+        marks: of each row the value that an orange bar shows.
+        share: whether values are shares of 1, and not errors.
+    """
+    drawn = {place: entry for place, (_, entry) in enumerate(rows) if entry and entry["value"] is not None}
+    if not drawn:
         return None
-    figure = _figure(7.4, 1.7 + 0.25 * len(rows))
+    figure = _figure(8.2, 1.9 + 0.27 * len(rows))
     axes = figure.add_subplot()
-    if mean is not None:
-        axes.axvline(mean, color=SOFT, linestyle="--", linewidth=1)
-        label += " · dashed: mean"
-    for place, entry in enumerate(rows.values()):
-        if entry["value"] is not None:
-            around = _around([entry], "value")
-            axes.errorbar(entry["value"], place, xerr=around, fmt="o", color=BLUE, markersize=5, capsize=2.5)
-    for place, mark in enumerate(marks):
-        if mark is not None:
-            axes.plot(mark, place, "|", color=ORANGE, markersize=11, markeredgewidth=2)
-    axes.set_yticks(range(len(rows)), [f"{name}  (n = {entry['n']:,})" for name, entry in rows.items()])
-    axes.set_ylim(len(rows) - 0.5, -0.5)
-    low, high = _limits([*shown.values(), *({"value": mark} for mark in marks if mark is not None)], share=True)
-    axes.set(xlabel=label, xlim=(low, high))
+    if whole and whole["value"] is not None:
+        axes.axvline(whole["value"], color=SOFT, linestyle="--", linewidth=1)
+    for place, entry in drawn.items():
+        axes.errorbar(
+            entry["value"], place, xerr=_around([entry], "value"), fmt="o", color=BLUE,
+            markerfacecolor="white" if entry.get("small") else BLUE, markersize=6, capsize=3, linewidth=1.3,
+        )  # fmt: skip
+    marked = {place: mark for place, mark in enumerate(marks) if mark is not None}
+    axes.plot(list(marked.values()), list(marked), "|", color=ORANGE, markersize=11, markeredgewidth=2)
+    axes.set_yticks(range(len(rows)), [f"{name}  (n = {entry['n']:,})" if entry else name for name, entry in rows])
+    for tick, (_, entry) in zip(axes.get_yticklabels(), rows, strict=True):
+        tick.set_fontweight("normal" if entry else "bold")
+    axes.set(xlabel=label, ylim=(len(rows) - 0.5, -0.5))
+    axes.set_xlim(_limits([*drawn.values(), *([whole] if whole else ())], marked.values(), share))
     _finish(axes, title, grid="x")
     return figure
 
 
 def _around(entries: Sequence[Mapping[str, Any]], name: str) -> np.ndarray:
     """Distances from values to the ends of their intervals, shape `(2, entries)`; 0 without an interval."""
-    ends = [entry.get("interval") or (entry[name], entry[name]) for entry in entries]
+    values = np.array([entry[name] for entry in entries])
+    low, high = np.array([entry.get("interval") or (entry[name], entry[name]) for entry in entries]).T
     # A percentile interval need not hold its own estimate; matplotlib takes no negative lengths.
-    return np.array(
-        [
-            [max(0.0, entry[name] - low) for entry, (low, _) in zip(entries, ends, strict=True)],
-            [max(0.0, high - entry[name]) for entry, (_, high) in zip(entries, ends, strict=True)],
-        ]
-    )
+    return np.maximum(0.0, [values - low, high - values])
 
 
-def _limits(entries: Sequence[Mapping[str, Any]], share: bool) -> tuple[float, float]:
-    """Round limits around all values and intervals: shares within 0 and 1, errors from 0 on."""
-    ends = [
-        end for entry in entries if entry["value"] is not None for end in (entry.get("interval") or (entry["value"],))
-    ]
-    ends += [entry["value"] for entry in entries if entry["value"] is not None]
+def _limits(entries: Sequence[Mapping[str, Any]], marks: Iterable[float], share: bool) -> tuple[float, float]:
+    """Round limits around all values, intervals and marks: shares within 0 and 1, errors from 0 on."""
+    ends = [end for entry in entries for end in (*(entry["interval"] or ()), entry["value"]) if end is not None]
+    ends += marks
     if not share:
         return 0.0, max(ends) * 1.08 or 1.0
     low, high = np.floor(10 * min(ends) - 0.2) / 10, np.ceil(10 * max(ends) + 0.2) / 10

@@ -62,7 +62,9 @@ def write_report(
     from .plots import draw_plots
 
     out = Path(out)
-    run = _read_run(out)
+    run = read_run(out)
+    if run is None:
+        raise UserError(f"{out}: has no {RUN}; give a folder that facemllm evaluate --out has written")
     drawing = {"resamples": resamples, "seed": seed}
     specs = {entry["name"]: TaskSpec.from_json(entry) for entry in run["tasks"]}
     if run.get("benchmark") in FOLDERS:
@@ -70,7 +72,7 @@ def write_report(
             raise UserError(f"{out / PREDICTIONS}: {NOTHING_YET}")
         report = _described(run, drawing, specs)
         report |= load_folder(run["benchmark"]).report_figures(predictions, run, **drawing)
-        return _write(out, report, lambda folder: {})
+        return _write(out, report)
     index = PredictionIndex(out / PREDICTIONS)
     asked = _in_order(index.keys, specs, out)
     tasks: dict[str, dict[str, Any]] = {}
@@ -85,15 +87,18 @@ def write_report(
         tasks.setdefault(name, {})[way] = figures
     report = _described(run, drawing, tasks)
     report |= {"tasks": tasks, "means": _means(asked, specs, index, run, drawing)}
-    return _write(out, report, partial(draw_plots, report, specs, index) if plots else lambda folder: {})
+    return _write(out, report, partial(draw_plots, report, specs, index) if plots else None)
 
 
-def _write(out: Path, report: dict[str, Any], draw: Callable[[Path], dict[str, str]]) -> dict[str, Any]:
+def _write(out: Path, report: dict[str, Any], draw: Callable[[Path], dict[str, str]] | None = None) -> dict[str, Any]:
     """The same figures three times: as JSON, as Markdown and as a page that needs no other file. Plots come first."""
     from .markdown import markdown
     from .page import page, section
 
-    report["plots"] = _replace_plots(out, draw)
+    # Drawn beside the old plots, whose place they take: none of an earlier report stays.
+    with replacing_folder(out / PLOTS) as folder:
+        drawn = draw(folder) if draw else {}
+    report["plots"] = {f"{PLOTS}/{name}": shown for name, shown in drawn.items()}
     text = markdown(report)
     write_json(out / REPORT, report)
     write_text(out / TEXT, text)
@@ -121,18 +126,6 @@ def _described(run: Mapping[str, Any], drawing: Mapping[str, Any], tasks: Iterab
         "notices": _notices(tasks, run.get("groups") or (), drawn=run.get("benchmark") == SYNTHETIC),
         "run": run,
     }
-
-
-def is_attribute(name: str, spec: TaskSpec, benchmark: str | None) -> bool:
-    """Whether a task is one of many of its kind, shown in one table: forty yes-or-no questions need no forty pages."""
-    return name.startswith(ATTRIBUTES) or spec.kind == "binary" or benchmark == SYNTHETIC
-
-
-def _read_run(out: Path) -> dict[str, Any]:
-    run = read_run(out)
-    if run is None:
-        raise UserError(f"{out}: has no {RUN}; give a folder that facemllm evaluate --out has written")
-    return run
 
 
 def _in_order(keys: Iterable[tuple[str, str]], specs: Mapping[str, TaskSpec], out: Path) -> list[tuple[str, str]]:
@@ -176,21 +169,19 @@ def _means(
     run: Mapping[str, Any],
     drawing: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """The mean over the attributes, by way, where there are two or more."""
+    """The mean over the attributes, by way, where there are two or more.
+
+    Attributes are tasks of which there are many of a kind: forty yes-or-no questions are shown in one table.
+    """
+    drawn = run.get("benchmark") == SYNTHETIC
+    attributes = {
+        name
+        for name, spec in specs.items()
+        if options_of(spec) and (name.startswith(ATTRIBUTES) or spec.kind == "binary" or drawn)
+    }
     means = {}
     for way in WAYS:
-        names = [
-            name
-            for name, asked_way in asked
-            if asked_way == way and options_of(specs[name]) and is_attribute(name, specs[name], run.get("benchmark"))
-        ]
+        names = [name for name, asked_way in asked if asked_way == way and name in attributes]
         if len(names) > 1:
             means[way] = mean_figures({name: (specs[name], index.read(name, way)) for name in names}, **drawing)
     return means
-
-
-def _replace_plots(out: Path, draw: Callable[[Path], dict[str, str]]) -> dict[str, str]:
-    """Draw beside the old plots, then take their place: none of an earlier report stays."""
-    with replacing_folder(out / PLOTS) as folder:
-        drawn = draw(folder)
-    return {f"{PLOTS}/{name}": shown for name, shown in drawn.items()}
