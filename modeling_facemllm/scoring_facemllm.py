@@ -214,7 +214,7 @@ def _check_continuation(model: PreTrainedModel, logits: torch.Tensor, inputs, id
 
     A release that renames the cache would leave it unread, and each answer would be scored without its question.
     """
-    if model in _continue_rightly:
+    if model in _continue_rightly or logits.isnan().any():  # `probabilities` refuses NaN, and says why
         return
     # Activations that are quantized row by row or all together differ more than rounding does.
     allowed = QUANTIZED_AGREEMENT if _is_quantized(model) else agreement(model.dtype)
