@@ -7,19 +7,7 @@ from typing import Any
 
 from datasets_scripts.annotator.delicate_words import delicate_reason
 from datasets_scripts.annotator.settings import InvalidAnswer
-from datasets_scripts.questions.attribute_table import ATTRIBUTES, CONTRADICTIONS, FaceAttribute
-
-__all__ = [
-    "ATTRIBUTES",
-    "UNKNOWN",
-    "CheckedAnswer",
-    "FaceAttribute",
-    "answer_schema",
-    "check_answer",
-    "contradictions",
-    "definitions",
-    "labels_of",
-]
+from datasets_scripts.questions.attribute_table import ATTRIBUTES, CONTRADICTIONS
 
 UNKNOWN = ("not visible", "unsure")
 """What the annotator answers where it cannot tell; such an attribute is left out, and never asked about."""

@@ -16,27 +16,9 @@ from datasets_scripts.schema import CorpusError, Skipped, assistant_turn, make_r
 
 from .attribute_table import doubted_labels
 from .captions import DETAILED_REQUESTS, caption_turns
-from .closed_task import DEFAULT_CONVENTIONS, STATED_OPTIONS, Claim, Conventions, Pair, Task
+from .closed_task import DEFAULT_CONVENTIONS, Conventions, Pair, Task
 from .tasks import TASK_GROUPS, TASKS, AnyTask
 from .zero_shot import ZERO_SHOT, only_its_side, tasks_of_side
-
-__all__ = [
-    "CONFIGS",
-    "DEFAULT_TASKS",
-    "DEFAULT_TURNS",
-    "STATED_OPTIONS",
-    "TASKS",
-    "AskedFaces",
-    "Claim",
-    "Conventions",
-    "Task",
-    "canonical_question",
-    "conventions_of",
-    "expand_tasks",
-    "expected_answer",
-    "label_value",
-    "make_conversation",
-]
 
 CONFIGS = ("captions", "vqa", "face_tasks")
 DEFAULT_TASKS = ("gender", "age")
@@ -69,11 +51,6 @@ def conventions_of(labels: Iterable[Mapping[str, Any]]) -> Conventions:
     """The conventions of a corpus whose source is not known, by the values that its labels have."""
     extra = {value for row in TASKS.values() if isinstance(row, Task) for value in row.extra}
     return Conventions(extra_values=tuple(sorted(extra & {face.get("expression") for face in labels})))
-
-
-def label_value(task: AnyTask, labels: Mapping[str, Any]) -> Any:
-    """The value of the label that `task` asks about, numbers put into their bins; None where it is unknown."""
-    return task.value(labels)
 
 
 def expand_tasks(tasks: Iterable[str]) -> tuple[str, ...]:

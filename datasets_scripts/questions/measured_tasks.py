@@ -8,8 +8,19 @@ from typing import Any
 from .closed_task import DEFAULT_CONVENTIONS, Conventions, Pair, Task, as_sentence, read_label
 
 
+class OpenTask:
+    """A row whose set of answers is open."""
+
+    on_request = False
+    says_yes_or_no = False
+
+    def options(self, conventions: Conventions = DEFAULT_CONVENTIONS) -> list[str]:
+        """None."""
+        return []
+
+
 @dataclass(frozen=True)
-class NumberTask:
+class NumberTask(OpenTask):
     """How a number is asked for: rounded to a whole one; `form` says in the question what the answer looks like.
 
     `comparisons` are yes-or-no questions with `{number}`, each with whether it is true above the number.
@@ -23,8 +34,6 @@ class NumberTask:
     comparisons: tuple[tuple[str, bool], ...]
     margins: tuple[int, int]
     group: str | None = None
-    on_request: bool = False
-    says_yes_or_no: bool = False
 
     def value(self, labels: Mapping[str, Any], conventions: Conventions = DEFAULT_CONVENTIONS) -> int | None:
         """The number, rounded; None where it is unknown."""
@@ -34,10 +43,6 @@ class NumberTask:
     def answer(self, value: int, conventions: Conventions = DEFAULT_CONVENTIONS) -> str:
         """The canonical answer."""
         return str(value)
-
-    def options(self, conventions: Conventions = DEFAULT_CONVENTIONS) -> list[str]:
-        """None: the set of answers is open."""
-        return []
 
     def canonical_question(self, conventions: Conventions = DEFAULT_CONVENTIONS) -> str:
         """The question as evaluation asks it."""
@@ -59,7 +64,7 @@ class NumberTask:
 
 
 @dataclass(frozen=True)
-class PartsTask:
+class PartsTask(OpenTask):
     """How several labels are asked for at once: in words, by each part's bins, or in numbers.
 
     `parts` maps a part's name to its row; `decimals` are those of the numbers, `numbers_form` says what they
@@ -71,8 +76,6 @@ class PartsTask:
     numbers_form: str
     decimals: int
     group: str | None = None
-    on_request: bool = False
-    says_yes_or_no: bool = False
 
     def value(
         self, labels: Mapping[str, Any], conventions: Conventions = DEFAULT_CONVENTIONS
@@ -86,10 +89,6 @@ class PartsTask:
         """The canonical answer: every part with its number, `yaw -23, pitch 12, roll 3`."""
         rounded = {name: round(number, self.decimals) + 0.0 for name, number in value.items()}  # + 0.0: no minus zero
         return ", ".join(f"{name} {number:.{self.decimals}f}" for name, number in rounded.items())
-
-    def options(self, conventions: Conventions = DEFAULT_CONVENTIONS) -> list[str]:
-        """None: the set of answers is open."""
-        return []
 
     def canonical_question(self, conventions: Conventions = DEFAULT_CONVENTIONS) -> str:
         """The question as evaluation asks it, in numbers."""
@@ -118,7 +117,7 @@ class PartsTask:
 
 
 @dataclass(frozen=True)
-class UnitsTask:
+class UnitsTask(OpenTask):
     """How action units are asked for: which of those that were annotated are active, and yes or no for single ones.
 
     `names` are the units' names after FACS.
@@ -130,8 +129,6 @@ class UnitsTask:
     checks: tuple[str, ...]
     none: str = "none"
     group: str | None = None
-    on_request: bool = False
-    says_yes_or_no: bool = False
 
     def value(
         self, labels: Mapping[str, Any], conventions: Conventions = DEFAULT_CONVENTIONS
@@ -147,10 +144,6 @@ class UnitsTask:
     def answer(self, value: Mapping[int, bool], conventions: Conventions = DEFAULT_CONVENTIONS) -> str:
         """The canonical answer: `AU6 cheek raiser, AU12 lip corner puller`, by number, or `none`."""
         return ", ".join(self._name(unit) for unit, active in value.items() if active) or self.none
-
-    def options(self, conventions: Conventions = DEFAULT_CONVENTIONS) -> list[str]:
-        """None: an answer is a list."""
-        return []
 
     def canonical_question(self, conventions: Conventions = DEFAULT_CONVENTIONS) -> str:
         """The question as evaluation asks it, about all units that have a name here."""

@@ -28,6 +28,8 @@ def _age_ranges() -> tuple[Claim, ...]:
     return tuple(ranges)
 
 
+_RACES = {"Latino or Hispanic": "Latino_Hispanic"}  # the label's spelling of an option
+
 PEOPLE: dict[str, Task] = {
     "gender": closed_task(
         "gender",
@@ -62,18 +64,10 @@ PEOPLE: dict[str, Task] = {
     "race": closed_task(
         "race",
         "Which of the race labels of the data set fits this face?",
-        values={"Latino or Hispanic": "Latino_Hispanic"},
+        values=_RACES,
         statement="An annotator would label this face {claim}.",
         checks=("Would an annotator label this face {claim}?",),
-        claims={
-            "White": ("White",),
-            "Black": ("Black",),
-            "Latino_Hispanic": ("Latino or Hispanic",),
-            "East Asian": ("East Asian",),
-            "Southeast Asian": ("Southeast Asian",),
-            "Indian": ("Indian",),
-            "Middle Eastern": ("Middle Eastern",),
-        },
+        claims={_RACES.get(option, option): (option,) for option in table.CLOSED_QUESTIONS["race"][1]},
         on_request=True,
     ),
 }

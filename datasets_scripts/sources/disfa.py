@@ -10,18 +10,19 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from datasets_scripts.schema import CorpusError, LabelledFace, Skipped
 
 from .action_units import CodedFrame, CodedRecordings
 from .protocol import ALIGNED, DatasetProtocol, folder_of
 from .reading import need, read_picture, text_lines
-from .video import VideoFrames
 
 UNITS = (1, 2, 4, 5, 6, 9, 12, 15, 17, 20, 25, 26)
 LABELS = "ActionUnit_Labels"
 CAMERAS = {"left": "Left", "right": "Right"}
+JPEG_QUALITY = 95
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,7 @@ class DISFA(CodedRecordings):
                     person, video = row.recording, opened.enter_context(VideoFrames(self._video(row.recording)))
                 yield self._frame_face(row, video)
 
-    def _frame_face(self, row: CodedFrame, video: VideoFrames | None) -> LabelledFace | Skipped:
+    def _frame_face(self, row: CodedFrame, video: "VideoFrames | None") -> LabelledFace | Skipped:
         key = f"{row.recording}/{row.number:04d}"
         known = {unit: intensity for unit, intensity in row.units.items() if 0 <= intensity <= 5}
         if video is not None:
@@ -139,6 +140,51 @@ class DISFA(CodedRecordings):
         folder = need(self.root, *self._video_folders, what="DISFA")
         name = f"{CAMERAS[self.camera]}Video{person}_comp.avi"
         return next((file for file in folder.iterdir() if file.name.lower() == name.lower()), folder / name)
+
+
+class VideoFrames:
+    """Frames of one video as JPEG files of quality 95, the first frame being number 1.
+
+    Frames are decoded in order: asking for a later one passes over those between without converting them, asking for
+    an earlier one begins anew. There is no seeking, which in AVI files is not exact with every codec.
+    """
+
+    def __init__(self, path: str | os.PathLike) -> None:
+        self.path = Path(path)
+        self._capture: Any = None
+        self._decoded = 0  # the number of the frame last taken from the video
+
+    def read(self, number: int) -> bytes | str:
+        """The frame `number`, or the reason why there is none, as `Skipped` counts it."""
+        import cv2
+
+        if self._capture is None or number <= self._decoded:
+            self.close()
+            if not self.path.is_file():
+                return "missing video"
+            self._capture, self._decoded = cv2.VideoCapture(str(self.path)), 0
+        if not self._capture.isOpened():
+            return "unreadable video"
+        while self._decoded < number - 1:
+            if not self._capture.grab():
+                return "video ends before its labels"
+            self._decoded += 1
+        is_there, pixels = self._capture.read()
+        if not is_there:
+            return "video ends before its labels"
+        self._decoded = number
+        return bytes(cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1])
+
+    def close(self) -> None:
+        if self._capture is not None:
+            self._capture.release()
+        self._capture = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
 
 
 def read_intensities(path: str | os.PathLike) -> dict[int, float]:

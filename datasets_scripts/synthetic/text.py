@@ -84,6 +84,20 @@ def _presence(verb: str, thing: str, there: str) -> Wording:
     )
 
 
+def _worn(thing: str, kinds: Mapping[str, str]) -> Wording:
+    """The wording of an attribute whose values are none and the `kinds` of a `thing`, with what each is called."""
+    bare = thing.removeprefix("a ")
+    predicates = {kind: (f"wears {name}", f"is seen with {name}") for kind, name in kinds.items()}
+    yes_no = {kind: f"Does the person wear {name}?" for kind, name in kinds.items()}
+    return Wording(
+        predicates={"none": (f"wears no {bare}", f"is without {thing}"), **predicates},
+        questions=(f"What {bare} does the person wear?", f"What kind of {bare} is it?", f"What {bare} can you see?"),
+        yes_no={"none": f"Is the person without {thing}?", **yes_no},
+        either_or="Does the person wear {} or {}?",
+        choices={"none": f"no {bare}", **kinds},
+    )
+
+
 WORDING: dict[str, Wording] = {
     "skin_tone": _of_values(
         "skin_tone",
@@ -116,36 +130,8 @@ WORDING: dict[str, Wording] = {
     ),
     "beard": _presence("has", "a beard", "Is there"),
     "moustache": _presence("has", "a moustache", "Is there"),
-    "glasses": Wording(
-        predicates={
-            "none": ("wears no glasses", "is without glasses"),
-            "eyeglasses": ("wears eyeglasses", "is seen with eyeglasses"),
-            "sunglasses": ("wears sunglasses", "is seen with sunglasses"),
-        },
-        questions=("What glasses does the person wear?", "What kind of glasses is it?", "What glasses can you see?"),
-        yes_no={
-            "none": "Is the person without glasses?",
-            "eyeglasses": "Does the person wear eyeglasses?",
-            "sunglasses": "Does the person wear sunglasses?",
-        },
-        either_or="Does the person wear {} or {}?",
-        choices={"none": "no glasses", "eyeglasses": "eyeglasses", "sunglasses": "sunglasses"},
-    ),
-    "hat": Wording(
-        predicates={
-            "none": ("wears no hat", "is without a hat"),
-            "cap": ("wears a cap", "is seen with a cap"),
-            "beanie": ("wears a beanie", "is seen with a beanie"),
-        },
-        questions=("What hat does the person wear?", "What kind of hat is it?", "What hat can you see?"),
-        yes_no={
-            "none": "Is the person without a hat?",
-            "cap": "Does the person wear a cap?",
-            "beanie": "Does the person wear a beanie?",
-        },
-        either_or="Does the person wear {} or {}?",
-        choices={"none": "no hat", "cap": "a cap", "beanie": "a beanie"},
-    ),
+    "glasses": _worn("glasses", {"eyeglasses": "eyeglasses", "sunglasses": "sunglasses"}),
+    "hat": _worn("a hat", {"cap": "a cap", "beanie": "a beanie"}),
     "expression": _of_values(
         "expression",
         ("looks {}", "has {article} {} expression", "has {article} {} face"),

@@ -12,7 +12,6 @@ from datasets_scripts.questions.conversations import (
     Task,
     canonical_question,
     expected_answer,
-    label_value,
     make_conversation,
 )
 from datasets_scripts.schema import CorpusError, make_record, validate_record
@@ -173,12 +172,12 @@ def test_the_table_knows_every_label_that_fairface_gives():
 
 def test_one_row_is_enough_for_an_attribute_an_angle_or_an_action_unit():
     beard = Task("attributes.beard", {"yes": "yes", "no": "no"}, ("Does this person have a beard?",))
-    assert label_value(beard, {"attributes": [{"name": "beard", "value": "yes"}]}) == "yes"
-    assert label_value(beard, {"attributes": []}) is None
+    assert beard.value({"attributes": [{"name": "beard", "value": "yes"}]}) == "yes"
+    assert beard.value({"attributes": []}) is None
     turned = Task("yaw", {"left": "left", "right": "right"}, ("?",), bins={"left": (-180, 0), "right": (0, 181)})
-    assert label_value(turned, {"yaw": -20.0}) == "left"
+    assert turned.value({"yaw": -20.0}) == "left"
     smile = Task("action_units.12", {"yes": "yes", "no": "no"}, ("?",), bins={"no": (0, 2), "yes": (2, 6)})
-    assert label_value(smile, {"action_units": [{"unit": 12, "intensity": 2.0}]}) == "yes"
+    assert smile.value({"action_units": [{"unit": 12, "intensity": 2.0}]}) == "yes"
 
 
 @pytest.mark.parametrize("config", CONFIGS)

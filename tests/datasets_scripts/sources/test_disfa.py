@@ -9,8 +9,7 @@ import pytest
 from PIL import Image
 
 from datasets_scripts.schema import CorpusError, LabelledFace
-from datasets_scripts.sources.disfa import DISFA, UNITS
-from datasets_scripts.sources.video import VideoFrames
+from datasets_scripts.sources.disfa import DISFA, UNITS, VideoFrames
 
 FRAMES = 30
 SIDE = 48
