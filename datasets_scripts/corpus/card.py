@@ -60,25 +60,32 @@ first user turn), `task`, `labels` (what the turns were made from; null is unkno
 the words; null where none did), `split`, `source`, `license`, and `url`, `box` and `landmarks`, which say where a
 picture is to be found that is not carried."""
 
-GATE_HEADING = "Ask for access to a corpus about people's faces"
-
-GATE_PROMPT = (
-    "This corpus is about the faces of real people. A face is biometric data, and whoever gets a copy answers for it. "
-    "Tell its keepers who you are and what you will do with it, and promise the following."
-)
-
-GATE_FIELDS = {  # of the types that the Hub knows: text, country, select, checkbox
-    "Name": "text",
-    "Affiliation": "text",
-    "Country": "country",
-    "Purpose": {
-        "type": "select",
-        "options": ["Research", "Teaching", "Auditing a model or a data set", {"label": "Other", "value": "other"}],
+GATE = {
+    "extra_gated_heading": "Ask for access to a corpus about people's faces",
+    "extra_gated_prompt": (
+        "This corpus is about the faces of real people. A face is biometric data, and whoever gets a copy answers for "
+        "it. Tell its keepers who you are and what you will do with it, and promise the following."
+    ),
+    "extra_gated_fields": {  # of the types that the Hub knows: text, country, select, checkbox
+        "Name": "text",
+        "Affiliation": "text",
+        "Country": "country",
+        "Purpose": {
+            "type": "select",
+            "options": [
+                "Research",
+                "Teaching",
+                "Auditing a model or a data set",
+                {"label": "Other", "value": "other"},
+            ],
+        },
+        "What I will do with it": "text",
+        "I will not use it to identify people, to recognise faces, or to sort people by race": "checkbox",
+        "I have a lawful ground for processing biometric data where I am, and keep the terms of "
+        "every source": "checkbox",
+        "I will keep it to myself, and delete what its keepers ask me to delete": "checkbox",
     },
-    "What I will do with it": "text",
-    "I will not use it to identify people, to recognise faces, or to sort people by race": "checkbox",
-    "I have a lawful ground for processing biometric data where I am, and keep the terms of every source": "checkbox",
-    "I will keep it to myself, and delete what its keepers ask me to delete": "checkbox",
+    "extra_gated_button_content": "Ask for access",
 }
 
 
@@ -105,7 +112,7 @@ def card_text(manifest: Mapping[str, Any], features: Features, *, command: str) 
             }
             for config, splits in configs.items()
         ],
-        **(_gate_data() if manifest["gated"] else {}),
+        **(GATE if manifest["gated"] else {}),
     )
     infos = {config: _info(config, splits, features) for config, splits in configs.items()}
     DatasetInfosDict(infos).to_dataset_card_data(data)
@@ -132,15 +139,6 @@ def _license_data(manifest: Mapping[str, Any]) -> dict[str, str]:
         link = manifest["settings"]["license_link"]
         data |= {"license_link": link} if link else {}
     return data
-
-
-def _gate_data() -> dict[str, Any]:
-    return {
-        "extra_gated_heading": GATE_HEADING,
-        "extra_gated_prompt": GATE_PROMPT,
-        "extra_gated_fields": GATE_FIELDS,
-        "extra_gated_button_content": "Ask for access",
-    }
 
 
 def _info(config: str, splits: Mapping[str, Mapping[str, Any]], features: Features) -> DatasetInfo:

@@ -112,7 +112,7 @@ class DescribedFaces:
             conversation = make_conversation("face_tasks", face.labels, rng, self.tasks)
             if conversation is None:
                 return Skipped(face.id, "no known label to ask about")
-            return _labelled_record(face, *conversation)
+            return _make(face, face.id, *conversation)
         pairs = [pair for pair in face.pairs if pair.answer is not None]
         full = [pair for pair in pairs if pair.name == FULL_DESCRIPTION]
         if self.config == "captions":
@@ -152,31 +152,17 @@ def _record(face: DescribedFace, name: str, task: str, pairs: list[Pair]) -> dic
     for pair in pairs:
         messages += [user_turn(pair.question, image=not messages), assistant_turn(pair.answer)]
     caption = next((pair.answer for pair in pairs if pair.name == FULL_DESCRIPTION), None)
-    told = {pair.name for pair in pairs}
-    flags = [flag for flag in face.annotation.get("flags") or () if flag.partition(":")[0] in told]
-    return make_record(
-        id=name,
-        image=face.image,
-        url=face.url,
-        messages=messages,
-        task=task,
-        labels=face.labels,
-        annotation={**face.annotation, "caption": caption, "flags": flags},
-        split=SPLIT,
-        source=face.source,
-        license=face.license,
-    )
+    asked = {pair.name for pair in pairs}
+    flags = [flag for flag in face.annotation.get("flags") or () if flag.partition(":")[0] in asked]
+    return _make(face, name, task, messages, {**face.annotation, "caption": caption, "flags": flags})
 
 
-def _labelled_record(face: DescribedFace, task: str, messages: list[dict[str, Any]]) -> dict[str, Any]:
-    return make_record(
-        id=face.id,
-        image=face.image,
-        url=face.url,
-        messages=messages,
-        task=task,
-        labels=face.labels,
-        split=SPLIT,
-        source=face.source,
-        license=face.license,
-    )
+def _make(
+    face: DescribedFace,
+    name: str,
+    task: str,
+    messages: list[dict[str, Any]],
+    annotation: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    shared = {field: getattr(face, field) for field in ("image", "url", "labels", "source", "license")}
+    return make_record(id=name, messages=messages, task=task, annotation=annotation, split=SPLIT, **shared)

@@ -8,7 +8,6 @@ https://github.com/FacePerceiver/LAION-Face
 
 import os
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -78,18 +77,13 @@ def convert_detections(folder: str | os.PathLike, out: str | os.PathLike | None 
     if not files:
         raise CorpusError(f"detections={str(folder)!r}: there is no sample2detect_*.pth, and no tables made of them")
     out = folder / "tables" if out is None else Path(out)
-    for path in tqdm(files, desc="detections", unit="file", disable=not progress or _all_there(files, out)):
-        if not (out / path.stem / "ids.npy").is_file():
-            tables = zip(TABLES, _tables(_load(path), path), strict=True)
-            for name, table in reversed(list(tables)):  # ids.npy last: with it a part is whole
-                with replacing(out / path.stem / f"{name}.npy") as file:
-                    np.save(file, table)
+    missing = [path for path in files if not (out / path.stem / "ids.npy").is_file()]
+    for path in tqdm(missing, desc="detections", unit="file", disable=not progress or not missing):
+        tables = zip(TABLES, _tables(_load(path), path), strict=True)
+        for name, table in reversed(list(tables)):  # ids.npy last: with it a part is whole
+            with replacing(out / path.stem / f"{name}.npy") as file:
+                np.save(file, table)
     return str(out)
-
-
-def _all_there(files: Iterable[Path], out: Path) -> bool:
-    """Whether each of these files has its tables."""
-    return all((out / path.stem / "ids.npy").is_file() for path in files)
 
 
 def _load(path: Path) -> dict[Any, Any]:

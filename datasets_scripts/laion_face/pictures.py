@@ -130,17 +130,7 @@ def _orientation(exif: Any) -> int:
 
 
 def _turned(image: "Image.Image", orientation: int) -> "Image.Image":
-    from PIL import Image
+    from PIL import ExifTags, ImageOps
 
-    turns = Image.Transpose
-    return image.transpose(
-        {
-            2: turns.FLIP_LEFT_RIGHT,
-            3: turns.ROTATE_180,
-            4: turns.FLIP_TOP_BOTTOM,
-            5: turns.TRANSPOSE,
-            6: turns.ROTATE_270,
-            7: turns.TRANSVERSE,
-            8: turns.ROTATE_90,
-        }[orientation]
-    )
+    image.getexif()[ExifTags.Base.Orientation] = orientation
+    return ImageOps.exif_transpose(image)
