@@ -117,7 +117,13 @@ def annotate(
     plan = claim(source, annotator, out, limit)
     missing = [part for part in range(parts) if not part_path(out, part).exists()]
     if missing:
-        pipeline = _pipeline(source, annotator, str(out), check, annotator.concurrency // min(workers, parts), limit)
+        try:
+            from .runner import AskAnnotator
+        except ImportError as error:
+            install = install_command("annotate")
+            raise CorpusError(f"annotating needs packages that are missing ({error}): {install}") from error
+        concurrency = annotator.concurrency // min(workers, parts)
+        pipeline = [AskAnnotator(source, annotator, check, str(out), concurrency, limit)]
         for part in missing:  # marked by a run whose answers were removed since
             (out / "tasks" / "completions" / f"{part:05d}").unlink(missing_ok=True)
         with Progress(out, parts, annotator, shown=progress) as bar:
@@ -140,16 +146,3 @@ def _check_arguments(source: FaceSource, annotator: Annotator, workers: int, lim
         raise CorpusError("the source has no parts: there is nothing to ask about")
     annotator.api_key()  # raises where it is missing, before anything begins
     return len(source)
-
-
-def _pipeline(
-    source: FaceSource, annotator: Annotator, out: str, check: Callable, concurrency: int, limit: int | None
-) -> list[Any]:
-    try:
-        from .runner import AskAnnotator
-
-        return [AskAnnotator(source, annotator, check, out, concurrency, limit)]
-    except ImportError as error:
-        raise CorpusError(
-            f"annotating needs packages that are missing ({error}): {install_command('annotate')}"
-        ) from error

@@ -24,46 +24,31 @@ class Aspect:
     guidance: str
 
 
-def _of_the_image(aspect: str) -> str:
-    return f"Describe the {aspect} of the image based on the visual information."
-
-
 FULL_DESCRIPTION = "full_description"
-ASPECTS = {
-    "demographic_attributes": Aspect(
-        _of_the_image("demographic attributes"),
-        "Say which gender and age the face shows, and which visible features speak for them.",
+_GUIDANCE = {
+    "demographic_attributes": "Say which gender and age the face shows, and which visible features speak for them.",
+    "facial_structure": "Cover the shape of the face, forehead, eyebrows, eyes, nose, cheeks, lips, jaw and chin.",
+    "skin_texture": "Cover smoothness, lines, pores, spots, scars, shine and make-up, as far as they can be seen.",
+    "expression_and_emotion": (
+        "Cover mouth, eyes, eyebrows and gaze, and name the emotion that such a face is commonly read as."
     ),
-    "facial_structure": Aspect(
-        _of_the_image("facial structure"),
-        "Cover the shape of the face, forehead, eyebrows, eyes, nose, cheeks, lips, jaw and chin.",
+    "lighting_and_image_quality": (
+        "Cover direction, hardness and colour of the light, shadows, exposure, sharpness, noise and compression."
     ),
-    "skin_texture": Aspect(
-        _of_the_image("skin texture"),
-        "Cover smoothness, lines, pores, spots, scars, shine and make-up, as far as they can be seen.",
-    ),
-    "expression_and_emotion": Aspect(
-        _of_the_image("expression and emotion"),
-        "Cover mouth, eyes, eyebrows and gaze, and name the emotion that such a face is commonly read as.",
-    ),
-    "lighting_and_image_quality": Aspect(
-        _of_the_image("lighting and image quality"),
-        "Cover direction, hardness and colour of the light, shadows, exposure, sharpness, noise and compression.",
-    ),
-    "face_pose": Aspect(
-        _of_the_image("face pose"),
-        "Say how far the head is turned to a side, raised or lowered, and tilted, and where the eyes look.",
-    ),
-    "forensic_considerations": Aspect(
-        _of_the_image("forensic considerations"),
+    "face_pose": "Say how far the head is turned to a side, raised or lowered, and tilted, and where the eyes look.",
+    "forensic_considerations": (
         "Say what speaks for or against an unedited photograph of a live face (retouching, inconsistent light, edges, "
-        "a print or a screen), and what hides parts of the face.",
-    ),
-    FULL_DESCRIPTION: Aspect(
-        "Describe this image.",
-        "Cover the person's appearance, face, hair, expression, pose, clothing, the light and the background.",
+        "a print or a screen), and what hides parts of the face."
     ),
 }
+ASPECTS = {
+    name: Aspect(f"Describe the {name.replace('_', ' ')} of the image based on the visual information.", guidance)
+    for name, guidance in _GUIDANCE.items()
+}
+ASPECTS[FULL_DESCRIPTION] = Aspect(
+    "Describe this image.",
+    "Cover the person's appearance, face, hair, expression, pose, clothing, the light and the background.",
+)
 
 SYSTEM = (
     "You describe photographs of faces for a research corpus. Say only what can be seen in the picture. Never name or "

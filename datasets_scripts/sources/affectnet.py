@@ -17,17 +17,8 @@ from .reading import FaceReader, csv_rows, list_files, list_hash, need
 EXPRESSIONS = ("neutral", "happiness", "sadness", "surprise", "fear", "disgust", "anger", "contempt")
 NO_EXPRESSION = (8, 9, 10)  # "none", "uncertain", "no face"
 UNDEFINED = -2.0  # valence and arousal of a picture that has none
-COLUMNS = (
-    "subDirectory_filePath",
-    "face_x",
-    "face_y",
-    "face_width",
-    "face_height",
-    "facial_landmarks",
-    "expression",
-    "valence",
-    "arousal",
-)
+BOX = ("face_x", "face_y", "face_width", "face_height")
+COLUMNS = ("subDirectory_filePath", *BOX, "facial_landmarks", "expression", "valence", "arousal")
 CSV_FILES = {"train": "training.csv", "validation": "validation.csv"}
 FOLDERS = {"train": "train_set", "validation": "val_set"}
 
@@ -108,7 +99,7 @@ class AffectNet(FaceReader):
         labels = read_labels(row["expression"], row["valence"], row["arousal"])
         if isinstance(labels, str):
             return Skipped(f"{self.NAME}/{key}", labels)
-        corner = _numbers(row.get(name) for name in COLUMNS[1:5])
+        corner = _numbers(row.get(name) for name in BOX)
         box = [corner[0], corner[1], corner[0] + corner[2], corner[1] + corner[3]] if corner else None
         landmarks = _points(_numbers((row.get("facial_landmarks") or "").split(";")))
         sound_box = box if box and box[0] < box[2] and box[1] < box[3] else None

@@ -137,7 +137,7 @@ class BIWI(FaceReader):
 def read_pose(text: str) -> tuple[Matrix, Sequence[float]] | None:
     """Rotation (3x3) and head centre (millimetres) of a `_pose.txt`, or None if it holds anything else."""
     try:
-        numbers = [[float(word) for word in line.split()] for line in text.splitlines() if line.strip()]
+        numbers = _numbers(text)
     except ValueError:
         return None
     if [len(row) for row in numbers] != [3, 3, 3, 3] or not is_rotation(numbers[:3]):
@@ -148,8 +148,7 @@ def read_pose(text: str) -> tuple[Matrix, Sequence[float]] | None:
 def read_camera(path: str | os.PathLike) -> tuple[Matrix, Matrix, Sequence[float]] | None:
     """Camera matrix, rotation and translation (millimetres) from the depth camera of `rgb.cal`; None without it."""
     try:
-        text = Path(path).read_text(encoding="utf-8", errors="replace")
-        numbers = [[float(word) for word in line.split()] for line in text.splitlines() if line.strip()]
+        numbers = _numbers(Path(path).read_text(encoding="utf-8", errors="replace"))
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
     if [len(row) for row in numbers[:8]] != [3, 3, 3, 4, 3, 3, 3, 3] or not is_rotation(numbers[4:7]):
@@ -167,6 +166,10 @@ def face_box(centre: Sequence[float], matrix: Matrix, rotation: Matrix, translat
     across, down = matrix[0][0] * x / z + matrix[0][2], matrix[1][1] * y / z + matrix[1][2]
     width, height = matrix[0][0] * FACE_HALF_SIZE / z, matrix[1][1] * FACE_HALF_SIZE / z
     return [across - width, down - height, across + width, down + height]
+
+
+def _numbers(text: str) -> list[list[float]]:
+    return [[float(word) for word in line.split()] for line in text.splitlines() if line.strip()]
 
 
 def _frames(database: Path, recording: str) -> Sequence[str]:

@@ -14,15 +14,8 @@ from datasets_scripts.schema import LabelledFace, Skipped
 from .protocol import DatasetProtocol
 from .reading import FaceReader, need, text_lines
 
-EXPRESSIONS = {
-    "1": "surprise",
-    "2": "fear",
-    "3": "disgust",
-    "4": "happiness",
-    "5": "sadness",
-    "6": "anger",
-    "7": "neutral",
-}
+_NAMES = ("surprise", "fear", "disgust", "happiness", "sadness", "anger", "neutral")
+EXPRESSIONS = dict(zip("1234567", _NAMES, strict=True))
 NAME = re.compile(r"((?:train|test)_\d+)(?:_aligned)?\.jpg")
 
 
