@@ -301,6 +301,7 @@ _ROWS = (
 )
 ATTRIBUTES: dict[str, FaceAttribute] = {row.name: row for row in _ROWS}
 
+_COLORLESS = ("picture_colors", ("black and white",))
 _BEARDED = ("stubble", "mustache", "goatee", "short beard", "long beard")
 
 CONTRADICTIONS: tuple[tuple[tuple[str, tuple[str, ...]], tuple[str, tuple[str, ...]], str], ...] = (
@@ -322,16 +323,8 @@ CONTRADICTIONS: tuple[tuple[tuple[str, tuple[str, ...]], tuple[str, tuple[str, .
     (("covered_part", ("eyes",)), ("eye_color", ATTRIBUTES["eye_color"].options), "covered eyes of a known color"),
     (("forehead", ("fully visible",)), ("fringe", ("full",)), "a full fringe, but the whole forehead visible"),
     (("head_turn", ("in left profile", "in right profile")), ("ears_visible", ("both",)), "both ears in profile"),
-    (
-        ("picture_colors", ("black and white",)),
-        ("head_hair_color", ("red", "dyed")),
-        "a color of hair in a black and white picture",
-    ),
-    (
-        ("picture_colors", ("black and white",)),
-        ("eye_color", ATTRIBUTES["eye_color"].options),
-        "a color of eyes in a black and white picture",
-    ),
+    (_COLORLESS, ("head_hair_color", ("red", "dyed")), "a color of hair in a black and white picture"),
+    (_COLORLESS, ("eye_color", ATTRIBUTES["eye_color"].options), "a color of eyes in a black and white picture"),
 )
 
 

@@ -95,15 +95,11 @@ SEEN = {
 }
 UNSAID = ("none", "stubble", "one closed", "dyed", "wrapped cloth")
 
+_LOOKS = {"happiness": "happy", "sadness": "sad", "surprise": "surprised", "fear": "fearful"}
+_LOOKS |= {"disgust": "disgusted", "anger": "angry", "contempt": "contemptuous"}
 EXPRESSIONS = {
     "neutral": ("The expression is neutral.", "The face shows no particular expression."),
-    "happiness": ("The face looks happy.", "The expression is one of happiness."),
-    "sadness": ("The face looks sad.", "The expression is one of sadness."),
-    "surprise": ("The face looks surprised.", "The expression is one of surprise."),
-    "fear": ("The face looks fearful.", "The expression is one of fear."),
-    "disgust": ("The face looks disgusted.", "The expression is one of disgust."),
-    "anger": ("The face looks angry.", "The expression is one of anger."),
-    "contempt": ("The face looks contemptuous.", "The expression is one of contempt."),
+    **{name: (f"The face looks {look}.", f"The expression is one of {name}.") for name, look in _LOOKS.items()},
 }
 
 MOVEMENTS = {  # what an active action unit looks like
