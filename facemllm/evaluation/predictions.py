@@ -3,6 +3,7 @@
 import json
 from array import array
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -133,7 +134,7 @@ class PredictionIndex:
                 yield parse_prediction(lines.readline(), self.path, number)
 
 
-class PredictionLog:
+class PredictionLog(AbstractContextManager):
     """Predictions appended to a file as they come; opening it again goes on where it stopped.
 
     A line torn by a kill is cut off when the file is opened. Of each line eight bytes are held in memory, so that
@@ -170,9 +171,6 @@ class PredictionLog:
 
     def close(self) -> None:
         self._journal.close()
-
-    def __enter__(self) -> "PredictionLog":
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()

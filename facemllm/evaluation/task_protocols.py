@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -18,7 +19,7 @@ from datasets_scripts.questions.closed_task import DEFAULT_CONVENTIONS, Conventi
 from datasets_scripts.questions.conversations import TASKS, canonical_question, expected_answer
 from datasets_scripts.questions.measured_tasks import PartsTask, UnitsTask
 from datasets_scripts.questions.tasks import ACTION_UNITS
-from datasets_scripts.schema import CorpusError
+from datasets_scripts.schema import AGE_EDGES, CorpusError
 from facemllm.inference.hub_names import from_hub
 
 from .answer_parsing import parse_angles, parse_option, parse_units, parse_years
@@ -26,7 +27,6 @@ from .answers import Answer, AskedQuestion
 from .predictions import TaskSpec, Way
 
 AGES = tuple(str(years) for years in range(101))
-AGE_EDGES = (0, 3, 10, 20, 30, 40, 50, 60, 70, 121)
 AgeQuestion = Literal["years", "groups"]
 
 
@@ -69,7 +69,7 @@ class Closed:
     def spec(self) -> TaskSpec:
         row, options = TASKS[self.name], canonical_question(self.name, self.conventions)[1]
         kind = "binary" if row.says_yes_or_no else "options"
-        bins = dict(zip(options, age_bins(), strict=True)) if self.name == "age" else None
+        bins = age_bins() if self.name == "age" else None
         return TaskSpec(self.name, kind, options, ordered=row.ordered, bins=bins)
 
     def expected(self, labels: Mapping[str, Any]) -> str | None:
@@ -83,10 +83,8 @@ class Closed:
 
 
 @dataclass(frozen=True)
-class DrawnAttribute:
+class DrawnAttribute(Closed):
     """An attribute of the drawn faces, asked as the quickstart asks: an open question with short answers."""
-
-    name: str
 
     @cached_property
     def spec(self) -> TaskSpec:
@@ -103,9 +101,6 @@ class DrawnAttribute:
 
         return (AskedQuestion(self.name, canonical_question(self.name), self.spec.options),)
 
-    def read(self, way: Way, answers: Sequence[Answer], expected: Any) -> Reading:
-        return read_option(answers[0], self.spec.options)
-
 
 @dataclass(frozen=True)
 class AgeInYears:
@@ -116,7 +111,7 @@ class AgeInYears:
 
     @cached_property
     def spec(self) -> TaskSpec:
-        return TaskSpec(self.name, "number", bins=dict(zip(canonical_question("age")[1], age_bins(), strict=True)))
+        return TaskSpec(self.name, "number", bins=age_bins())
 
     def expected(self, labels: Mapping[str, Any]) -> float | None:
         return None if labels.get("age") is None else float(labels["age"])
@@ -128,7 +123,7 @@ class AgeInYears:
 
     def read(self, way: Way, answers: Sequence[Answer], expected: Any) -> Reading:
         (answer,) = answers
-        years = self._years()
+        years = middles("age") if self.ask == "groups" else {age: float(age) for age in AGES}
         if way == "scoring":
             shares = {option: round(share, 6) for option, share in answer.probabilities.items() if share >= 1e-6}
             return Reading(round(expectation(answer.probabilities, years), 4), shares)
@@ -136,11 +131,6 @@ class AgeInYears:
             return Reading(parse_years(answer.text), text=answer.text)
         found = parse_option(answer.text, tuple(years))
         return Reading(None if found is None else years[found[0]], text=answer.text)
-
-    def _years(self) -> dict[str, float]:
-        if self.ask == "years":
-            return {age: float(age) for age in AGES}
-        return middles("age")
 
 
 @dataclass(frozen=True)
@@ -168,10 +158,9 @@ class HeadPose:
     def read(self, way: Way, answers: Sequence[Answer], expected: Any) -> Reading:
         if way == "generation":
             return Reading(parse_angles(answers[0].text, tuple(self._row.parts)), text=answers[0].text)
-        angles = {}
-        for part, answer in zip(self._row.parts, answers, strict=True):
-            angles[part] = round(expectation(answer.probabilities, middles(part)), 4)
-        bins = {part: _rounded(answer.probabilities) for part, answer in zip(self._row.parts, answers, strict=True)}
+        shares = {part: answer.probabilities for part, answer in zip(self._row.parts, answers, strict=True)}
+        angles = {part: round(expectation(of_part, middles(part)), 4) for part, of_part in shares.items()}
+        bins = {part: _rounded(of_part) for part, of_part in shares.items()}
         return Reading(angles, extra={"bins": bins})
 
 
@@ -241,9 +230,10 @@ def expectation(probabilities: Mapping[str, float], values: Mapping[str, float])
     return sum(share * values[option] for option, share in probabilities.items())
 
 
-def age_bins() -> tuple[tuple[float, float], ...]:
-    """The years `[low, high)` of each age group."""
-    return tuple(zip(map(float, AGE_EDGES[:-1]), map(float, AGE_EDGES[1:]), strict=True))
+def age_bins() -> dict[str, tuple[float, float]]:
+    """The years `[low, high)` of each age group that is asked for."""
+    edges = (0.0, *map(float, AGE_EDGES), 121.0)
+    return dict(zip(canonical_question("age")[1], pairwise(edges), strict=True))
 
 
 def protocols(

@@ -8,7 +8,7 @@ from facemllm.cli import UserError
 from facemllm_onnx.export_location import EXPORT_RECORD
 from modeling_facemllm.installation import install_command
 
-from .hub_names import could_be_hub_id
+from .hub_names import could_be_hub_id, from_hub
 
 if TYPE_CHECKING:
     from transformers import ProcessorMixin
@@ -24,8 +24,6 @@ def is_onnx_export(model: str | Path) -> bool:
 
 def export_file(model: str | Path) -> Path | None:
     """The record of an export, in its folder or in the Hub's cache; None for what is no export."""
-    from .hub_names import from_hub
-
     folder = Path(model).expanduser()
     if folder.is_dir():
         return folder / EXPORT_RECORD if (folder / EXPORT_RECORD).is_file() else None

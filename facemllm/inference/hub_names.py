@@ -40,5 +40,5 @@ def hub_commit(model: str) -> str | None:
     if Path(model).expanduser().is_dir():
         return None
     # Adapters have their own; one of these is all that is fetched.
-    config = from_hub(model, "config.json") or from_hub(model, "adapter_config.json")
+    config = from_hub(model, "config.json") or from_hub(model, ADAPTER)
     return None if config is None else config.parent.name

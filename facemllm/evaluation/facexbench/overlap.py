@@ -6,6 +6,7 @@ it. Pictures are compared by what they show instead, or all questions of a sourc
 
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,8 @@ def _excluded_by(exclude: str, bench: FaceXBench) -> list[str]:
     if path.is_file():
         return _listed_in(path, bench)
     if path.is_dir() and next(path.rglob("*.parquet"), None) is None:
-        return _showing(_files_under(path), exclude, bench)
+        files = (file for file in sorted(path.rglob("*")) if file.suffix.lower() in PICTURES)
+        return _showing(files, exclude, bench)
     from facemllm.inference.hub_names import could_be_hub_id
 
     if not path.is_dir() and not could_be_hub_id(exclude):
@@ -93,26 +95,21 @@ def _showing(sources: Iterable[Any], exclude: str, bench: FaceXBench) -> list[st
     from tqdm import tqdm
 
     asked = [question for question in bench.questions if question.file.images != "zero"]
-    known, owners = [], []
-    for question in tqdm(asked, desc="fingerprints of the benchmark", unit="question"):
-        for print_ in _fingerprints_of(question, bench):
-            known.append(print_)
-            owners.append(question.id)
-    prints, shown, count = np.array(known, np.uint64).reshape(-1, 4), set(), 0
-    batch: list[np.ndarray] = []
-    for picture in tqdm(_readable(sources, exclude), desc=f"comparing {exclude}", unit="picture"):
-        count += 1
-        batch.append(fingerprint(picture))
-        if len(batch) == COMPARED_AT_ONCE:
-            shown |= _near(np.array(batch), prints)
-            batch = []
-    if batch:
+    known = [
+        (print_, question.id)
+        for question in tqdm(asked, desc="fingerprints of the benchmark", unit="question")
+        for print_ in _fingerprints_of(question, bench)
+    ]
+    prints, shown, count = np.array([print_ for print_, _ in known], np.uint64).reshape(-1, 4), set(), 0
+    pictures = tqdm(_readable(sources, exclude), desc=f"comparing {exclude}", unit="picture")
+    while batch := list(islice(map(fingerprint, pictures), COMPARED_AT_ONCE)):
+        count += len(batch)
         shown |= _near(np.array(batch), prints)
     if not count:
         raise UserError(
             f"--exclude {exclude}: holds no picture to compare; exclude a whole dataset by its name, such as fairface"
         )
-    ids = {owners[place] for place in shown}
+    ids = {known[place][1] for place in shown}
     print(f"--exclude {exclude}: {len(ids)} questions show one of its {count} pictures", file=sys.stderr)
     return [question.id for question in asked if question.id in ids]
 
@@ -144,10 +141,6 @@ def _readable(sources: Iterable[Any], exclude: str) -> Iterator[Image.Image]:
             broken += 1
     if broken:
         print(f"--exclude {exclude}: {broken} pictures cannot be read and are not compared", file=sys.stderr)
-
-
-def _files_under(folder: Path) -> Iterator[Path]:
-    return (path for path in sorted(folder.rglob("*")) if path.suffix.lower() in PICTURES)
 
 
 def _rows_of_corpus(corpus: str) -> Iterator[dict[str, Any]]:

@@ -7,7 +7,7 @@ Some pictures are missing from the public copy, and options may be integers. htt
 import json
 from collections import Counter
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -159,7 +159,7 @@ def _read_file(path: Path, bench: FaceXBench, sub_categories: Collection[str] | 
         missing = [image for image in question.image_paths if not (bench.folder / image).is_file()]
         if missing and shared.images == "zero":
             bench.no_placeholder += 1
-            question = Question(**{**vars(question), "image_paths": ()})
+            question = replace(question, image_paths=())
         elif missing:
             bench.missing[question.id] = missing
             continue

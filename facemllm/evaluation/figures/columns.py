@@ -49,15 +49,6 @@ class Columns:
         return face_codes(self.ids if self.people is None else self.people, len(self.ids))
 
     @property
-    def face_count(self) -> int:
-        return len(np.unique(self.ids))
-
-    @property
-    def person_count(self) -> int | None:
-        """How many people are drawn; None where faces are."""
-        return None if self.people is None else len(np.unique(self.people))
-
-    @property
     def read(self) -> np.ndarray:
         return np.fromiter(map(self._is_read, self.references, self.predictions), bool, count=len(self.references))
 
@@ -98,8 +89,8 @@ class Columns:
             case "options" | "binary":
                 summed = classification(*self.codes(), len(self.options), ordered=self.spec.ordered)
             case "number":
-                references = np.array(self.references, np.float64)
-                summed = age_estimation(references, _floats(self.predictions), self.spec.bins)
+                references = np.array(self.references, np.float64)  # None becomes NaN
+                summed = age_estimation(references, np.array(self.predictions, np.float64), self.spec.bins)
             case "angles":
                 summed = head_pose(_angles(self.references), _angles(self.predictions))
             case _:
@@ -232,12 +223,6 @@ def columns_of_labels(
     )
 
 
-def _floats(values: Sequence[float | None]) -> np.ndarray:
-    return np.array([math.nan if value is None else value for value in values], np.float64)
-
-
 def _angles(values: Sequence[Mapping[str, float] | None]) -> np.ndarray:
-    rows = [
-        [math.nan if (found := (value or {}).get(angle)) is None else found for angle in ANGLES] for value in values
-    ]
+    rows = [[(value or {}).get(angle) for angle in ANGLES] for value in values]  # None becomes NaN
     return np.array(rows, np.float64).reshape(-1, len(ANGLES))

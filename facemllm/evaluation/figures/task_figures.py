@@ -62,8 +62,8 @@ def metric_figures(columns: Columns, **drawing: Any) -> dict[str, Any]:
     rows = len(columns.references)
     return {
         "n": rows,
-        "faces": columns.face_count,
-        "people": columns.person_count,
+        "faces": len(np.unique(columns.ids)),
+        "people": None if columns.people is None else len(np.unique(columns.people)),
         "unparsed": _share_unread(int((~columns.read).sum()), rows),
         "metrics": {name: entry for name, entry in found.items() if isinstance(name, str)},
         **_parts(columns, summed, found, drawing),
