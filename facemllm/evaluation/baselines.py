@@ -27,11 +27,11 @@ def constant_answers(protocols: Sequence[TaskProtocol], labels: Iterable[Mapping
     for face in labels if counted else ():
         for protocol in counted:
             expected = protocol.expected(face)
-            if isinstance(expected, Mapping):
-                for part, value in expected.items():
-                    counts[protocol.spec.name, part][_counted(value)] += 1
-            elif expected is not None:
-                counts[protocol.spec.name, ""][_counted(expected)] += 1
+            parts = expected if isinstance(expected, Mapping) else {"": expected}
+            for part, value in parts.items():
+                if value is not None:
+                    counted_as = round(value, 1) if isinstance(value, float) else value
+                    counts[protocol.spec.name, part][counted_as] += 1
     answers: dict[str, Any] = {}
     for (task, part), count in counts.items():
         best = _best(count)
@@ -48,10 +48,6 @@ def sample_labels(reader: FaceReader, rows: int = BASELINE_ROWS) -> Iterator[Map
         yield from (
             face.labels for face in reader.faces(start, start + rows // slices) if isinstance(face, LabelledFace)
         )
-
-
-def _counted(value: Any) -> Any:
-    return round(value, 1) if isinstance(value, float) else value
 
 
 def _best(count: Counter) -> Any:

@@ -242,16 +242,12 @@ def _options(reader: type[FaceReader], given: Mapping[str, str]) -> dict[str, An
         if get_origin(fields[name].type) is tuple:
             options[name] = tuple(text.split(","))
         elif bool in kinds:
-            options[name] = _truth(name, text)
+            if text.lower() not in ("true", "false"):
+                raise UserError(f"--set {name}={text}: give true or false")
+            options[name] = text.lower() == "true"
         else:
             options[name] = _whole(given, name, 0) if int in kinds else text
     return options
-
-
-def _truth(name: str, text: str) -> bool:
-    if text.lower() not in ("true", "false"):
-        raise UserError(f"--set {name}={text}: give true or false")
-    return text.lower() == "true"
 
 
 def _whole(given: Mapping[str, str], name: str, usual: int) -> int:

@@ -94,10 +94,9 @@ def _readings(predictions: Iterable[Prediction]) -> dict[str, list[Reading]]:
     for entry in predictions:
         if entry.way == "scoring":
             read.setdefault("scoring", []).append((entry, entry.predicted))
-        else:
-            options = entry.extra["options"]
-            read.setdefault("safe", []).append((entry, safe(entry.text or "", options)))
-            read.setdefault("strict", []).append((entry, strict(entry.text or "", options)))
+            continue
+        for name, reading in (("safe", safe), ("strict", strict)):
+            read.setdefault(name, []).append((entry, reading(entry.text or "", entry.extra["options"])))
     return read
 
 

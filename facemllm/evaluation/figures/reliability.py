@@ -30,6 +30,8 @@ def reliability(references: np.ndarray, probabilities: np.ndarray) -> Summed:
     Raises:
         ValueError: when a code is none of the classes, or a row's sum is not 1.
     """
+    from scipy.sparse import csr_array
+
     rows, classes = probabilities.shape
     if ((references < 0) | (references >= classes)).any():
         raise ValueError(
@@ -46,12 +48,19 @@ def reliability(references: np.ndarray, probabilities: np.ndarray) -> Summed:
         axis=-1,
     )
     equal_width, equal_mass = _places(confidence)
+    # Scores, then for each bin of either kind its rows, their confidence, and how many are right.
+    in_bin = np.stack([np.ones(rows), confidence, right], axis=-1)
+    values = np.concatenate([scores, in_bin, in_bin], axis=-1)
+    starts = [np.zeros(rows, np.int64), _SCORES + 3 * equal_width, _SCORES + 3 * (BINS + equal_mass)]
+    columns = np.stack(starts, axis=-1)[..., None] + np.arange(3)
+    ends = np.arange(rows + 1) * values.shape[1]
+    sparse = csr_array((values.ravel(), columns.ravel(), ends), shape=(rows, _SCORES + 6 * BINS))
 
     def mean(place: int) -> Statistic:
         return Statistic(lambda s: ratio(s[..., place], s[..., 2]), lambda s: s[..., 2], higher_is_better=False)
 
     return Summed(
-        _rows(scores, confidence, right, equal_width, equal_mass),
+        sparse,
         {
             "ece": _calibration_error(_SCORES),
             "adaptive_ece": _calibration_error(_SCORES + 3 * BINS),
@@ -67,30 +76,6 @@ def _places(confidence: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     # Rows of the same confidence share a bin: their order is chance, and splitting them would be taken for error.
     equal_mass = np.searchsorted(np.sort(confidence), confidence, "left") * BINS // max(1, len(confidence))
     return equal_width, equal_mass
-
-
-def _rows(
-    scores: np.ndarray, confidence: np.ndarray, right: np.ndarray, equal_width: np.ndarray, equal_mass: np.ndarray
-) -> Any:
-    """Scores, then for each bin of either kind its rows, their confidence, and how many are right."""
-    from scipy.sparse import csr_array
-
-    rows = len(scores)
-    in_bin = np.stack([np.ones(rows), confidence, right], axis=-1)
-    values = np.concatenate([scores, in_bin, in_bin], axis=-1)
-    within = np.arange(3)
-    columns = np.concatenate(
-        [
-            np.broadcast_to(within, (rows, 3)),
-            _SCORES + equal_width[:, None] * 3 + within,
-            _SCORES + (BINS + equal_mass)[:, None] * 3 + within,
-        ],
-        axis=-1,
-    )
-    return csr_array(
-        (values.ravel(), columns.ravel(), np.arange(rows + 1) * values.shape[1]),
-        shape=(rows, _SCORES + 6 * BINS),
-    )
 
 
 def _bins(sums: np.ndarray, start: int = _SCORES) -> np.ndarray:
