@@ -45,7 +45,7 @@ def build_corpus(
     limit: int | None = None,
     options: Mapping[str, Any] | None = None,
     options_by_split: Mapping[str, Mapping[str, Any]] | None = None,
-    **publishing: Any,
+    **corpus_options: Any,
 ) -> dict[str, Any]:
     """The dataset `name` of `readers.READERS`, from its folder `root`, as a corpus in `out`.
 
@@ -57,7 +57,7 @@ def build_corpus(
         turns: questions about a face at most; with 1, each face is asked one.
         limit: rows at most that are read of each split.
         options, options_by_split: the reader's own settings, for all splits and for single ones.
-        publishing: goes to `write_corpus`, whose report is returned.
+        corpus_options: goes to `write_corpus`, whose report is returned.
 
     Raises:
         CorpusError: for a name, split, config, task or option that the dataset does not have, for a folder that is
@@ -97,14 +97,14 @@ def build_corpus(
                 f"name the splits to build with splits= (--split {' '.join(filled)})" if filled else "see its layout"
             )
             raise CorpusError(f"{split} of {reader.TITLE} in {root} has no row; {remedy}")
-    publishing = {
+    corpus_options = {
         "description": describe_corpus(reader, configs, tasks),
         "name": f"{reader.TITLE} conversations",
         "license_link": reader.URL if reader.LICENSE == "other" else None,
         "notices": [f"{reader.TITLE}: {reader.TERMS}"],
-        **publishing,
+        **corpus_options,
     }
-    return write_corpus(records, out, license=reader.LICENSE, people=True, **publishing)
+    return write_corpus(records, out, license=reader.LICENSE, people=True, **corpus_options)
 
 
 def configs_to_build(
@@ -159,12 +159,12 @@ def build_synthetic(
     configs: Sequence[str] = synthetic.CONFIGS,
     seed: int = 0,
     size: int = 64,
-    **publishing: Any,
+    **corpus_options: Any,
 ) -> dict[str, Any]:
     """The drawn faces as a corpus in `out`; what was counted, as `write_corpus` returns it.
 
     `counts` is the number of faces of each split (`train`, `validation`, `test`; those with 0 are left out),
-    the same faces in every config; `size` the side of the pictures in pixels. `publishing` goes to
+    the same faces in every config; `size` the side of the pictures in pixels. `corpus_options` goes to
     `write_corpus`.
     Raises `CorpusError` for an unknown config or split, and what `write_corpus` raises.
     """
@@ -174,8 +174,8 @@ def build_synthetic(
         }
         for config in configs
     }
-    publishing = {"description": SYNTHETIC_DESCRIPTION, "name": "Drawn faces", **publishing}
-    return write_corpus(records, out, license="apache-2.0", people=False, **publishing)
+    corpus_options = {"description": SYNTHETIC_DESCRIPTION, "name": "Drawn faces", **corpus_options}
+    return write_corpus(records, out, license="apache-2.0", people=False, **corpus_options)
 
 
 def _known(what: str, given: Sequence[str] | None, known: Sequence[str], reader: type[FaceReader]) -> tuple[str, ...]:

@@ -145,7 +145,7 @@ def adapt_rope(config: dict) -> None:
 
 
 class ModelOf457(PreTrainedModel):
-    """4.57: weights on the disk. A whole model there is no device to it, and of tied weights it finds but one."""
+    """4.57: weights on the disk. It takes no whole model as one device, and loses one of two tied weights."""
 
     @classmethod
     def from_pretrained(cls, *args, device_map=None, **kwargs):

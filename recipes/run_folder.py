@@ -76,7 +76,7 @@ def last_complete_checkpoint(folder: Path) -> Path | None:
     return max(complete, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
 
 
-def publish(staged: Path, folder: Path) -> None:
+def put_in_place(staged: Path, folder: Path) -> None:
     """Move the model saved in `staged` into `folder`: weights first, `config.json` last, each file in one step.
 
     Nothing loads from `folder` before all of it is there.

@@ -208,7 +208,7 @@ def _save_model(trainer: Any, recipe: Recipe, processor: Any, folder: Path) -> N
         processor.save_pretrained(staged)
         for pickled in staged.rglob("training_args.bin"):  # run.json says it all
             pickled.unlink()
-        run_folder.publish(staged, folder)
+        run_folder.put_in_place(staged, folder)
     trainer.accelerator.wait_for_everyone()
 
 

@@ -39,7 +39,7 @@ def annotate_corpus(
     engine_options: Mapping[str, Any] | None = None,
     progress: bool = True,
     overwrite: bool = False,
-    **publishing: Any,
+    **corpus_options: Any,
 ) -> dict[str, Any]:
     """Have the faces of a source annotated and write the corpus `name` of the answers; goes on after a kill.
 
@@ -49,7 +49,7 @@ def annotate_corpus(
     Args:
         read: called with that folder and the report of `annotate` when all is answered.
         dry_run: only estimate requests, tokens and cost; nothing is asked or written.
-        publishing: goes to `write_corpus`; the others are as in `annotate`.
+        corpus_options: goes to `write_corpus`; the others are as in `annotate`.
 
     Returns:
         `annotation` and `corpus`, what `annotate` and `write_corpus` return, and `empty`: the configs that would have
@@ -73,7 +73,7 @@ def annotate_corpus(
     corpus = None
     if records:
         splits = {config: {"train": rows} for config, rows in records.items()}
-        about = {**about, **publishing}
+        about = {**about, **corpus_options}
         corpus = write_corpus(splits, out, name=name, overwrite=overwrite, progress=progress, **about)
     return {"annotation": report, "corpus": corpus, "empty": empty}
 

@@ -15,7 +15,7 @@ CHARACTERS = (20, 6000)
 SAME_SENTENCES = 3  # a sentence that often is a loop, not a description
 MIN_NEW_RUNS = 0.6  # share of runs of three words that are not there twice; of an ordinary description above 0.9
 
-_TOLD = (
+_GIVEN = (
     r"(?:mentioned|stated|noted|indicated|specified|described|provided|given|told|said|supplied|labell?ed|annotated)"
 )
 _FACTS = (
@@ -24,9 +24,9 @@ _FACTS = (
 )
 _OTHER = r"(?:(?!visual|visible|image|picture)\w+ )?"
 _LEADING_CLAUSE = re.compile(
-    rf"(?:^|(?<=[.!?]\s))(?:As (?:you(?: have|'ve)? )?{_TOLD}(?: (?:above|earlier|before|in the \w+))?"
+    rf"(?:^|(?<=[.!?]\s))(?:As (?:you(?: have|'ve)? )?{_GIVEN}(?: (?:above|earlier|before|in the \w+))?"
     r"|Given that (?:the|this) \w+ is [^,.]{1,60}"
-    rf"|(?:Based on|According to|Given|Per) the {_OTHER}{_FACTS}(?: {_TOLD})?),\s*(\w)"
+    rf"|(?:Based on|According to|Given|Per) the {_OTHER}{_FACTS}(?: {_GIVEN})?),\s*(\w)"
 )
 _INTRODUCTION = re.compile(
     r"^(?:(?:sure|certainly|of course|absolutely|okay|ok)\b[^.!:,\n]{0,40}[.!:,]\s*)?"
@@ -38,40 +38,45 @@ _REFUSED = re.compile(
     r"against (?:my|the) (?:policy|guidelines))\b",
     re.IGNORECASE,
 )
-_BLIND = re.compile(
+_PICTURE_NOT_SEEN = re.compile(
     r"\b(?:(?:cannot|can't|unable to|don't|do not|not able to) (?:see|view|access) (?:the|any|an?)"
     r"|(?:provide|upload|share|attach) (?:the|an?)) (?:image|picture|photo)"
     r"|\bno (?:image|picture|photo) (?:was|is|has been) ",
     re.IGNORECASE,
 )
-_TOLD_SO = re.compile(
-    rf"\bas (?:(?:you|I|it|was|were|is|has|have|had|been|already|previously|just) )*(?:you've )?{_TOLD}\b(?! by\b)"
+_NAMES_GIVEN_FACTS = re.compile(
+    rf"\bas (?:(?:you|I|it|was|were|is|has|have|had|been|already|previously|just) )*(?:you've )?{_GIVEN}\b(?! by\b)"
     r"|\bgiven that (?:the|this) (?:person|individual|subject|face|man|woman|boy|girl|infant|child) is\b"
     rf"|\b(?:provided|given|stated|supplied|specified|known|indicated|mentioned|labell?ed) {_FACTS}\b"
     rf"|\b(?:based on|according to|(?:indicated|stated|given) (?:by|in)) the {_OTHER}{_FACTS}\b"
     rf"|(?<!visual )\b{_FACTS} (?:that )?(?:you )?(?:provided|supplied|given|mentioned|specified)\b"
-    rf"|\byou(?:'ve| have)? {_TOLD}\b|\b(?:I|we) (?:was|were|am|are|have been|'ve been) (?:told|informed|given)\b"
+    rf"|\byou(?:'ve| have)? {_GIVEN}\b|\b(?:I|we) (?:was|were|am|are|have been|'ve been) (?:told|informed|given)\b"
     r"|\b(?:the|your) (?:prompt|hint(?! of)|ground[ -]truth|annotators?|data ?set's labels?)\b",
     re.IGNORECASE,
 )
 _FEMALE = re.compile(r"\b(?:wom[ae]n|girls?|females?|lady|ladies|she|her|hers)\b", re.IGNORECASE)
 _MALE = re.compile(r"\b(?:m[ae]n|boys?|males?|gentlem[ae]n|he|him|his)\b", re.IGNORECASE)
-_GROWN = re.compile(r"\b(?:wom[ae]n|m[ae]n|ladies|lady|gentlem[ae]n|adults?)\b", re.IGNORECASE)
+_ADULT_WORDS = re.compile(r"\b(?:wom[ae]n|m[ae]n|ladies|lady|gentlem[ae]n|adults?)\b", re.IGNORECASE)
 
 
 def check_answer(aspect: str, answer: Any) -> str:
-    """The description as it is stored: without an introduction, or a clause that leads in with what was told.
+    """The description as it is stored: without an introduction, or a leading clause about the given labels.
 
-    Raises `InvalidAnswer` for one that is no text, refused, blind, too short or long, cut off, in a loop, still
-    speaking of what the annotator was told, or in which `delicate_words` finds a name or a word of religion, health,
-    sexual orientation or attractiveness; a word list, so no guarantee. `aspect` is one of `ASPECTS`.
+    Raises `InvalidAnswer` for one that:
+
+    - is no text, a refusal, or says that no picture was seen;
+    - is too short, too long, cut off, or repeats itself;
+    - still mentions the labels that the annotator was given;
+    - has a name, or a word of religion, health, sexual orientation or attractiveness (`delicate_words`, a word list).
+
+    `aspect` is one of `ASPECTS`.
     """
     if not isinstance(answer, str):
         raise InvalidAnswer("not a text")
     text = _INTRODUCTION.sub("", re.sub(r"\n\s*\n+", "\n\n", answer.strip()), count=1)
     text = _LEADING_CLAUSE.sub(lambda found: found[1].upper(), text)
     text = text[:1].upper() + text[1:]
-    if _BLIND.search(text):
+    if _PICTURE_NOT_SEEN.search(text):
         raise InvalidAnswer("did not see the picture")
     if _REFUSED.search(text[:200]):
         raise InvalidAnswer("refused")
@@ -83,7 +88,7 @@ def check_answer(aspect: str, answer: Any) -> str:
         raise InvalidAnswer("too long")
     if not re.search(r"[.!?][\"'”’)*]*$", text):
         raise InvalidAnswer("cut off")
-    if _TOLD_SO.search(text):
+    if _NAMES_GIVEN_FACTS.search(text):
         raise InvalidAnswer("says what it was told")
     if _loops(text):
         raise InvalidAnswer("repeats itself")
@@ -104,7 +109,7 @@ def contradictions(aspect: str, text: str, labels: Mapping[str, Any]) -> list[st
     own, other = (_FEMALE, _MALE) if labels.get("gender") == "female" else (_MALE, _FEMALE)
     if labels.get("gender") and other.search(text) and not own.search(text):
         flags.append(f"{aspect}: another gender than the label")
-    if labels.get("age_group") in ("0-2", "3-9") and _GROWN.search(text):
+    if labels.get("age_group") in ("0-2", "3-9") and _ADULT_WORDS.search(text):
         flags.append(f"{aspect}: a child described as grown up")
     return flags
 

@@ -22,7 +22,7 @@ from datasets_scripts.sources.reading import file_hash, read_picture
 from .answers import check_answer, contradictions
 from .questions import ASPECTS
 from .records import CONFIGS, DescribedFace, DescribedFaces, Pair, count_pairs, describe_counts
-from .sharegpt import NoPictureTalk, json_entries, json_entry, read_talk
+from .sharegpt import InvalidConversation, json_entries, json_entry, read_conversation
 
 LICENSE = "cc-by-sa-4.0"
 ANNOTATION = {"annotator": "ChatGPT", "prompt_version": "FairFaceGPT, Zenodo 16323621", "date": "2025-07"}
@@ -82,8 +82,8 @@ class PublishedFaces:
         bad: list[Skipped] = []
         for number, (place, entry) in enumerate(json_entries(self.file)):
             try:
-                talk = read_talk(entry)
-            except NoPictureTalk as error:
+                talk = read_conversation(entry)
+            except InvalidConversation as error:
                 bad.append(Skipped(f"fairfacegpt/entry-{number}", error.reason))
                 continue
             found.setdefault(talk.image, []).append(place)
@@ -136,7 +136,7 @@ class PublishedFaces:
         picture = read_picture(self.images, path)
         if isinstance(picture, str):
             return Skipped(name, picture)
-        talks = [read_talk(json_entry(self.file, place)) for place in places]
+        talks = [read_conversation(json_entry(self.file, place)) for place in places]
         pairs = tuple(self._pair(question, answer) for talk in talks for question, answer in talk.pairs)
         labels = self.labels.get(path, {})
         flags = [flag for pair in pairs if pair.answer for flag in _flags(pair, labels)]
@@ -166,13 +166,13 @@ def build_published(
     configs: Sequence[str] | None = None,
     race: bool = False,
     seed: int = 0,
-    **publishing: Any,
+    **corpus_options: Any,
 ) -> dict[str, Any]:
     """The published `dataset.json` with the pictures of the folder `images` as a corpus in `out`.
 
     `configs` are by default those of `CONFIGS` that have rows; `face_tasks` has them where FairFace's label file
     lies with the pictures. `race` keeps answers that speak of race or ethnicity, and writes the label.
-    `publishing` goes to `write_corpus`. Returns what that returns and `pairs`, for each question how many
+    `corpus_options` goes to `write_corpus`. Returns what that returns and `pairs`, for each question how many
     answers were kept, and how many were not and why.
 
     Raises `CorpusError` for a file in another form, for `face_tasks` without a label file, and what
@@ -193,8 +193,8 @@ def build_published(
         race=RACES[race],
         counts=describe_counts(pairs),
     )
-    publishing = {"name": "FairFaceGPT", "description": description, "notices": [TERMS], **publishing}
-    return {**write_corpus(records, out, license=LICENSE, **publishing), "pairs": pairs}
+    corpus_options = {"name": "FairFaceGPT", "description": description, "notices": [TERMS], **corpus_options}
+    return {**write_corpus(records, out, license=LICENSE, **corpus_options), "pairs": pairs}
 
 
 def _flags(pair: Pair, labels: Mapping[str, Any]) -> list[str]:

@@ -22,14 +22,14 @@ _PLACEHOLDER = re.compile(r"\s*<image>\s*")
 
 
 @dataclass(frozen=True)
-class PictureTalk:
+class PictureConversation:
     """An entry: the picture's path as it stands there, and the questions with their answers."""
 
     image: str
     pairs: tuple[tuple[str, str], ...]
 
 
-class NoPictureTalk(ValueError):
+class InvalidConversation(ValueError):
     """An entry that is no conversation about one picture; `reason` is the same for all with that fault."""
 
     def __init__(self, reason: str):
@@ -76,29 +76,29 @@ def json_entry(path: str | os.PathLike, place: int) -> Any:
     return next(json_entries(path, place, block_bytes=2**13))[1]
 
 
-def read_talk(entry: Any) -> PictureTalk:
-    """The conversation of one entry, placeholders removed; `NoPictureTalk` says why it is none."""
+def read_conversation(entry: Any) -> PictureConversation:
+    """The conversation of one entry, placeholders removed; `InvalidConversation` says why it is none."""
     if not isinstance(entry, Mapping) or not isinstance(entry.get("conversations"), list):
-        raise NoPictureTalk("no conversations")
+        raise InvalidConversation("no conversations")
     pictures = [entry[name] for name in ("image", "images") if entry.get(name)]
     pictures = pictures[0] if pictures and isinstance(pictures[0], list) else pictures[:1]
     if not pictures or not isinstance(pictures[0], str):
-        raise NoPictureTalk("no image")
+        raise InvalidConversation("no image")
     if len(pictures) > 1:
-        raise NoPictureTalk("several images")
+        raise InvalidConversation("several images")
     turns = []
     for turn in entry["conversations"]:
         if not isinstance(turn, Mapping) or not isinstance(turn.get("value"), str):
-            raise NoPictureTalk("malformed turn")
+            raise InvalidConversation("malformed turn")
         role = ROLES.get(str(turn.get("from")))
         if role is None and not (turn.get("from") == "system" and not turns):
-            raise NoPictureTalk("turn of an unknown role")
+            raise InvalidConversation("turn of an unknown role")
         if role is not None:
             turns.append((role, _PLACEHOLDER.sub("\n", turn["value"]).strip()))
     roles = [role for role, _ in turns]
     if not turns or roles != ["user", "assistant"] * (len(turns) // 2):
-        raise NoPictureTalk("question without an answer")
+        raise InvalidConversation("question without an answer")
     texts = [text for _, text in turns]
     if not all(texts):
-        raise NoPictureTalk("empty turn")
-    return PictureTalk(pictures[0], tuple(zip(texts[::2], texts[1::2], strict=True)))
+        raise InvalidConversation("empty turn")
+    return PictureConversation(pictures[0], tuple(zip(texts[::2], texts[1::2], strict=True)))

@@ -65,10 +65,9 @@ class NumberTask(OpenTask):
 
 @dataclass(frozen=True)
 class PartsTask(OpenTask):
-    """How several labels are asked for at once: in words, by each part's bins, or in numbers.
+    """How several labels, the parts, are asked for at once: in words, by each part's bins, or in numbers.
 
-    `parts` maps a part's name to its row; `decimals` are those of the numbers, `numbers_form` says what they
-    mean.
+    `parts` maps a part's name to its row. Numbers have `decimals` decimals, and `numbers_form` explains them.
     """
 
     parts: Mapping[str, Task]

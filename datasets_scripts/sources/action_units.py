@@ -54,7 +54,7 @@ class CodedRecordings(FaceReader):
         return tuple(sorted(person for part in parts for person in part))
 
     def _recordings(self) -> Sequence[str]:
-        """The names of the split's recordings, in order; those that are not there too."""
+        """The names of the split's recordings, in order, missing ones included."""
         raise NotImplementedError
 
     def _coded(self, recording: str) -> Sequence[CodedFrame | Skipped]:

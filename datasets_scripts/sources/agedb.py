@@ -18,7 +18,7 @@ MAX_AGE = 120
 
 @dataclass(frozen=True)
 class AgeDB(NamedPictures):
-    """One split of AgeDB. The names of the people in the files' names are passed on nowhere.
+    """One split of AgeDB. File names hold people's names, which are never passed on.
 
     There is no official split for age: 8 in 10 people are `train` by the hash of their name, 1 in 10 `validation`,
     1 in 10 `test`, so nobody is in two. A picture is known by its number, its url by `0_*_35_f.jpg`.

@@ -22,7 +22,7 @@ INDICES = {"train": "indices_img_train", "test": "indices_img_test"}
 
 @dataclass(frozen=True)
 class LFWA(FaceReader):
-    """One split of LFWA. The names of the people in the files' names are passed on nowhere.
+    """One split of LFWA. File names hold people's names, which are never passed on.
 
     A picture is known by its row in the attribute file, counted from 1, its url by `lfw_att_40.mat#17`. The two
     files are MATLAB 7.3's, which is HDF5: h5py reads them. Copies in MATLAB's older format need SciPy alone.

@@ -11,10 +11,10 @@ SAMPLES, SAMPLE_BYTES = 4096, 64
 
 
 def identify(model: str | Path, adapter: str | Path | None = None) -> str | None:
-    """A digest of weights and settings in a model's folder, its adapter's included; None for what is no folder here.
+    """A digest of weights and settings in a model folder and its adapter's; None where `model` is no folder.
 
-    Predictions of two models are so never mixed in one folder. Of each file the size and 4,096 places in it are read,
-    so that stages that trained the projector alone, somewhere in the middle of the weights, differ too.
+    It keeps predictions of two models from being mixed. The size of each file and 4,096 places in it are read, so two
+    stages differ also where only the projector, in the middle of the file, was trained.
     """
     folders = [Path(name).expanduser() for name in (model, adapter) if name is not None]
     if not folders[0].is_dir():

@@ -217,7 +217,7 @@ class Quickstart:
         from .examples import example_answers, write_faces
 
         last = self._folder(self.stage_files[-1])
-        publish_model(last, self.out / "model")
+        copy_model(last, self.out / "model")
         faces = list(self._benchmark(min(EXAMPLE_FACES, self.plan.held_out_faces)).faces())
         write_faces(faces, self.out / "faces")
         predictions = read_predictions(last / EVALUATION / PREDICTIONS)
@@ -255,7 +255,7 @@ class Quickstart:
         return self.out / "stages" / stage.stem
 
 
-def publish_model(folder: Path, target: Path) -> None:
+def copy_model(folder: Path, target: Path) -> None:
     """Copy the model of a finished run to `target`, whole or not at all: what loads, and its `run.json`."""
     if not (folder / FINISHED).is_file():
         raise UserError(

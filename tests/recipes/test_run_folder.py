@@ -8,7 +8,7 @@ from facemllm_recipes.run_folder import (
     claim,
     last_complete_checkpoint,
     plot_losses,
-    publish,
+    put_in_place,
     read_finished,
 )
 from facemllm_recipes.strict import RecipeError
@@ -21,11 +21,11 @@ def test_what_makes_a_folder_loadable_is_moved_last(tmp_path):
         (staged / name).write_text("{}")
     (folder / "config.json").mkdir(parents=True)  # stands in the way, as a kill at the last moment would
     with pytest.raises(OSError):
-        publish(staged, folder)
+        put_in_place(staged, folder)
     moved = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     assert moved == {"a.py", "adapter/config.json", "model-1.safetensors", "model.safetensors.index.json"}
     (folder / "config.json").rmdir()
-    publish(staged, folder)
+    put_in_place(staged, folder)
     assert (folder / "config.json").is_file() and not staged.exists()
     assert read_finished(folder) is None
 

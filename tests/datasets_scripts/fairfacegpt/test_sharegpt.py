@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from datasets_scripts.fairfacegpt.sharegpt import NoPictureTalk, json_entries, json_entry, read_talk
+from datasets_scripts.fairfacegpt.sharegpt import InvalidConversation, json_entries, json_entry, read_conversation
 from datasets_scripts.schema import CorpusError
 
 QUESTION, ANSWER = {"from": "human", "value": "<image>\nWhich hair?"}, {"from": "gpt", "value": "Grey."}
@@ -43,13 +43,13 @@ def test_a_file_that_is_cut_off_or_no_json_is_one_error_with_its_place(content, 
 @pytest.mark.parametrize("names", [("human", "gpt"), ("human", "assistant"), ("user", "assistant")])
 def test_both_forms_of_the_picture_and_all_names_of_the_roles_are_read(picture, names):
     turns = [{**turn, "from": name} for turn, name in zip((QUESTION, ANSWER), names, strict=True)]
-    talk = read_talk({"conversations": turns, **picture})
+    talk = read_conversation({"conversations": turns, **picture})
     assert talk.image == "val/1.jpg" and talk.pairs == (("Which hair?", "Grey."),)
 
 
 def test_a_system_turn_is_passed_over_and_several_pairs_are_kept():
     turns = [{"from": "system", "value": "Be brief."}, QUESTION, ANSWER, QUESTION, ANSWER]
-    assert len(read_talk({"conversations": turns, "image": "1.jpg"}).pairs) == 2
+    assert len(read_conversation({"conversations": turns, "image": "1.jpg"}).pairs) == 2
 
 
 @pytest.mark.parametrize(
@@ -69,6 +69,6 @@ def test_a_system_turn_is_passed_over_and_several_pairs_are_kept():
     ],
 )
 def test_what_is_no_conversation_about_one_picture_has_a_reason(entry, reason):
-    with pytest.raises(NoPictureTalk) as refused:
-        read_talk(entry)
+    with pytest.raises(InvalidConversation) as refused:
+        read_conversation(entry)
     assert refused.value.reason == reason
