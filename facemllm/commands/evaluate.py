@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from facemllm.cli import UserError
 from facemllm.evaluation.registry import FOLDERS, load_folder
 
+from .options import add_device_options, check_positive, option_name
+
 if TYPE_CHECKING:
     from facemllm.evaluation.registry import OpenedBenchmark
 
@@ -68,12 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--batch-size", type=int, metavar="N", help="faces per batch (default: 64, on a CPU and for other models 8)"
     )
-    parser.add_argument(
-        "--device",
-        default="auto",
-        help="auto, cpu, cuda, cuda:1, mps; ONNX exports take the first three (default: auto)",
-    )
-    parser.add_argument("--trust-remote-code", action="store_true", help="run Python code that comes with the model")
+    add_device_options(parser)
     parser.add_argument("--out", type=Path, metavar="DIR", help="write predictions, report and plots to DIR")
     parser.add_argument("--rescore", action="store_true", help="write the report in --out again, without a model")
     parser.add_argument("--json", action="store_true", help="print the whole report as JSON")
@@ -90,26 +87,18 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> None:
-    for name in ("limit", "batch_size"):
-        value = getattr(args, name)
-        if value is not None and value < 1:
-            raise UserError(f"--{name.replace('_', '-')} {value}: give 1 or more")
+    check_positive(args, "limit", "batch_size")
     if args.out is not None and args.out.exists() and not args.out.is_dir():
         raise UserError(f"--out {args.out}: is a file; give a folder")
     if args.rescore and args.out is None:
         raise UserError("--rescore needs --out DIR: the folder of an earlier evaluation")
-    if args.rescore:
-        _refuse_what_has_no_effect(args)
-    args.ways = args.ways and list(dict.fromkeys(args.ways))
     if not args.rescore and args.benchmark is None:
         raise UserError("give MODEL and BENCHMARK; facemllm evaluate --help has the benchmarks")
-
-
-def _refuse_what_has_no_effect(args: argparse.Namespace) -> None:
-    """Raise for an argument that would choose what is asked, where nothing is."""
-    for name, default in _defaults(add_arguments).items():
+    args.ways = args.ways and list(dict.fromkeys(args.ways))
+    # an argument that would choose what is asked, where nothing is
+    for name, default in _defaults(add_arguments).items() if args.rescore else ():
         if name not in RESCORING and getattr(args, name) != default:
-            word = name.upper() if name in ("model", "benchmark") else f"--{name.replace('_', '-')}"
+            word = name.upper() if name in ("model", "benchmark") else option_name(name)
             raise UserError(f"{word} has no effect with --rescore, which reads what is in --out alone: leave it out")
 
 
@@ -187,7 +176,7 @@ def _own_options(args: argparse.Namespace) -> dict[str, Any]:
             if name == args.benchmark:
                 own[option] = given
             elif given != default:
-                raise UserError(f"--{option.replace('_', '-')} is for {name}, not for {args.benchmark}")
+                raise UserError(f"{option_name(option)} is for {name}, not for {args.benchmark}")
     return own
 
 
