@@ -109,10 +109,7 @@ def run_into(
     write_json(out / RUN, run)
     with PredictionLog(out / PREDICTIONS) as log:
         found = ask(log, run["settings"]["ways"])
-    return _write_run(out, {**run, "status": "complete", **found})
-
-
-def _write_run(out: Path, run: dict[str, Any]) -> dict[str, Any]:
+    run |= {"status": "complete", **found}
     write_json(out / RUN, run)
     return run
 
@@ -135,7 +132,10 @@ def run_benchmark(
     """
     asked = {**settings, **benchmark.settings}
     run = run_into(out, asked, ways or benchmark.default_ways, partial(benchmark.ask, load), **benchmark.described)
-    return _write_run(out, {**run, **benchmark.noted}) if benchmark.noted else run
+    if benchmark.noted:
+        run = {**run, **benchmark.noted}
+        write_json(out / RUN, run)
+    return run
 
 
 def opened(benchmark: "Benchmark", command: str | None = None) -> OpenedBenchmark:
@@ -208,15 +208,8 @@ def _predict_part(
                     pending[way].append(_Pending(row.id, picture, groups, person, tasks, way))
         counts.faces += 1
     for way, faces in pending.items():
-        asked = [face.asked() for face in faces]
-        _write_as_they_come(
-            log,
-            (
-                prediction
-                for face, answers in zip(faces, answerer.answer(asked, way), strict=True)
-                for prediction in face.read(answers)
-            ),
-        )
+        answered = zip(faces, answerer.answer([face.asked() for face in faces], way), strict=True)
+        _write_as_they_come(log, (prediction for face, answers in answered for prediction in face.read(answers)))
 
 
 @dataclass(frozen=True)
@@ -239,17 +232,8 @@ class _Pending:
         for task, expected in self.tasks:
             own = list(islice(rest, len(task.questions(self.way, expected))))
             reading = task.read(self.way, own, expected)
-            yield Prediction(
-                id=self.id,
-                task=task.spec.name,
-                way=self.way,
-                expected=expected,
-                predicted=reading.predicted,
-                probabilities=reading.probabilities,
-                text=reading.text,
-                groups=self.groups,
-                extra={**self.person, **(reading.extra or {})},
-            )
+            found = {**vars(reading), "extra": {**self.person, **reading.extra}}
+            yield Prediction(self.id, task.spec.name, self.way, expected, groups=self.groups, **found)
 
 
 def _picture(face: LabelledFace, benchmark: "Benchmark") -> "Image.Image | None":

@@ -9,11 +9,11 @@ What a model writes instead is read by `answer_parsing`.
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 from datasets_scripts.questions.closed_task import DEFAULT_CONVENTIONS, Conventions, Task, read_label
 from datasets_scripts.questions.conversations import TASKS, canonical_question, expected_answer
@@ -32,12 +32,12 @@ AgeQuestion = Literal["years", "groups"]
 
 @dataclass(frozen=True)
 class Reading:
-    """What the answers of one way come to."""
+    """What the answers of one way come to, as `Prediction` has it."""
 
     predicted: Any | None
     probabilities: dict[str, float] | None = None
     text: str | None = None
-    extra: dict[str, Any] | None = None
+    extra: dict[str, Any] = field(default_factory=dict)
 
 
 class TaskProtocol(Protocol):
@@ -107,19 +107,18 @@ class AgeInYears:
     """The age as a number. `ask` says what the model is asked for: years, or the groups of the task `age`."""
 
     ask: AgeQuestion = "years"
-    name: str = "age_years"
 
     @cached_property
     def spec(self) -> TaskSpec:
-        return TaskSpec(self.name, "number", bins=age_bins())
+        return TaskSpec("age_years", "number", bins=age_bins())
 
     def expected(self, labels: Mapping[str, Any]) -> float | None:
         return None if labels.get("age") is None else float(labels["age"])
 
     def questions(self, way: Way, expected: Any) -> tuple[AskedQuestion, ...]:
         if self.ask == "groups":
-            return (AskedQuestion(self.name, *canonical_question("age")),)
-        return (AskedQuestion(self.name, canonical_question("age_years")[0], AGES if way == "scoring" else ()),)
+            return (AskedQuestion("age_years", *canonical_question("age")),)
+        return (AskedQuestion("age_years", canonical_question("age_years")[0], AGES if way == "scoring" else ()),)
 
     def read(self, way: Way, answers: Sequence[Answer], expected: Any) -> Reading:
         (answer,) = answers
@@ -133,26 +132,18 @@ class AgeInYears:
         return Reading(None if found is None else years[found[0]], text=answer.text)
 
 
-@dataclass(frozen=True)
 class HeadPose:
     """Yaw, pitch and roll in degrees, in the convention of `sources/head_pose.py`."""
 
-    name: str = "head_pose"
-
-    @cached_property
-    def spec(self) -> TaskSpec:
-        return TaskSpec(self.name, "angles")
-
-    @property
-    def _row(self) -> PartsTask:
-        return TASKS[self.name]
+    spec = TaskSpec("head_pose", "angles")
+    _row: PartsTask = TASKS["head_pose"]
 
     def expected(self, labels: Mapping[str, Any]) -> dict[str, float] | None:
         return self._row.value(labels)
 
     def questions(self, way: Way, expected: Any) -> tuple[AskedQuestion, ...]:
         if way == "generation":
-            return (AskedQuestion(self.name, self._row.canonical_question()),)
+            return (AskedQuestion("head_pose", self._row.canonical_question()),)
         return tuple(AskedQuestion(part, *canonical_question(part)) for part in self._row.parts)
 
     def read(self, way: Way, answers: Sequence[Answer], expected: Any) -> Reading:
@@ -160,8 +151,7 @@ class HeadPose:
             return Reading(parse_angles(answers[0].text, tuple(self._row.parts)), text=answers[0].text)
         shares = {part: answer.probabilities for part, answer in zip(self._row.parts, answers, strict=True)}
         angles = {part: round(expectation(of_part, middles(part)), 4) for part, of_part in shares.items()}
-        bins = {part: _rounded(of_part) for part, of_part in shares.items()}
-        return Reading(angles, extra={"bins": bins})
+        return Reading(angles, extra={"bins": {part: _rounded(of_part) for part, of_part in shares.items()}})
 
 
 @dataclass(frozen=True)
@@ -170,15 +160,11 @@ class ActionUnits:
 
     units: tuple[int, ...]
     conventions: Conventions = DEFAULT_CONVENTIONS
-    name: str = "action_units"
+    _row: ClassVar[UnitsTask] = TASKS["action_units"]
 
     @cached_property
     def spec(self) -> TaskSpec:
-        return TaskSpec(self.name, "units", tuple(map(str, self.units)))
-
-    @property
-    def _row(self) -> UnitsTask:
-        return TASKS[self.name]
+        return TaskSpec("action_units", "units", tuple(map(str, self.units)))
 
     def expected(self, labels: Mapping[str, Any]) -> dict[str, bool] | None:
         active = self._row.value(labels, self.conventions) or {}
@@ -187,14 +173,11 @@ class ActionUnits:
     def questions(self, way: Way, expected: Mapping[str, bool]) -> tuple[AskedQuestion, ...]:
         units = [int(unit) for unit in expected]
         if way == "generation":
-            return (AskedQuestion(self.name, self._row.question_about(units)),)
+            return (AskedQuestion("action_units", self._row.question_about(units)),)
+        check = self._row.checks[0]
         # the words and the full stop of the answers are those that corpora with action units teach
         return tuple(
-            AskedQuestion(
-                f"{self.name}/{unit}",
-                self._row.checks[0].format(name=ACTION_UNITS[unit], unit=unit),
-                ("Yes.", "No."),
-            )
+            AskedQuestion(f"action_units/{unit}", check.format(name=ACTION_UNITS[unit], unit=unit), ("Yes.", "No."))
             for unit in units
         )
 
@@ -258,9 +241,8 @@ def protocols(
         elif isinstance(TASKS.get(name), Task):
             made.append(Closed(name, conventions))
         else:
-            near = (
-                "valence and arousal" if name == "valence_arousal" else "a task of datasets_scripts/questions/tasks.py"
-            )
+            known = "a task of datasets_scripts/questions/tasks.py"
+            near = "valence and arousal" if name == "valence_arousal" else known
             raise CorpusError(f"task {name!r} cannot be evaluated: name {near}")
     return tuple(made)
 
