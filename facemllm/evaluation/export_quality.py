@@ -49,9 +49,15 @@ def measure(
     Raises:
         UserError: where a folder is no export, the first is not fp32, or no task has a closed set of answers.
     """
+    from facemllm_onnx.export.folder import write_record
+
+    from .figures.columns import options_of
+
     records = [_record(folder) for folder in folders]
     _check(folders, records)
-    benchmark = _closed_tasks(benchmark)
+    benchmark = replace(benchmark, tasks=tuple(task for task in benchmark.tasks if options_of(task.spec)))
+    if not benchmark.tasks:
+        raise UserError(f"{benchmark.name}: none of its tasks has a closed set of answers; take another --benchmark")
     footprints = [footprint(folder) for folder in folders]
     answers = [_answers(folder, benchmark, ways, out, settings) for folder in folders]
     found = {}
@@ -66,7 +72,8 @@ def measure(
             **foot,
         }
         found[str(folder)] = quality
-        _write_into_record(folder, benchmark.name, quality)
+        latest = _record(folder)
+        write_record({**latest, "quality": {**(latest.get("quality") or {}), benchmark.name: quality}}, folder)
     return found
 
 
@@ -135,15 +142,6 @@ def _answers(
     return found
 
 
-def _closed_tasks(benchmark: "Benchmark") -> "Benchmark":
-    from .figures.columns import options_of
-
-    tasks = tuple(task for task in benchmark.tasks if options_of(task.spec))
-    if not tasks:
-        raise UserError(f"{benchmark.name}: none of its tasks has a closed set of answers; take another --benchmark")
-    return replace(benchmark, tasks=tasks)
-
-
 def _record(folder: Path) -> dict[str, Any]:
     from facemllm.inference.exports import read_export
     from facemllm_onnx.export_location import EXPORT_RECORD
@@ -163,13 +161,6 @@ def _check(folders: Sequence[Path], records: Sequence[Mapping[str, Any]]) -> Non
     for folder, digest in zip(folders, digests, strict=True):
         if digest != digests[0]:
             raise UserError(f"{folder}: is of another model than {folders[0]}; export both from one")
-
-
-def _write_into_record(folder: Path, benchmark: str, quality: Mapping[str, Any]) -> None:
-    from facemllm_onnx.export.folder import write_record
-
-    record = _record(folder)
-    write_record({**record, "quality": {**(record.get("quality") or {}), benchmark: quality}}, folder)
 
 
 def table(found: Mapping[str, Mapping[str, Any]]) -> str:
@@ -223,10 +214,9 @@ def _measure(args: argparse.Namespace, out: Path) -> dict[str, dict[str, Any]]:
     from .registry import FOLDERS
     from .task_protocols import taught_age
 
-    if args.benchmark in FOLDERS:
-        raise UserError(
-            f"--benchmark {args.benchmark}: asks no faces with labels; take a dataset, synthetic or a corpus"
-        )
+    name = args.benchmark
+    if name in FOLDERS:
+        raise UserError(f"--benchmark {name}: asks no faces with labels; take a dataset, synthetic or a corpus")
     wanted = Wanted(
         root=args.root,
         split=args.split,
@@ -235,7 +225,6 @@ def _measure(args: argparse.Namespace, out: Path) -> dict[str, dict[str, Any]]:
         limit=args.limit,
         ask_age=taught_age(str(args.fp32)),
     )
-    name = args.benchmark
     benchmark = open_benchmark(name, wanted) if name in NAMES else open_corpus(name, "face_tasks", wanted)
     settings = {"benchmark": name, "limit": args.limit, "tasks": [task.spec.name for task in benchmark.tasks]}
     return measure([args.fp32, *args.folders], benchmark, list(dict.fromkeys(args.ways)), out, settings)
