@@ -23,7 +23,6 @@ from .figures.groups import GROUP_LABELS
 from .task_protocols import TaskProtocol, protocols
 
 ROWS_AT_ONCE = 64
-WITHOUT_PICTURE = "row without a picture"
 
 
 @dataclass(frozen=True)
@@ -93,13 +92,19 @@ def open_corpus(corpus: str, config: str, wanted: Wanted) -> Benchmark:
         UserError: where there is no such corpus, config or split, no picture in it, or nothing that can be asked.
         CorpusError: for a task without a label.
     """
+    from facemllm_recipes.corpora import has_image_in
+
     for option, given in (("root", wanted.root), ("set", wanted.options)):
         if given:
             raise UserError(f"--{option} belongs to a benchmark of a dataset; {_near(corpus)}{corpus} is a corpus")
     split = wanted.split or "validation"
     rows = _load(corpus, config, split)
     rows = rows.select(range(min(wanted.limit or len(rows), len(rows))))
-    _need_pictures(rows, f"{corpus}, {split}")
+    if not has_image_in(rows).any():
+        raise CorpusError(
+            f"{corpus}, {split}: none of its {len(rows)} rows carries a picture; build the corpus with them: "
+            "facemllm data without --no-images, facemllm annotate with --include-images"
+        )
     found = label_values(_ids_and_labels(rows))
     tasks = list(wanted.tasks or found.tasks())
     if not tasks:
@@ -138,7 +143,7 @@ def _faces(rows: Any, split: str) -> Iterator[LabelledFace | Skipped]:
     for part in rows.iter(batch_size=ROWS_AT_ONCE):
         for id, image, labels in zip(part["id"], part["image"], part["labels"], strict=True):
             if image is None:
-                yield Skipped(id, WITHOUT_PICTURE)
+                yield Skipped(id, "row without a picture")
             else:
                 yield LabelledFace(id, image, labels, split, "", "")
 
@@ -146,16 +151,6 @@ def _faces(rows: Any, split: str) -> Iterator[LabelledFace | Skipped]:
 def _ids_and_labels(rows: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
     for part in rows.select_columns(["id", "labels"]).iter(batch_size=1000):
         yield from zip(part["id"], part["labels"], strict=True)
-
-
-def _need_pictures(rows: Any, where: str) -> None:
-    from facemllm_recipes.corpora import has_image_in
-
-    if not has_image_in(rows).any():
-        raise CorpusError(
-            f"{where}: none of its {len(rows)} rows carries a picture; build the corpus with them: facemllm data "
-            "without --no-images, facemllm annotate with --include-images"
-        )
 
 
 def _majority(corpus: str, config: str, split: str, asked: Sequence[TaskProtocol]) -> dict[str, Any]:
@@ -180,21 +175,20 @@ def _load(corpus: str, config: str, split: str) -> Any:
 
     from facemllm.inference.hub_names import could_be_hub_id
 
-    if not Path(corpus).is_dir() and not could_be_hub_id(corpus):
+    here = Path(corpus).is_dir()
+    if not here and not could_be_hub_id(corpus):
         reason = f"there is no such corpus folder and no benchmark of that name; {_near(corpus)}"
         raise UserError(f"{corpus}: {reason}a Hub id has the form owner/name")
-    if not Path(corpus).is_dir():
+    if not here:
         print(f"{corpus} is no folder here: looking for it on the Hugging Face Hub", file=sys.stderr)
     try:
         rows = load_dataset(corpus, config, split=split)
     except (ValueError, FileNotFoundError, ConnectionError) as error:
-        if not Path(corpus).is_dir():
-            raise UserError(f"{corpus}: there is no such folder here; {str(error).splitlines()[0]}") from error
-        remedy = "choose with --config and --split"
-        raise UserError(f"{corpus}, config {config}, split {split}: {str(error).splitlines()[0]} {remedy}") from error
-    missing = [name for name in ("id", "image", "labels") if name not in rows.column_names]
-    if missing:
-        raise UserError(
-            f"{corpus}: has no column {', '.join(missing)}; give a corpus of facemllm data or facemllm annotate"
-        )
+        reason = str(error).splitlines()[0]
+        if not here:
+            raise UserError(f"{corpus}: there is no such folder here; {reason}") from error
+        where = f"{corpus}, config {config}, split {split}"
+        raise UserError(f"{where}: {reason} choose with --config and --split") from error
+    if missing := ", ".join(name for name in ("id", "image", "labels") if name not in rows.column_names):
+        raise UserError(f"{corpus}: has no column {missing}; give a corpus of facemllm data or facemllm annotate")
     return rows.cast_column("image", Image(decode=False))
