@@ -119,13 +119,10 @@ def _task(task: str, ways: Mapping[str, Any], plots: Mapping[str, str]) -> Itera
 def _metrics(ways: Mapping[str, Any]) -> Iterator[str]:
     names = dict.fromkeys(name for figures in ways.values() for name in figures["metrics"])
     unit = _unit(next(iter(ways.values()))["kind"])
-    rows = [
-        [
-            label_of(name) + ("" if is_share(name) else unit),
-            *(_cell(name, figures["metrics"].get(name)) for figures in ways.values()),
-        ]
-        for name in names
-    ]
+    rows = []
+    for name in names:
+        cells = (_cell(name, figures["metrics"].get(name)) for figures in ways.values())
+        rows.append([label_of(name) + ("" if is_share(name) else unit), *cells])
     rows.append(["unread answers", *(_unread(figures) for figures in ways.values())])
     yield from _table(["metric", *(WAYS[way] for way in ways)], rows)
 
@@ -166,18 +163,14 @@ def _groups(task: str, ways: Mapping[str, Any]) -> Iterator[str]:
     for label in first["by"]:
         yield ""
         by_way = [table["by"].get(label, {}) for table in tables.values()]
-        yield from _table(
-            [label_of(label), *(f"{label_of(metric)}, {WAYS[way]}" for way in tables)],
-            [
-                [group_of(label, group), *(_group_cell(metric, by.get(group)) for by in by_way)]
-                for group in first["by"][label]
-            ],
-        )
+        rows = [
+            [group_of(label, group), *(_group_cell(metric, by.get(group)) for by in by_way)]
+            for group in first["by"][label]
+        ]
+        yield from _table([label_of(label), *(f"{label_of(metric)}, {WAYS[way]}" for way in tables)], rows)
         if label == own_label(task):
-            yield from (
-                "",
-                f"The groups here are the task's own options: these are their recalls, under {label_of(label)}.",
-            )
+            yield ""
+            yield f"The groups here are the task's own options: these are their recalls, under {label_of(label)}."
     yield ""
     rows = []
     for labels in first["gap"]:
@@ -210,9 +203,7 @@ def _worst(table: Mapping[str, Any]) -> str:
     sentences = []
     for name, key in (("Worst group", "worst"), ("Worst intersection", "worst_intersection")):
         if found := table.get(key):
-            groups = ", ".join(
-                f"{label_of(label)} {group_of(label, value)}" for label, value in found["groups"].items()
-            )
+            groups = ", ".join(f"{label_of(label)} {group_of(label, of)}" for label, of in found["groups"].items())
             sentences.append(f"{name}: {groups}, {_group_cell(table['metric'], found)}.")
     return " ".join(sentences) or "No two groups are large enough to be compared."
 
@@ -256,11 +247,11 @@ def _attributes(report: Mapping[str, Any], attributes: Sequence[str]) -> Iterato
         header += ["ECE (if calibrated)"] if scored else []
         yield from _table([*header, *(f"gap by {label_of(label)}" for label in labels)], rows)
         if labels:
-            yield from (
-                "",
+            yield ""
+            yield (
                 "A gap is that in accuracy between the best and the worst group of "
                 f"{by_group[0]['minimum']} faces or more; in brackets, what chance exceeds in 5 % of cases. Bold gaps "
-                "are larger than that.",
+                "are larger than that."
             )
         for file, shown in report["plots"].items():
             if file.split("/")[-1] in (f"attributes-{way}.png", f"attribute_gaps-{way}.png"):

@@ -50,9 +50,8 @@ def draw_plots(
             save(calibration(figures, title), f"calibration-{name}", f"Reliability diagram: {about}")
             save(groups(figures, title, own_label(task)), f"groups-{name}", f"By group: {about}")
             if specs[task].kind in ("number", "angles"):
-                read = [
-                    (entry.expected, entry.predicted) for entry in index.read(task, way) if entry.predicted is not None
-                ]
+                answers = index.read(task, way)
+                read = [(answer.expected, answer.predicted) for answer in answers if answer.predicted is not None]
                 draw = age_errors if specs[task].kind == "number" else pose_errors
                 save(draw(read, figures, title), f"errors-{name}", f"Errors: {about}")
             if specs[task].kind == "units":
@@ -82,9 +81,8 @@ def confusion(figures: Mapping[str, Any], title: str) -> Figure | None:
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
     shown = ["unread" if name == UNPARSED else _wrap(name) for name in columns]
     axes.set_xticks(range(len(columns)), shown, rotation=45, ha="right")
-    axes.set_yticks(
-        range(len(rows)), [f"{_wrap(name)}  (n = {int(n[0]):,})" for name, n in zip(rows, totals, strict=True)]
-    )
+    labelled = [f"{_wrap(name)}  (n = {int(n):,})" for name, n in zip(rows, totals[:, 0], strict=True)]
+    axes.set_yticks(range(len(rows)), labelled)
     axes.set(xlabel="answered", ylabel="labelled")
     for row, column in np.ndindex(*counts.shape) if numbered else ():
         if counts[row, column]:
@@ -119,8 +117,7 @@ def calibration(figures: Mapping[str, Any], title: str) -> Figure | None:
     note = f"n = {found['n']:,}\nECE {ece:.3f}\n(a calibrated model's: {found['expected_ece']:.3f})\nBrier {brier:.3f}"
     above.text(0.98, 0.04, note, transform=above.transAxes, ha="right", va="bottom", fontsize=9, color=INK)
     _finish(above, title, grid="both")
-    edges = [entry["low"] for entry in found["bins"]]
-    counts = [entry["n"] for entry in found["bins"]]
+    edges, counts = ([entry[key] for entry in found["bins"]] for key in ("low", "n"))
     below.bar(edges, counts, width=0.94 / len(edges), align="edge", color=BLUE)
     for low, count in zip(edges, counts, strict=True):
         if count:
@@ -138,19 +135,20 @@ def groups(figures: Mapping[str, Any], title: str, own: str | None = None) -> Fi
     Args:
         own: the label that the task itself asks for, by whose groups accuracies are recalls.
     """
-    table = figures.get("groups")
+    table = figures.get("groups") or {}
     rows: list[tuple[str, Mapping[str, Any] | None]] = []
-    for label, entries in (table or {"by": {}})["by"].items():
+    for label, entries in table.get("by", {}).items():
         rows.append((label_of(label) + (" (what was asked: recall)" if label == own else ""), None))
         rows += [(group_of(label, value), entry) for value, entry in entries.items()]
-    finest = max((len(entry["groups"]) for entry in (table or {}).get("intersections", ())), default=0)
-    crossed = [entry for entry in (table or {}).get("intersections", ()) if len(entry["groups"]) == finest]
+    crossed = table.get("intersections", ())
+    finest = max((len(entry["groups"]) for entry in crossed), default=0)
+    crossed = [entry for entry in crossed if len(entry["groups"]) == finest]
     if crossed and len(rows) + len(crossed) < MAX_GROUPS:
         rows.append((" × ".join(label_of(label) for label in crossed[0]["groups"]), None))
         rows += [(", ".join(group_of(*pair) for pair in entry["groups"].items()), entry) for entry in crossed]
     small = any(entry["small"] for _, entry in rows if entry and entry["value"] is not None)
     metric = figures["primary"]
-    better = "higher" if (table or {}).get("higher_is_better") else "lower"
+    better = "higher" if table.get("higher_is_better") else "lower"
     hollow = f" · hollow: fewer than {table['minimum']} faces" if small else ""
     label = f"{label_of(metric)} with 95 % interval, {better} is better\ndashed: all faces{hollow}"
     return _dots(rows, label, title, figures["metrics"][metric], share=is_share(metric))
@@ -203,8 +201,8 @@ def pose_errors(pairs: Sequence[tuple[Mapping, Mapping]], figures: Mapping[str, 
         axes.plot(errors, np.arange(1, len(errors) + 1) / len(errors), line, color=colour, label=label)
     unread = figures["unparsed"]["count"]
     left_out = f", {unread:,} unread answers left out" if unread else ""
-    axes.set(xlabel="error, degrees", ylabel=f"share of faces (n = {len(pairs):,}{left_out})")
-    axes.set(xlim=(0, 40), ylim=(0, 1.02))
+    axes.set(xlabel="error, degrees", xlim=(0, 40), ylim=(0, 1.02))
+    axes.set_ylabel(f"share of faces (n = {len(pairs):,}{left_out})")
     axes.legend(loc="lower right", fontsize=9, frameon=False)
     _finish(axes, title, grid="both")
     return figure
@@ -227,9 +225,8 @@ def attribute_scores(tasks: Mapping[str, Mapping[str, Any]], title: str) -> Figu
 
 def attribute_gaps(tasks: Mapping[str, Mapping[str, Any]], title: str) -> Figure | None:
     """The gap between the best and the worst group of every attribute, by label, and what chance alone would make."""
-    labels = list(
-        dict.fromkeys(label for figures in tasks.values() for label in figures.get("groups", {}).get("by", ()))
-    )
+    tables = [figures.get("groups", {}) for figures in tasks.values()]
+    labels = list(dict.fromkeys(label for table in tables for label in table.get("by", ())))
     if not labels:
         return None
     names = sorted(tasks)
