@@ -4,7 +4,7 @@ Both readings return a letter, or None for an answer that cannot be read, which 
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from .reader import LETTERS
 
@@ -59,8 +59,7 @@ def strict(text: str, options: Sequence[str]) -> str | None:
     The first capital A to D that stands alone anywhere in the answer, else the first option whose words occur in it,
     cases as they are. It takes the article of "A person ..." for an answer.
     """
-    alone = re.search(r"\b([A-D])\b", text)
-    if alone is not None:
+    if alone := re.search(r"\b([A-D])\b", text):
         return alone[1]
     return next((letter for letter, option in zip(LETTERS, options, strict=True) if option in text.strip()), None)
 
@@ -73,11 +72,9 @@ def safe(text: str, options: Sequence[str]) -> str | None:
     exactly one option's words are. Articles and denied options do not count.
     """
     answer = _plain(text)
-    whole = _whole(answer, options)
-    if whole is not None:
+    if whole := _whole(answer, options):
         return whole
-    concluded = _concluded(answer)
-    if concluded:
+    if concluded := _concluded(answer):
         return concluded.pop() if len(concluded) == 1 else None
     mentioned, worded = _mentioned(answer), _worded(answer, options)
     opening = re.match(r"(?:\((?P<round>[A-D])\)|(?P<bare>[A-D])(?:[.):](?=\s|$)|\s+[-–—]))\s*", answer)
@@ -107,12 +104,9 @@ def _whole(answer: str, options: Sequence[str]) -> str | None:
     letter = re.fullmatch(r"(?:option |answer:? ?)?[(\[]?([a-d])[)\]]?[.:,!]?", answer, re.IGNORECASE)
     if letter is not None:
         return letter[1].upper()
-    same = [letter for letter, option in zip(LETTERS, options, strict=True) if _same(answer, option)]
+    given, *offered = (text.casefold().rstrip(".! ") for text in (answer, *options))
+    same = [letter for letter, option in zip(LETTERS, offered, strict=True) if option == given != ""]
     return same[0] if len(same) == 1 else None
-
-
-def _same(answer: str, option: str) -> bool:
-    return answer.casefold().rstrip(".! ") == option.casefold().rstrip(".! ") != ""
 
 
 def _concluded(answer: str) -> set[str]:
@@ -144,20 +138,16 @@ def _worded(answer: str, options: Sequence[str]) -> set[str]:
     taken: list[tuple[int, int]] = []
     found = set()
     for letter, option in sorted(zip(LETTERS, options, strict=True), key=lambda pair: -len(pair[1])):
-        for start, end in _places(lower, option.casefold().rstrip(".")):
+        words = re.escape(option.casefold().rstrip("."))
+        # A number inside a range or a decimal ("20" in "20-29", "3" in "3.5") is not that number.
+        pattern = rf"(?<![\w-])(?<!\d[.,]){words}(?![\w]|-\w|[.,]\d)"
+        for start, end in (match.span() for match in re.finditer(pattern, lower)) if words else ():
             if any(start < stop and begin < end for begin, stop in taken):
                 continue
             taken.append((start, end))
             if not _denied(answer, start, end):
                 found.add(letter)
     return found
-
-
-def _places(text: str, words: str) -> Iterator[tuple[int, int]]:
-    if words:
-        # A number inside a range or a decimal ("20" in "20-29", "3" in "3.5") is not that number.
-        for match in re.finditer(rf"(?<![\w-])(?<!\d[.,]){re.escape(words)}(?![\w]|-\w|[.,]\d)", text):
-            yield match.span()
 
 
 def _denied(answer: str, start: int, end: int) -> bool:

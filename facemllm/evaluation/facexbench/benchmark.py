@@ -149,18 +149,17 @@ def _answered(
     setting: Setting,
     unreadable: dict[str, str],
 ) -> list[Prediction]:
-    faces: dict[str, AskedFace] = {}
+    asked: list[tuple[Question, AskedFace]] = []
     for question in questions:
         try:
             images = bench.load_images(question)
         except ValueError as error:
             unreadable[question.id] = str(error)
             continue
-        asked = AskedQuestion(question.file.sub_category, question.prompt(setting), LETTERS, MAX_NEW_TOKENS)
-        faces[question.id] = AskedFace(question.id, images, (asked,))
-    asked_questions = [question for question in questions if question.id in faces]
-    answers = answerer.answer(list(faces.values()), way)
-    return [_prediction(question, way, answer) for question, (answer,) in zip(asked_questions, answers, strict=True)]
+        prompt = AskedQuestion(question.file.sub_category, question.prompt(setting), LETTERS, MAX_NEW_TOKENS)
+        asked.append((question, AskedFace(question.id, images, (prompt,))))
+    answers = answerer.answer([face for _, face in asked], way)
+    return [_prediction(question, way, answer) for (question, _), (answer,) in zip(asked, answers, strict=True)]
 
 
 def _prediction(question: Question, way: Way, answer: Answer) -> Prediction:

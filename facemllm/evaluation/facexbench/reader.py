@@ -123,9 +123,8 @@ def read_facexbench(
     folder = Path(root) / "benchmark" if (Path(root) / "benchmark").is_dir() else Path(root)
     files = sorted(folder.glob("*.json"))
     if not files:
-        raise UserError(
-            f"--root {root}: has no JSON files of FaceXBench; give a clone of github.com/Kartik-3004/facexbench"
-        )
+        remedy = "give a clone of github.com/Kartik-3004/facexbench"
+        raise UserError(f"--root {root}: has no JSON files of FaceXBench; {remedy}")
     bench = FaceXBench(folder)
     for path in files:
         _read_file(path, bench, sub_categories)

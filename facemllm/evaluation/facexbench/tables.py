@@ -31,7 +31,6 @@ PUBLISHED = {  # overall accuracy in %, zero-shot, all 5,000 questions, strict r
 PUBLISHED_SOURCE = "arXiv 2501.10360 and arXiv 2507.10300"
 
 WAYS_OF = {"scoring": "scoring", "safe": "generation", "strict": "strict reading"}
-WITHOUT_OVERLAP = "without_overlap"
 
 Reading = tuple[Prediction, str | None]
 
@@ -76,7 +75,7 @@ def task_figures_of(section: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     tasks: dict[str, dict[str, Any]] = {}
     for reading, tables in section["scores"].items():
         table, kept = tables["all"], tables.get("without_overlap")
-        cells = {"overall": table["overall"], **({WITHOUT_OVERLAP: kept["overall"]} if kept else {})}
+        cells = {"overall": table["overall"], **({"without_overlap": kept["overall"]} if kept else {})}
         for name, figures in (cells | table["categories"]).items():
             tasks.setdefault(name, {})[WAYS_OF[reading]] = {
                 "kind": "options",
@@ -150,13 +149,11 @@ def facexbench_markdown(section: Mapping[str, Any]) -> Iterator[str]:
     yield from _scores({name: tables["all"] for name, tables in section["scores"].items()})
     if "overlap" in section:
         by = ", ".join(f"{name}: {count}" for name, count in section["overlap"]["by"].items())
-        yield ""
-        yield f"### Without overlap with training data ({by}; {section['overlap']['removed']} removed)"
-        yield ""
+        title = f"### Without overlap with training data ({by}; {section['overlap']['removed']} removed)"
+        yield from ("", title, "")
         kept = {name: tables["without_overlap"] for name, tables in section["scores"].items()}
         yield from _scores(kept) if all(kept.values()) else ["No question is left."]
-    yield from ("", "Accuracy in %, its 95 % interval over questions, n. An answer that cannot be read is wrong.")
-    yield ""
+    yield from ("", "Accuracy in %, its 95 % interval over questions, n. An answer that cannot be read is wrong.", "")
     for name, tables in section["scores"].items():
         letters = tables["all"]["letters"].items()
         answered = ", ".join(f"{letter} {count['answered']} ({count['right']})" for letter, count in letters)
