@@ -60,21 +60,17 @@ def figures(doc: Doc, results: list[str]) -> dict[str, float]:
     }
 
 
-def data_files() -> dict[str, Any]:
-    """What `load_dataset("json", ...)` reads.
+def __getattr__(name: str) -> Any:
+    """`DATA_FILES`, what `load_dataset("json", ...)` reads: a YAML file can only name what a module holds.
 
     Raises:
         SystemExit: where there is no such file. lmms-eval would try an error five times, and end with "RetryError".
     """
+    if name != "DATA_FILES":
+        raise AttributeError(f"module {__name__} has no attribute {name}")
+    # read at each access: the folder may change
     path = Path(os.environ.get("FACEMLLM_FACEXBENCH", "corpora/facexbench_questions")) / QUESTIONS
     if not path.is_file():
         remedy = "python -m facemllm.lmms_eval facexbench --root DIR --out DIR writes it"
         raise SystemExit(f"FACEMLLM_FACEXBENCH={path.parent}: holds no {QUESTIONS}; {remedy}")
     return {"data_files": {"test": str(path)}}
-
-
-def __getattr__(name: str) -> Any:
-    """`DATA_FILES`: a YAML file can only name what a module holds, and the folder may change."""
-    if name == "DATA_FILES":
-        return data_files()
-    raise AttributeError(f"module {__name__} has no attribute {name}")

@@ -39,14 +39,10 @@ class Asked:
 
     def labelled(self, rows: Any) -> Any:
         """The rows of a `datasets.Dataset` whose label is known. `SystemExit` where that is none."""
-        known = [
-            place for place, labels in enumerate(rows["labels"]) if expected_answer(self.task, labels) is not None
-        ]
+        known = [row for row, labels in enumerate(rows["labels"]) if expected_answer(self.task, labels) is not None]
         if not known:
-            remedy = "; build it with --race, for auditing" if self.task == "race" else ""
-            raise SystemExit(
-                f"FACEMLLM_FAIRFACE: none of the corpus's {len(rows)} faces has a label for {self.task}{remedy}"
-            )
+            asked = "race; build it with --race, for auditing" if self.task == "race" else self.task
+            raise SystemExit(f"FACEMLLM_FAIRFACE: none of the corpus's {len(rows)} faces has a label for {asked}")
         return rows.select(known)
 
     def figures(self, doc: Doc, results: list[str]) -> dict[str, float]:
@@ -64,12 +60,11 @@ def data_files() -> dict[str, Any]:
     Raises:
         SystemExit: where there is none. lmms-eval would try an error five times, and end with "RetryError".
     """
-    folder = Path(os.environ.get("FACEMLLM_FAIRFACE", "corpora/fairface"))
-    if not any(folder.glob("face_tasks/validation-*.parquet")):
-        raise SystemExit(
-            f"FACEMLLM_FAIRFACE={folder}: holds no face_tasks/validation; give one of facemllm data fairface"
-        )
-    return {"data_files": {"validation": str(folder / "face_tasks" / "validation-*.parquet")}}
+    folder, shards = Path(os.environ.get("FACEMLLM_FAIRFACE", "corpora/fairface")), "face_tasks/validation-*.parquet"
+    if not any(folder.glob(shards)):
+        remedy = "give one of facemllm data fairface"
+        raise SystemExit(f"FACEMLLM_FAIRFACE={folder}: holds no face_tasks/validation; {remedy}")
+    return {"data_files": {"validation": str(folder / shards)}}
 
 
 def __getattr__(name: str) -> Any:
