@@ -132,9 +132,8 @@ def _in_words(dataset: DatasetProtocol, faces: FaceReader, options: Mapping[str,
         rows = len(faces if faces.limit is None else replace(faces, limit=None))
     except CorpusError:  # a file that is cut off may be read up to a limit
         return words
-    return (
-        f"{words} The folder's labels have {rows:,} rows of this split, the official split {dataset.official_rows:,}."
-    )
+    official = f"the official split {dataset.official_rows:,}"
+    return f"{words} The folder's labels have {rows:,} rows of this split, {official}."
 
 
 def _check_labels(faces: FaceReader, named: Sequence[TaskProtocol]) -> None:
@@ -171,12 +170,10 @@ def _open_zero_shot(wanted: Wanted) -> Benchmark:
         names = tuple(task for task in expand_tasks(tasks) if task in UNSEEN)
         if not names:
             raise UserError(f"--tasks {' '.join(tasks)}: none is unseen; those are {', '.join(UNSEEN)}")
-        note = (
-            "Attributes that the config zero_shot does not train on (datasets_scripts/questions/zero_shot.py). "
-            f"{dataset.note}"
-        )
+        note = "Attributes that the config zero_shot does not train on (datasets_scripts/questions/zero_shot.py). "
+        unseen = replace(dataset, tasks=names, note=note + dataset.note)
         try:
-            opened = _open_dataset(name, replace(wanted, tasks=None), replace(dataset, tasks=names, note=note))
+            opened = _open_dataset(name, replace(wanted, tasks=None), unseen)
         except CorpusError as error:
             refused.append(str(error))
             continue
@@ -192,8 +189,7 @@ def open_synthetic(wanted: Wanted) -> Benchmark:
 
     if wanted.root is not None:
         raise UserError(f"--root {wanted.root}: drawn faces are made on the spot; leave it out")
-    unknown = set(wanted.options) - {"seed", "size"}
-    if unknown:
+    if unknown := set(wanted.options) - {"seed", "size"}:
         raise UserError(f"--set {min(unknown)}: drawn faces have seed and size")
     seed, size = (_whole(wanted.options, name, usual) for name, usual in (("seed", 0), ("size", 64)))
     split, count = wanted.split or "test", wanted.limit or 500

@@ -22,8 +22,6 @@ from .benchmarks import NAMES, Benchmark, Wanted
 from .figures.groups import GROUP_LABELS
 from .task_protocols import TaskProtocol, protocols
 
-ROWS_AT_ONCE = 64
-
 
 @dataclass(frozen=True)
 class LabelValues:
@@ -140,12 +138,11 @@ def _known(tasks: Sequence[str], found: LabelValues) -> list[str]:
 
 
 def _faces(rows: Any, split: str) -> Iterator[LabelledFace | Skipped]:
-    for part in rows.iter(batch_size=ROWS_AT_ONCE):
-        for id, image, labels in zip(part["id"], part["image"], part["labels"], strict=True):
-            if image is None:
-                yield Skipped(id, "row without a picture")
-            else:
-                yield LabelledFace(id, image, labels, split, "", "")
+    for row in rows:
+        if row["image"] is None:
+            yield Skipped(row["id"], "row without a picture")
+        else:
+            yield LabelledFace(row["id"], row["image"], row["labels"], split, "", "")
 
 
 def _ids_and_labels(rows: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -47,15 +47,12 @@ class TaskProtocol(Protocol):
 
     def expected(self, labels: Mapping[str, Any]) -> Any | None:
         """What is true of a face with these labels, as `Prediction` has it; None where it is unknown."""
-        ...
 
     def questions(self, way: Way, expected: Any) -> tuple[AskedQuestion, ...]:
         """What is asked about a face of which `expected` is true."""
-        ...
 
     def read(self, way: Way, answers: Sequence[Answer], expected: Any) -> Reading:
         """The prediction in the answers to `questions`."""
-        ...
 
 
 @dataclass(frozen=True)

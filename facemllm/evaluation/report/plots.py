@@ -316,8 +316,7 @@ def _wrap(text: str) -> str:
 def _finish(axes: Axes, title: str, grid: str | None) -> None:
     if title:
         axes.set_title(title, loc="left", fontsize=11, color=INK)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
+    axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(labelsize=9, colors=INK)
     axes.xaxis.label.set(fontsize=9, color=INK)
     axes.yaxis.label.set(fontsize=9, color=INK)
