@@ -22,16 +22,10 @@ SCARVES = ((190, 44, 58), (36, 92, 180), (40, 140, 96), (140, 60, 160))
 GREY = (206, 206, 210)
 INK = (34, 32, 38)
 
-# Of one cheek, in head units from the middle of the face.
+# Of one cheek, in head units from the middle of the face: an upper and a lower row.
 _FRECKLES = (
-    (0.16, 0.12),
-    (0.3, 0.16),
-    (0.44, 0.1),
-    (0.57, 0.18),
-    (0.22, 0.26),
-    (0.36, 0.29),
-    (0.5, 0.28),
-    (0.6, 0.32),
+    *((0.16, 0.12), (0.3, 0.16), (0.44, 0.1), (0.57, 0.18)),
+    *((0.22, 0.26), (0.36, 0.29), (0.5, 0.28), (0.6, 0.32)),
 )
 
 _SUPERSAMPLING = 3
@@ -45,12 +39,13 @@ def _mix(a: tuple[int, ...], b: tuple[int, ...], share: float) -> tuple[int, ...
 
 def _curve(start: tuple, control: tuple, end: tuple, steps: int = 9) -> list[tuple[float, float]]:
     """Points of a quadratic Bézier curve."""
-    points = []
-    for i in range(steps):
-        t = i / (steps - 1)
-        a, b, c = (1 - t) * (1 - t), 2 * t * (1 - t), t * t
-        points.append((a * start[0] + b * control[0] + c * end[0], a * start[1] + b * control[1] + c * end[1]))
-    return points
+    shares = [i / (steps - 1) for i in range(steps)]
+    weights = [((1 - t) * (1 - t), 2 * t * (1 - t), t * t) for t in shares]
+    return [tuple(a * p + b * q + c * r for p, q, r in zip(start, control, end, strict=True)) for a, b, c in weights]
+
+
+def _box(x: float, y: float, rx: float, ry: float) -> list[tuple[float, float]]:
+    return [(x - rx, y - ry), (x + rx, y - ry), (x + rx, y + ry), (x - rx, y + ry)]
 
 
 @functools.lru_cache(maxsize=4)
@@ -108,10 +103,7 @@ class Portrait:
         self.pen.polygon(self._map(points), fill=(*color, 255))
 
     def _oval(self, x: float, y: float, rx: float, ry: float, color: tuple[int, ...]) -> None:
-        cos, sin, dx, dy, _ = self.place
-        xs, ys = _CIRCLE[:, 0] * rx + x, _CIRCLE[:, 1] * ry + y
-        points = np.stack([cos * xs - sin * ys + dx, sin * xs + cos * ys + dy], axis=1)
-        self.pen.polygon(points.ravel().tolist(), fill=(*color, 255))
+        self._fill((_CIRCLE * (rx, ry) + (x, y)).tolist(), color)
 
     def _line(self, points, color: tuple[int, ...], width: float) -> None:
         thickness = max(1, round(width * self.place[4]))
@@ -151,14 +143,12 @@ class Portrait:
 
     def _shoulders(self) -> None:
         shirt = self.rng.choice(CLOTHES)
-        self._fill(
-            [*_curve((-1.9, 2.6), (-1.7, 1.35), (-0.5, 1.28)), *_curve((0.5, 1.28), (1.7, 1.35), (1.9, 2.6))], shirt
-        )
+        left, right = _curve((-1.9, 2.6), (-1.7, 1.35), (-0.5, 1.28)), _curve((0.5, 1.28), (1.7, 1.35), (1.9, 2.6))
+        self._fill([*left, *right], shirt)
 
     def _neck(self) -> None:
-        self._fill(
-            [(-0.36, 0.6), (0.36, 0.6), (0.42, 1.3), (0.0, 1.5), (-0.42, 1.3)], _mix(self.skin, self.shade, 0.45)
-        )
+        shadow = _mix(self.skin, self.shade, 0.45)
+        self._fill([(-0.36, 0.6), (0.36, 0.6), (0.42, 1.3), (0.0, 1.5), (-0.42, 1.3)], shadow)
 
     def _scarf(self) -> None:
         color = self.rng.choice(SCARVES)
@@ -185,27 +175,21 @@ class Portrait:
     def _head(self) -> None:
         w = self.width
         skull = [(w * math.cos(a), -0.15 + 0.87 * math.sin(a)) for a in np.linspace(math.pi, 2 * math.pi, 20)]
-        jaw = [
-            *_curve((w, -0.15), (w * 0.98, 0.78), (w * 0.34, 0.98), 7),
-            *_curve((w * 0.34, 0.98), (0, 1.06), (-w * 0.34, 0.98), 5),
-        ]
-        self._fill([*skull, *jaw, *_curve((-w * 0.34, 0.98), (-w * 0.98, 0.78), (-w, -0.15), 7)], self.skin)
+        jaw = _curve((w, -0.15), (w * 0.98, 0.78), (w * 0.34, 0.98), 7)
+        jaw += _curve((w * 0.34, 0.98), (0, 1.06), (-w * 0.34, 0.98), 5)
+        jaw += _curve((-w * 0.34, 0.98), (-w * 0.98, 0.78), (-w, -0.15), 7)
+        self._fill([*skull, *jaw], self.skin)
 
     def _beard(self) -> None:
         w, t = self.width, self.turn
         color = self.beard
         dark = _mix(color, INK, 0.35)
-        outer = [
-            *_curve((w + 0.02, 0.1), (w * 1.06, 0.88), (w * 0.42, 1.1)),
-            *_curve((w * 0.42, 1.1), (0, 1.24), (-w * 0.42, 1.1), 5),
-        ]
+        outer = _curve((w + 0.02, 0.1), (w * 1.06, 0.88), (w * 0.42, 1.1))
+        outer += _curve((w * 0.42, 1.1), (0, 1.24), (-w * 0.42, 1.1), 5)
         outer += _curve((-w * 0.42, 1.1), (-w * 1.06, 0.88), (-w - 0.02, 0.1))
         # The inner edge leaves the mouth and the lip above it free: those belong to the moustache.
-        inner = [
-            (-w + 0.1, 0.1),
-            (-w + 0.16, 0.4),
-            *_curve((t * 0.7 - 0.42, 0.6), (t * 0.7, 0.98), (t * 0.7 + 0.42, 0.6), 7),
-        ]
+        inner = [(-w + 0.1, 0.1), (-w + 0.16, 0.4)]
+        inner += _curve((t * 0.7 - 0.42, 0.6), (t * 0.7, 0.98), (t * 0.7 + 0.42, 0.6), 7)
         inner += [(w - 0.16, 0.4), (w - 0.1, 0.1)]
         self._fill([*outer, *inner], color)
         self._line(inner, dark, 0.04)
@@ -215,7 +199,7 @@ class Portrait:
     def _wrinkles(self) -> None:
         if self.labels["age"] == "young":
             return
-        t, elderly = self.turn, self.labels["age"] == "elderly"
+        t, eye, elderly = self.turn, self.eye_x, self.labels["age"] == "elderly"
         color = _mix(self.skin, (40, 10, 5), 0.62 if elderly else 0.46)
         width = 0.06
         for side in (-1, 1):
@@ -226,16 +210,8 @@ class Portrait:
             cheek = _curve((t + side * 0.32, 0.16), (t + side * 0.5, 0.24), (t * 0.9 + side * 0.52, 0.46))
             self._line(cheek, color, width)
             for y in (-0.2, -0.1, 0.0):
-                self._line(
-                    [(t + side * (self.eye_x + 0.19), -0.1 + y * 0.3), (t + side * (self.eye_x + 0.31), y)],
-                    color,
-                    0.04,
-                )
-            bag = _curve(
-                (t + side * (self.eye_x - 0.13), 0.03),
-                (t + side * self.eye_x, 0.12),
-                (t + side * (self.eye_x + 0.13), 0.03),
-            )
+                self._line([(t + side * (eye + 0.19), -0.1 + y * 0.3), (t + side * (eye + 0.31), y)], color, 0.04)
+            bag = _curve((t + side * (eye - 0.13), 0.03), (t + side * eye, 0.12), (t + side * (eye + 0.13), 0.03))
             self._line(bag, color, 0.04)
         for y in (-0.74, -0.64) if elderly else ():
             self._line(_curve((t - 0.36, y + 0.04), (t, y - 0.04), (t + 0.36, y + 0.04)), color, 0.045)
@@ -263,10 +239,8 @@ class Portrait:
         if labels["moustache"] == "yes":
             color = self.beard
             edge = _mix(color, INK, 0.45)
-            shape = [
-                *_curve((x - 0.52, 0.42), (x - 0.24, 0.2), (x, 0.32)),
-                *_curve((x, 0.32), (x + 0.24, 0.2), (x + 0.52, 0.42)),
-            ]
+            shape = _curve((x - 0.52, 0.42), (x - 0.24, 0.2), (x, 0.32))
+            shape += _curve((x, 0.32), (x + 0.24, 0.2), (x + 0.52, 0.42))
             shape += [(x + 0.4, 0.54), (x + 0.18, 0.5), (x, 0.47), (x - 0.18, 0.5), (x - 0.4, 0.54)]
             self._fill(shape, color)
             self._line([*shape, shape[0]], edge, 0.045)
@@ -290,13 +264,9 @@ class Portrait:
             self._oval(x, y + 0.11, 0.14, 0.19, (52, 10, 16))
         else:
             self._oval(x, y + 0.05, 0.34 + grow, 0.17 + grow, lips)
-            self._fill(self._box(x, y + 0.05, 0.25, 0.085), (246, 246, 242))
+            self._fill(_box(x, y + 0.05, 0.25, 0.085), (246, 246, 242))
             for dx in (-0.125, 0.0, 0.125):
                 self._line([(x + dx, y - 0.04), (x + dx, y + 0.14)], INK, 0.03)
-
-    @staticmethod
-    def _box(x: float, y: float, rx: float, ry: float) -> list[tuple[float, float]]:
-        return [(x - rx, y - ry), (x + rx, y - ry), (x + rx, y + ry), (x - rx, y + ry)]
 
     def _eyes(self) -> None:
         height = {"surprised": 0.145, "happy": 0.085, "angry": 0.08}.get(self.labels["expression"], 0.1)
@@ -357,19 +327,11 @@ class Portrait:
             reach = 0.1 + 0.06 * (self.greying > 0.5)
             for side in (-1, 1):
                 edge = side * (w - 0.02) + shift * 0.5
-                self._fill(
-                    [
-                        (edge - side * 0.04, -0.42),
-                        (edge + side * reach, -0.36),
-                        (edge + side * reach, 0.05),
-                        (edge - side * 0.04, 0.05),
-                    ],
-                    grey,
-                )
+                near, far = edge - side * 0.04, edge + side * reach
+                self._fill([(near, -0.42), (far, -0.36), (far, 0.05), (near, 0.05)], grey)
             for x in (-0.3, 0.22) if self.greying > 0.5 else ():
-                self._line(
-                    _curve((shift + x, -0.66), (shift + x * 1.1, -0.9), (shift + x * 0.8, -1.08), 5), grey, 0.05
-                )
+                strand = _curve((shift + x, -0.66), (shift + x * 1.1, -0.9), (shift + x * 0.8, -1.08), 5)
+                self._line(strand, grey, 0.05)
 
     def _glasses(self) -> None:
         frame = (26, 26, 34)
@@ -393,7 +355,7 @@ class Portrait:
         self._fill(dome, color)
         if self.labels["hat"] == "beanie":
             self._oval(shift, -1.38, 0.17, 0.16, light)
-            self._fill(self._box(shift, -0.71, w + 0.03, 0.13), light)
+            self._fill(_box(shift, -0.71, w + 0.03, 0.13), light)
             for i in range(-3, 4):
                 x = shift + i * w * 0.29
                 self._line([(x, -0.82), (x, -0.6)], dark, 0.035)
@@ -401,10 +363,8 @@ class Portrait:
         self._line(_curve((shift, -1.33), (shift + self.turn, -1.0), (shift + self.turn, -0.7)), dark, 0.035)
         self._oval(shift, -1.33, 0.07, 0.05, dark)
         x = self.turn * 1.7
-        brim = [
-            *_curve((x - 0.86, -0.6), (x, -0.98), (x + 0.86, -0.6)),
-            *_curve((x + 0.86, -0.6), (x, -0.46), (x - 0.86, -0.6)),
-        ]
+        brim = _curve((x - 0.86, -0.6), (x, -0.98), (x + 0.86, -0.6))
+        brim += _curve((x + 0.86, -0.6), (x, -0.46), (x - 0.86, -0.6))
         self._fill(brim, dark)
 
     def _earrings(self) -> None:
