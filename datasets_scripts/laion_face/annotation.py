@@ -76,34 +76,27 @@ class LaionFaces:
 
     def faces(self, part: int) -> Iterator[FaceToAsk | Skipped]:
         """The faces of one tar with the question about each, or the reasons for none."""
-        for sample, picture, found in self.kept(part):
-            if isinstance(found, KeptFace):
-                crop = picture.image.crop(found.crop)
-                facts = _facts(sample, picture, found, self.shards[part])
-                yield FaceToAsk(f"{sample.id}/{found.number}", (face_request(crop),), facts)
-            else:
-                yield found
-
-    def kept(self, part: int) -> Iterator[tuple[TarSample | None, UprightPicture | None, KeptFace | Skipped]]:
-        """All but the asking: read, decode, detect and sift, for each face or reason of one tar."""
         for sample in read_tar(self.shards[part]):
             if isinstance(sample, Skipped):
-                yield None, None, sample
+                yield sample
                 continue
             if self.rules.skip_nsfw and str(sample.meta.get("NSFW")).upper() == "NSFW":
-                yield sample, None, Skipped(sample.id, "called NSFW by LAION")
+                yield Skipped(sample.id, "called NSFW by LAION")
                 continue
             try:
                 picture = upright_picture(sample.picture, sample.meta)
             except BrokenPicture as error:
-                yield sample, None, Skipped(sample.id, str(error))
+                yield Skipped(sample.id, str(error))
                 continue
             faces, detector = self._find(sample, picture)
             for found in sift(picture.image, faces, self.rules, detector):
-                if isinstance(found, tuple):
+                if isinstance(found, KeptFace):
+                    request = face_request(picture.image.crop(found.crop))
+                    facts = _facts(sample, picture, found, self.shards[part])
+                    yield FaceToAsk(f"{sample.id}/{found.number}", (request,), facts)
+                else:
                     number, reason = found
-                    found = Skipped(sample.id if number is None else f"{sample.id}/{number}", reason)
-                yield sample, picture, found
+                    yield Skipped(sample.id if number is None else f"{sample.id}/{number}", reason)
 
     def describe(self) -> dict[str, Any]:
         """What the faces and the questions depend on; tars by name and size, too large to be read for this."""
@@ -191,17 +184,6 @@ def annotate_laion(
 
 def _has_rows(asked: AskedFaces) -> bool:
     return any(not isinstance(record, Skipped) for record in asked.records(0, len(asked)))
-
-
-def faces_of(shards: str | os.PathLike | Sequence[str], **options: Any) -> Iterator[KeptFace | Skipped]:
-    """Every face that `annotate_laion` would ask about, or why not; nothing is asked: to try the rules out.
-
-    The options are those of `LaionFaces.from_pretrained`.
-    """
-    source = LaionFaces.from_pretrained(shards, **options)
-    for part in range(len(source)):
-        for _, _, found in source.kept(part):
-            yield found
 
 
 def _facts(sample: TarSample, picture: UprightPicture, found: KeptFace, tar: str) -> dict[str, Any]:

@@ -88,10 +88,8 @@ def decode_upright(picture: bytes, orientation: int) -> tuple["Image.Image", tup
             stored = opened.size
             own = opened.getexif().get(0x0112, 1)
             if stored[0] * stored[1] > MAX_PIXELS:
-                raise BrokenPicture(f"picture of more than {MAX_PIXELS // 10**6} megapixels")
+                raise Image.DecompressionBombError
             image = load_image(opened)  # turned already where the file itself has an orientation
-    except BrokenPicture:
-        raise
     except Image.DecompressionBombError:
         raise BrokenPicture(f"picture of more than {MAX_PIXELS // 10**6} megapixels") from None
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError, EOFError):

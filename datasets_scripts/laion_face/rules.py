@@ -40,11 +40,12 @@ class FaceRules:
     skip_nsfw: bool = True
 
     def __post_init__(self) -> None:
-        for name, low, high in (("min_crop", 1, None), ("min_sharpness", 0, None), ("max_faces", 1, None)):
-            _check(name, getattr(self, name), low, high)
-        _check("margin", self.margin, 0, 2)
-        if self.min_score is not None:
-            _check("min_score", self.min_score, 0, 1)
+        for name, low in (("min_crop", 1), ("min_sharpness", 0), ("max_faces", 1)):
+            if (value := getattr(self, name)) < low:
+                raise CorpusError(f"{name}={value}: give {low} or more")
+        for name, high in (("margin", 2), ("min_score", 1)):
+            if (value := getattr(self, name)) is not None and (value < 0 or value > high):
+                raise CorpusError(f"{name}={value}: give 0 to {high}")
 
     def least_score(self, detector: str) -> float:
         """The least score of a face that `detector` found."""
@@ -87,9 +88,3 @@ def sift(
             yield number, f"sharpness below {rules.min_sharpness:g}"
             continue
         yield KeptFace(number, face, crop, sharp)
-
-
-def _check(name: str, value: float, low: float, high: float | None) -> None:
-    if value < low or (high is not None and value > high):
-        bounds = f"{low} or more" if high is None else f"{low} to {high}"
-        raise CorpusError(f"{name}={value}: give {bounds}")

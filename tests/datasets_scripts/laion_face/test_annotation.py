@@ -4,7 +4,6 @@ import base64
 import io
 import json
 import pickle
-from collections import Counter
 
 import numpy as np
 import pytest
@@ -12,9 +11,8 @@ import torch
 from PIL import Image, ImageFilter, ImageOps
 
 from datasets_scripts.annotator.settings import Annotator, FaceToAsk
-from datasets_scripts.laion_face.annotation import FaceRules, LaionFaces, annotate_laion, faces_of
+from datasets_scripts.laion_face.annotation import FaceRules, LaionFaces, annotate_laion
 from datasets_scripts.laion_face.pictures import BrokenPicture, upright_picture
-from datasets_scripts.laion_face.rules import KeptFace
 from datasets_scripts.schema import CorpusError
 from tests.datasets_scripts.annotator.server import AnnotatorServer
 from tests.datasets_scripts.laion_face.img2dataset_folder import (
@@ -129,8 +127,8 @@ def test_every_picture_is_kept_or_counted_by_the_rule_that_left_it_out(tmp_path)
         {"000000008.txt": b"alone"},
     ]
     write_tar(tmp_path / "00000.tar", samples)
-    found = list(faces_of(tmp_path, detector=str(YUNET), progress=False))
-    assert isinstance(found[0], KeptFace) and found[0].sharpness > 40
+    found = list(LaionFaces.from_pretrained(tmp_path, detector=str(YUNET)).faces(0))
+    assert isinstance(found[0], FaceToAsk) and found[0].facts["sharpness"] > 40
     assert [item.reason for item in found[1:]] == [
         "no face found",
         "more than 5 faces",
@@ -143,8 +141,8 @@ def test_every_picture_is_kept_or_counted_by_the_rule_that_left_it_out(tmp_path)
     ]
     assert found[3].id == f"laion_face/{FIRST_ID + 3}/0" and found[2].id == f"laion_face/{FIRST_ID + 2}"
     rules = FaceRules(min_crop=50, min_sharpness=0, max_faces=6, skip_nsfw=False, min_score=0.6)
-    kept = Counter(type(item) for item in faces_of(tmp_path, detector=str(YUNET), rules=rules, progress=False))
-    assert kept[KeptFace] == 1 + 6 + 1 + 1 + 1
+    source = LaionFaces.from_pretrained(tmp_path, detector=str(YUNET), rules=rules)
+    assert sum(isinstance(item, FaceToAsk) for item in source.faces(0)) == 1 + 6 + 1 + 1 + 1
 
 
 @pytest.mark.parametrize(("name", "value"), [("min_crop", 0), ("min_score", 2), ("max_faces", 0), ("margin", -1)])
