@@ -7,16 +7,6 @@ a corpus speaks of these things; they are no guarantee, and no substitute for re
 
 import re
 
-__all__ = [
-    "delicate_reason",
-    "names_a_person",
-    "speaks_of_attractiveness",
-    "speaks_of_health",
-    "speaks_of_orientation",
-    "speaks_of_race",
-    "speaks_of_religion",
-]
-
 _PERSON = (
     r"(?:m[ae]n|wom[ae]n|person|persons|people|boys?|girls?|child(?:ren)?|infants?|bab(?:y|ies)|toddlers?"
     r"|males?|females?"

@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import math
+from collections import Counter
 from typing import Any
 
 from datasets_scripts.schema import CorpusError
@@ -35,7 +36,7 @@ def estimate(
     parts = len(source)
     number_read = min(parts, PARTS_READ)
     read = [round(index * (parts - 1) / max(1, number_read - 1)) for index in range(number_read)]
-    sampled, skipped, faces = _Sample(annotator), 0, 0
+    sampled, skipped, faces = Counter(), 0, 0
     with tqdm(desc="estimating", unit="face", disable=not progress, mininterval=0.5) as bar:
         for number, part in enumerate(read):
             wanted = sample * (number + 1) // len(read)
@@ -46,18 +47,17 @@ def estimate(
                     continue
                 found += 1
                 bar.update()
-                if sampled.faces < wanted:
-                    sampled.add(face)
+                if sampled["faces"] < wanted:
+                    sampled.update(_questions(annotator, face))
                 if found == share_of(limit, part, parts):
                     break
             faces += found
-    if not sampled.faces:
+    if not sampled["faces"]:
         raise CorpusError(f"no face to ask about in {len(read)} of {parts} parts ({skipped} rows were skipped)")
     scale = parts / len(read)
     expected = round(faces * scale) if limit is None else min(limit, round(faces * scale))
     asked, *tokens = (
-        round(expected * number / sampled.faces)
-        for number in (sampled.requests, sampled.input_tokens, sampled.output_tokens)
+        round(expected * sampled[name] / sampled["faces"]) for name in ("requests", "input_tokens", "output_tokens")
     )
     most = None if annotator.max_tokens is None else asked * annotator.attempts * annotator.max_tokens
     return {
@@ -72,24 +72,19 @@ def estimate(
         "parts": parts,
         "parts_read": len(read),
         "counted": len(read) == parts,
-        "sampled": sampled.faces,
+        "sampled": sampled["faces"],
     }
 
 
-class _Sample:
-    """The questions of the faces that were looked at, and about how many tokens they and their answers take."""
-
-    def __init__(self, annotator: Annotator):
-        self._annotator = annotator
-        self.faces = self.requests = 0
-        self.input_tokens = self.output_tokens = 0.0
-
-    def add(self, face: FaceToAsk) -> None:
-        self.faces += 1
-        for request in face.requests:
-            self.requests += 1
-            self.input_tokens += _input_tokens(payload(self._annotator, request, 1))
-            self.output_tokens += min(self._annotator.max_tokens or math.inf, _output_tokens(request.schema))
+def _questions(annotator: Annotator, face: FaceToAsk) -> dict[str, float]:
+    """The questions about one face, and about how many tokens they and their answers take."""
+    longest = annotator.max_tokens or math.inf
+    return {
+        "faces": 1,
+        "requests": len(face.requests),
+        "input_tokens": sum(_input_tokens(payload(annotator, request, 1)) for request in face.requests),
+        "output_tokens": sum(min(longest, _output_tokens(request.schema)) for request in face.requests),
+    }
 
 
 def _input_tokens(body: dict[str, Any]) -> float:
@@ -98,12 +93,8 @@ def _input_tokens(body: dict[str, Any]) -> float:
     for turn in body["messages"]:
         content = turn["content"]
         for part in [{"type": "text", "text": content}] if isinstance(content, str) else content:
-            tokens += 4 + (_text_tokens(part["text"]) if part["type"] == "text" else _picture_tokens(part))
+            tokens += 4 + (_picture_tokens(part) if "image_url" in part else len(part["text"]) / CHARACTERS_PER_TOKEN)
     return tokens
-
-
-def _text_tokens(text: str) -> float:
-    return len(text) / CHARACTERS_PER_TOKEN
 
 
 def _picture_tokens(part: dict[str, Any]) -> float:
