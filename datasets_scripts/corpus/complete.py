@@ -3,6 +3,7 @@
 import os
 import re
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -59,41 +60,37 @@ def open_corpus(folder: str | os.PathLike) -> CompleteCorpus:
             raise CorpusError(f"{folder} has no {name}, so it is not a complete corpus: build it with facemllm data")
     try:
         manifest = read_json(folder / MANIFEST)
-        shards = [shard for shard, _ in _shards(manifest)]
+        shards = {
+            (config, split): [
+                shard_name(config, split, index, counted["shards"]) for index in range(counted["shards"])
+            ]
+            for config, splits in manifest["configs"].items()
+            for split, counted in splits.items()
+        }
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CorpusError(f"{folder / MANIFEST} is damaged ({error!r}): build the corpus again") from error
-    _check_shards(folder, manifest)
+    _check_shards(folder, manifest, shards)
+    names = tuple(chain(*shards.values()))
     files = (path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if path.is_file())
-    others = tuple(name for name in files if name not in {CARD, MANIFEST, *shards})
+    others = tuple(name for name in files if name not in {CARD, MANIFEST, *names})
     strangers = [name for name in others if name.endswith(".parquet") and name.split("/")[0] in manifest["configs"]]
     if strangers:
         raise CorpusError(
             f"{folder / strangers[0]} is no shard of this corpus, but would be loaded with it: remove it"
         )
-    return CompleteCorpus(folder, manifest, tuple(shards), others)
+    return CompleteCorpus(folder, manifest, names, others)
 
 
-def _shards(manifest: dict[str, Any]) -> list[tuple[str, tuple[str, str]]]:
-    """Every shard's path, with its config and split."""
-    return [
-        (shard_name(config, split, index, counted["shards"]), (config, split))
-        for config, splits in manifest["configs"].items()
-        for split, counted in splits.items()
-        for index in range(counted["shards"])
-    ]
-
-
-def _check_shards(folder: Path, manifest: dict[str, Any]) -> None:
-    sizes: dict[tuple[str, str], int] = {}
-    for shard, place in _shards(manifest):
+def _check_shards(folder: Path, manifest: dict[str, Any], shards: dict[tuple[str, str], list[str]]) -> None:
+    for shard in chain(*shards.values()):
         if not (folder / shard).is_file():
             raise CorpusError(f"{folder / shard} is missing: build the corpus again (--overwrite)")
         if read_count(folder / shard, manifest["fingerprint"]) is None:
             raise CorpusError(
                 f"{folder / shard} is cut off, or of another build: build the corpus again (--overwrite)"
             )
-        sizes[place] = sizes.get(place, 0) + (folder / shard).stat().st_size
-    for (config, split), size in sizes.items():
+    for (config, split), names in shards.items():
+        size = sum((folder / shard).stat().st_size for shard in names)
         if size != (counted := manifest["configs"][config][split]["file_bytes"]):
             raise CorpusError(
                 f"the shards of {config}/{split} in {folder} have {size:,} bytes, {MANIFEST} says {counted:,}: "

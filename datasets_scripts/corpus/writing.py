@@ -127,7 +127,7 @@ def write_corpus(
         ),
     }
     settings = json.loads(json.dumps(settings))  # as it will be read back, to be compared with
-    fingerprint = _fingerprint(settings)
+    fingerprint = sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
     done = _claim(out, settings, overwrite)
     if done is not None:
         return {**done, "out": str(out), "seconds": round(time.monotonic() - began, 2), "rows_written": 0}
@@ -216,10 +216,6 @@ def _claim(out: Path, settings: dict[str, Any], overwrite: bool) -> dict[str, An
         (out / unsure).unlink(missing_ok=True)
     write_json(note, settings)
     return None
-
-
-def _fingerprint(settings: Mapping[str, Any]) -> str:
-    return sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
 
 def _clear(out: Path) -> None:

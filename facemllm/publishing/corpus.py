@@ -168,12 +168,10 @@ def _carry_out(
 
     deletions = [CommitOperationDelete(path, is_folder=False) for path in stale]
     changes = [*additions, *deletions]
-    batches: list[list[Any]] = [changes]
-    staged = len(changes) > commit_files
-    if staged:
-        batches = [changes[first : first + commit_files] for first in range(0, len(changes), commit_files)]
-        if notice := repository.changed([CommitOperationAdd(CARD, BEING_UPLOADED.encode())]):
-            repository.commit(notice, "Begin to upload a corpus")
+    batches = [changes[first : first + commit_files] for first in range(0, len(changes), commit_files)]
+    staged = len(batches) > 1
+    if staged and (notice := repository.changed([CommitOperationAdd(CARD, BEING_UPLOADED.encode())])):
+        repository.commit(notice, "Begin to upload a corpus")
     with upload_bar(additions, progress) as bar:
         for number, batch in enumerate(batches, 1):
             repository.upload([change for change in batch if isinstance(change, CommitOperationAdd)], bar)
