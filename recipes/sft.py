@@ -20,11 +20,6 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import torch
-from accelerate import PartialState
-from transformers import set_seed
-from trl import SFTConfig
-
 if not __package__:
     # Started as a file, from a clone where nothing need be installed: the rooms lie beside this folder, whose import
     # name is not its own.
@@ -35,11 +30,7 @@ if not __package__:
     _spec.loader.exec_module(sys.modules[_spec.name])
 
 from datasets_scripts.files import package_versions, peak_memory, write_json
-from facemllm_recipes import models, run_folder
-from facemllm_recipes.conversations import ConversationCollator, ConversationTokenizer, image_expansion
-from facemllm_recipes.corpora import load_mixture
-from facemllm_recipes.face_tasks import name_face_tasks
-from facemllm_recipes.face_trainer import FaceSFTTrainer
+from facemllm_recipes import run_folder
 from facemllm_recipes.recipe import Recipe, load_recipe
 from facemllm_recipes.strict import RecipeError
 
@@ -53,6 +44,17 @@ def train(recipe: Recipe) -> dict[str, Any]:
     Raises:
         RecipeError: when the model or the data cannot be had, or `output_dir` holds a run of another recipe.
     """
+    # Not at the top: a mistake in a recipe is reported before PyTorch and TRL are loaded, and before they warn.
+    import torch
+    from accelerate import PartialState
+    from transformers import set_seed
+
+    from facemllm_recipes import models
+    from facemllm_recipes.conversations import ConversationCollator, ConversationTokenizer, image_expansion
+    from facemllm_recipes.corpora import load_mixture
+    from facemllm_recipes.face_tasks import name_face_tasks
+    from facemllm_recipes.face_trainer import FaceSFTTrainer
+
     start, cpu_start = time.monotonic(), _cpu_seconds()
     folder = Path(recipe.output_dir).expanduser()
     arguments = _training_arguments(recipe, folder)
@@ -148,7 +150,11 @@ def train(recipe: Recipe) -> dict[str, Any]:
     return run
 
 
-def _training_arguments(recipe: Recipe, folder: Path) -> SFTConfig:
+def _training_arguments(recipe: Recipe, folder: Path) -> Any:
+    """The recipe's `trainer` as TRL's `SFTConfig`."""
+    import torch
+    from trl import SFTConfig
+
     values = dict(recipe.trainer)
     if "bf16" not in values and "fp16" not in values:
         values["bf16"] = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
@@ -185,6 +191,10 @@ def _reports(recipe: Recipe) -> list[str]:
 def _save_model(trainer: Any, recipe: Recipe, processor: Any, folder: Path) -> None:
     """Write the trained model into `folder` as a plain model folder; adapters are merged and also kept beside it."""
     from peft import PeftModel
+    from transformers import set_seed
+
+    from facemllm_recipes.face_tasks import name_face_tasks
+    from facemllm_recipes.models import load_model
 
     staged = folder / ".staged"
     sharded = trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled
@@ -194,7 +204,7 @@ def _save_model(trainer: Any, recipe: Recipe, processor: Any, folder: Path) -> N
         if sharded and trainer.is_world_process_zero():
             # Sharded weights cannot be merged in place: the model once more, whole, on the CPU.
             set_seed(recipe.seed)
-            model, _ = models.load_model(recipe.model)
+            model, _ = load_model(recipe.model)
             name_face_tasks(model, recipe.data)
             model = PeftModel.from_pretrained(model, str(staged / "adapter"))
     elif sharded:
@@ -259,7 +269,8 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     finally:
         # Without this, a run of several processes ends with a warning, or hangs when one of them failed.
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch = sys.modules.get("torch")
+        if torch and torch.distributed.is_available() and torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()
     return 0
 

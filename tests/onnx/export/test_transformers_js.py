@@ -91,12 +91,13 @@ def test_the_answers_are_pytorchs(export, request, prompts, model, processor):
 
 
 @node
-def test_weights_beside_the_graphs_are_found(onnx_folder, model, processor, prompts, tmp_path):
+def test_weights_beside_the_graphs_are_found(onnx_folder, model, processor, prompts, tmp_path, monkeypatch):
+    monkeypatch.setattr("facemllm_onnx.export.folder.EXTERNAL_DATA_ABOVE", 0)
     folder = tmp_path / "external"
     shutil.copytree(onnx_folder, folder)
     graphs = ("vision_encoder", "embed_tokens", "decoder_model_merged")
     for name in graphs:
-        save_graph(onnx_ir.load(onnx_folder / "onnx" / f"{name}.onnx"), folder / "onnx" / f"{name}.onnx", 0)
+        save_graph(onnx_ir.load(onnx_folder / "onnx" / f"{name}.onnx"), folder / "onnx" / f"{name}.onnx")
     write_transformers_js_files(folder, model.config, processor, dict.fromkeys(graphs, True))
     assert ask_on_node(folder, prompts[:2]) == ask_on_node(onnx_folder, prompts[:2])
 
