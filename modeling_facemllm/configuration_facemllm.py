@@ -252,11 +252,9 @@ class FaceMLLMConfig(PretrainedConfig):
 
 
 def _as_config(config, default: str) -> PretrainedConfig:
-    if config is None:
-        config = {}
-    if not isinstance(config, dict):
+    if config is not None and not isinstance(config, dict):
         return config
-    config = dict(config)
+    config = dict(config or {})
     model_type = config.pop("model_type", default)
     if model_type == FaceMLLMVisionConfig.model_type:
         return FaceMLLMVisionConfig(**config)

@@ -48,14 +48,10 @@ def load_images(images: Any, *, keep_arrays: bool = False) -> list:
         images: see [`load_image`]; an array of four dimensions is a batch of images.
         keep_arrays: leave NumPy arrays and tensors as they are.
     """
-    if isinstance(images, (list, tuple)):
+    array = is_array(images)
+    if isinstance(images, (list, tuple)) or (array and images.ndim == 4):
         return [loaded for image in images for loaded in load_images(image, keep_arrays=keep_arrays)]
-    if is_array(images):
-        if images.ndim == 4:
-            return [loaded for image in images for loaded in load_images(image, keep_arrays=keep_arrays)]
-        if keep_arrays:
-            return [images]
-    return [load_image(images)]
+    return [images if array and keep_arrays else load_image(images)]
 
 
 def _name(source) -> str:
@@ -87,7 +83,10 @@ def _open(source, timeout: float) -> Image.Image:
             f"{type(source).__name__} is no image: pass a PIL image, path, URL, bytes, base64, NumPy array or tensor"
         )
     if source.startswith(("http://", "https://")):
-        return Image.open(io.BytesIO(_download(source, timeout)))
+        # Some hosts refuse Python's default agent.
+        request = urllib.request.Request(source, headers={"User-Agent": "facemllm"})
+        with urllib.request.urlopen(request, timeout=timeout) as response:
+            return Image.open(io.BytesIO(response.read()))
     if not source.startswith("data:") and os.path.isfile(source):
         return Image.open(source)
     try:
@@ -98,13 +97,6 @@ def _open(source, timeout: float) -> Image.Image:
     if not decoded:
         raise ValueError("no such file, and neither an http(s) URL nor base64")
     return Image.open(io.BytesIO(decoded))
-
-
-def _download(url: str, timeout: float) -> bytes:
-    # Some hosts refuse Python's default agent.
-    request = urllib.request.Request(url, headers={"User-Agent": "facemllm"})
-    with urllib.request.urlopen(request, timeout=timeout) as response:
-        return response.read()
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

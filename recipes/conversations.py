@@ -197,17 +197,16 @@ class ConversationCollator:
             images.append(self.blank_image)
             sequences.append(torch.tensor(self.expansion))
             labels.append(torch.full_like(sequences[-1], -100))
+        pixels = self.processor.image_processor(images, return_tensors="pt", **self.image_kwargs)
         turns = [row["num_turns"] * (not failed) for row, failed in zip(rows, unreadable, strict=True)]
-        batch = {
+        return {
             "input_ids": pad_sequence(sequences, batch_first=True, padding_value=self.pad_token_id),
             "attention_mask": pad_sequence([torch.ones_like(ids) for ids in sequences], batch_first=True),
             "labels": pad_sequence(labels, batch_first=True, padding_value=-100),
             "num_turns": torch.tensor(turns),
             "num_unreadable": torch.tensor(unreadable),
+            "pixel_values": pixels["pixel_values"],
         }
-        pixels = self.processor.image_processor(images, return_tensors="pt", **self.image_kwargs)
-        batch["pixel_values"] = pixels["pixel_values"]
-        return batch
 
     def _image(self, row: dict) -> tuple[Image.Image, bool]:
         try:

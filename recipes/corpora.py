@@ -89,9 +89,8 @@ def tokenize_corpus(rows: Dataset, tokenizer: ConversationTokenizer, where: str,
 
 def has_image_in(rows: Dataset) -> np.ndarray:
     """Which rows hold a picture, bool of shape `(rows,)`, from the columns' null bits: no picture is read."""
-    found = []
-    for batch in rows.select_columns(["image"]).with_format("arrow").iter(batch_size=1000):
-        found.append(batch["image"].is_valid().to_numpy(zero_copy_only=False))
+    batches = rows.select_columns(["image"]).with_format("arrow").iter(batch_size=1000)
+    found = [batch["image"].is_valid().to_numpy(zero_copy_only=False) for batch in batches]
     return np.concatenate(found) if found else np.zeros(0, dtype=bool)
 
 

@@ -12,7 +12,6 @@ folder that `AutoModelForImageTextToText.from_pretrained` loads, with `run.json`
 import argparse
 import importlib.util
 import os
-import resource
 import sys
 import time
 import typing
@@ -55,7 +54,7 @@ def train(recipe: Recipe) -> dict[str, Any]:
     from facemllm_recipes.face_tasks import name_face_tasks
     from facemllm_recipes.face_trainer import FaceSFTTrainer
 
-    start, cpu_start = time.monotonic(), _cpu_seconds()
+    start, cpu_start = time.monotonic(), sum(os.times()[:4])
     folder = Path(recipe.output_dir).expanduser()
     arguments = _training_arguments(recipe, folder)
     state = PartialState()
@@ -137,7 +136,7 @@ def train(recipe: Recipe) -> dict[str, Any]:
         "trainable_parameters": sum(part["trainable"] for part in parameters.values()),
         "train_seconds": round(train_seconds, 2),
         "seconds": round(time.monotonic() - start, 2),
-        "cpu_seconds": round(_cpu_seconds() - cpu_start, 2),
+        "cpu_seconds": round(sum(os.times()[:4]) - cpu_start, 2),
         "peak_memory_bytes": peak_memory(),
         "device": str(trainer.args.device),
         "processes": state.num_processes,
@@ -242,10 +241,6 @@ def _overview(parameters: dict[str, dict[str, int]], conversations: int, facts: 
         corpus = f"{fact['path']} {fact['config'] or ''} {fact['split']}"
         lines.append(f"{corpus}: {fact['usable']:,} of {fact['rows']:,} conversations")
     return "\n".join([*lines, f"an epoch: {conversations:,} conversations"])
-
-
-def _cpu_seconds() -> float:
-    return sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
 
 
 def _say(text: str) -> None:

@@ -95,17 +95,16 @@ def build(cls: type, data: Any, where: str = "") -> Any:
     hints = typing.get_type_hints(cls)
     if not isinstance(data, dict):
         raise RecipeError(f"{where or 'the recipe'} is {describe(type(data))}, not {describe(cls)}")
-    values = {}
+    values, prefix = {}, f"{where}." if where else ""
     for key, value in data.items():
-        path = f"{where}.{key}" if where else str(key)
+        path = f"{prefix}{key}"
         if key not in hints:
             raise RecipeError(unknown_key(path, key, value, hints))
         values[key] = convert(hints[key], value, path)
     for field in dataclasses.fields(cls):
         required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
         if required and field.name not in values:
-            path = f"{where}.{field.name}" if where else field.name
-            raise RecipeError(f"{path} is missing; it is {describe(hints[field.name])}")
+            raise RecipeError(f"{prefix}{field.name} is missing; it is {describe(hints[field.name])}")
     return cls(**values)
 
 
