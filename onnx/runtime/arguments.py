@@ -17,14 +17,6 @@ def check_whole_number(name: str, value: Any, least: int = 1) -> None:
         raise ValueError(f"{name}={value!r}: give a whole number, {least} or more")
 
 
-def check_question(question: Any) -> None:
-    """Raises ValueError for a question that is no text."""
-    if not isinstance(question, str):
-        raise ValueError(
-            f"question={question!r}: give a text, as ask(image, question), or ask(None, question) without an image"
-        )
-
-
 def check_messages(messages: Any) -> None:
     """Raises ValueError for what is neither a list of chat messages nor a list of conversations."""
     if _are_messages(messages) or (_is_list(messages) and all(map(_are_messages, messages))):

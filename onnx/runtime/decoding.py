@@ -6,6 +6,7 @@ returns a longer cache at each step, and it stays on the device.
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -69,9 +70,8 @@ class Decoder:
         max_length: int | None = None,
     ):
         self.embed_session, self.session, self.device = embed, decoder, device
-        inputs, outputs = (
-            {tensor.name: tensor for tensor in found()} for found in (decoder.get_inputs, decoder.get_outputs)
-        )
+        inputs = {tensor.name: tensor for tensor in decoder.get_inputs()}
+        outputs = {tensor.name: tensor for tensor in decoder.get_outputs()}
         self.shared = bool(cache.get("shared_buffer"))
         self.past_names = [name for name in inputs if name.startswith("past_key_values.")]
         self.present_names = [name.replace("past_key_values", "present") for name in self.past_names]
@@ -90,20 +90,21 @@ class Decoder:
     def empty_cache(self, batch: int, length: int) -> list[OrtValue]:
         """A key and a value tensor for each layer, `(batch, kv_heads, length, head_dim)`, on the device."""
         shape = batch, self.kv_heads, length, self.head_dim
+        return [self.new_tensor(shape, self.cache_kind) for _ in self.past_names]
+
+    def new_tensor(self, shape: tuple[int, ...], kind: type) -> OrtValue:
+        """A tensor on the device, of numbers as stored."""
         if self.device == "cpu":
-            return [on_host(np.zeros(shape, dtype=self.cache_kind)) for _ in self.past_names]
-        kind = BFLOAT16 if self.cache_kind is np.uint16 else self.cache_kind
-        return [OrtValue.ortvalue_from_shape_and_type(shape, kind, self.device) for _ in self.past_names]
+            return on_host(np.zeros(shape, dtype=kind))
+        return OrtValue.ortvalue_from_shape_and_type(shape, BFLOAT16 if kind is np.uint16 else kind, self.device)
 
     def take_cache(self, length: int) -> tuple[int, list[OrtValue]]:
         """A shared cache with room for at least `length` positions, and its room; give it back when done."""
-        while True:
-            try:  # asking first would let another thread take the last one in between
+        with suppress(IndexError):  # asking first would let another thread take the last one in between
+            while True:
                 room, cache = self._idle.pop()
-            except IndexError:
-                break
-            if room >= length:
-                return room, cache
+                if room >= length:
+                    return room, cache
         room = self.max_length or -(-length // CACHE_STEP) * CACHE_STEP
         return room, self.empty_cache(1, room)
 
@@ -158,7 +159,11 @@ class DecoderRun:
         self.binding.bind_cpu_input("position_ids", positions)
         logits = self._run()
         self.positions[:] = positions[:, -1:]
-        self._prepare_steps()
+        self.embedded = self.decoder.new_tensor((self.batch, 1, self.decoder.hidden_size), self.decoder.kind)
+        self.embedding = self.decoder.embed_session.io_binding()
+        self.embedding.bind_ortvalue_output("inputs_embeds", self.embedded)
+        self.binding.bind_ortvalue_input("inputs_embeds", self.embedded)
+        self._bind_steps()
         return logits
 
     def step(self, tokens: np.ndarray) -> np.ndarray:
@@ -170,20 +175,6 @@ class DecoderRun:
             self._bind_steps()
         self.decoder.embed_session.run_with_iobinding(self.embedding)
         return self._run()
-
-    def _prepare_steps(self) -> None:
-        decoder = self.decoder
-        shape = self.batch, 1, decoder.hidden_size
-        kind = BFLOAT16 if decoder.kind is np.uint16 else decoder.kind
-        self.embedded = (
-            on_host(np.empty(shape, dtype=decoder.kind))
-            if decoder.device == "cpu"
-            else OrtValue.ortvalue_from_shape_and_type(shape, kind, decoder.device)
-        )
-        self.embedding = decoder.embed_session.io_binding()
-        self.embedding.bind_ortvalue_output("inputs_embeds", self.embedded)
-        self.binding.bind_ortvalue_input("inputs_embeds", self.embedded)
-        self._bind_steps()
 
     def _bind_steps(self) -> None:
         self.embedding.bind_cpu_input("input_ids", self.tokens)
@@ -198,6 +189,5 @@ class DecoderRun:
                 binding.bind_output(present, decoder.device)
         decoder.session.run_with_iobinding(binding)
         if not decoder.shared:
-            outputs = binding.get_outputs()
-            self.cache = outputs[1:]
+            self.cache = binding.get_outputs()[1:]
         return to_float32(self.logits[:, 0])

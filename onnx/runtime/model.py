@@ -13,7 +13,7 @@ from modeling_facemllm.chat_messages_facemllm import image_mismatch
 from modeling_facemllm.closed_questions_facemllm import question_messages
 from modeling_facemllm.option_scores_facemllm import Scores
 
-from .arguments import check_messages, check_names, check_question, check_whole_number, checked_prompt
+from .arguments import check_messages, check_names, check_whole_number, checked_prompt
 from .decoding import STORAGE, Decoder, DecoderRun, run_on_host, to_float32, to_storage
 from .prompting import ONNXProcessor, read_json
 from .sampling import Sampling, TokenChooser
@@ -68,16 +68,14 @@ class FaceMLLMForONNX:
         self.threads = threads
         files = {name: folder / GRAPH_FOLDER / f"{name}.onnx" for name in GRAPH_NAMES}
         self.sessions, self.provider = open_sessions(files, provider, threads)
-        self._decoder = Decoder(
-            self.sessions["embed_tokens"],
-            self.sessions["decoder_model_merged"],
-            self.record["cache"],
-            self.provider,
-            max_length,
-        )
+        graphs = self.sessions["embed_tokens"], self.sessions["decoder_model_merged"]
+        self._decoder = Decoder(*graphs, self.record["cache"], self.provider, max_length)
         self.image_token_id: int = self.config["image_token_id"]
         self.num_image_tokens: int = self.processor.num_image_tokens
-        self.pad_token_id, self.end_token_ids = self._special_tokens()
+        ends = self.generation_config.get("eos_token_id", self.config["text_config"].get("eos_token_id"))
+        self.end_token_ids = () if ends is None else tuple(ends) if isinstance(ends, list) else (ends,)
+        pad = self.generation_config.get("pad_token_id", self.processor.tokenizer.pad_token_id)
+        self.pad_token_id = pad if pad is not None else (self.end_token_ids or (0,))[0]
 
     @classmethod
     def from_pretrained(
@@ -107,12 +105,6 @@ class FaceMLLMForONNX:
         folder = exported_folder(folder_or_hub_id, revision, token)
         return cls(folder, provider, threads=threads, max_length=max_length)
 
-    def _special_tokens(self) -> tuple[int, tuple[int, ...]]:
-        ends = self.generation_config.get("eos_token_id", self.config["text_config"].get("eos_token_id"))
-        ends = () if ends is None else tuple(ends) if isinstance(ends, list) else (ends,)
-        pad = self.generation_config.get("pad_token_id", self.processor.tokenizer.pad_token_id)
-        return (pad if pad is not None else (ends or (0,))[0]), ends
-
     def ask(self, images: Any, question: str | None = None, **generation: Any) -> str | Iterator[str]:
         """The answer to one question about one image, several, or (`None`) none.
 
@@ -126,7 +118,9 @@ class FaceMLLMForONNX:
         Raises:
             ValueError: when the question is no text, an image cannot be read or an argument is wrong.
         """
-        check_question(question)
+        if not isinstance(question, str):
+            remedy = "give a text, as ask(image, question), or ask(None, question) without an image"
+            raise ValueError(f"question={question!r}: {remedy}")
         images = [] if images is None else list(images) if isinstance(images, (list, tuple)) else [images]
         return self.generate(question_messages(question, images), **generation)
 
@@ -239,7 +233,14 @@ class FaceMLLMForONNX:
             ends = EndOfAnswers(
                 len(mask), self.processor.decode, strings, (*self.end_token_ids, *ids), self.pad_token_id
             )
-            return self._steps(embeds, mask, choose, ends, max_new_tokens)
+            with DecoderRun(self._decoder, mask, max_new_tokens) as run:
+                logits = run.read(embeds)
+                for left in reversed(range(max_new_tokens)):
+                    tokens = ends.add(choose(logits))
+                    yield tokens
+                    if ends.all or not left:
+                        return
+                    logits = run.step(tokens)
 
         # One for each row, so that a batch draws what its rows would in a folder that takes one at a time.
         seeds = np.random.SeedSequence(seed).spawn(len(mask))
@@ -256,18 +257,6 @@ class FaceMLLMForONNX:
         if stream:
             return next(alone)
         return _stacked([np.concatenate(list(steps)) for steps in alone], self.pad_token_id)
-
-    def _steps(
-        self, embeds: np.ndarray, mask: np.ndarray, choose: TokenChooser, ends: EndOfAnswers, max_new_tokens: int
-    ) -> Iterator[np.ndarray]:
-        with DecoderRun(self._decoder, mask, max_new_tokens) as run:
-            logits = run.read(embeds)
-            for left in reversed(range(max_new_tokens)):
-                tokens = ends.add(choose(logits))
-                yield tokens
-                if ends.all or not left:
-                    return
-                logits = run.step(tokens)
 
     def _prompt(
         self,

@@ -66,7 +66,9 @@ def _prepare(image: Image.Image, settings: Mapping[str, Any]) -> np.ndarray:
         # Also where it has that size already, as transformers does; Pillow then copies.
         image = image.resize((width, height), resample=settings["resample"])
     if settings.get("do_center_crop"):
-        image = _center_crop(image, settings["crop_size"])
+        height, width = settings["crop_size"]["height"], settings["crop_size"]["width"]
+        left, top = (image.width - width) // 2, (image.height - height) // 2
+        image = image.crop((left, top, left + width, top + height))  # what lies outside a smaller picture is black
     pixels = np.asarray(image)
     if settings.get("do_rescale"):
         # In double precision and rounded once: a product in float32 would differ in the last bit.
@@ -87,9 +89,3 @@ def _target_size(height: int, width: int, size: int | Mapping[str, int]) -> tupl
         raise ValueError(f"size={dict(size)}: give height and width, or shortest_edge")
     long = int(shortest * max(height, width) / min(height, width))
     return (long, shortest) if width <= height else (shortest, long)
-
-
-def _center_crop(image: Image.Image, size: Mapping[str, int]) -> Image.Image:
-    """The middle of a picture; what lies outside one that is too small is black."""
-    left, top = (image.width - size["width"]) // 2, (image.height - size["height"]) // 2
-    return image.crop((left, top, left + size["width"], top + size["height"]))

@@ -122,13 +122,10 @@ def _open(path: Path, provider: str, threads: int, not_loaded: Sequence[str]) ->
 def _other_package() -> str:
     names = ("onnxruntime", "onnxruntime-gpu")
     installed = [f"{name} {version}" for name in names if (version := _version(name))]
+    remedy = f"pip uninstall onnxruntime, then {GPU_INSTALL}"
     if len(installed) == len(names):
-        remedy = (
-            "both packages are installed and one hides the other: pip uninstall onnxruntime onnxruntime-gpu, then "
-            + GPU_INSTALL
-        )
-    else:
-        remedy = f"pip uninstall onnxruntime, then {GPU_INSTALL}"
+        both = "both packages are installed and one hides the other: pip uninstall onnxruntime onnxruntime-gpu"
+        remedy = f"{both}, then {GPU_INSTALL}"
     return (
         f"CUDA is not in this ONNX Runtime (installed: {', '.join(installed) or 'a build of your own'}; providers: "
         f"{', '.join(onnxruntime.get_available_providers())}): {remedy}"
