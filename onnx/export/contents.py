@@ -96,9 +96,9 @@ def fill_folder(
 
 def _compare(reference: Reference, folder: Path, record: dict[str, Any], precision: str) -> dict[str, Any]:
     """What `parity.compare` finds, checked; where ONNX Runtime cannot load CUDA's graphs here, why not."""
-    cuda = record["device"] == "cuda" and "CUDAExecutionProvider" in onnxruntime.get_available_providers()
+    lacks_cuda = record["device"] == "cuda" and "CUDAExecutionProvider" not in onnxruntime.get_available_providers()
     try:
-        if record["device"] == "cuda" and not cuda:
+        if lacks_cuda:
             found = _compare_without_cuda(reference, folder, record)
         else:
             found = compare(reference, folder, record, record["device"])
@@ -106,7 +106,7 @@ def _compare(reference: Reference, folder: Path, record: dict[str, Any], precisi
         raise
     except Exception as error:  # ONNX Runtime's exceptions have no base class of their own
         reason = first_line(error).replace(f"{folder}/", "")
-        if record["device"] == "cuda" and not cuda:
+        if lacks_cuda:
             return {"provider": None, "unchecked": reason}
         raise ExportError(
             f"ONNX Runtime does not run the {precision} graphs on {record['device']}: {reason}. Nothing was written; "

@@ -14,7 +14,7 @@ import onnx_ir
 
 from facemllm_onnx.export_location import EXPORT_RECORD, GRAPH_FOLDER
 
-from .transformers_js import write_transformers_js_files
+from .transformers_js import write_json, write_transformers_js_files
 
 EXTERNAL_DATA_ABOVE = 1_900_000_000
 """Bytes of weights that still go into the ONNX file itself: a protobuf message ends at 2 GiB."""
@@ -82,21 +82,14 @@ def write_side_files(model: Any, processor: Any, folder: Path) -> None:
     for code in folder.glob("*.py"):
         code.unlink()
     for settings in folder.glob("*config.json"):
-        without_code = _without_code(json.loads(settings.read_text(encoding="utf-8")))
-        settings.write_text(json.dumps(without_code, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        write_json(settings, json.loads(settings.read_text(encoding="utf-8"), object_hook=_without_code))
     external = {path.stem: len(graph_files(path)) > 1 for path in (folder / GRAPH_FOLDER).glob("*.onnx")}
     write_transformers_js_files(folder, model.config, processor, external)
 
 
-def _without_code(settings: Any) -> Any:
+def _without_code(settings: dict[str, Any]) -> dict[str, Any]:
     """The settings without what names a model's Python code, which an export leaves behind."""
-    if isinstance(settings, list):
-        return [_without_code(value) for value in settings]
-    if not isinstance(settings, dict):
-        return settings
-    return {
-        key: _without_code(value) for key, value in settings.items() if key not in ("auto_map", "custom_pipelines")
-    }
+    return {key: value for key, value in settings.items() if key not in ("auto_map", "custom_pipelines")}
 
 
 def describe_graphs(folder: Path) -> dict[str, dict[str, Any]]:

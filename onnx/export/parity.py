@@ -84,9 +84,7 @@ def compare(reference: Reference, folder: Path, record: Mapping[str, Any], provi
     found: dict[str, Any] = {"provider": provider, "prompts": {}}
     names = [name for name in record["graphs"] if name != SCORING.name]
     sessions, _ = open_sessions({name: folder / GRAPH_FOLDER / f"{name}.onnx" for name in names}, provider, threads=1)
-    decoder = Decoder(
-        sessions["embed_tokens"], sessions["decoder_model_merged"], record["cache"], provider, max_length=None
-    )
+    decoder = Decoder(sessions["embed_tokens"], sessions["decoder_model_merged"], record["cache"], provider)
     for name, answer in reference.answers.items():
         logits = _read(sessions["vision_encoder"], decoder, answer, record["model"])
         found["prompts"][name] = _difference(answer.logits, logits)

@@ -224,16 +224,9 @@ def quantize_block_wise(weights: np.ndarray, blocks: BlockWise) -> tuple[np.ndar
         scale = np.where(-low > high, low, high) / -middle
         scale[scale == 0] = 1
         scales[rows] = scale
-        integers = np.clip(np.round(part / scale[..., None]) + middle, 0, 2 * middle - 1)
-        packed[rows] = _pack(integers.astype(np.uint8), blocks.bits)
+        integers = np.clip(np.round(part / scale[..., None]) + middle, 0, 2 * middle - 1).astype(np.uint8)
+        packed[rows] = integers if blocks.bits == 8 else integers[..., ::2] | (integers[..., 1::2] << 4)
     return packed, scales
-
-
-def _pack(integers: np.ndarray, bits: int) -> np.ndarray:
-    """Bytes of integers along the last axis, which is even; low bits first."""
-    if bits == 8:
-        return integers
-    return integers[..., ::2] | (integers[..., 1::2] << 4)
 
 
 def _initializer(model: ir.Model, name: str, array: np.ndarray) -> ir.Value:

@@ -9,6 +9,7 @@ cache that grows works with the rewritten graph as before.
 
 import numpy as np
 import onnx_ir as ir
+import onnxruntime
 from onnx_ir.passes import common as common_passes
 
 from .half_precision import to_float32
@@ -67,8 +68,6 @@ def _compute(model: ir.Model, outputs: list[ir.Value], feeds: dict[str, np.ndarr
     Raises:
         ValueError: when they depend on other inputs.
     """
-    import onnxruntime
-
     part = ir.convenience.extract(model.graph, [value for value in model.graph.inputs if value.name in feeds], outputs)
     for value in (*part.inputs, *part.outputs):
         value.shape = None

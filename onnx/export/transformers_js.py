@@ -30,10 +30,10 @@ def write_transformers_js_files(
     """
     folder = Path(folder)
     (folder / CONFIG_FOLDER).mkdir(exist_ok=True)
-    _write(folder / CONFIG_FOLDER / "config.json", llava_config(config, external_data))
+    write_json(folder / CONFIG_FOLDER / "config.json", llava_config(config, external_data))
     preprocessing = json.loads(processor.image_processor.to_json_string())
     preprocessing.pop("auto_map", None)
-    _write(folder / "preprocessor_config.json", {**preprocessing, "processor_class": "LlavaProcessor"})
+    write_json(folder / "preprocessor_config.json", {**preprocessing, "processor_class": "LlavaProcessor"})
     # LlavaProcessor repeats the placeholder (height // patch_size) · (width // patch_size) + additional times: with
     # patches larger than the image the first term is zero, and the number holds for every tower and pixel shuffle.
     _extend(
@@ -82,8 +82,9 @@ def llava_config(config, external_data: Mapping[str, bool]) -> dict:
 
 
 def _extend(path: Path, **settings) -> None:
-    _write(path, {**json.loads(path.read_text(encoding="utf-8")), **settings})
+    write_json(path, {**json.loads(path.read_text(encoding="utf-8")), **settings})
 
 
-def _write(path: Path, content: dict) -> None:
+def write_json(path: Path, content: dict) -> None:
+    """Write a settings file as `save_pretrained` lays it out."""
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
