@@ -16,7 +16,6 @@ import io
 import json
 import os
 import re
-import resource
 import statistics
 import subprocess
 import sys
@@ -278,8 +277,7 @@ def _img2dataset(args: argparse.Namespace, tars: Path, out: Path) -> tuple[int, 
 
 def _processor_seconds() -> float:
     """Of this process and of its children that have ended, user and system."""
-    parts = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(part.ru_utime + part.ru_stime for part in parts)
+    return sum(os.times()[:4])
 
 
 if __name__ == "__main__":

@@ -78,11 +78,9 @@ def best_scores(pictures: Iterator[Image.Image], weights: str) -> tuple[np.ndarr
 
 def sharpness_of_best(photos: Sequence[Path], weights: str, blur: float) -> np.ndarray:
     """The sharpness of the best face of each photograph that has one, after blurring the photograph."""
-    detector, found = FaceDetector(weights, min_score=0.6), []
-    for picture in whole(photos):
-        if faces := detector.detect(picture):
-            found.append(sharpness(picture.filter(ImageFilter.GaussianBlur(blur)), faces[0].box))
-    return np.array(found)
+    detector, blurring = FaceDetector(weights, min_score=0.6), ImageFilter.GaussianBlur(blur)
+    found = ((picture, detector.detect(picture)) for picture in whole(photos))
+    return np.array([sharpness(picture.filter(blurring), faces[0].box) for picture, faces in found if faces])
 
 
 if __name__ == "__main__":

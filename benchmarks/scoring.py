@@ -93,12 +93,11 @@ def measure(methods: dict[str, Callable[[], Any]], rounds: int) -> list[dict[str
             wall, cpu = time.perf_counter(), time.process_time()
             run()
             times[method].append((time.perf_counter() - wall, time.process_time() - cpu))
-    rows = []
-    for method in methods:
-        wall, cpu = zip(*times[method], strict=True)
-        medians = {"wall_s": statistics.median(wall), "cpu_s": statistics.median(cpu)}
-        rows.append({"way": method, **medians, "all": cpu})
-    return rows
+    seconds = {method: tuple(zip(*of, strict=True)) for method, of in times.items()}
+    return [
+        {"way": method, "wall_s": statistics.median(wall), "cpu_s": statistics.median(cpu), "all": cpu}
+        for method, (wall, cpu) in seconds.items()
+    ]
 
 
 def peak_mb(method: str) -> float:
