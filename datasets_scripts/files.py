@@ -24,11 +24,11 @@ MAX_SHOWN, MAX_LENGTH = 3, 40
 
 
 @contextlib.contextmanager
-def replacing(path: str | os.PathLike, mode: str = "wb") -> Iterator[IO]:
+def replacing(path: str | os.PathLike, mode: str = "wb", sync: bool = True) -> Iterator[IO]:
     """A file beside `path` to write into; it takes the name `path` when the block ends, and is gone after an error.
 
-    So `path` holds all of the new content or what it held before, and the content is on the disk before the name is.
-    Text is UTF-8. Missing parent folders are made.
+    So `path` holds all of the new content or what it held before. With `sync` the content is on the disk before the
+    name is. Text is UTF-8. Missing parent folders are made.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -37,7 +37,8 @@ def replacing(path: str | os.PathLike, mode: str = "wb") -> Iterator[IO]:
         with open(partial, mode, encoding=None if "b" in mode else "utf-8") as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())
+            if sync:
+                os.fsync(file.fileno())
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
@@ -127,12 +128,12 @@ def replacing_folder(path: str | os.PathLike) -> Iterator[Path]:
         os.replace(old, path)
     with scratch_folder(place) as new:
         yield new
-        if path.is_dir():
-            os.replace(path, old)
         try:
+            if path.is_dir():
+                os.replace(path, old)
             os.replace(new, path)
         except BaseException:
-            if old.is_dir():
+            if old.is_dir() and not path.exists():
                 os.replace(old, path)
             raise
 

@@ -11,7 +11,7 @@ from .closed_questions_facemllm import question_messages
 from .packed_scoring_facemllm import device_of_inputs
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def encode_faces(
     model: PreTrainedModel, processor: ProcessorMixin, images: Sequence[Any], batch_size: int = 64
 ) -> torch.Tensor:
@@ -24,7 +24,7 @@ def encode_faces(
     return torch.cat(features)
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def answer_about(
     model: PreTrainedModel,
     processor: ProcessorMixin,

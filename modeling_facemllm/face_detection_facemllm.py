@@ -86,9 +86,9 @@ class FaceDetector:
 
     @classmethod
     def from_pretrained(
-        cls, path_or_id: str | os.PathLike = YUNET, *, revision: str | None = None, **options
+        cls, path_or_id: str | os.PathLike = YUNET, *, filename: str = YUNET_FILE, revision: str = "main", **options
     ) -> "FaceDetector":
-        """A detector from an ONNX file, a folder with YuNet's, or a Hub repository with it; the options are those
+        """A detector from an ONNX file, a folder with `filename`, or a Hub repository with it; the options are those
         of the class.
 
         Raises:
@@ -97,12 +97,12 @@ class FaceDetector:
         """
         path = os.path.expanduser(os.fspath(path_or_id))
         if os.path.isdir(path):
-            path = os.path.join(path, YUNET_FILE)
+            path = os.path.join(path, filename)
         elif not os.path.isfile(path):
             name = os.fspath(path_or_id)
             if name.endswith(".onnx") or name.count("/") != 1 or name.startswith((".", "/", "~")):
                 raise FileNotFoundError(f"there is no file or folder {name!r}: {REMEDY}")
-            path = _fetch(name, revision)
+            path = _fetch(name, filename, revision)
         return cls(path, **options)
 
     def detect(self, image: Any) -> list[Face]:
@@ -282,22 +282,22 @@ def _same_face(box: tuple[float, ...], other: tuple[float, ...]) -> bool:
     return width * height > 0.4 * (sum(areas) - width * height)
 
 
-def _fetch(repository: str, revision: str | None) -> str:
+def _fetch(repository: str, filename: str, revision: str) -> str:
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        return hf_hub_download(repository, YUNET_FILE, revision=revision)
+        return hf_hub_download(repository, filename, revision=revision)
     except HFValidationError as error:
         raise OSError(f"{repository!r} is neither a file nor the name of a Hub repository: {REMEDY}") from error
     except LocalEntryNotFoundError as error:
         raise OSError(
-            f"cannot fetch {YUNET_FILE} from {repository!r} (no connection, not in the cache): give the path of "
-            f"{YUNET_FILE}"
+            f"cannot fetch {filename} from {repository!r} (no connection, not in the cache): give the path of "
+            f"{filename}"
         ) from error
     except HfHubHTTPError as error:
         reason = str(error).strip().splitlines()[0]
-        raise OSError(f"cannot fetch {YUNET_FILE} from {repository!r} ({reason}): {REMEDY}") from error
+        raise OSError(f"cannot fetch {filename} from {repository!r} ({reason}): {REMEDY}") from error
 
 
 def _opencv():

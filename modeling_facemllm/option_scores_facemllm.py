@@ -46,6 +46,13 @@ def faces_and_questions(
     return faces, [tuple(one) for one in questions]
 
 
+def no_numbers(number_type: str) -> ValueError:
+    """What to raise for NaN."""
+    return ValueError(
+        f"the model's probabilities are no numbers: in {number_type} it overflows, or its weights are broken"
+    )
+
+
 def probabilities(scores: Scores, number_type: str) -> Scores:
     """The softmax of each question's log-likelihoods, which the model computed in `number_type` ("float32", …).
 
@@ -53,9 +60,7 @@ def probabilities(scores: Scores, number_type: str) -> Scores:
         ValueError: for NaN.
     """
     if any(math.isnan(value) for face in scores for values in face for value in values):
-        raise ValueError(
-            f"the model's probabilities are no numbers: in {number_type} it overflows, or its weights are broken"
-        )
+        raise no_numbers(number_type)
     return [[_softmax(values) for values in face] for face in scores]
 
 

@@ -17,7 +17,7 @@ from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 from transformers.utils import logging
 
 from .closed_questions_facemllm import ClosedQuestion, QuestionTokenizer, question_messages
-from .option_scores_facemllm import Questions, Scores, faces_and_questions, probabilities
+from .option_scores_facemllm import Questions, Scores, faces_and_questions, no_numbers, probabilities
 from .packed_scoring_facemllm import PackedScorer, agreement, device_of_inputs, difference
 from .token_tree_facemllm import CannotPack
 from .versions_facemllm import cache_argument, cache_of, remedy
@@ -214,7 +214,9 @@ def _check_continuation(model: PreTrainedModel, logits: torch.Tensor, inputs, id
 
     A release that renames the cache would leave it unread, and each answer would be scored without its question.
     """
-    if model in _continue_rightly or logits.isnan().any():  # `probabilities` refuses NaN, and says why
+    if logits.isnan().any():
+        raise no_numbers(_number_type(model))
+    if model in _continue_rightly:
         return
     # Activations that are quantized row by row or all together differ more than rounding does.
     allowed = QUANTIZED_AGREEMENT if _is_quantized(model) else agreement(model.dtype)

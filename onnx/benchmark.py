@@ -178,7 +178,10 @@ def main(argv: list[str] | None = None) -> int:
     if args.footprint:
         if len(args.folders) > 1:
             parser.error("--footprint: give one folder, its memory is that of a process of its own")
-        sys.stdout.write(json.dumps(footprint(args.folders[0])) + "\n")
+        try:
+            sys.stdout.write(json.dumps(footprint(args.folders[0])) + "\n")
+        except ValueError as error:
+            parser.error(str(error))
         return 0
     if args.rounds < 1:
         parser.error(f"--rounds {args.rounds}: give 1 or more")

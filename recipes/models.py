@@ -105,7 +105,7 @@ def add_lora(model: PreTrainedModel, recipe: ModelRecipe) -> nn.Module:
 
     prefix = part_name(model, recipe.lora.target)
     modules = model.get_submodule(prefix).named_modules()
-    kinds = {name.rpartition(".")[2] for name, module in modules if isinstance(module, nn.Linear)}
+    kinds = {name.rpartition(".")[2] for name, module in modules if name and isinstance(module, nn.Linear)}
     if not kinds:
         raise RecipeError(f"model.lora.target: {prefix} of {type(model).__name__} has no linear layers")
     config = LoraConfig(

@@ -92,12 +92,14 @@ def put_in_place(staged: Path, folder: Path) -> None:
 
 def git_revision() -> str | None:
     """The commit of the working tree this code is in, with `+changes` if it differs from it; None outside git."""
-    command = ["git", "-C", str(Path(__file__).resolve().parent), "describe", "--always", "--dirty=+changes"]
-    command += ["--abbrev=40", "--exclude=*"]  # the whole commit, and no tag's name
+    git = ["git", "-C", str(Path(__file__).resolve().parent)]
+    settings = {"capture_output": True, "text": True, "timeout": 10, "check": True}
     try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+        changed = subprocess.run([*git, "status", "--porcelain", "--untracked-files=no"], **settings).stdout
+        commit = subprocess.run([*git, "rev-parse", "HEAD"], **settings).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return None
+    return f"{commit}+changes" if changed else commit
 
 
 def plot_losses(history: list[dict], path: Path, title: str) -> None:

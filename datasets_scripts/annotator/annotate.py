@@ -1,5 +1,6 @@
 """Ask every question about every face of a source once, part by part on an engine; make a corpus of the answers."""
 
+import inspect
 import os
 import shutil
 import time
@@ -55,6 +56,8 @@ def annotate_corpus(
         `annotation` and `corpus`, what `annotate` and `write_corpus` return, and `empty`: the configs that would have
         had no row and are not written. `corpus` is None where no config has any. With `dry_run` only `estimate`.
     """
+    if unknown := corpus_options.keys() - inspect.signature(write_corpus).parameters.keys():
+        raise TypeError(f"{min(unknown)}: is an option of neither annotate_corpus nor write_corpus")
     if dry_run:
         return {"estimate": estimate(source, annotator, limit=limit)}
     work = work_folder(out, name, overwrite)
@@ -117,13 +120,14 @@ def annotate(
     plan = claim(source, annotator, out, limit)
     missing = [part for part in range(parts) if not part_path(out, part).exists()]
     if missing:
+        concurrency = annotator.concurrency // min(workers, parts)
         try:
             from .runner import AskAnnotator
+
+            pipeline = [AskAnnotator(source, annotator, check, str(out), concurrency, limit)]  # looks for openai
         except ImportError as error:
             install = install_command("annotate")
             raise CorpusError(f"annotating needs packages that are missing ({error}): {install}") from error
-        concurrency = annotator.concurrency // min(workers, parts)
-        pipeline = [AskAnnotator(source, annotator, check, str(out), concurrency, limit)]
         for part in missing:  # marked by a run whose answers were removed since
             (out / "tasks" / "completions" / f"{part:05d}").unlink(missing_ok=True)
         with Progress(out, parts, annotator, shown=progress) as bar:

@@ -210,6 +210,7 @@ class PartWriter:
                 line = self._file.read(length)
                 digest.update(line)
                 file.write(line)
+            file.flush()  # a full disk shows here, before the counts say that the part is complete
             self._counts["sha256"] = digest.hexdigest()
             self._write_counts(complete=True)  # before the answers have their name
 

@@ -48,6 +48,7 @@ def claim(source: FaceSource, annotator: Annotator, out: Path, limit: int | None
         "parts": len(source),
         "limit": limit,
     }
+    settings = json.loads(json.dumps(settings, default=str))  # as they will be read back
     path = out / PLAN
     if any((out / "journal").rglob("*.sqlite3")):
         remedy = "finish it with that version, or delete this folder to ask again what is in it"

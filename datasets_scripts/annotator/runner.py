@@ -142,7 +142,7 @@ class AskFace:
 
     async def _answer(self, face: FaceToAsk, request: Request, attempt: int) -> dict[str, Any]:
         body = payload(self.annotator, request, attempt)
-        key = _key(face, request, body)
+        key = _key(face, request, attempt, body)
         answer = self.journal.find(key)
         if answer is None:
             async with self.in_flight:  # until it is stored: a kill loses no more than `concurrency` answers
@@ -186,10 +186,10 @@ class AnswerJournal:
                 raise self._error
 
 
-def _key(face: FaceToAsk, request: Request, body: dict[str, Any]) -> str:
+def _key(face: FaceToAsk, request: Request, attempt: int, body: dict[str, Any]) -> str:
     """Of a question: its words and settings without the pictures, which another machine may encode otherwise."""
     turns = [{**turn, "content": _without_pictures(turn["content"])} for turn in body["messages"]]
-    question = json.dumps([face.id, request.name, {**body, "messages": turns}], sort_keys=True)
+    question = json.dumps([face.id, request.name, attempt, {**body, "messages": turns}], sort_keys=True)
     return sha256(question.encode()).hexdigest()[:32]
 
 

@@ -63,7 +63,7 @@ def run_tasks(
     chosen = check_engine(engine, options or {})
     folder = Path(logging_dir).resolve()
     try:
-        import datatrove  # noqa: F401
+        from . import local  # noqa: F401  datatrove and what its executors need
     except ImportError as error:
         raise CorpusError(f"tasks run on datatrove: {install_command('annotate')} ({error})") from error
     _claim(folder, tasks)

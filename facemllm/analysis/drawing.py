@@ -38,7 +38,7 @@ class FaceDrawings:
         """
         name = drawing_name(photo)
         try:
-            with replacing(self.folder / name) as file:
+            with replacing(self.folder / name, sync=False) as file:  # a pause for each picture
                 draw_faces(picture, faces, size).save(file, "JPEG", quality=90)
         except OSError as error:
             raise OSError(f"--draw {self.folder}: {name} cannot be written ({error.strerror or error})") from error

@@ -5,6 +5,7 @@ import errno
 import json
 import os
 from collections.abc import Iterator
+from glob import escape
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -108,6 +109,8 @@ class FaceJournal:
         self._journal.close()
 
     def _claim(self) -> None:
+        for partial in self.path.parent.glob(f".{escape(self.path.name)}.*.partial"):  # a killed run's
+            partial.unlink(missing_ok=True)
         if self.path.stat().st_size:
             try:
                 if read_claim(self.run_path, self._settings, itemgetter("settings")) is None:

@@ -5,6 +5,7 @@ import json
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -156,13 +157,13 @@ def _open(args: argparse.Namespace) -> "OpenedBenchmark":
         tasks=None if args.tasks is None else tuple(args.tasks),
         race=not args.no_race,
         limit=args.limit,
-        ask_age=args.age or taught_age(args.model),
         options=_options(args.set),
         own=_own_options(args),
     )
     name = args.benchmark
     if name in FOLDERS:
         return load_folder(name).open_benchmark(wanted)
+    wanted = replace(wanted, ask_age=args.age or taught_age(args.model))  # it asks the Hub about a Hub id
     benchmark = open_benchmark(name, wanted) if name in NAMES else open_corpus(name, args.config, wanted)
     return opened(benchmark, args.command_line)
 

@@ -202,7 +202,7 @@ def main(argv: list[str] | None = None) -> int:
         with tempfile.TemporaryDirectory() as scratch:
             found = _measure(args, args.out or Path(scratch))
     except (UserError, CorpusError) as error:
-        sys.stderr.write(f"onnx_quality: {error}\n")
+        sys.stderr.write(f"export_quality: {error}\n")
         return 2
     sys.stdout.write((json.dumps(found, indent=2) if args.json else table(found)) + "\n")
     return 0

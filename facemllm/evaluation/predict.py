@@ -97,7 +97,7 @@ def run_into(
             lambda run: {name: value for name, value in run["settings"].items() if name != "ways"},
         )
     except ValueError as error:
-        raise UserError(f"{error}; take another --out, or delete it") from error
+        raise UserError(f"{error}; take another --out, or delete that folder") from error
     if earlier is None and (out / PREDICTIONS).exists():
         raise UserError(f"{out} holds predictions without {RUN}, which says whose: take another --out, or delete it")
     if earlier is not None:

@@ -10,7 +10,6 @@ from typing import Any, Literal
 
 from datasets_scripts.files import Busy, Journal
 from facemllm.cli import UserError
-from facemllm.hashed_names import HashedNames
 
 Kind = Literal["options", "binary", "number", "angles", "units"]
 Way = Literal["scoring", "generation"]
@@ -143,6 +142,8 @@ class PredictionLog(AbstractContextManager):
 
     def __init__(self, path: str | Path) -> None:
         """Raises `UserError` where another process writes the file, or a line of it is no prediction."""
+        from facemllm.hashed_names import HashedNames  # NumPy, which `--help` does not need
+
         self._done = HashedNames()
         try:
             self._journal = Journal(path)

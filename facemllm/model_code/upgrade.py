@@ -185,7 +185,10 @@ def _upgrade_copy(folder: Path, out: Path, changes: dict[str, bytes | None]) -> 
     with _writing(f"--out {out}"), replacing_folder(out.resolve()) as staged:
         shutil.copytree(folder, staged, ignore=_not_the_models, dirs_exist_ok=True)
         _write(changes, staged)
-        return _check_loads(folder, staged)
+        not_run = _check_loads(folder, staged)
+        if out.is_dir() and any(out.iterdir()):
+            raise UserError(f"--out {out}: something else was written there meanwhile; give a new folder")
+        return not_run
 
 
 @contextmanager

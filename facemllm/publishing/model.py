@@ -35,6 +35,7 @@ def publish_model(
     overwrite: bool = False,
     trust_remote_code: bool = False,
     dry_run: bool = False,
+    progress: bool = True,
 ) -> dict[str, Any]:
     """Publish the model in `folder` as `repo_id`, and return what was done.
 
@@ -98,7 +99,7 @@ def publish_model(
         texts[CARD] = _card(model, published, repo_id, base_model, results)
         additions = repository.changed(_additions(model, texts))
         stale = [path for path in present if _was_the_models(path) and path not in model.files]
-        with upload_bar(additions, progress=True) as bar:
+        with upload_bar(additions, progress) as bar:
             repository.upload(additions, bar)
             changes = [*additions, *(CommitOperationDelete(path, is_folder=False) for path in stale)]
             repository.commit(changes, "Upload a model with facemllm")

@@ -204,7 +204,7 @@ class Quickstart:
 
         asked = self.plan.held_out_faces
         benchmark = self._benchmark(asked)
-        settings = {"model": str(folder), "weights": identify(folder), "benchmark": benchmark.name, "limit": asked}
+        settings = {"model": folder.name, "weights": identify(folder), "benchmark": benchmark.name, "limit": asked}
         load = partial(load_answerer, "torch", str(folder), batch_size=FACES_AT_ONCE)
         run_benchmark(folder / EVALUATION, opened(benchmark), load, settings, ("generation",))
         results = attribute_results(write_report(folder / EVALUATION, progress=False))

@@ -56,7 +56,9 @@ def export_model(
         modeling_facemllm.register()
         source = source or {"name": str(model)}
         processor = AutoProcessor.from_pretrained(str(model))
-        model = AutoModelForImageTextToText.from_pretrained(str(model), dtype="auto")
+        exact = FLOATS[request.precision].dtype if request.precision in FLOATS else "float32"
+        dtype = "auto" if request.precision == "bf16" else exact  # which not all parts become in bfloat16
+        model = AutoModelForImageTextToText.from_pretrained(str(model), dtype=dtype)
     return write_export(request, model, processor, source=source, progress=progress)
 
 

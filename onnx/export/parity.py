@@ -1,7 +1,7 @@
 """Whether exported graphs answer as the model does: the same tokens, and logits that differ by rounding only.
 
 Both read the model's own greedy answers, token by token, so that every step of an answer is compared even where an
-earlier one differed. The graphs are run as `runtime.py` runs them, one buffer for the cache included.
+earlier one differed. The graphs are run as `runtime/model.py` runs them, one buffer for the cache included.
 """
 
 from collections.abc import Mapping, Sequence

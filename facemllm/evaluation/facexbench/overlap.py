@@ -101,7 +101,8 @@ def _showing(sources: Iterable[Any], exclude: str, bench: FaceXBench) -> list[st
         for print_ in _fingerprints_of(question, bench)
     ]
     prints, shown, count = np.array([print_ for print_, _ in known], np.uint64).reshape(-1, 4), set(), 0
-    pictures = tqdm(_readable(sources, exclude), desc=f"comparing {exclude}", unit="picture")
+    # One iterator for all batches: tqdm begins anew each time it is iterated, and closes what it reads.
+    pictures = iter(tqdm(_readable(sources, exclude), desc=f"comparing {exclude}", unit="picture"))
     while batch := list(islice(map(fingerprint, pictures), COMPARED_AT_ONCE)):
         count += len(batch)
         shown |= _near(np.array(batch), prints)

@@ -9,11 +9,12 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
-
-from PIL import Image
+from typing import TYPE_CHECKING, Any, Literal
 
 from facemllm.cli import UserError
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 Setting = Literal["zero-shot", "in-context"]
 
@@ -85,7 +86,7 @@ class FaceXBench:
     malformed: dict[str, str] = field(default_factory=dict)
     no_placeholder: int = 0
 
-    def load_images(self, question: Question) -> tuple[Image.Image, ...]:
+    def load_images(self, question: Question) -> "tuple[Image.Image, ...]":
         """The question's pictures as RGB. Raises ValueError, naming the file, for one that cannot be read."""
         from modeling_facemllm.image_loading_facemllm import load_image
 

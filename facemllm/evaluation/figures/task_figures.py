@@ -150,7 +150,7 @@ def _calibration(columns: Columns, drawing: Mapping[str, Any]) -> dict[str, Any]
 def calibration_figures(
     references: np.ndarray, probabilities: np.ndarray, faces: Sequence[Any], **drawing: Any
 ) -> dict[str, Any]:
-    """How far probabilities can be believed (`metrics.reliability`).
+    """How far probabilities can be believed (`reliability.reliability`).
 
     Args:
         references: places of the right options, int64 of shape `(rows,)`.

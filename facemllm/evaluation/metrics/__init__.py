@@ -1,7 +1,7 @@
 """The field's metrics of face analysis as `evaluate` modules, each with n and a bootstrap interval.
 
 Every folder here is one module: `load("age_estimation")`, or `evaluate.load` with the folder's path, offline. The
-mathematics is in the files beside them, as functions of NumPy arrays.
+mathematics is in `facemllm/evaluation/figures/`, as functions of NumPy arrays.
 """
 
 from pathlib import Path

@@ -56,6 +56,15 @@ def test_a_folder_of_pictures_takes_out_the_questions_that_show_one_of_them(benc
     assert sorted(find_overlap(bench, [str(tmp_path)])[str(tmp_path)]) == ASKED_OF_THEM
 
 
+def test_every_picture_is_compared_however_many_batches_they_are(bench, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("facemllm.evaluation.facexbench.overlap.COMPARED_AT_ONCE", 2)
+    for number in range(7):
+        (tmp_path / f"{number}.png").write_bytes(other_face())
+    (tmp_path / "last.jpg").write_bytes(reencoded(bench, TRAINED_ON[0]))
+    assert find_overlap(bench, [str(tmp_path)])[str(tmp_path)] == ASKED_OF_THEM[:1]
+    assert "one of its 8 pictures" in capsys.readouterr().err
+
+
 def test_a_corpus_takes_out_what_its_training_split_shows(bench, tmp_path, capsys):
     from datasets import Dataset
 
