@@ -10,7 +10,7 @@ from typing import Any
 from datasets_scripts.corpus.writing import write_corpus
 from datasets_scripts.questions.conversations import DEFAULT_TURNS, AskedFaces, expand_tasks
 from datasets_scripts.questions.zero_shot import ZERO_SHOT, attributes_of, tasks_of_side
-from datasets_scripts.schema import CorpusError
+from datasets_scripts.schema import CorpusArgumentError, CorpusError
 from datasets_scripts.sources.readers import configs_of, conventions_of_reader, own_options, reader_of
 from datasets_scripts.sources.reading import FaceReader
 from datasets_scripts.synthetic import records as synthetic
@@ -69,7 +69,9 @@ def build_corpus(
     tasks = tuple(reader.TASKS if tasks is None else tasks)
     configs = configs_to_build(reader, configs, splits, tasks)
     if "race" in tasks and not reader.ASKS_RACE:
-        raise CorpusError(f"tasks={', '.join(tasks)}: {reader.TITLE} has no race labels that could be asked about")
+        raise CorpusArgumentError(
+            "tasks", ", ".join(tasks), f"{reader.TITLE} has no race labels that could be asked about"
+        )
     for split in options_by_split or {}:
         if split not in splits:
             given = ", ".join((options_by_split or {})[split])
@@ -121,9 +123,11 @@ def configs_to_build(
         return configs
     if named:
         side = ", ".join(attributes_of(without[0])[:3])
-        raise CorpusError(
-            f"config={ZERO_SHOT!r}: none of the tasks {', '.join(tasks)} is on the side of {without[0]} "
-            f"({side}, ...; datasets_scripts/questions/zero_shot.py has both sides): name one, or leave the config out"
+        raise CorpusArgumentError(
+            "config",
+            ZERO_SHOT,
+            f"none of the tasks {', '.join(tasks)} is on the side of {without[0]} ({side}, ...; "
+            "datasets_scripts/questions/zero_shot.py has both sides): name one, or leave the config out",
         )
     return tuple(config for config in configs if config != ZERO_SHOT)
 
@@ -132,10 +136,12 @@ def keep_apart(root: str | os.PathLike, out: str | os.PathLike) -> None:
     """Raise `CorpusError` where a dataset's folder and that of its corpus are one, or one holds the other."""
     source, target = Path(root).resolve(), Path(out).resolve()
     if source == target:
-        raise CorpusError(f"out={out} is the dataset's own folder: give another")
+        raise CorpusArgumentError("out", str(out), "this is the dataset's own folder; give another")
     for inner, outer, holds in ((target, source, "is inside"), (source, target, "holds")):
         if outer in inner.parents:
-            raise CorpusError(f"out={out} {holds} the dataset's folder {root}: give a folder apart from it")
+            raise CorpusArgumentError(
+                "out", str(out), f"it {holds} the dataset's folder {root}; give a folder apart from it"
+            )
 
 
 def describe_corpus(reader: type[FaceReader], configs: Sequence[str], tasks: Sequence[str]) -> str:
@@ -182,5 +188,5 @@ def _known(what: str, given: Sequence[str] | None, known: Sequence[str], reader:
     """`given`, or all that are known; `CorpusError` for one that is not."""
     for name in given or ():
         if name not in known:
-            raise CorpusError(f"{what}={name!r}: {reader.TITLE} has {', '.join(known) or 'none'}")
+            raise CorpusArgumentError(what, name, f"{reader.TITLE} has {', '.join(known) or 'none'}")
     return tuple(known if given is None else given)

@@ -13,6 +13,7 @@ from typing import Any
 
 from datasets import Features, Image, List, Value
 
+from modeling_facemllm.errors_facemllm import ArgumentError
 from modeling_facemllm.face_task_table_facemllm import RANGED
 
 AGE_EDGES = tuple(low for low, _ in RANGED["age"][2].values())[1:]  # years at which a group of ages begins
@@ -72,6 +73,10 @@ QUOTED = re.compile(r"(?<!\w)(['\"])(.{41,})\1(?!\w)")
 
 class CorpusError(ValueError):
     """A mistake in a corpus, its source or its settings, in one line with its remedy."""
+
+
+class CorpusArgumentError(CorpusError, ArgumentError):
+    """A `CorpusError` about one argument, in parts."""
 
 
 @dataclass(frozen=True)

@@ -110,7 +110,23 @@ def _run(command: str | None, argv: list[str]) -> int:
     elif rest:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     args.command_line = shlex.join(["facemllm", *argv])
-    return args.run(args)
+    try:
+        return args.run(args)
+    except ValueError as error:
+        if message := _about_an_option(error, args):
+            raise UserError(message) from error
+        raise
+
+
+def _about_an_option(error: ValueError, args: argparse.Namespace) -> str | None:
+    """What an `ArgumentError` says, with its argument as the option that it is; None for other errors."""
+    from modeling_facemllm.errors_facemllm import ArgumentError
+
+    if not isinstance(error, ArgumentError) or error.argument not in vars(args):
+        return None
+    value = error.value if isinstance(error.value, list | tuple) else [error.value]
+    words = " ".join([f"--{error.argument.replace('_', '-')}", *(str(word) for word in value if word is not None)])
+    return f"{words}: {error.remedy}"
 
 
 def _mistakes_in_data() -> tuple[type[Exception], ...]:

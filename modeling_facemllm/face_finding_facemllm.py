@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from .errors_facemllm import ArgumentError
 from .face_detection_facemllm import (
     ARCFACE_POINTS,
     ARCFACE_SIDE,
@@ -20,7 +21,6 @@ from .face_detection_facemllm import (
     crop_box,
     similarity_transform,
 )
-from .face_tasks_facemllm import ArgumentError
 
 NO_DETECTOR = "none"
 DETECTORS = "'yunet', 'none' (each picture is one face), the path or Hub id of YuNet's .onnx, a function, or boxes"

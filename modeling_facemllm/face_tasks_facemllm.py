@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, Literal, get_args
 
+from .errors_facemllm import ArgumentError
 from .face_task_table_facemllm import (
     AGE_IN_YEARS,
     CATEGORIES,
@@ -21,17 +22,6 @@ ALL = "all"
 INTERVAL_SHARE = 0.8
 
 Kind = Literal["category", "attribute", "age", "angle"]
-
-
-class ArgumentError(ValueError):
-    """`argument=value: remedy`, in parts: whoever passes it on names the argument as their own users know it."""
-
-    def __init__(self, argument: str, value: Any, remedy: str):
-        super().__init__(argument, value, remedy)
-        self.argument, self.value, self.remedy = argument, value, remedy
-
-    def __str__(self) -> str:
-        return f"{self.argument}={self.value!r}: {self.remedy}"
 
 
 @dataclass(frozen=True)

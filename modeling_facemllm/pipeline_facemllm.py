@@ -14,10 +14,11 @@ from transformers import Pipeline
 
 from .answering_facemllm import answer_about, encode_faces
 from .closed_questions_facemllm import ClosedQuestion
+from .errors_facemllm import ArgumentError
 from .face_detection_facemllm import FaceDetector
 from .face_finding_facemllm import DETECTORS, FaceChoice, FoundFace, is_boxes, load_detector, whole_picture
 from .face_task_table_facemllm import DEFAULT_FACE_TASKS
-from .face_tasks_facemllm import ArgumentError, FaceTask, choose_tasks, face_tasks
+from .face_tasks_facemllm import FaceTask, choose_tasks, face_tasks
 from .image_loading_facemllm import is_array, load_image
 from .picture_stream_facemllm import each_image, holds_several, read_ahead, with_boxes
 from .scoring_facemllm import score_options
@@ -210,11 +211,10 @@ class FaceAnalysisPipeline(Pipeline):
             try:
                 return self.preprocess(image, found=found, **preprocess)
             except Exception as error:
-                words = f"image {number}: {error}" if numbered else str(error)
                 if preprocess.get("on_error") == "return":
-                    return _Photo([], [], error=words)
+                    return _Photo([], [], error=str(error))
                 if isinstance(error, (ValueError, OSError, TypeError)):
-                    raise ValueError(words) from error
+                    raise ValueError(f"image {number}: {error}" if numbered else str(error)) from error
                 raise
 
         for photo in read_ahead(prepare, enumerate(inputs), num_workers):

@@ -12,7 +12,7 @@ from datasets_scripts.corpus.shards import SizedSource
 from datasets_scripts.corpus.writing import write_corpus
 from datasets_scripts.engines.options import check_engine
 from datasets_scripts.engines.run import run_tasks
-from datasets_scripts.schema import CorpusError
+from datasets_scripts.schema import CorpusArgumentError, CorpusError
 from modeling_facemllm.installation import install_command
 
 from .answers import part_path, read_answers, read_counts, sum_counts
@@ -143,9 +143,11 @@ def _check_arguments(source: FaceSource, annotator: Annotator, workers: int, lim
     """The number of parts."""
     for argument, value in (("workers", workers), ("limit", limit)):
         if value is not None and value < 1:
-            raise CorpusError(f"{argument}={value}: give 1 or more")
+            raise CorpusArgumentError(argument, value, "give 1 or more")
     if workers > annotator.concurrency:
-        raise CorpusError(f"workers={workers}: each needs a request of its own, give concurrency={workers} or more")
+        raise CorpusArgumentError(
+            "workers", workers, f"each needs a request of its own, give concurrency={workers} or more"
+        )
     if not len(source):
         raise CorpusError("the source has no parts: there is nothing to ask about")
     annotator.api_key()  # raises where it is missing, before anything begins

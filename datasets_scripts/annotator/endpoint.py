@@ -15,7 +15,7 @@ from collections.abc import Callable
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from datasets_scripts.schema import CorpusError
+from datasets_scripts.schema import CorpusArgumentError, CorpusError
 
 from .settings import REFUSED, Annotator
 
@@ -139,13 +139,14 @@ class Endpoint:
         """The answer to a request that the endpoint would refuse again; `CorpusError` if it refuses any request."""
         if status in (401, 403) and not (status == 403 and self._answered):  # 403 may be a moderator's, too
             variable = self._annotator.api_key_env
-            remedy = f"see the key in {variable}" if variable else "name the key's variable, api_key_env"
-            raise self._fatal(f"does not let us in (HTTP {status}): {remedy}. It says: {detail}")
+            remedy = "see the key in this variable" if variable else "name the environment variable that holds a key"
+            message = f"does not let us in (HTTP {status}): {remedy}. It says: {detail}"
+            raise self._fatal(message, "api_key_env", variable)
         if status == 402:
             raise self._fatal(f"wants to be paid first (HTTP 402): {detail}")
         if status in (404, 405):
-            remedy = f"see model={self._annotator.model!r} and the endpoint's URL"
-            raise self._fatal(f"knows no such model or address (HTTP {status}): {remedy}. It says: {detail}")
+            message = f"knows no such model or address (HTTP {status}): see both. It says: {detail}"
+            raise self._fatal(message, "model", self._annotator.model)
         what = f"{REFUSED} (HTTP {status}{f' {code}' if isinstance(code, str) else ''})"
         if not self._answered:  # as long as nothing was answered, it may be the settings that are refused
             raise self._given_up(what, detail)
@@ -160,8 +161,10 @@ class Endpoint:
             "See to it and run this again"
         )
 
-    def _fatal(self, message: str) -> Exception:
-        self.end(CorpusError(f"the endpoint {self._annotator.endpoint} {message}; what was answered is kept"))
+    def _fatal(self, message: str, *argument: str | None) -> Exception:
+        """The error that ends the run; `argument` is the name and value of the one that the message is about."""
+        message = f"the endpoint {self._annotator.endpoint} {message}; what was answered is kept"
+        self.end(CorpusArgumentError(*argument, message) if argument else CorpusError(message))
         return self._end
 
     def _retry_after(self, error: Any) -> None:

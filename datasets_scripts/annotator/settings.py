@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-from datasets_scripts.schema import CorpusError, Skipped
+from datasets_scripts.schema import CorpusArgumentError, CorpusError, Skipped
 
 STRUCTURED = ("json_schema", "json_object", "none")
 REFUSED = "refused by the endpoint"  # an answer's finish_reason where the request itself was refused, at no cost
@@ -102,16 +102,16 @@ class Annotator:
     def __post_init__(self) -> None:
         object.__setattr__(self, "endpoint", base_url(self.endpoint))
         if not self.model:
-            raise CorpusError("model='': name the model as the endpoint does (see its /v1/models)")
+            raise CorpusArgumentError("model", "", "name the model as the endpoint does (see its /v1/models)")
         if self.structured not in STRUCTURED:
-            raise CorpusError(f"structured={self.structured!r}: give one of {', '.join(STRUCTURED)}")
+            raise CorpusArgumentError("structured", self.structured, f"give one of {', '.join(STRUCTURED)}")
         for name, least in (("concurrency", 1), ("attempts", 1), ("max_retries", 0)):
             if getattr(self, name) < least:
-                raise CorpusError(f"{name}={getattr(self, name)}: give {least} or more")
+                raise CorpusArgumentError(name, getattr(self, name), f"give {least} or more")
         if self.max_tokens is not None and self.max_tokens < 1:
-            raise CorpusError(f"max_tokens={self.max_tokens}: give 1 or more, or None")
+            raise CorpusArgumentError("max_tokens", self.max_tokens, "give 1 or more, or None")
         if self.timeout <= 0:
-            raise CorpusError(f"timeout={self.timeout}: give seconds, more than 0")
+            raise CorpusArgumentError("timeout", self.timeout, "give seconds, more than 0")
 
     def api_key(self) -> str:
         """The key from the environment; `CorpusError` if there is none. Endpoints without keys ignore `none`."""
@@ -119,9 +119,11 @@ class Annotator:
             return "none"
         key = os.environ.get(self.api_key_env, "").strip()
         if not key:
-            raise CorpusError(f"api_key_env={self.api_key_env!r}: there is no key in this environment variable")
+            raise CorpusArgumentError("api_key_env", self.api_key_env, "there is no key in this environment variable")
         if not (key.isascii() and key.isprintable()) or " " in key:  # clients print a header that they cannot send
-            raise CorpusError(f"api_key_env={self.api_key_env!r}: what this environment variable holds is no key")
+            raise CorpusArgumentError(
+                "api_key_env", self.api_key_env, "what this environment variable holds is no key"
+            )
         return key
 
     def answer_settings(self) -> dict[str, Any]:
@@ -144,10 +146,12 @@ def base_url(endpoint: str) -> str:
     """
     url = urlsplit(endpoint.strip())
     if url.scheme not in ("http", "https") or not url.hostname:
-        raise CorpusError(f"endpoint={endpoint!r}: give a URL such as http://localhost:8000/v1")
+        raise CorpusArgumentError("endpoint", endpoint, "give a URL such as http://localhost:8000/v1")
     if url.username or url.password or url.query:
         place = f"{url.scheme}://{url.hostname}"
-        raise CorpusError(f"endpoint at {place}: give the key by api_key_env, not in the URL")
+        raise CorpusArgumentError(
+            "endpoint", place, "no key or password goes in the URL; name a variable that holds it"
+        )
     path = url.path.rstrip("/").removesuffix("/chat/completions")
     return f"{url.scheme}://{url.netloc}{path or '/v1'}"
 

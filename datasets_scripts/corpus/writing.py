@@ -21,7 +21,7 @@ from uuid import uuid4
 from datasets import Features
 
 from datasets_scripts.files import differences, read_json, write_json, write_text
-from datasets_scripts.schema import FEATURES, CorpusError
+from datasets_scripts.schema import FEATURES, CorpusArgumentError, CorpusError
 from modeling_facemllm import face_task_table_facemllm
 
 from .card import card_text
@@ -180,7 +180,7 @@ def shard_name(config: str, split: str, index: int, shards: int) -> str:
 def _check_arguments(corpora: Mapping[str, Mapping[str, Records]], shard_rows: int, num_proc: int) -> None:
     for argument, value in (("shard_rows", shard_rows), ("num_proc", num_proc)):
         if value < 1:
-            raise CorpusError(f"{argument}={value}: give 1 or more")
+            raise CorpusArgumentError(argument, value, "give 1 or more")
     if not corpora or not all(corpora.values()):
         raise CorpusError("there is nothing to write: give at least one config, and each at least one split")
     for word in chain(corpora, *corpora.values()):

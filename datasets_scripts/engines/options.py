@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, get_args, get_origin
 
-from datasets_scripts.schema import CorpusError
+from datasets_scripts.schema import CorpusArgumentError, CorpusError
 
 ENGINES = ("local", "slurm", "ray")
 
@@ -52,7 +52,7 @@ class TasksUnfinished(CorpusError):
 def check_engine(engine: str, options: Mapping[str, Any]) -> Any:
     """The engine's options, checked, and that its commands are there: cheap, to be called before any work."""
     if engine not in ENGINES:
-        raise CorpusError(f"engine={engine!r}: expected one of {', '.join(ENGINES)}")
+        raise CorpusArgumentError("engine", engine, f"expected one of {', '.join(ENGINES)}")
     chosen = engine_options(engine, options)
     for command in ("sbatch", "squeue") if engine == "slurm" else ():
         if shutil.which(command) is None:

@@ -16,7 +16,7 @@ from datasets_scripts.annotator.annotate import Answered, annotate_corpus
 from datasets_scripts.annotator.answers import AnsweredFaces, read_answers
 from datasets_scripts.annotator.settings import Annotator, FaceToAsk, InvalidAnswer, Request, picture_part
 from datasets_scripts.questions.conversations import DEFAULT_TASKS
-from datasets_scripts.schema import CorpusError, Skipped
+from datasets_scripts.schema import CorpusArgumentError, CorpusError, Skipped
 from datasets_scripts.sources.fairface import FairFace
 from datasets_scripts.sources.reading import read_picture
 
@@ -171,7 +171,7 @@ def annotate_fairfacegpt(
     """
     unknown = [config for config in configs if config not in CONFIGS]
     if unknown or not configs:
-        raise CorpusError(f"config={', '.join(unknown) or 'none'}: FairFaceGPT has {', '.join(CONFIGS)}")
+        raise CorpusArgumentError("configs", ", ".join(unknown), f"FairFaceGPT has {', '.join(CONFIGS)}")
     pairs: dict[str, dict[str, int]] = {}
 
     def read(work: Path, report: Mapping[str, Any]) -> Answered:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from datasets_scripts.questions.conversations import DEFAULT_TASKS, make_conversation
-from datasets_scripts.schema import CorpusError, Skipped, assistant_turn, make_record, user_turn
+from datasets_scripts.schema import CorpusArgumentError, Skipped, assistant_turn, make_record, user_turn
 
 from .questions import FULL_DESCRIPTION
 
@@ -66,7 +66,7 @@ class DescribedFaces:
 
     def __post_init__(self) -> None:
         if self.config not in CONFIGS:
-            raise CorpusError(f"config={self.config!r}: FairFaceGPT has {', '.join(CONFIGS)}")
+            raise CorpusArgumentError("config", self.config, f"FairFaceGPT has {', '.join(CONFIGS)}")
 
     def __len__(self) -> int:
         return len(self.reader) * self._rows_per_face

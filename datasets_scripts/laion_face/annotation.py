@@ -17,7 +17,7 @@ import numpy as np
 from datasets_scripts.annotator.annotate import Answered, annotate_corpus
 from datasets_scripts.annotator.settings import Annotator, FaceToAsk
 from datasets_scripts.questions.conversations import AskedFaces
-from datasets_scripts.schema import CorpusError, Skipped
+from datasets_scripts.schema import CorpusArgumentError, Skipped
 
 from .detections import Detections, convert_detections
 from .pictures import BrokenPicture, UprightPicture, changed_since_published, upright_picture
@@ -67,7 +67,7 @@ class LaionFaces:
         try:
             weights = FaceDetector.from_pretrained(detector).weights
         except (ImportError, OSError, ValueError) as error:
-            raise CorpusError(f"detector={detector!r}: {error}") from error
+            raise CorpusArgumentError("detector", detector, f"{error}") from error
         tables = None if detections is None else convert_detections(detections, progress=progress)
         return cls(tars, str(Path(weights).absolute()), tables, FaceRules() if rules is None else rules)
 
@@ -155,7 +155,7 @@ def annotate_laion(
     """
     unknown = [config for config in configs if config not in CONFIGS]
     if unknown or not configs:
-        raise CorpusError(f"configs={', '.join(unknown)!r}: LAION-Face has {', '.join(CONFIGS)}")
+        raise CorpusArgumentError("configs", ", ".join(unknown), f"LAION-Face has {', '.join(CONFIGS)}")
     source = LaionFaces.from_pretrained(
         shards, detector=detector, detections=detections, rules=rules, progress=progress
     )

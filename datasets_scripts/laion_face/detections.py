@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from datasets_scripts.files import replacing
-from datasets_scripts.schema import CorpusError
+from datasets_scripts.schema import CorpusArgumentError, CorpusError
 
 TABLES = ("ids", "starts", "faces")  # int64 (samples,) rising; int64 (samples + 1,); float32 (faces, 15)
 
@@ -29,7 +29,9 @@ class Detections:
 
     def __post_init__(self) -> None:
         if not self._folders():
-            raise CorpusError(f"detections={self.folder!r}: there are no converted detections; see convert_detections")
+            raise CorpusArgumentError(
+                "detections", self.folder, "there are no converted detections; see convert_detections"
+            )
 
     def find(self, sample_id: int) -> np.ndarray | None:
         """The faces of a sample, None if the detections do not know it: float32 of shape `(faces, 15)`.
@@ -75,7 +77,9 @@ def convert_detections(folder: str | os.PathLike, out: str | os.PathLike | None 
         return str(folder)
     files = sorted(folder.glob("sample2detect_*.pth"), key=lambda path: (len(path.name), path.name))
     if not files:
-        raise CorpusError(f"detections={str(folder)!r}: there is no sample2detect_*.pth, and no tables made of them")
+        raise CorpusArgumentError(
+            "detections", str(folder), "there is no sample2detect_*.pth, and no tables made of them"
+        )
     out = folder / "tables" if out is None else Path(out)
     missing = [path for path in files if not (out / path.stem / "ids.npy").is_file()]
     for path in tqdm(missing, desc="detections", unit="file", disable=not progress or not missing):

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from datasets_scripts.files import Busy, lock, read_claim, write_json
-from datasets_scripts.schema import CorpusError
+from datasets_scripts.schema import CorpusArgumentError, CorpusError
 
 URL, CAPTION, SAMPLE_ID = "URL", "TEXT", "SAMPLE_ID"
 CARRIED = (SAMPLE_ID, "NSFW", "similarity", "LICENSE", "WIDTH", "HEIGHT")
@@ -99,11 +99,10 @@ def download(
             download into it that still runs, and if img2dataset ends with an error.
     """
     began = time.monotonic()
-    for name, value in (("processes", processes), ("threads", threads), ("images_per_shard", images_per_shard)):
-        if value < 1:
-            raise CorpusError(f"{name}={value}: give 1 or more")
-    if images_per_shard < 2 or timeout <= 0 or retries < 0:
-        raise CorpusError(f"images_per_shard={images_per_shard}, timeout={timeout}, retries={retries}: too small")
+    counts = {"processes": (processes, 1), "threads": (threads, 1), "images_per_shard": (images_per_shard, 2)}
+    for name, (value, least) in {**counts, "retries": (retries, 0), "timeout": (timeout, 1)}.items():
+        if value < least:
+            raise CorpusArgumentError(name, value, f"give {least} or more")
     rows, columns = read_url_tables(urls)
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
@@ -142,7 +141,7 @@ def read_url_tables(urls: str | os.PathLike) -> tuple[dict[str, int], list[str]]
     urls = Path(urls)
     files = sorted(urls.glob("*.parquet")) if urls.is_dir() else [urls]
     if not files or not files[0].is_file():
-        raise CorpusError(f"urls={str(urls)!r}: no Parquet file there; give laion_face_part_000NN.parquet or a folder")
+        raise CorpusError(f"{urls}: no Parquet file there; give laion_face_part_000NN.parquet or a folder")
     rows, carried = {}, list(CARRIED)
     for path in files:
         try:
@@ -224,7 +223,9 @@ def _run(command: Sequence[str], out: Path, held: IO, total: int, progress: bool
                 start_new_session=True,
             )
         except OSError as error:
-            raise CorpusError(f"img2dataset={command[0]!r} cannot be run ({error.strerror}): {INSTALL}") from error
+            raise CorpusArgumentError(
+                "img2dataset", command[0], f"cannot be run ({error.strerror}); {INSTALL}"
+            ) from error
         held.write(f"img2dataset {process.pid}\n")
         held.flush()
         watcher = subprocess.Popen(

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from datasets_scripts.schema import CorpusError
+from datasets_scripts.schema import CorpusArgumentError
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -42,10 +42,10 @@ class FaceRules:
     def __post_init__(self) -> None:
         for name, low in (("min_crop", 1), ("min_sharpness", 0), ("max_faces", 1)):
             if (value := getattr(self, name)) < low:
-                raise CorpusError(f"{name}={value}: give {low} or more")
+                raise CorpusArgumentError(name, value, f"give {low} or more")
         for name, high in (("margin", 2), ("min_score", 1)):
             if (value := getattr(self, name)) is not None and (value < 0 or value > high):
-                raise CorpusError(f"{name}={value}: give 0 to {high}")
+                raise CorpusArgumentError(name, value, f"give 0 to {high}")
 
     def least_score(self, detector: str) -> float:
         """The least score of a face that `detector` found."""

@@ -67,7 +67,7 @@ def find_tars(shards: str | os.PathLike | list[str] | tuple[str, ...]) -> tuple[
         elif place.is_file():
             found.append(place)
         else:
-            raise CorpusError(f"shards={str(place)!r}: no such folder or tar; give the folder that img2dataset wrote")
+            raise CorpusError(f"{place}: no such folder or tar; give the folder that img2dataset wrote")
     if not found:
         names = ", ".join(map(str, given))
         raise CorpusError(

@@ -12,7 +12,7 @@ from difflib import get_close_matches
 from functools import lru_cache
 from typing import Any
 
-from datasets_scripts.schema import CorpusError, Skipped, assistant_turn, make_record, user_turn
+from datasets_scripts.schema import CorpusArgumentError, CorpusError, Skipped, assistant_turn, make_record, user_turn
 
 from .attribute_table import doubted_labels
 from .captions import DETAILED_REQUESTS, caption_turns
@@ -160,7 +160,7 @@ class AskedFaces:
 
     def __post_init__(self) -> None:
         if self.turns < 1:
-            raise CorpusError(f"turns={self.turns}: give 1 or more")
+            raise CorpusArgumentError("turns", self.turns, "give 1 or more")
         expand_tasks(self.tasks)
 
     def __len__(self) -> int:

@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
-from datasets_scripts.schema import CorpusError, LabelledFace, Skipped
+from datasets_scripts.schema import CorpusArgumentError, LabelledFace, Skipped
 
 from .reading import FaceReader
 
@@ -41,9 +41,9 @@ class CodedRecordings(FaceReader):
 
     def __post_init__(self) -> None:
         if self.fold not in (1, 2, 3):
-            raise CorpusError(f"fold={self.fold!r}: give 1, 2 or 3")
+            raise CorpusArgumentError("fold", self.fold, "give 1, 2 or 3")
         if self.every < 1:
-            raise CorpusError(f"every={self.every}: give 1 for all frames, or more to leave some out")
+            raise CorpusArgumentError("every", self.every, "give 1 for all frames, or more to leave some out")
         super().__post_init__()
 
     @property

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from datasets_scripts.schema import CorpusError, LabelledFace, Skipped
+from datasets_scripts.schema import CorpusArgumentError, CorpusError, LabelledFace, Skipped
 
 from .head_pose import ANGLE_BEYOND, is_rotation, pose_from_rotation
 from .protocol import Crop, DatasetProtocol, folder_of
@@ -75,9 +75,9 @@ class BIWI(FaceReader):
 
     def _check_layout(self) -> None:
         if self.protocol not in PROTOCOLS:
-            raise CorpusError(f"protocol={self.protocol!r}: give {' or '.join(PROTOCOLS)}")
+            raise CorpusArgumentError("protocol", self.protocol, f"give {' or '.join(PROTOCOLS)}")
         if self.protocol == "all_test" and self.split != "test":
-            raise CorpusError(f"split={self.split!r}: with protocol='all_test' all of BIWI is test")
+            raise CorpusArgumentError("split", self.split, "with protocol='all_test' all of BIWI is test")
         need(self.root, "hpdb", *PEOPLE, what="BIWI, with hpdb in it")
         if not any((self._database / recording).is_dir() for recording in self._recordings):
             folders = ", ".join(self._recordings)

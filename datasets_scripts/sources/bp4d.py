@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from datasets_scripts.schema import CorpusError, LabelledFace, Skipped
+from datasets_scripts.schema import CorpusArgumentError, CorpusError, LabelledFace, Skipped
 
 from .action_units import CodedFrame, CodedRecordings
 from .protocol import ALIGNED, DatasetProtocol, folder_of
@@ -69,7 +69,7 @@ class BP4D(CodedRecordings):
 
     def _check_layout(self) -> None:
         if self.coding not in CODINGS:
-            raise CorpusError(f"coding={self.coding!r}: give {' or '.join(CODINGS)}")
+            raise CorpusArgumentError("coding", self.coding, f"give {' or '.join(CODINGS)}")
         need(self.root, "AUCoding", what="BP4D, with AUCoding in it")
         wanted = "AU_OCC" if self.coding == "occurrence" else "AU_INT"
         need(Path(self.root) / "AUCoding", wanted, what="BP4D's action units, unpacked")

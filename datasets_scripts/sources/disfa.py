@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from datasets_scripts.schema import CorpusError, LabelledFace, Skipped
+from datasets_scripts.schema import CorpusArgumentError, CorpusError, LabelledFace, Skipped
 
 from .action_units import CodedFrame, CodedRecordings
 from .protocol import ALIGNED, DatasetProtocol, folder_of
@@ -72,9 +72,11 @@ class DISFA(CodedRecordings):
 
     def _check_layout(self) -> None:
         if self.camera not in CAMERAS:
-            raise CorpusError(f"camera={self.camera!r}: give {' or '.join(CAMERAS)}")
+            raise CorpusArgumentError("camera", self.camera, f"give {' or '.join(CAMERAS)}")
         if self.first_frame not in (None, 0, 1):
-            raise CorpusError(f"first_frame={self.first_frame}: give 0 or 1, the number of a folder's first picture")
+            raise CorpusArgumentError(
+                "first_frame", self.first_frame, "give 0 or 1, the number of a folder's first picture"
+            )
         labels = need(self.root, LABELS, what="DISFA")
         if self.frames is None:
             need(

@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 
 from PIL import Image
 
-from datasets_scripts.schema import AGE_EDGES, AGE_GROUPS, CorpusError, LabelledFace, Skipped
+from datasets_scripts.schema import AGE_EDGES, AGE_GROUPS, CorpusArgumentError, CorpusError, LabelledFace, Skipped
 
 from .protocol import DatasetProtocol
 
@@ -56,9 +56,9 @@ class FaceReader:
     def __post_init__(self) -> None:
         if self.split not in self.SPLITS:
             known = " and ".join([", ".join(self.SPLITS[:-1]), self.SPLITS[-1]] if self.SPLITS[1:] else self.SPLITS)
-            raise CorpusError(f"split={self.split!r}: {self.TITLE} has {known}")
+            raise CorpusArgumentError("split", self.split, f"{self.TITLE} has {known}")
         if self.limit is not None and self.limit < 1:
-            raise CorpusError(f"limit={self.limit}: give 1 or more, or leave it out for all rows")
+            raise CorpusArgumentError("limit", self.limit, "give 1 or more, or leave it out for all rows")
         self._check_layout()
 
     @cached_property

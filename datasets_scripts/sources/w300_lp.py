@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from datasets_scripts.schema import CorpusError, LabelledFace, Skipped
+from datasets_scripts.schema import CorpusArgumentError, CorpusError, LabelledFace, Skipped
 
 from .head_pose import ANGLE_BEYOND, pose_from_parameters
 from .matlab import read_matlab
@@ -101,7 +101,7 @@ class W300LP(PoseParameterFaces):
     def _check_layout(self) -> None:
         unknown = [folder for folder in self.folders if folder not in FOLDERS]
         if unknown or not self.folders:
-            raise CorpusError(f"folders={tuple(self.folders)}: give one or more of {', '.join(FOLDERS)}")
+            raise CorpusArgumentError("folders", tuple(self.folders), f"give one or more of {', '.join(FOLDERS)}")
         need(self.root, *FOLDERS, what="300W-LP")
         for folder in self.folders:
             if not (Path(self.root) / folder).is_dir():

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from random import Random
 from typing import Any
 
-from datasets_scripts.schema import CorpusError, assistant_turn, make_record, user_turn
+from datasets_scripts.schema import CorpusArgumentError, assistant_turn, make_record, user_turn
 
 from . import text as synthetic_text
 from .faces import draw_face, sample_labels
@@ -51,12 +51,12 @@ def iter_records(
         CorpusError: if config or split is unknown or a number is out of range.
     """
     if config not in CONFIGS:
-        raise CorpusError(f"config={config!r}: the synthetic corpus has {', '.join(CONFIGS)}")
+        raise CorpusArgumentError("config", config, f"the synthetic corpus has {', '.join(CONFIGS)}")
     if split not in SPLITS:
-        raise CorpusError(f"split={split!r}: the synthetic corpus has {', '.join(SPLITS)}")
+        raise CorpusArgumentError("split", split, f"the synthetic corpus has {', '.join(SPLITS)}")
     for name, number, least in (("count", count, 0), ("start", start, 0), ("size", size, 16)):
         if number < least:
-            raise CorpusError(f"{name}={number}: give {least} or more")
+            raise CorpusArgumentError(name, number, f"give {least} or more")
     return (_record(config, split, index, seed, size) for index in range(start, start + count))
 
 
@@ -72,7 +72,7 @@ class DrawnFaces:
 
     def __post_init__(self) -> None:
         if self.count < 1:
-            raise CorpusError(f"count={self.count}: give 1 or more")
+            raise CorpusArgumentError("count", self.count, "give 1 or more")
         self.records(0, self.count)  # which checks config, split and size now
 
     def __len__(self) -> int:

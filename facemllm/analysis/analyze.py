@@ -1,6 +1,5 @@
 """Photos in, rows out: pictures are read ahead by threads, looked at as they come, and their rows written in order."""
 
-import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -93,7 +92,7 @@ def analyze(
             write_failures()
             looked_at = waiting.popleft()
             if isinstance(found, dict):
-                looked_at.error = re.sub(r"^image \d+: ", "", found["error"])
+                looked_at.error = found["error"]
             elif must_have_face and not found:
                 looked_at.error = "no face was found"
             write_row(_row(looked_at, drawings, found))

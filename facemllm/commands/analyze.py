@@ -16,7 +16,7 @@ from typing import Any
 
 from facemllm.cli import UserError
 
-from .options import add_device_options, given, option_name
+from .options import add_device_options, given
 
 MAX_FAILURES_SHOWN = 10  # failures, on the terminal
 SEARCHING_THREADS = 1
@@ -195,7 +195,7 @@ def _pipeline(args: argparse.Namespace) -> Callable:
     from PIL import Image
 
     from facemllm.inference.loading import load_model
-    from modeling_facemllm.face_tasks_facemllm import ArgumentError
+    from modeling_facemllm.errors_facemllm import ArgumentError
     from modeling_facemllm.pipeline_facemllm import FaceAnalysisPipeline
 
     model, processor = load_model(args.model, args.device, args.trust_remote_code)
@@ -214,9 +214,8 @@ def _pipeline(args: argparse.Namespace) -> Callable:
             **given(args, "tasks", "min_score", "max_faces", "margin", "max_new_tokens"),
         )
         pipeline(Image.new("RGB", (64, 64), "gray"), detector="none", on_error="raise")
-    except ArgumentError as error:
-        value = " ".join(map(str, error.value)) if isinstance(error.value, (list, tuple)) else error.value
-        raise UserError(f"{option_name(error.argument)} {value}: {error.remedy}") from error
+    except ArgumentError:
+        raise
     except ValueError as error:
         raise UserError(str(error)) from error
     return pipeline

@@ -4,14 +4,12 @@ import argparse
 import contextlib
 import inspect
 import json
-import re
 import sys
 from collections.abc import Callable
 from dataclasses import fields
 from functools import partial
 from typing import Any
 
-from datasets_scripts.schema import CorpusError
 from facemllm.cli import UserError
 
 from .options import add_corpus_options, check_positive, given, option_name, option_words, split_line
@@ -180,11 +178,7 @@ def _add_annotator(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     check_positive(args, "limit", "workers", "num_proc", "processes", "threads", "images_per_shard")
-    command = {"fairfacegpt": _fairfacegpt, "laion-face": _laion_face, "download": _download}[args.source]
-    try:
-        return command(args)
-    except CorpusError as error:
-        raise UserError(_in_words_of_the_command(str(error), args)) from error
+    return {"fairfacegpt": _fairfacegpt, "laion-face": _laion_face, "download": _download}[args.source](args)
 
 
 def _fairfacegpt(args: argparse.Namespace) -> int:
@@ -273,16 +267,6 @@ def _json_object(text: str) -> dict[str, Any]:
         if isinstance(value, dict):
             return value
     raise argparse.ArgumentTypeError(f"{text}: give a JSON object")
-
-
-def _in_words_of_the_command(message: str, args: argparse.Namespace) -> str:
-    """`api_key_env='X': ...`, as Python's callers know it, as `--api-key-env X: ...`."""
-    found = re.match(r"(\w+)=('[^']*'|[^\s:,]+)(?=[:,])", message)
-    if found and found[1] in vars(args):
-        value = found[2].strip("'")
-        message = f"{option_name(found[1])} {value}{message[found.end() :]}"
-    message = re.sub(r"\bapi_key_env\b", "--api-key-env", message)
-    return re.sub(r"\bsee model='([^']*)'", r"see --model \1", message)
 
 
 def _engine_options(pairs: list[str]) -> dict[str, Any]:

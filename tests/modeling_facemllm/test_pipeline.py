@@ -266,8 +266,7 @@ def test_one_bad_picture_does_not_lose_the_others(analyze, photo, tmp_path):
     stream = analyze(iter([photo, tmp_path / "broken.jpg", None, thin, photo]), detector=detect, on_error="return")
     first, broken, nothing, thin, last = stream
     assert len(first) == 1 and first == last
-    assert "broken.jpg" in broken["error"] and broken["error"].startswith("image 1: ")
-    assert nothing["error"].startswith("image 2: ") and thin == {"error": "image 3: too thin"}
+    assert "broken.jpg" in broken["error"] and nothing.keys() == {"error"} and thin == {"error": "too thin"}
 
 
 @pytest.mark.parametrize(

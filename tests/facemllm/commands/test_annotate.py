@@ -101,7 +101,7 @@ def test_an_endpoint_that_does_not_answer_is_one_line(fairface, tmp_path, capsys
         (["--endpoint", "localhost:8000"], "give a URL such as http://localhost:8000/v1"),
         (["--api-key-env", "NO_SUCH_KEY_HERE"], "--api-key-env NO_SUCH_KEY_HERE: there is no key"),
         (["--attempts", "0"], "--attempts 0: give 1 or more"),
-        (["--endpoint", "http://me:key@host/v1"], "give the key by --api-key-env, not in the URL"),
+        (["--endpoint", "http://me:key@host/v1"], "--endpoint http://host: no key or password"),
         (
             ["--workers", "64", "--concurrency", "8"],
             "--concurrency 8: 64 workers need a request each, give 64 or more",
@@ -184,7 +184,7 @@ def test_a_corpus_of_this_kind_whose_answers_are_gone_is_replaced_only_on_reques
 def test_a_mistyped_model_leaves_no_locked_folder(fairface, tmp_path, capsys):
     with AnnotatorServer(tmp_path / "first", "404:1", times=99) as server:
         assert annotate(fairface, tmp_path, server, "--config", "captions") == 2
-    assert "see --model describer" in capsys.readouterr().err
+    assert "--model describer: the endpoint http://" in capsys.readouterr().err
     with AnnotatorServer(tmp_path / "log") as server:
         assert annotate(fairface, tmp_path, server, "--config", "captions", "--model", "right") == 0
         assert annotate(fairface, tmp_path, server, "--config", "captions", "--model", "third") == 2
