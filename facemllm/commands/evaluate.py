@@ -20,11 +20,9 @@ if TYPE_CHECKING:
 
 HELP = (
     "Ask a model the questions of a benchmark and compare its answers with the labels.\n\n"
-    "BENCHMARK is a dataset in its distributed layout with --root (celeba, maad_face, lfwa: attributes; raf_db,\n"
-    "affectnet: expression; utkface, fairface, agedb, morph: age and gender; disfa, bp4d: action units; aflw2000,\n"
-    "biwi, 300w_lp: head pose), zero_shot_attributes (unseen attributes of celeba, maad_face or lfwa), "
-    f"{', '.join(FOLDERS)},\n"
-    "synthetic (drawn faces, made on the spot), or a corpus: a folder or Hub id that load_dataset reads.\n\n"
+    "BENCHMARK is a dataset in its distributed layout with --root (facemllm data --help lists them, with what they\n"
+    f"label), zero_shot_attributes (unseen attributes of celeba, maad_face or lfwa), {', '.join(FOLDERS)}, synthetic\n"
+    "(drawn faces, made on the spot), or a corpus: a folder or Hub id that load_dataset reads.\n\n"
     "With --out, predictions are written as they come: the same command goes on after a kill, and --rescore writes\n"
     "the report again from them, without a model. Scoring compares the likelihood of the stated options; generation\n"
     "reads what the model writes. They are reported apart. Race labels, where the dataset has them, make group\n"

@@ -34,6 +34,7 @@ class Benchmark:
         crop: None shows each picture whole.
         person: the code of the person in a face's id, where the dataset has many pictures of each: they are no
             independent evidence, and intervals are drawn by person. None where nothing is known of that.
+        people: False for drawn faces, which are nobody's: all that is asked of them are attributes.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Benchmark:
     crop: Crop | None = None
     person: Callable[[str], str] | None = None
     groups: tuple[str, ...] = ("age_group", "gender")
+    people: bool = True
 
     def groups_of(self, labels: Mapping[str, Any]) -> dict[str, str]:
         """The groups that a face belongs to, of those that the tables are made for."""
@@ -224,6 +226,7 @@ def open_synthetic(wanted: Wanted) -> Benchmark:
         majority=majority,
         settings={"dataset": {"name": SYNTHETIC, "seed": seed, "size": size, "count": count}},
         groups=(),
+        people=False,
     )
 
 

@@ -146,7 +146,7 @@ def opened(benchmark: "Benchmark", command: str | None = None) -> OpenedBenchmar
         counts = predict(benchmark, answerer, ways, log)
         if not counts.faces:
             reasons = ", ".join(f"{reason}: {n:,}" for reason, n in (counts.unreadable + counts.left_out).items())
-            raise UserError(f"{benchmark.name}: no face could be asked about ({reasons or 'none has a label'})")
+            raise UserError(f"{benchmark.title}: no face could be asked about ({reasons or 'none has a label'})")
         return {"counts": counts.as_json(), "majority": benchmark.majority(), "answerer": answerer.describe()}
 
     specs = [task.spec for task in benchmark.tasks]
@@ -158,6 +158,7 @@ def opened(benchmark: "Benchmark", command: str | None = None) -> OpenedBenchmar
             "protocol": benchmark.protocol,
             "tasks": [spec.as_json() for spec in specs],
             "groups": list(benchmark.groups),
+            "people": benchmark.people,
             "command": command,
         },
         ask=ask,

@@ -24,7 +24,6 @@ REPORT, TEXT, PAGE, PLOTS = "report.json", "report.md", "report.html", "plots"
 PACKAGES = ("facemllm", "torch", "transformers", "datasets", "evaluate", "numpy", "scipy")
 ATTRIBUTES = "attributes."
 NOTHING_YET = "holds no prediction yet; run facemllm evaluate to the end"
-SYNTHETIC = "synthetic"
 
 RACE_NOTICE = (
     "Race is a label for auditing data and models. Categorising people by race from biometric data is a prohibited "
@@ -123,7 +122,7 @@ def _described(run: Mapping[str, Any], drawing: Mapping[str, Any], tasks: Iterab
         },
         "versions": package_versions(*PACKAGES),
         "git_revision": git_revision(),
-        "notices": _notices(tasks, run.get("groups") or (), drawn=run.get("benchmark") == SYNTHETIC),
+        "notices": _notices(tasks, run.get("groups") or (), people=run.get("people", True)),
         "run": run,
     }
 
@@ -154,8 +153,8 @@ def _dataset(run: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _notices(tasks: Iterable[str], groups: Iterable[str], drawn: bool) -> list[str]:
-    if drawn:
+def _notices(tasks: Iterable[str], groups: Iterable[str], people: bool) -> list[str]:
+    if not people:
         return ["Drawn faces only: this says nothing of how the model answers about photographs."]
     notices = [GROUP_NOTICE] if groups or {"age", "age_years", "gender", "race"} & set(tasks) else []
     notices += [RACE_NOTICE] if "race" in tasks or "race" in groups else []
@@ -173,11 +172,10 @@ def _means(
 
     Attributes are tasks of which there are many of a kind: forty yes-or-no questions are shown in one table.
     """
-    drawn = run.get("benchmark") == SYNTHETIC
     attributes = {
         name
         for name, spec in specs.items()
-        if options_of(spec) and (name.startswith(ATTRIBUTES) or spec.kind == "binary" or drawn)
+        if options_of(spec) and (name.startswith(ATTRIBUTES) or spec.kind == "binary" or not run.get("people", True))
     }
     means = {}
     for way in WAYS:

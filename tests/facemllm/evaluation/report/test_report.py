@@ -158,7 +158,7 @@ def test_the_law_is_told_where_race_or_expressions_are(report):
 
 
 def test_a_report_on_drawn_faces_claims_nothing_of_people(report):
-    _, text, _ = report([GENDER], [gender(face) for face in range(5)], benchmark="synthetic", groups=[])
+    _, text, _ = report([GENDER], [gender(face) for face in range(5)], people=False, groups=[])
     assert "Drawn faces only" in text and "other people's guesses" not in text
 
 
