@@ -7,7 +7,6 @@ and their `labels` hold nothing else. Other configs of a corpus do name unseen a
 tested so may be trained on no other config of a corpus with attributes.
 """
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -144,20 +143,3 @@ def only_its_side(face: LabelledFace) -> LabelledFace:
     labels: dict[str, Any] = {"attributes": {name: value for name, value in pairs if name in side}}
     annotation = face.annotation and {**face.annotation, "caption": None, "flags": None}
     return replace(face, labels=labels, annotation=annotation)
-
-
-def families_named(text: str) -> set[str]:
-    """The families that a text speaks of; underscores and hyphens are blanks.
-
-    A stem of up to four letters stands for that word and its plural, a longer one for every word that begins so.
-    """
-    words = set(re.findall(r"[a-z0-9']+", text.lower().replace("make-up", "makeup").replace("_", " ")))
-    return {
-        name
-        for name, family in FAMILIES.items()
-        if any(
-            word in (stem, f"{stem}s") or (len(stem) > 4 and word.startswith(stem))
-            for word in words
-            for stem in family.stems
-        )
-    }

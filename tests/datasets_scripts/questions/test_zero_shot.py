@@ -7,7 +7,7 @@ import pytest
 
 from datasets_scripts.questions.attribute_tasks import ATTRIBUTE_TASKS
 from datasets_scripts.questions.conversations import AskedFaces
-from datasets_scripts.questions.zero_shot import FAMILIES, LEFT_OUT, SEEN, UNSEEN, families_named
+from datasets_scripts.questions.zero_shot import FAMILIES, LEFT_OUT, SEEN, UNSEEN
 from datasets_scripts.schema import LabelledFace, Skipped
 from datasets_scripts.sources import celeba, maad_face
 from datasets_scripts.sources.reading import attribute_name
@@ -59,6 +59,23 @@ def texts():
 
 def words(texts):
     return {word for text in texts for word in re.findall(r"[a-z0-9']+", text.lower().replace("_", " "))}
+
+
+def families_named(text: str) -> set[str]:
+    """The families that a text speaks of; underscores and hyphens are blanks.
+
+    A stem of up to four letters stands for that word and its plural, a longer one for every word that begins so.
+    """
+    words = set(re.findall(r"[a-z0-9']+", text.lower().replace("make-up", "makeup").replace("_", " ")))
+    return {
+        name
+        for name, family in FAMILIES.items()
+        if any(
+            word in (stem, f"{stem}s") or (len(stem) > 4 and word.startswith(stem))
+            for word in words
+            for stem in family.stems
+        )
+    }
 
 
 def test_every_attribute_is_seen_or_unseen_or_left_out_for_a_reason():

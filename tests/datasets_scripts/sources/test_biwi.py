@@ -6,7 +6,8 @@ from PIL import Image
 
 from datasets_scripts.schema import CorpusError, LabelledFace
 from datasets_scripts.sources.biwi import BIWI, PEOPLE, TEST_PEOPLE, face_box, read_camera, read_pose
-from datasets_scripts.sources.head_pose import HeadPose, rotation_from_pose
+from datasets_scripts.sources.head_pose import HeadPose
+from tests.datasets_scripts.sources.rotations import rotation_from_pose
 
 # hpdb/01/frame_00501_pose.txt, from https://github.com/natanielruiz/deep-head-pose/issues/39
 POSE = """0.45684 -0.404949 -0.792031

@@ -11,8 +11,8 @@ from datasets_scripts.sources.head_pose import (
     is_rotation,
     pose_from_parameters,
     pose_from_rotation,
-    rotation_from_pose,
 )
+from tests.datasets_scripts.sources.rotations import rotation_from_pose
 
 FACE = {  # a face as 300W-LP's model has it: x to the right of the picture, y up, z towards the viewer
     "nose": (0.0, 0.0, 1.0),
