@@ -112,12 +112,13 @@ class FaceJournal:
         for partial in self.path.parent.glob(f".{escape(self.path.name)}.*.partial"):  # a killed run's
             partial.unlink(missing_ok=True)
         if self.path.stat().st_size:
+            remedy = "give another --out, or delete it"
             try:
-                if read_claim(self.run_path, self._settings, itemgetter("settings")) is None:
-                    raise ValueError(f"there is no {self.run_path.name} that says what is in it")
+                claimed = read_claim(self.run_path, self._settings, itemgetter("settings"))
             except (OSError, ValueError) as error:
-                remedy = "give another --out, delete it, or give those settings again to go on"
-                raise UserError(f"--out {self.path}: {error}; {remedy}") from error
+                raise UserError(f"--out {self.path}: {error}; {remedy}, or give those settings to go on") from error
+            if claimed is None:
+                raise UserError(f"--out {self.path}: its settings, {self.run_path.name}, are missing; {remedy}")
         with _writing(self.run_path):
             write_json(self.run_path, {"settings": self._settings, "finished": False})
 

@@ -21,6 +21,14 @@ _ROWS = """\
     ids: the face of each row; rows of one face are resampled together. By default every row is a face.
     resamples, seed, confidence: of the percentile bootstrap (1000, 0, 0.95).
 """
+_LABELS = f"""Args:
+    predictions: per row one 1 (present), 0 (absent) or None (unread: wrong, and a miss where present) per {{0}}.
+    references: per row one 1, 0 or None (not labelled: left out) per {{0}}.
+    names: the {{0}}s' names; by default "0", "1", ….
+{_ROWS}Returns:
+    n, faces, unparsed (count, rate), metrics: the means of accuracy, balanced_accuracy and f1 over the {{0}}s for
+    which they are defined; {{0}}s: the same for each {{0}}. Each has value, interval and n; undefined is None.
+"""
 
 
 @dataclass(frozen=True)
@@ -139,14 +147,7 @@ Accuracy, balanced accuracy and F1 of each yes-or-no attribute (CelebA's forty, 
 attributes, each with n and a percentile bootstrap interval over faces.
 """,
     inputs=f"""
-Args:
-    predictions: per row one 1 (present), 0 (absent) or None (unread: wrong, and a miss where present) per attribute.
-    references: per row one 1, 0 or None (not labelled: left out) per attribute.
-    names: the attributes' names; by default "0", "1", ….
-{_ROWS}Returns:
-    n, faces, unparsed (count, rate), metrics: the means of accuracy, balanced_accuracy and f1 over the attributes for
-    which they are defined; attributes: the same for each attribute. Each has value, interval and n; undefined is None.
-Examples:
+{_LABELS.format("attribute")}Examples:
     >>> metric = evaluate.load("facemllm/evaluation/metrics/attributes")
     >>> found = metric.compute(predictions=[[1, 0], [1, 1]], references=[[1, 0], [0, 1]], names=["smiling", "hat"])
     >>> found["metrics"]["accuracy"]["value"]
@@ -235,14 +236,7 @@ them. Each has n and a percentile bootstrap interval over frames or, with ids, o
 neither occurs nor is predicted has no F1 (0/0): it is None and left out of the mean, never 0 or 1.
 """,
     inputs=f"""
-Args:
-    predictions: per row one 1 (present), 0 (absent) or None (unread: wrong, and a miss where present) per unit.
-    references: per row one 1, 0 or None (not labelled: left out) per unit.
-    names: the units' names; by default "0", "1", ….
-{_ROWS}Returns:
-    n, faces, unparsed (count, rate), metrics: the means of f1, accuracy and balanced_accuracy over the units for
-    which they are defined; units: the same for each unit. Each has value, interval and n; undefined is None.
-Examples:
+{_LABELS.format("unit")}Examples:
     >>> metric = evaluate.load("facemllm/evaluation/metrics/action_units")
     >>> found = metric.compute(predictions=[[1, 0], [1, 1]], references=[[1, 0], [0, 1]], names=["1", "12"])
     >>> round(found["units"]["1"]["f1"]["value"], 2)
