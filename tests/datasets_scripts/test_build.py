@@ -13,6 +13,7 @@ from datasets_scripts.questions.tasks import TASKS
 from datasets_scripts.schema import CorpusError
 from datasets_scripts.sources.readers import READERS, configs_of, conventions_of_reader
 from tests.datasets_scripts.sources.miniatures import WRITERS
+from tests.refusals import refuses
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "fairface"
 
@@ -97,7 +98,7 @@ def test_race_is_asked_about_where_a_dataset_has_it_and_refused_elsewhere(tmp_pa
     tasks = ["gender", "race"]
     report = build_corpus("utkface", tmp_path / "utk", tmp_path / "out", tasks=tasks, configs=["vqa"], progress=False)
     assert "race" in report["labels"]
-    with pytest.raises(CorpusError, match="RAF-DB has no race labels"):
+    with refuses("tasks", "race", "RAF-DB has no race labels"):
         build_corpus("raf_db", tmp_path, tmp_path / "other", tasks=["race"])
 
 
@@ -114,13 +115,9 @@ def test_presence_of_an_action_unit_begins_where_the_source_says(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"name": "imdb"}, "corpus 'imdb' is unknown; there are readers for 300w_lp, affectnet"),
-        ({"configs": ["zero_shot"]}, "config='zero_shot': RAF-DB has captions, vqa, face_tasks"),
-        ({"splits": ["validation"]}, "split='validation': RAF-DB has train, test"),
-        ({"tasks": ["expresion"]}, "task='expresion' is unknown: did you mean expression"),
-        ({"options": {"alined": True}}, "option='alined': RAF-DB has aligned"),
-        ({"turns": 0}, "turns=0: give 1 or more"),
-        ({"root": "nowhere"}, "nowhere"),
+        ({"name": "imdb"}, r"'imdb'.*300w_lp, affectnet"),
+        ({"tasks": ["expresion"]}, r"task='expresion'.*\bexpression\b"),
+        ({"root": "nowhere"}, r"nowhere.*folder of RAF-DB"),
     ],
 )
 def test_a_mistake_is_told_with_what_there_is(settings, message, tmp_path):
@@ -129,6 +126,22 @@ def test_a_mistake_is_told_with_what_there_is(settings, message, tmp_path):
     settings = {"name": "raf_db", "root": tmp_path / "raf", **settings}
     with pytest.raises(CorpusError, match=message):
         build_corpus(**settings, out=tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("settings", "argument", "value", "remedy"),
+    [
+        ({"configs": ["zero_shot"]}, "config", "zero_shot", "captions, vqa, face_tasks"),
+        ({"splits": ["validation"]}, "split", "validation", "train, test"),
+        ({"options": {"alined": True}}, "option", "alined", "aligned"),
+        ({"turns": 0}, "turns", 0, "1 or more"),
+    ],
+)
+def test_a_wrong_argument_is_refused_with_what_there_is(settings, argument, value, remedy, tmp_path):
+    (tmp_path / "raf").mkdir()
+    WRITERS["raf_db"](tmp_path / "raf")
+    with refuses(argument, value, remedy):
+        build_corpus("raf_db", tmp_path / "raf", tmp_path / "out", **settings)
 
 
 @pytest.fixture
@@ -150,21 +163,21 @@ def test_zero_shot_asks_the_named_tasks_of_each_side(celeba, tmp_path):
 def test_zero_shot_is_left_out_where_no_named_task_is_on_a_side_and_refused_by_name(celeba, tmp_path):
     report = build_corpus("celeba", celeba, tmp_path / "out", tasks=["bald"], progress=False)
     assert list(report["configs"]) == ["captions", "vqa", "face_tasks"]
-    with pytest.raises(CorpusError, match=r"config='zero_shot': none of the tasks bald is on the side of validation"):
+    with refuses("config", "zero_shot", "bald", "validation", "name one, or leave the config out"):
         build_corpus("celeba", celeba, tmp_path / "named", tasks=["bald"], configs=["zero_shot"])
 
 
 @pytest.mark.parametrize(
-    ("out", "message"),
+    ("out", "remedy"),
     [
-        ("celeba", "is the dataset's own folder"),
-        ("celeba/../celeba/corpus", "is inside the dataset's folder"),
-        (".", "holds the dataset's folder"),
+        ("celeba", ["own folder", "give another"]),
+        ("celeba/../celeba/corpus", ["inside", "give a folder apart"]),
+        (".", ["holds", "give a folder apart"]),
     ],
 )
-def test_a_corpus_and_its_dataset_have_folders_apart(out, message, celeba, tmp_path):
+def test_a_corpus_and_its_dataset_have_folders_apart(out, remedy, celeba, tmp_path):
     before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(CorpusError, match=message):
+    with refuses("out", str(tmp_path / out), *remedy):
         build_corpus("celeba", celeba, tmp_path / out, progress=False)
     assert sorted(tmp_path.rglob("*")) == before
 
@@ -173,7 +186,7 @@ def test_a_split_that_nobody_falls_into_is_told_with_the_splits_to_build(tmp_pat
     from tests.datasets_scripts.sources import test_morph
 
     test_morph.write(tmp_path, *({"picture_num": f"{number}"} for number in range(3)))
-    with pytest.raises(CorpusError, match=r"of MORPH-II in .* has no row; .*\(--split (train|validation|test)\)$"):
+    with pytest.raises(CorpusError, match=r"(train|validation|test)\b.*MORPH-II.*--split (train|validation|test)\b"):
         build_corpus("morph", tmp_path, tmp_path.with_name("out"), progress=False)
 
 

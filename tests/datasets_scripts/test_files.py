@@ -77,7 +77,8 @@ def test_a_journal_gives_back_what_was_appended_before_a_kill_and_cuts_a_torn_li
         from datasets_scripts.files import Journal
         journal = Journal("j")
         journal.append({"a": 1}, {"b": "ö"})
-        os.write(journal._file.fileno(), b'{"torn":')
+        with open("j", "ab") as torn:
+            torn.write(b'{"torn":')
         os.kill(os.getpid(), 9)
     """
     assert run_program(program, tmp_path).returncode == -signal.SIGKILL
@@ -108,7 +109,7 @@ def test_a_journal_on_a_full_disk_holds_nothing_of_the_entry(tmp_path):
 
 def test_a_line_that_is_no_json_is_named(tmp_path):
     (tmp_path / "j").write_text('{"a": 1}\nx\n')
-    with Journal(tmp_path / "j") as journal, pytest.raises(ValueError, match="j, line 2"):
+    with Journal(tmp_path / "j") as journal, pytest.raises(ValueError, match=r"\bj, line 2\b"):
         list(journal.entries())
 
 
@@ -137,9 +138,9 @@ def test_a_claim_is_the_record_of_the_same_settings_only(tmp_path):
     assert read_claim(path, settings) is None
     write_json(path, {"settings": settings, "done": 3})
     assert read_claim(path, settings, itemgetter("settings"))["done"] == 3
-    with pytest.raises(ValueError, match=r"run\.json: is of other settings \(size: \[1, 2\] there, 5 now\)"):
+    with pytest.raises(ValueError, match=r"run\.json.*size: \[1, 2\].* 5\b"):
         read_claim(path, {**settings, "size": 5}, itemgetter("settings"))
-    with pytest.raises(ValueError, match=r"run\.json: holds no settings"):
+    with pytest.raises(ValueError, match=r"run\.json.*\bsettings\b"):
         read_claim(path, settings, itemgetter("plan"))
 
 

@@ -48,25 +48,22 @@ def test_a_conversation_without_a_picture_has_no_image_part():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"id": ""}, "record id ''"),
-        ({"task": None}, "record faces/1: task = None"),
-        ({"image": b"123"}, "record faces/1: image = 'bytes'"),
-        ({"image": {"bytes": b"", "path": "1.jpg"}}, "its bytes are empty"),
-        ({"image": None}, "neither image nor url"),
-        (
-            {"messages": [user_turn("Who?"), assistant_turn("Nobody.")]},
-            "first in the first user turn: image=True",
-        ),
-        ({"messages": [user_turn("Who?", image=True)]}, "must come in pairs"),
-        ({"messages": [assistant_turn("a"), assistant_turn("b")]}, "this turn's role must be 'user'"),
-        ({"messages": [user_turn(" ", image=True), assistant_turn("a")]}, "its text is empty"),
-        ({"labels": {"hat": "none"}}, "labels.hat = 'none': no such label"),
-        ({"labels": {"yaw": 270.0}}, "labels.yaw = 270.0: give a number from -180 to 180"),
-        ({"labels": {"age": float("nan")}}, "labels.age = nan"),
-        ({"labels": {"gender": 1}}, "labels.gender = 1"),
-        ({"labels": {"attributes": {"hat": None}}}, "leave an undefined attribute out"),
-        ({"box": [10, 10, 5, 5]}, "not width and height"),
-        ({"landmarks": [[1, 2, 3]]}, r"landmarks = \[1, 2, 3\]"),
+        ({"id": ""}, r"\bid ''.*non-empty string"),
+        ({"task": None}, r"faces/1\b.*task = None.*non-empty string"),
+        ({"image": b"123"}, r"faces/1\b.*image = 'bytes'.*PIL image"),
+        ({"image": {"bytes": b"", "path": "1.jpg"}}, r"image = '1\.jpg'.*\bempty\b.*carry the file"),
+        ({"image": None}, r"messages = .*image.*\burl\b"),
+        ({"messages": [user_turn("Who?"), assistant_turn("Nobody.")]}, r"messages = .*first user turn.*image=True"),
+        ({"messages": [user_turn("Who?", image=True)]}, r"messages = .*\bpairs\b"),
+        ({"messages": [assistant_turn("a"), assistant_turn("b")]}, r"messages = .*\brole\b.*'user'"),
+        ({"messages": [user_turn(" ", image=True), assistant_turn("a")]}, r"messages\[0\] = .*\bempty\b"),
+        ({"labels": {"hat": "none"}}, r"labels\.hat = 'none'.*\battributes\b"),
+        ({"labels": {"yaw": 270.0}}, r"labels\.yaw = 270\.0.* -180 to 180\b"),
+        ({"labels": {"age": float("nan")}}, r"labels\.age = nan.* 0 to 150\b"),
+        ({"labels": {"gender": 1}}, r"labels\.gender = 1\b.*non-empty string"),
+        ({"labels": {"attributes": {"hat": None}}}, r"labels\.attributes = .*'hat'.*leave .*out"),
+        ({"box": [10, 10, 5, 5]}, r"box = \[10, 10, 5, 5\].*x0 < x1"),
+        ({"landmarks": [[1, 2, 3]]}, r"landmarks = \[1, 2, 3\].*\[\[x, y\], \.\.\.\]"),
     ],
 )
 def test_a_wrong_record_is_refused_with_its_id_column_and_value(changes, message):
@@ -75,5 +72,5 @@ def test_a_wrong_record_is_refused_with_its_id_column_and_value(changes, message
 
 
 def test_a_column_that_does_not_exist_is_refused():
-    with pytest.raises(CorpusError, match="caption = 'x': no such column"):
+    with pytest.raises(CorpusError, match=r"caption = 'x'.*\bmessages\b"):
         validate_record({**record(), "caption": "x"})

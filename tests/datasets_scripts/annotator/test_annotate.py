@@ -19,6 +19,7 @@ from datasets_scripts.files import Journal
 from datasets_scripts.schema import CorpusError, Skipped
 from tests.datasets_scripts.annotator.faces import PIXELS, SCHEMA, Faces, check, jpeg, user
 from tests.datasets_scripts.annotator.server import AnnotatorServer, answer_to
+from tests.refusals import refuses
 
 
 @pytest.fixture
@@ -129,7 +130,7 @@ def test_answers_in_the_journal_of_an_earlier_version_are_named_and_left_alone(s
     journal = tmp_path / "out/journal/00000/replay.sqlite3"
     journal.parent.mkdir(parents=True)
     journal.write_bytes(b"paid for")
-    with pytest.raises(CorpusError, match=r"out/journal holds answers as an earlier version .*: finish it with that"):
+    with pytest.raises(CorpusError, match=r"out/journal\b.*finish it with that version, or delete"):
         ask(server, tmp_path / "out")
     assert journal.read_bytes() == b"paid for" and server.requests() == []
 
@@ -138,7 +139,7 @@ def test_a_damaged_line_of_the_journal_is_named_and_asked_again_once_it_is_gone(
     journal = tmp_path / "journal/00000.jsonl"
     journal.parent.mkdir()
     journal.write_text("\0\0\n")
-    with pytest.raises(CorpusError, match=r"journal/00000\.jsonl, line 1: is no JSON .*: remove this line"):
+    with pytest.raises(CorpusError, match=r"journal/00000\.jsonl, line 1\b.*remove this line"):
         ask(server, tmp_path)
     journal.write_text("")
     assert ask(server, tmp_path)["valid"] == 9
@@ -190,11 +191,11 @@ def test_without_json_schema_the_prompt_names_it_and_json_is_dug_out(stubborn, t
 def test_other_settings_are_refused_by_name_and_the_first_day_is_kept(server, tmp_path):
     out = tmp_path / "out"
     ask(server, out, date="2026-01-31")
-    with pytest.raises(CorpusError, match=r"annotator\.temperature: 0\.2 there, 0\.7 now"):
+    with pytest.raises(CorpusError, match=r"annotator\.temperature: 0\.2\b.*0\.7\b.*another folder"):
         ask(server, out, temperature=0.7)
-    with pytest.raises(CorpusError, match=r"source\.version: 1 there, 2 now"):
+    with pytest.raises(CorpusError, match=r"source\.version: 1\b.* 2\b.*another folder"):
         ask(server, out, Faces(version="2"))
-    with pytest.raises(CorpusError, match=r"limit: None there, 3 now"):
+    with pytest.raises(CorpusError, match=r"limit: None\b.* 3\b.*another folder"):
         ask(server, out, limit=3)
     assert ask(server, out, concurrency=3, timeout=9.0)["date"] == "2026-01-31"
     described = read_answers(out).describe()
@@ -211,7 +212,7 @@ def test_a_cut_file_of_answers_is_named_and_its_part_alone_is_asked_again(server
     cut = tmp_path / "out/answers/00001.jsonl"
     whole = cut.read_bytes()
     cut.write_bytes(b"".join(whole.splitlines(True)[:-1]) if keep == -1 else whole[:keep])
-    with pytest.raises(CorpusError, match=r"answers/00001\.jsonl is damaged from line \d+ on: delete this file"):
+    with pytest.raises(CorpusError, match=r"answers/00001\.jsonl\b.*line \d+\b.*delete this file"):
         list(read_answers(tmp_path / "out").answers())
     cut.unlink()
     ask(server, tmp_path / "out", Faces(parts=2))
@@ -221,18 +222,18 @@ def test_a_cut_file_of_answers_is_named_and_its_part_alone_is_asked_again(server
 def test_a_damaged_count_names_the_answers_to_delete(server, tmp_path):
     ask(server, tmp_path / "out")
     (tmp_path / "out/counts/00000.json").write_text("{")
-    with pytest.raises(CorpusError, match=r"counts/00000\.json is damaged or missing: delete .*answers/00000\.jsonl"):
+    with pytest.raises(CorpusError, match=r"counts/00000\.json\b.*delete .*answers/00000\.jsonl"):
         ask(server, tmp_path / "out")
     (tmp_path / "out/answers/00000.jsonl").unlink()
     assert ask(server, tmp_path / "out")["valid"] == 9
 
 
 def test_answers_of_an_unfinished_run_are_not_read(server, tmp_path):
-    with pytest.raises(CorpusError, match=r"holds no annotation"):
+    with pytest.raises(CorpusError, match=rf"{tmp_path}\b.*plan\.json"):
         read_answers(tmp_path)
     ask(server, tmp_path, Faces(parts=3))
     (tmp_path / "answers" / "00001.jsonl").unlink()
-    with pytest.raises(CorpusError, match=r"1 of 3 parts of the source are not answered yet, part 1 is the first"):
+    with pytest.raises(CorpusError, match=r"\b1 of 3 parts\b.*part 1\b.*again"):
         read_answers(tmp_path)
     ask(server, tmp_path, Faces(parts=3))  # only that part again
     assert len(server.requests()) == 4 * 9
@@ -327,19 +328,27 @@ def test_an_endpoint_is_named_with_or_without_v1(given, called):
 
 
 @pytest.mark.parametrize(
-    "wrong",
-    [{"endpoint": "localhost:8000"}, {"endpoint": "https://me:key@host/v1"}, {"structured": "xml"}, {"attempts": 0}],
+    ("argument", "value", "remedy"),
+    [
+        ("endpoint", "localhost:8000", "http://localhost:8000/v1"),
+        ("structured", "xml", "json_schema, json_object, none"),
+        ("attempts", 0, "1 or more"),
+    ],
 )
-def test_wrong_settings_are_named(wrong):
-    with pytest.raises(CorpusError, match=next(iter(wrong))) as error:
-        Annotator(**{"endpoint": "http://localhost:8000", "model": "m", **wrong})
-    assert "key@" not in str(error.value)
+def test_wrong_settings_are_refused(argument, value, remedy):
+    with refuses(argument, value, remedy):
+        Annotator(**{"endpoint": "http://localhost:8000", "model": "m", argument: value})
+
+
+def test_a_key_in_the_url_is_refused_and_not_repeated():
+    with refuses("endpoint", "https://host", "name a variable"):
+        Annotator(endpoint="https://me:key@host/v1", model="m")
 
 
 def test_pictures_are_sent_as_what_they_are():
     assert picture_part(jpeg("a"))["image_url"]["url"].startswith("data:image/jpeg;base64,/9j")
     assert picture_part(b"\x89PNG\r\n")["image_url"]["url"].startswith("data:image/png;")
-    with pytest.raises(CorpusError, match="no JPEG, PNG or WebP"):
+    with pytest.raises(CorpusError, match=r"JPEG, PNG.*WebP.*encode"):
         picture_part(b"GIF89a")
 
 

@@ -17,6 +17,7 @@ from datasets_scripts.annotator.settings import Annotator
 from datasets_scripts.schema import CorpusError
 from tests.datasets_scripts.annotator.faces import Faces, check
 from tests.datasets_scripts.annotator.server import AnnotatorServer
+from tests.refusals import refuses
 
 KEY = "sk-secret-4711"
 
@@ -73,7 +74,7 @@ def test_retry_after_is_read_in_seconds_as_a_date_and_in_milliseconds():
 
 
 def test_an_endpoint_that_wants_hours_of_rest_ends_the_run(server, tmp_path):
-    with pytest.raises(CorpusError, match=r"asks to be left alone for 2\.0 h \(HTTP 429\)"):
+    with pytest.raises(CorpusError, match=r"http://127\.0\.0\.1:\d+/v1\b.*\b2\.0 h\b.*HTTP 429"):
         ask(server("429:1", retry_after="7200"), tmp_path / "out")
 
 
@@ -84,15 +85,18 @@ def test_no_more_requests_are_in_flight_than_allowed(server, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("status", "message"),
-    [("401", "does not let us in (HTTP 401)"), ("403", "does not let us in"), ("404", "knows no such model")],
+    ("status", "argument", "value", "remedy"),
+    [
+        ("401", "api_key_env", "ANNOTATOR_KEY", "see the key"),
+        ("403", "api_key_env", "ANNOTATOR_KEY", "see the key"),
+        ("404", "model", "some/model", "see both"),
+    ],
 )
-def test_a_wrong_key_or_model_ends_the_run_at_once(server, tmp_path, monkeypatch, status, message):
+def test_a_wrong_key_or_model_ends_the_run_at_once(server, tmp_path, monkeypatch, status, argument, value, remedy):
     monkeypatch.setenv("ANNOTATOR_KEY", KEY)
     refusing = server(f"{status}:1", times=99)
-    with pytest.raises(CorpusError) as error:
+    with refuses(argument, value, remedy, f"HTTP {status}", refusing.url):
         ask(refusing, tmp_path / "out", Faces(each=50), concurrency=4, api_key_env="ANNOTATOR_KEY")
-    assert message in str(error.value) and "\n" not in str(error.value)
     assert len(refusing.requests()) <= 4
 
 
@@ -108,29 +112,27 @@ def test_the_key_is_sent_and_stands_nowhere_else(server, tmp_path, monkeypatch):
 
 
 def test_a_missing_key_is_named_before_anything_is_written(tmp_path):
-    with pytest.raises(CorpusError, match="api_key_env='NO_SUCH_KEY'"):
+    with refuses("api_key_env", "NO_SUCH_KEY", "environment variable"):
         annotate(Faces(), Annotator("http://127.0.0.1:9", "m", api_key_env="NO_SUCH_KEY"), tmp_path / "o", check=check)
     assert not (tmp_path / "o").exists()
 
 
 def test_a_key_that_no_header_can_hold_is_named_without_being_shown(tmp_path, monkeypatch):
     monkeypatch.setenv("ANNOTATOR_KEY", f"{KEY}\nexport OTHER=1")
-    with pytest.raises(CorpusError, match="api_key_env='ANNOTATOR_KEY'") as error:
+    with pytest.raises(CorpusError, match=r"api_key_env='ANNOTATOR_KEY'.*environment variable") as error:
         annotate(Faces(), Annotator("http://h", "m", api_key_env="ANNOTATOR_KEY"), tmp_path / "o", check=check)
     assert KEY not in str(error.value)
 
 
 def test_what_a_dead_endpoint_left_open_is_asked_of_its_successor(server, tmp_path):
     failing, source = server("500:0.4", times=99), Faces(each=60)
-    with pytest.raises(
-        CorpusError, match=r"requests in a row without an answer, the last with HTTP 500: a 500 for you"
-    ):
+    with pytest.raises(CorpusError, match=r"\b\d+ requests\b.*HTTP 500\b.*a 500 for you.*run this again"):
         ask(server("500:1", times=99), tmp_path / "dead", source, max_retries=0)
     report = ask(failing, tmp_path / "out", source, max_retries=0, concurrency=8)
     refused = report["rejected"]["no answer (HTTP 500)"]  # single faces that never get an answer do not end it
     assert refused > 5 and report["valid"] + refused == report["faces"]
     dead = server("close:1", times=99)
-    with pytest.raises(CorpusError, match="connection error"):
+    with pytest.raises(CorpusError, match=r"\b\d+ requests\b.*connection error\b.*run this again"):
         ask(dead, tmp_path / "other", source, max_retries=1)
     report = ask(server(), tmp_path / "other", source)
     assert (report["valid"], report["rejected"]) == (report["faces"], {})
@@ -138,10 +140,10 @@ def test_what_a_dead_endpoint_left_open_is_asked_of_its_successor(server, tmp_pa
 
 def test_an_address_where_nobody_ever_answered_is_given_up_within_seconds(tmp_path, capsys):
     began = time.monotonic()
-    with pytest.raises(CorpusError, match=r"http://127.0.0.1:9/v1 cannot be reached .*see the URL"):
+    with pytest.raises(CorpusError, match=r"http://127\.0\.0\.1:9/v1\b.*see the URL"):
         annotate(Faces(), Annotator("http://127.0.0.1:9", "m"), tmp_path / "out", check=check)
     assert 1 < time.monotonic() - began < 8
-    assert "connection error, trying again" in capsys.readouterr().err
+    assert "connection error" in capsys.readouterr().err
 
 
 def test_an_endpoint_that_has_answered_is_waited_for_and_the_trouble_reported_at_once(tmp_path):
@@ -170,7 +172,7 @@ def test_a_request_that_is_refused_costs_its_face_alone(server, tmp_path):
 
 
 def test_settings_that_are_refused_for_every_face_end_the_run(server, tmp_path):
-    with pytest.raises(CorpusError, match=r"refused by the endpoint \(HTTP 400\): a 400 for you"):
+    with pytest.raises(CorpusError, match=r"HTTP 400\b.*a 400 for you.*run this again"):
         ask(server("400:1", times=99), tmp_path / "out", Faces(each=200), concurrency=2)
     report = ask(server(), tmp_path / "out", Faces(each=200))  # and is mended on the server's side
     assert report["rejected"] == {}

@@ -19,6 +19,7 @@ from datasets_scripts.corpus.writing import code_fingerprint, write_corpus
 from datasets_scripts.laion_face.records import AnsweredLaionFaces
 from datasets_scripts.questions.conversations import AskedFaces
 from datasets_scripts.schema import CorpusError, Skipped, assistant_turn, make_record, user_turn
+from tests.refusals import refuses
 
 ROOT = Path(__file__).parents[3]
 ABOUT = {"name": "Squares", "license": "cc0-1.0", "description": "Coloured squares.", "progress": False}
@@ -142,7 +143,7 @@ def test_plain_iterables_and_functions_are_written_too(tmp_path):
 def test_a_file_of_somebody_else_is_neither_replaced_nor_removed(name, overwrite, tmp_path):
     for text in ("{}", '{"settings": {}}', "[1]"):
         (tmp_path / name).write_text(text)
-        with pytest.raises(CorpusError, match=f"{name} that is not of a corpus built here"):
+        with pytest.raises(CorpusError, match=rf"{name}\b.*another folder"):
             write_corpus(corpus(Squares(8)), tmp_path, overwrite=overwrite, **ABOUT)
         assert contents(tmp_path) == {name: hashlib.sha256(text.encode()).hexdigest()}
 
@@ -171,7 +172,7 @@ def test_the_same_call_goes_on_after_a_failure_and_ends_as_if_there_had_been_non
 
 
 def test_a_worker_that_dies_is_told_and_its_work_is_made_up_for_later(tmp_path):
-    with pytest.raises(CorpusError, match="a worker process died"):
+    with pytest.raises(CorpusError, match=r"process died.*smaller num_proc"):
         write_corpus(corpus(Squares(100, die=70)), tmp_path / "out", shard_rows=20, num_proc=2, **ABOUT)
     assert not (tmp_path / "out" / "README.md").exists()
     write_corpus(corpus(Squares(100)), tmp_path / "out", shard_rows=20, **ABOUT)
@@ -238,9 +239,7 @@ def test_a_complete_corpus_is_not_written_again(tmp_path):
 
 def test_other_settings_are_refused_by_name_unless_overwriting(tmp_path):
     write_corpus(corpus(Squares(100)), tmp_path / "out", shard_rows=20, **ABOUT)
-    message = (
-        r"holds a corpus made with other settings \(shard_rows: 20 there, 30 now; sources.vqa.train.seed: 0 there"
-    )
+    message = r"shard_rows: 20\b.* 30\b.*sources\.vqa\.train\.seed: 0\b.* 1\b.*another folder.*--overwrite"
     with pytest.raises(CorpusError, match=message):
         write_corpus(corpus(Squares(100, seed=1)), tmp_path / "out", shard_rows=30, **ABOUT)
     write_corpus({"vqa": {"train": Squares(100, seed=1)}}, tmp_path / "out", shard_rows=30, overwrite=True, **ABOUT)
@@ -251,7 +250,7 @@ def test_other_settings_are_refused_by_name_unless_overwriting(tmp_path):
 def test_a_folder_of_somebody_elses_is_left_alone(tmp_path):
     (tmp_path / "README.md").write_text("mine")
     for overwrite in (False, True):
-        with pytest.raises(CorpusError, match="not of a corpus built here"):
+        with pytest.raises(CorpusError, match=r"README\.md\b.*another folder"):
             write_corpus(corpus(Squares(100)), tmp_path, overwrite=overwrite, **ABOUT)
     assert (tmp_path / "README.md").read_text() == "mine"
 
@@ -262,7 +261,7 @@ def test_a_split_without_a_usable_row_is_refused_and_tried_afresh_later(tmp_path
         def records(self, start, stop):
             return (Skipped(str(index), "missing image") for index in range(start, stop))
 
-    with pytest.raises(CorpusError, match=r"vqa/train has no usable row \(missing image: 10\)"):
+    with pytest.raises(CorpusError, match=r"vqa/train\b.*missing image: 10\b"):
         write_corpus({"vqa": {"train": Missing(10)}}, tmp_path / "out", **ABOUT)
     assert (
         write_corpus({"vqa": {"train": Squares(10)}}, tmp_path / "out", **ABOUT)["configs"]["vqa"]["train"]["rows"]
@@ -276,7 +275,7 @@ def test_a_source_that_ends_early_is_refused(tmp_path):
         def records(self, start, stop):
             return super().records(start, min(stop, 25))
 
-    with pytest.raises(CorpusError, match="the source ended before its row 40"):
+    with pytest.raises(CorpusError, match=r"vqa\b.*\brow 40\b.*__len__"):
         write_corpus({"vqa": {"train": Short(40)}}, tmp_path / "out", shard_rows=10, **ABOUT)
 
 
@@ -285,7 +284,7 @@ def test_images_can_be_left_out_where_a_url_names_them(tmp_path):
     rows = parquet.read_table(tmp_path / "out" / "vqa" / "train-00000-of-00001.parquet").to_pylist()
     assert {row["image"] for row in rows} == {None} and rows[0]["url"] == "0.png"
     nowhere = {**Squares(1).record(0), "url": None}
-    with pytest.raises(CorpusError, match="without its image it needs a url"):
+    with pytest.raises(CorpusError, match=r"record squares/0\b.*\bimage\b.*\burl\b"):
         write_corpus({"vqa": {"train": [nowhere]}}, tmp_path / "other", include_images=False, **ABOUT)
 
 
@@ -307,10 +306,10 @@ def test_the_card_warns_of_people_and_of_race_where_they_occur(tmp_path):
 @pytest.mark.parametrize(
     ("record", "message"),
     [
-        ({**Squares(1).record(0), "task": None}, "record squares/0: task = None"),
-        ({**Squares(1).record(0), "image": b"123"}, "record squares/0: image = 'bytes'"),
-        ({"image": None}, "record id None"),
-        ("garbage", "record = 'garbage': give a mapping"),
+        ({**Squares(1).record(0), "task": None}, r"squares/0\b.*task = None.*non-empty string"),
+        ({**Squares(1).record(0), "image": b"123"}, r"squares/0\b.*image = 'bytes'.*PIL image"),
+        ({"image": None}, r"\bid None\b.*non-empty string"),
+        ("garbage", r"record = 'garbage'.*make_record"),
     ],
 )
 def test_an_unsound_record_is_refused_before_it_is_written(record, message, include_images, tmp_path):
@@ -320,18 +319,22 @@ def test_an_unsound_record_is_refused_before_it_is_written(record, message, incl
 
 
 @pytest.mark.parametrize(
-    ("sources", "settings", "message"),
+    ("sources", "message"),
     [
-        ({}, {}, "there is nothing to write"),
-        ({"vqa": {}}, {}, "there is nothing to write"),
-        ({"v/qa": {"train": Squares(1)}}, {}, "'v/qa' is no name"),
-        ({"vqa": {"train": Squares(1)}}, {"num_proc": 0}, "num_proc=0"),
-        ({"vqa": {"train": Squares(1)}}, {"shard_rows": 0}, "shard_rows=0"),
+        ({}, r"give at least one config\b.*\bsplit\b"),
+        ({"vqa": {}}, r"give at least one config\b.*\bsplit\b"),
+        ({"v/qa": {"train": Squares(1)}}, r"'v/qa'.*letters, digits and _"),
     ],
 )
-def test_wrong_arguments_are_refused(tmp_path, sources, settings, message):
+def test_wrong_sources_are_refused(tmp_path, sources, message):
     with pytest.raises(CorpusError, match=message):
-        write_corpus(sources, tmp_path / "out", **settings, **ABOUT)
+        write_corpus(sources, tmp_path / "out", **ABOUT)
+
+
+@pytest.mark.parametrize("argument", ["num_proc", "shard_rows"])
+def test_wrong_numbers_are_refused(tmp_path, argument):
+    with refuses(argument, 0, "1 or more"):
+        write_corpus({"vqa": {"train": Squares(1)}}, tmp_path / "out", **{argument: 0}, **ABOUT)
 
 
 def build_with_code_in(folder):

@@ -93,7 +93,7 @@ def test_after_a_failed_task_the_others_go_on_and_the_next_run_makes_it_good(fol
     order = folders[1] / "1"
     order.write_text("fail")
     with pytest.raises(
-        CorpusError, match=r"1 of 4 tasks failed, task 1 with: RuntimeError: the disk is full; logs in"
+        CorpusError, match=r"\b1 of 4 tasks\b.*task 1\b.*RuntimeError: the disk is full\b.*\.tasks/logs\b.*again"
     ):
         run(folders, workers=workers)
     assert set(journals(folders[0])) == {0, 2, 3}
@@ -120,7 +120,7 @@ def begun_again(out):
 def test_a_worker_that_dies_is_named_and_its_work_is_made_good(folders):
     order = folders[1] / "1"
     order.write_text("kill")
-    with pytest.raises(CorpusError, match=r"a worker process died: .* fewer workers"):
+    with pytest.raises(CorpusError, match=r"process died\b.*fewer workers"):
         run(folders, workers=2)
     order.unlink()
     run(folders)
@@ -151,7 +151,7 @@ def test_a_task_that_another_process_holds_is_not_begun(tmp_path):
     path = tmp_path / "00007"
     with (
         task_lock(path),
-        pytest.raises(CorpusError, match=f"00007 is held by process {os.getpid()} on .*: wait for it, or end it"),
+        pytest.raises(CorpusError, match=rf"00007\b.*process {os.getpid()}\b.*wait for it, or end it"),
         task_lock(path, patience=0.2),
     ):
         raise AssertionError("two hold the lock")
@@ -161,21 +161,21 @@ def test_a_task_that_another_process_holds_is_not_begun(tmp_path):
 
 def test_a_folder_of_another_number_of_tasks_is_refused(folders):
     run(folders)
-    with pytest.raises(CorpusError, match="holds the marks of 4 tasks, not 5"):
+    with pytest.raises(CorpusError, match=r"\.tasks\b.*\b4 tasks\b.*\b5\b.*delete the folder"):
         run_tasks([Journal(str(folders[0]))], 5, folders[0] / ".tasks", progress=False)
 
 
 def test_slurm_without_its_commands_or_cluster_is_named_within_seconds(folders, tmp_path, monkeypatch):
     settings = {"engine": "slurm", "options": {"partition": "cpu", "poll_seconds": 0.2}}
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(CorpusError, match="needs the command sbatch"):
+    with pytest.raises(CorpusError, match=r"slurm\b.*\bsbatch\b.*login node"):
         run(folders, **settings)
     assert not (folders[0] / ".tasks").exists()
     for name in ("sbatch", "squeue"):
         (tmp_path / name).write_text("#!/bin/sh\necho Unable to contact slurm controller >&2\nexit 1\n")
         (tmp_path / name).chmod(0o755)
     began = time.monotonic()
-    with pytest.raises(CorpusError, match=r"squeue does not answer .Unable to contact slurm controller"):
+    with pytest.raises(CorpusError, match=r"squeue\b.*Unable to contact slurm controller\b.*again"):
         run(folders, **settings)
     assert time.monotonic() - began < 2
 
@@ -187,11 +187,11 @@ def test_options_are_checked_and_may_be_text():
     assert (options.cpus_per_task, options.wait, options.sbatch_args) == (2, False, {"a": "b"})
     assert engine_options("ray", {"mem_per_cpu_gb": "1.5"}).mem_per_cpu_gb == 1.5
     for engine, given, named in [
-        ("slurm", {}, "needs the option partition"),
-        ("slurm", {"partition": "cpu", "cpus_per_task": "many"}, "cpus_per_task='many' .* expected int"),
-        ("slurm", {"partition": "cpu", "cpus_per_task": 1.5}, "cpus_per_task=1.5 .* expected int"),
-        ("slurm", {"partition": "cpu", "wait": "maybe"}, "wait='maybe' .* expected bool"),
-        ("local", {"memory": 1}, "option 'memory' of engine local: expected one of none"),
+        ("slurm", {}, r"slurm\b.*\bpartition\b"),
+        ("slurm", {"partition": "cpu", "cpus_per_task": "many"}, r"cpus_per_task='many'.*\bslurm\b.*\bint\b"),
+        ("slurm", {"partition": "cpu", "cpus_per_task": 1.5}, r"cpus_per_task=1\.5\b.*\bslurm\b.*\bint\b"),
+        ("slurm", {"partition": "cpu", "wait": "maybe"}, r"wait='maybe'.*\bslurm\b.*\bbool\b"),
+        ("local", {"memory": 1}, r"'memory'.*\blocal\b.*\bnone\b"),
     ]:
         with pytest.raises(CorpusError, match=named):
             engine_options(engine, given)
@@ -236,7 +236,7 @@ def test_slurm_names_what_failed_and_goes_on(folders, slurm_cluster, monkeypatch
     }
     for rank, order in {1: "fail", 2: "kill"}.items():
         (folders[1] / str(rank)).write_text(order)
-    with pytest.raises(CorpusError, match="2 of 4 tasks failed, task 1 with: RuntimeError: the disk is full"):
+    with pytest.raises(CorpusError, match=r"\b2 of 4 tasks\b.*task 1\b.*RuntimeError: the disk is full\b.*again"):
         run(folders, **settings)
     for order in folders[1].iterdir():
         order.unlink()
@@ -254,7 +254,7 @@ def test_slurm_jobs_outlive_who_submitted_them_and_are_found_again(folders, slur
     parent = start_program(folders, pause=1.0, progress=False, **settings)
     wait_for(lambda: processes(folders[0]))
     parent.kill()
-    with pytest.raises(TasksUnfinished, match="of 4 tasks are with Slurm as facemllm-"):
+    with pytest.raises(TasksUnfinished, match=r"\bof 4 tasks\b.*Slurm\b.*facemllm-"):
         run(folders, engine="slurm", workers=2, options={**settings["options"], "wait": False})
     run(folders, **settings)
     assert journals(folders[0]) == EACH_ONCE

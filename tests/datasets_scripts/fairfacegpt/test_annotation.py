@@ -14,9 +14,10 @@ from datasets_scripts.annotator.settings import Annotator, InvalidAnswer
 from datasets_scripts.fairfacegpt.annotation import annotate_fairfacegpt
 from datasets_scripts.fairfacegpt.answers import check_answer, check_answer_without_race, contradictions
 from datasets_scripts.fairfacegpt.questions import ASPECTS, chat, described_person
-from datasets_scripts.schema import AGE_GROUPS, CorpusError
+from datasets_scripts.schema import AGE_GROUPS
 from datasets_scripts.sources.fairface import RACES
 from tests.datasets_scripts.annotator.server import AnnotatorServer
+from tests.refusals import refuses
 
 FAIRFACE = Path(__file__).parents[4] / "shared/data/fairface"
 SENTENCE = "The face is oval, with a broad forehead and a narrow chin."
@@ -207,7 +208,7 @@ def test_a_killed_run_goes_on_where_it_was(labels, tmp_path):
 
 
 def test_an_unknown_config_is_refused_before_anything_is_asked(labels, tmp_path):
-    with pytest.raises(CorpusError, match="config=stories"):
+    with refuses("configs", "stories", "captions, vqa, pairs, face_tasks"):
         annotate_fairfacegpt(FAIRFACE, tmp_path / "out", Annotator("http://nowhere", "m"), configs=["stories"])
 
 

@@ -118,7 +118,7 @@ def test_pictures_are_found_whatever_folders_the_paths_begin_with(published):
 def test_without_a_label_file_there_are_no_face_tasks(published, tmp_path):
     report = build_published(published, FAIRFACE / "val", tmp_path / "out")
     assert list(report["configs"]) == ["captions", "vqa", "pairs"]
-    with pytest.raises(CorpusError, match=r"config=face_tasks needs labels: .* has no fairface_label_val\.csv"):
+    with pytest.raises(CorpusError, match=r"config=face_tasks\b.*fairface_label_val\.csv"):
         build_published(published, FAIRFACE / "val", tmp_path / "other", configs=["face_tasks"])
 
 
@@ -130,15 +130,15 @@ def test_the_card_tells_the_licence_to_be_confirmed_and_the_contamination(publis
 
 
 def test_a_missing_file_or_folder_is_named(published, tmp_path):
-    with pytest.raises(CorpusError, match="there is no file"):
+    with pytest.raises(CorpusError, match=r"no\.json\b.*dataset\.json of FairFaceGPT"):
         build_published(tmp_path / "no.json", FAIRFACE, tmp_path / "out")
-    with pytest.raises(CorpusError, match="there is no folder"):
+    with pytest.raises(CorpusError, match=r"/no\b.*FairFace's folder"):
         build_published(published, tmp_path / "no", tmp_path / "out")
 
 
 def test_a_file_whose_pictures_are_all_elsewhere_is_an_error_with_the_reason(tmp_path):
     published = write(tmp_path / "dataset.json", [entry("none", name) for name in ASPECTS])
-    with pytest.raises(CorpusError, match=r"vqa/train has no usable row \(missing image: 1\)"):
+    with pytest.raises(CorpusError, match=r"vqa/train\b.*missing image: 1\b"):
         build_published(published, FAIRFACE, tmp_path / "out")
 
 

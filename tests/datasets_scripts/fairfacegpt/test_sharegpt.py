@@ -35,7 +35,7 @@ def test_an_empty_array_has_no_entries(tmp_path):
 @pytest.mark.parametrize("content", [b'[{"a": 1}, {"a": ', b"file,age\n", b'[{"a": "\xff"}]'])
 def test_a_file_that_is_cut_off_or_no_json_is_one_error_with_its_place(content, tmp_path):
     (tmp_path / "dataset.json").write_bytes(content)
-    with pytest.raises(CorpusError, match=r"dataset\.json is no whole ShareGPT file: at byte \d"):
+    with pytest.raises(CorpusError, match=r"dataset\.json\b.*byte \d"):
         list(json_entries(tmp_path / "dataset.json"))
 
 

@@ -118,14 +118,14 @@ def test_mistakes_are_told_with_the_remedy(tmp_path):
     table = write_table(tmp_path / "a.parquet", ["http://a.example/1.jpg"] * 3)
     with refuses("img2dataset", "/no/such", "pip install img2dataset"):
         run(table, tmp_path / "out", img2dataset="/no/such")
-    with pytest.raises(CorpusError, match="no Parquet file there"):
+    with pytest.raises(CorpusError, match=r"b\.parquet\b.*give laion_face_part_000NN\.parquet"):
         run(tmp_path / "b.parquet", tmp_path / "out")
-    with pytest.raises(CorpusError, match="has no column SAMPLE_ID; it has URL, TEXT"):
+    with pytest.raises(CorpusError, match=r"c\.parquet\b.*\bSAMPLE_ID\b.*\bURL, TEXT\b"):
         run(write_table(tmp_path / "c.parquet", ["http://a.example"], drop=["SAMPLE_ID"]), tmp_path / "other")
     (tmp_path / "d.parquet").write_text("no table")
-    with pytest.raises(CorpusError, match=r"d\.parquet is no Parquet file"):
+    with pytest.raises(CorpusError, match=r"d\.parquet\b.*Parquet file"):
         run(tmp_path / "d.parquet", tmp_path / "other")
-    with pytest.raises(CorpusError, match=r"images_per_shard: 10000 there.*give the same tables and images_per_shard"):
+    with pytest.raises(CorpusError, match=r"images_per_shard: 10000\b.*\b50\b.*give the same .*another folder"):
         run(table, tmp_path / "out", images_per_shard=50)
     with refuses("threads", 0, "1 or more"):
         run(table, tmp_path / "out", threads=0)
@@ -133,7 +133,7 @@ def test_mistakes_are_told_with_the_remedy(tmp_path):
 
 def test_a_command_that_fails_is_told_with_its_last_words(tmp_path):
     table = write_table(tmp_path / "a.parquet", ["http://a.example/1.jpg"])
-    with pytest.raises(CorpusError, match=r"img2dataset ended with 2 \(.*\); see .*img2dataset\.log"):
+    with pytest.raises(CorpusError, match=r"img2dataset\b.*\b2\b.*img2dataset\.log"):
         run(table, tmp_path / "out", img2dataset=sys.executable)  # it knows no --url_list
 
 
@@ -160,12 +160,12 @@ def test_two_downloads_into_one_folder_do_not_run_at_once(tmp_path):
     try:
         with pytest.raises(
             CorpusError,
-            match=rf"another download .* \(process {first.pid} on .*, img2dataset \d+\): wait for it",
+            match=rf"out\b.*process {first.pid}\b.*img2dataset \d+\b.*wait for it, or end it",
         ):
             run(table, tmp_path / "out")
         first.send_signal(signal.SIGINT)  # Ctrl-C ends img2dataset too, and frees the folder
         assert first.wait(20) != 0
-        with pytest.raises(CorpusError, match="cannot be run"):
+        with refuses("img2dataset", "/no/such", "pip install img2dataset"):
             run(table, tmp_path / "out", img2dataset="/no/such")
     finally:
         first.kill()

@@ -38,7 +38,7 @@ def test_a_picture_is_read_again_from_its_place_in_the_tar(tmp_path):
     path = write_tar(tmp_path / "00000.tar", samples())
     for item in read_tar(path):
         assert read_again(path, item.offset, len(item.picture)) == item.picture
-    with pytest.raises(CorpusError, match="shorter than when it was annotated"):
+    with pytest.raises(CorpusError, match=r"00000\.tar\b.*put the same tars back"):
         read_again(path, path.stat().st_size - 10, 20)
 
 
@@ -136,8 +136,8 @@ def test_tars_are_found_in_a_folder_and_below_it_or_taken_as_named(tmp_path):
     paths = [write_tar(tmp_path / name, []) for name in ("b/00001.tar", "b/00000.tar", "a/00000.tar")]
     assert find_tars(tmp_path) == tuple(map(str, (paths[2], paths[1], paths[0])))
     assert find_tars([str(paths[0]), str(tmp_path / "b")]) == tuple(map(str, (paths[1], paths[0])))
-    with pytest.raises(CorpusError, match="no such folder or tar"):
+    with pytest.raises(CorpusError, match=r"/c\b.*give the folder that img2dataset wrote"):
         find_tars(tmp_path / "c")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(CorpusError, match="no tar there; give the folder that img2dataset wrote"):
+    with pytest.raises(CorpusError, match=r"shards=.*/empty\b.*give the folder that img2dataset wrote"):
         find_tars(tmp_path / "empty")

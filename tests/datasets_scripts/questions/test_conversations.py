@@ -143,7 +143,7 @@ def test_basic_questions_on_a_label_without_ranges_are_true(race):
 
 
 def test_a_row_that_claims_only_some_values_is_refused():
-    with pytest.raises(CorpusError, match="claims and answers name different values"):
+    with pytest.raises(CorpusError, match=r"\bexpression\b.*\bclaims\b.*\banswers\b"):
         Task("expression", {"happy": "happy", "sad": "sad"}, ("?",), claims={"happy": ("happy",)})
 
 
@@ -182,12 +182,12 @@ def test_one_row_is_enough_for_an_attribute_an_angle_or_an_action_unit():
 
 @pytest.mark.parametrize("config", CONFIGS)
 def test_a_value_that_the_table_lacks_is_refused(config):
-    with pytest.raises(CorpusError, match=r"labels\.age_group = '0-3' is not in the table"):
+    with pytest.raises(CorpusError, match=r"labels\.age_group = '0-3'.*\b0-2, 3-9\b"):
         make_conversation(config, {"age_group": "0-3"}, random.Random(0))
 
 
 def test_an_unknown_task_or_config_is_refused():
-    with pytest.raises(CorpusError, match="task='mood' is unknown"):
+    with pytest.raises(CorpusError, match=r"task='mood'.*\btasks\.py\b.*facemllm data NAME --help"):
         canonical_question("mood")
-    with pytest.raises(CorpusError, match="config='chat' is unknown"):
+    with pytest.raises(CorpusError, match=r"config='chat'.*captions, vqa, face_tasks"):
         make_conversation("chat", WOMAN, random.Random(0))

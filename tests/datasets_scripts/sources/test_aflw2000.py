@@ -9,6 +9,7 @@ from scipy.io import savemat
 
 from datasets_scripts.schema import CorpusError
 from datasets_scripts.sources.aflw2000 import AFLW2000
+from tests.refusals import refuses
 
 POINTS = np.stack([np.linspace(100, 300, 68), np.linspace(50, 350, 68), np.linspace(-60, 60, 68)])
 SEEN = np.where(np.arange(21) % 4 == 0, -1.0, 200.0) + np.zeros((2, 1))  # AFLW's own points, some not seen
@@ -51,9 +52,9 @@ def test_aflws_own_points_have_gaps_and_make_no_landmarks(root):
 
 
 def test_a_folder_without_labels_is_refused(root, tmp_path_factory):
-    with pytest.raises(CorpusError, match=r"has no image\*\.mat"):
+    with pytest.raises(CorpusError, match=r"empty.*image\*\.mat.*folder of AFLW2000"):
         AFLW2000(str(tmp_path_factory.mktemp("empty")), "test")
-    with pytest.raises(CorpusError, match="split='train': AFLW2000-3D has test"):
+    with refuses("split", "train", "test"):
         AFLW2000(str(root), "train")
-    with pytest.raises(CorpusError, match="there is no folder"):
+    with pytest.raises(CorpusError, match=r"nowhere.*folder of AFLW2000"):
         AFLW2000(str(root / "nowhere"), "test")

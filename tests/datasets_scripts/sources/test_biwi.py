@@ -8,6 +8,7 @@ from datasets_scripts.schema import CorpusError, LabelledFace
 from datasets_scripts.sources.biwi import BIWI, PEOPLE, TEST_PEOPLE, face_box, read_camera, read_pose
 from datasets_scripts.sources.head_pose import HeadPose
 from tests.datasets_scripts.sources.rotations import rotation_from_pose
+from tests.refusals import refuses
 
 # hpdb/01/frame_00501_pose.txt, from https://github.com/natanielruiz/deep-head-pose/issues/39
 POSE = """0.45684 -0.404949 -0.792031
@@ -79,7 +80,7 @@ def test_nobody_is_in_two_splits(root):
 
 def test_all_recordings_can_be_the_test_set_of_models_trained_on_300w_lp(root):
     assert len(BIWI(str(root), "test", protocol="all_test")) == 2 * 24
-    with pytest.raises(CorpusError, match="all of BIWI is test"):
+    with refuses("split", "train", "all_test"):
         BIWI(str(root), "train", protocol="all_test")
 
 
@@ -139,11 +140,11 @@ def test_any_part_can_be_read_alone(root):
 
 
 def test_a_folder_of_something_else_is_refused(root, tmp_path_factory):
-    with pytest.raises(CorpusError, match="has no hpdb or 01"):
+    with pytest.raises(CorpusError, match=r"empty.*\bhpdb\b.*\b01\b.*folder of BIWI"):
         BIWI(str(tmp_path_factory.mktemp("empty")), "train")
-    with pytest.raises(CorpusError, match="protocol='half': give by_person or all_test"):
+    with refuses("protocol", "half", "by_person", "all_test"):
         BIWI(str(root), "train", protocol="half")
     some = tmp_path_factory.mktemp("some")
     write_frame(some / "hpdb", "01", 3)
-    with pytest.raises(CorpusError, match="has none of the folders of test: 02, 06"):
+    with pytest.raises(CorpusError, match=r"some.*\btest\b.*02, 06"):
         BIWI(str(some), "test")

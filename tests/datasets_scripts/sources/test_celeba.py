@@ -86,12 +86,18 @@ def test_what_cannot_be_used_is_left_out_with_its_reason(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"count": 7}, "its first line says 7 rows, but there are 6"),
-        ({"partition": [(FILES[0], 0)]}, "row 2 is about nothing, but that of list_attr_celeba.txt about 000002.jpg"),
-        ({"partition": list(zip(FILES[::-1], PARTITION, strict=True))}, "must list the same pictures"),
+        ({"count": 7}, r"list_attr_celeba\.txt.*\b7\b.*\b6\b.*get it again.*\blimit\b"),
+        (
+            {"partition": [(FILES[0], 0)]},
+            r"row 2\b.*list_attr_celeba\.txt.*000002\.jpg.*same",
+        ),
+        (
+            {"partition": list(zip(FILES[::-1], PARTITION, strict=True))},
+            r"row 1\b.*list_attr_celeba\.txt.*000001\.jpg.*same",
+        ),
         (
             {"partition": list(zip(FILES, [0, 0, 3, 1, 2, 2], strict=True))},
-            "row 3 has '000003.jpg 3', not a file and 0-2",
+            r"list_eval_partition\.txt.*row 3\b.*'000003\.jpg 3'.*0-2",
         ),
     ],
 )
@@ -103,14 +109,14 @@ def test_label_files_that_do_not_fit_are_refused(tmp_path, settings, message):
 def test_other_attributes_than_celebas_are_refused(tmp_path):
     path = write(tmp_path) / "list_attr_celeba.txt"
     path.write_text(path.read_text().replace("Bald", "Hairless"))
-    with pytest.raises(CorpusError, match="does not name CelebA's 40 attributes; see Bald, Hairless"):
+    with pytest.raises(CorpusError, match=r"list_attr_celeba\.txt.*\b40\b.*Bald, Hairless"):
         faces(tmp_path)
 
 
 @pytest.mark.parametrize("missing", ["list_attr_celeba.txt", "list_eval_partition.txt", "img_align_celeba"])
 def test_a_folder_without_the_layout_is_refused_by_what_it_lacks(tmp_path, missing):
     (write(tmp_path) / missing).rename(tmp_path / "elsewhere")
-    with pytest.raises(CorpusError, match=f"has no .*{missing}.*: give the folder of CelebA"):
+    with pytest.raises(CorpusError, match=f"{missing}.*folder of CelebA"):
         CelebA(str(tmp_path), "train")
 
 

@@ -10,6 +10,7 @@ from PIL import Image
 
 from datasets_scripts.schema import CorpusError, LabelledFace
 from datasets_scripts.sources.disfa import DISFA, UNITS, VideoFrames
+from tests.refusals import refuses
 
 FRAMES = 30
 SIDE = 48
@@ -173,24 +174,34 @@ def test_a_video_is_decoded_from_any_frame_and_backwards(root):
 
 
 @pytest.mark.parametrize(
-    ("settings", "message"),
+    ("argument", "value", "remedy"),
     [
-        ({"fold": 4}, "fold=4: give 1, 2 or 3"),
-        ({"every": 0}, "every=0: give 1 for all frames"),
-        ({"split": "validation"}, "split='validation': DISFA has train and test"),
-        ({"camera": "top"}, "camera='top': give left or right"),
-        ({"camera": "right"}, "has no Videos_RightCamera or Video_RightCamera"),
-        ({"frames": "nowhere"}, "there is no folder frames=nowhere"),
-        ({"first_frame": 2}, "first_frame=2: give 0 or 1"),
-        ({"fold": 2}, r"has none of SN006, .*: fold 2 needs them"),
+        ("fold", 4, ["1", "2", "3"]),
+        ("every", 0, ["1", "all frames"]),
+        ("split", "validation", ["train", "test"]),
+        ("camera", "top", ["left", "right"]),
+        ("first_frame", 2, ["0", "1"]),
     ],
 )
-def test_wrong_settings_are_refused(root, settings, message):
+def test_wrong_settings_are_refused(root, argument, value, remedy):
+    with refuses(argument, value, *remedy):
+        DISFA(str(root), **{"split": "test", argument: value})
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"camera": "right"}, "Videos_RightCamera.*Video_RightCamera.*--frames"),
+        ({"frames": "nowhere"}, r"frames=nowhere\b.*folder.*SN001"),
+        ({"fold": 2}, r"SN006, .*fold 2\b"),
+    ],
+)
+def test_a_folder_without_what_is_read_is_named(root, settings, message):
     with pytest.raises(CorpusError, match=message):
         DISFA(str(root), **{"split": "test", **settings})
 
 
 def test_a_label_file_of_something_else_is_named_with_the_line(root):
     (root / "ActionUnit_Labels/SN003/SN003_au9.txt").write_text("1,0\nframe 2\n")
-    with pytest.raises(CorpusError, match=r"SN003_au9.txt, line 2: 'frame 2' is not frame,intensity"):
+    with pytest.raises(CorpusError, match=r"SN003_au9\.txt, line 2\b.*'frame 2'.*frame,intensity.*unpack"):
         faces(root)

@@ -165,5 +165,5 @@ def test_angles_beyond_99_degrees_are_out_of_range(angles, within):
 )
 def test_what_is_no_rotation_is_refused(rows):
     assert not is_rotation(rows)
-    with pytest.raises(ValueError, match="not a 3x3 rotation"):
+    with pytest.raises(ValueError, match="3x3 rotation"):
         pose_from_rotation(rows)

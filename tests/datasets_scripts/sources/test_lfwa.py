@@ -88,7 +88,7 @@ def test_files_of_matlab_7_3_give_the_same_faces(tmp_path):
 @pytest.mark.parametrize("content", [b"MATLAB 7.3 MAT-file" + bytes(600), b"MATLAB 5.0 MAT-file" + bytes(600), b"no"])
 def test_a_damaged_label_file_is_refused(tmp_path, content):
     (write(tmp_path) / "lfw_att_40.mat").write_bytes(content)
-    with pytest.raises(CorpusError, match=r"lfw_att_40.mat (is no file of MATLAB's|is a file of .* needs h5py: pip)"):
+    with pytest.raises(CorpusError, match=r"lfw_att_40\.mat.*(get it again|h5py.*pip)"):
         faces(tmp_path)
 
 
@@ -111,9 +111,9 @@ def test_any_part_can_be_read_alone_and_elsewhere(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"indices_img_train": [1, 5]}, r"row 5 of 4: it does not belong to lfw_att_40.mat"),
-        ({"indices_img_train": [0]}, r"row 0 of 4"),
-        ({"values": np.zeros((4, 39))}, r"label has the shape \(4, 39\), with 4 names and 40 attributes"),
+        ({"indices_img_train": [1, 5]}, r"indices_train_test\.mat.*row 5\b.*\b4\b.*lfw_att_40\.mat"),
+        ({"indices_img_train": [0]}, r"indices_train_test\.mat.*row 0\b.*\b4\b.*lfw_att_40\.mat"),
+        ({"values": np.zeros((4, 39))}, r"lfw_att_40\.mat.*\blabel\b.*\(4, 39\).*\b4\b.*\b40\b"),
     ],
 )
 def test_files_that_do_not_fit_are_refused(tmp_path, settings, message):
@@ -124,5 +124,5 @@ def test_files_that_do_not_fit_are_refused(tmp_path, settings, message):
 @pytest.mark.parametrize("missing", ["lfw_att_40.mat", "indices_train_test.mat", "lfw"])
 def test_a_folder_without_the_layout_is_refused_by_what_it_lacks(tmp_path, missing):
     (write(tmp_path) / missing).rename(tmp_path / "elsewhere")
-    with pytest.raises(CorpusError, match=f"has no {missing}.*: give the folder of LFWA"):
+    with pytest.raises(CorpusError, match=f"{missing}.*folder of LFWA"):
         LFWA(str(tmp_path), "train")

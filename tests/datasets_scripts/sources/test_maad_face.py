@@ -122,12 +122,12 @@ def test_a_long_file_is_read_without_being_held(tmp_path):
 def test_a_file_without_the_columns_is_refused_by_what_it_lacks(tmp_path):
     path = write(tmp_path) / "MAAD_Face.csv"
     path.write_text(path.read_text().replace("Goatee,", ""))
-    with pytest.raises(CorpusError, match=r"MAAD_Face.csv: no column Goatee"):
+    with pytest.raises(CorpusError, match=r"MAAD_Face\.csv.*\bGoatee\b"):
         MAADFace(str(tmp_path), "train")
 
 
 @pytest.mark.parametrize("missing", ["MAAD_Face.csv", "train", "test"])
 def test_a_folder_without_the_layout_is_refused_by_what_it_lacks(tmp_path, missing):
     (write(tmp_path) / missing).rename(tmp_path / "elsewhere")
-    with pytest.raises(CorpusError, match=f"has no {missing}"):
+    with pytest.raises(CorpusError, match=f"{missing}.*folder of MAAD-Face"):
         MAADFace(str(tmp_path), "train")

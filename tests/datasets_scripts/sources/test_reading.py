@@ -65,7 +65,7 @@ def test_lines_end_alike_on_every_system(tmp_path):
 
 def test_a_text_in_another_encoding_is_refused(tmp_path):
     (tmp_path / "a.txt").write_bytes(b"\xff\xfeo\0n\0")
-    with pytest.raises(CorpusError, match=r"a.txt is not a text file in UTF-8"):
+    with pytest.raises(CorpusError, match=r"a\.txt.*UTF-8.*save it"):
         list(text_lines(tmp_path / "a.txt"))
 
 
@@ -91,7 +91,7 @@ def test_a_stray_quotation_mark_is_refused_with_its_line(tmp_path, names, wrong)
     (tmp_path / "a.csv").write_text(f'file,age\n"a, a.jpg",4\n{wrong}\nc.jpg,5\n')
     rows = csv_rows(tmp_path / "a.csv", ("file",), names=names)
     assert next(rows) == {"file": "a, a.jpg", "age": "4"}
-    with pytest.raises(CorpusError, match=r"a\.csv, line 3: .* remove the stray quotation mark$"):
+    with pytest.raises(CorpusError, match=r"a\.csv, line 3\b.*remove.*quotation mark"):
         next(rows)
 
 

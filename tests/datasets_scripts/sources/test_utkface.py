@@ -113,7 +113,7 @@ def test_a_build_depends_on_the_names(tmp_path):
 
 
 def test_a_folder_without_pictures_is_refused(tmp_path):
-    with pytest.raises(CorpusError, match=r"has no pictures named age_gender_race_date.jpg"):
+    with pytest.raises(CorpusError, match=r"age_gender_race_date\.jpg.*folder of UTKFace"):
         UTKFace(str(tmp_path), "train")
-    with pytest.raises(CorpusError, match="there is no folder"):
+    with pytest.raises(CorpusError, match=r"nowhere.*folder of UTKFace"):
         UTKFace(str(tmp_path / "nowhere"), "train")

@@ -18,6 +18,7 @@ from datasets_scripts.schema import (
     validate_record,
 )
 from datasets_scripts.sources.w300_lp import FOLDERS, W300LP
+from tests.refusals import refuses
 
 POINTS = np.stack([np.linspace(150, 300, 68), np.linspace(120, 330, 68)[::-1]])
 
@@ -127,26 +128,26 @@ def test_what_the_faces_depend_on_changes_with_the_label_files(root):
 
 
 @pytest.mark.parametrize(
-    ("settings", "message"),
+    ("argument", "value", "remedy"),
     [
-        ({"split": "test"}, "split='test': 300W-LP has train"),
-        ({"folders": ("AFW", "AFLW")}, "give one or more of AFW, AFW_Flip"),
-        ({"folders": ()}, "give one or more of"),
-        ({"limit": 0}, "limit=0"),
+        ("split", "test", ["train"]),
+        ("folders", ("AFW", "AFLW"), ["one or more", "AFW, AFW_Flip"]),
+        ("folders", (), ["one or more", "AFW, AFW_Flip"]),
+        ("limit", 0, ["1 or more", "leave it out"]),
     ],
 )
-def test_wrong_settings_are_refused(root, settings, message):
-    with pytest.raises(CorpusError, match=message):
-        W300LP(str(root), **{"split": "train", **settings})
+def test_wrong_settings_are_refused(root, argument, value, remedy):
+    with refuses(argument, value, *remedy):
+        W300LP(str(root), **{"split": "train", argument: value})
 
 
 def test_a_missing_folder_is_named(root, tmp_path_factory):
     (root / "HELEN/HELEN_134212_1_0.jpg").unlink()
     (root / "HELEN/HELEN_134212_1_0.mat").unlink()
     (root / "HELEN").rmdir()
-    with pytest.raises(CorpusError, match=r"there is no folder .*HELEN: unpack the whole of 300W-LP, or name"):
+    with pytest.raises(CorpusError, match=r"HELEN\b.*unpack .*300W-LP.*--folders"):
         W300LP(str(root), "train")
-    with pytest.raises(CorpusError, match="has no AFW or AFW_Flip"):
+    with pytest.raises(CorpusError, match=r"empty.*\bAFW\b.*\bAFW_Flip\b.*folder of 300W-LP"):
         W300LP(str(tmp_path_factory.mktemp("empty")), "train")
 
 

@@ -5,10 +5,10 @@ from random import Random
 
 import pytest
 
-from datasets_scripts.schema import CorpusError
 from datasets_scripts.synthetic import records as synthetic
 from datasets_scripts.synthetic import text as synthetic_text
 from datasets_scripts.synthetic.faces import ATTRIBUTES, sample_labels
+from tests.refusals import refuses
 
 # Words for hair color and background, with words that people use instead: what no question about an image may contain.
 HELD_OUT_WORDS = {
@@ -149,13 +149,14 @@ def test_splits_share_no_face():
 
 
 @pytest.mark.parametrize(
-    "arguments", [("pictures", "train", 1), ("vqa", "val", 1), ("vqa", "train", -1)], ids=["config", "split", "count"]
+    ("argument", "value", "remedy"),
+    [("config", "pictures", synthetic.CONFIGS), ("split", "val", synthetic.SPLITS), ("count", -1, ["0 or more"])],
 )
-def test_a_wrong_argument_is_refused_with_the_remedy(arguments):
-    with pytest.raises(CorpusError, match=r"the synthetic corpus has|give 0 or more"):
-        synthetic.iter_records(*arguments)
+def test_a_wrong_argument_is_refused_with_the_remedy(argument, value, remedy):
+    with refuses(argument, value, *remedy):
+        synthetic.iter_records(**{"config": "vqa", "split": "train", "count": 1, argument: value})
 
 
 def test_an_unknown_level_is_refused():
-    with pytest.raises(ValueError, match="tags, clauses, caption"):
+    with pytest.raises(ValueError, match=r"level='essay'.*tags, clauses, caption"):
         synthetic_text.context(sample_labels(0, 0, "train"), "essay", Random(0))
