@@ -104,7 +104,7 @@ def test_an_unreadable_picture_teaches_nothing_and_is_counted(processor, expansi
     batch = ConversationCollator(processor, expansion)([rows[0], broken])
     assert batch["num_unreadable"].tolist() == [0, 1] and batch["num_turns"].tolist() == [4, 0]
     assert (batch["labels"][1] == -100).all() and (batch["labels"][0] != -100).any()
-    with pytest.raises(RecipeError, match="picture of row 'picture-1' cannot be read"):
+    with pytest.raises(RecipeError, match=r"'picture-1'.*unreadable_images: skip"):
         ConversationCollator(processor, expansion, unreadable_images="raise")([rows[0], broken])
 
 
@@ -120,7 +120,7 @@ def test_rows_that_cannot_be_used_are_left_out_with_a_reason(processor, tmp_path
 def test_long_conversations_are_dropped_whole_never_cut(processor, pictures, texts, tmp_path):
     path = write_corpus([picture_record(0), text_record(1)], tmp_path / "two")
     assert tokenized(path, processor, max_length=60)["id"][:] == ["text-1"]
-    with pytest.raises(RecipeError, match=r"no conversation is left .* longer than max_length \(5 tokens\)"):
+    with pytest.raises(RecipeError, match=r"max_length \(5 tokens\)"):
         tokenized(path, processor, max_length=5)
 
 
@@ -155,9 +155,9 @@ def test_a_corpus_that_is_not_there_or_has_no_conversations_is_named(tmp_path, p
     from datasets import Dataset
 
     Dataset.from_dict({"question": ["?"]}).to_parquet(str(tmp_path / "train.parquet"))
-    with pytest.raises(RecipeError, match=r"data.0: .* has the columns question and no conversations"):
+    with pytest.raises(RecipeError, match=rf"data\.0: '{tmp_path}'.*\bquestion\b.*\bmessages\b"):
         load_corpus(CorpusRecipe(str(tmp_path)), "data.0")
-    with pytest.raises(RecipeError, match=r"data.3: cannot load .*, split 'validation'"):
+    with pytest.raises(RecipeError, match=r"data\.3: .*split 'validation': "):
         load_corpus(CorpusRecipe(pictures, split="validation"), "data.3")
 
 

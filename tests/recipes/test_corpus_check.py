@@ -25,9 +25,9 @@ def configured(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"config": "captions"}, r"data.0: cannot load .*, config 'captions', split 'train': .*captions"),
-        ({"config": "vqa", "split": "test"}, r"data.0: cannot load .*, split 'test': Unknown split \"test\".*train"),
-        ({"config": "vqa", "split": "train[:1]+dev"}, r"Unknown split \"dev\""),
+        ({"config": "captions"}, r"data\.0: .*config 'captions', split 'train'"),
+        ({"config": "vqa", "split": "test"}, r"data\.0: .*split 'test': .*\btrain\b"),
+        ({"config": "vqa", "split": "train[:1]+dev"}, r"data\.0: .*split 'train\[:1\]\+dev': .*\bdev\b"),
     ],
 )
 def test_a_config_or_split_that_is_not_there_is_refused_as_in_training(make_recipe, configured, changes, message):
@@ -48,20 +48,20 @@ def test_a_folder_of_pictures_is_refused_by_the_check_and_by_training(make_recip
     (tmp_path / "raw" / "labels.csv").write_text("file,age\ntrain/1.jpg,20-29\n")
     corpus = CorpusRecipe(str(tmp_path / "raw"))
     for check in (lambda: check_corpora(make_recipe(data=[vars(corpus)])), lambda: load_corpus(corpus, "data.0")):
-        with pytest.raises(RecipeError, match=r"data.0: .*raw' is no corpus: .*facemllm data"):
+        with pytest.raises(RecipeError, match=r"data\.0: .*raw'.*facemllm data"):
             check()
 
 
 def test_rows_without_conversations_are_refused(make_recipe, tmp_path):
     (tmp_path / "table").mkdir()
     Dataset.from_dict({"file": ["1.jpg"], "age": [20]}).to_parquet(str(tmp_path / "table" / "train.parquet"))
-    with pytest.raises(RecipeError, match="has the columns file, age and no conversations"):
+    with pytest.raises(RecipeError, match=r"data\.0: .*table'.*file, age\b.*\bmessages\b"):
         check_corpora(make_recipe(data=[{"path": str(tmp_path / "table")}]))
 
 
 def test_turns_about_pictures_that_the_rows_do_not_carry_are_refused(make_recipe, tmp_path):
     bare = write_corpus([{**picture_record(i), "image": None, "url": f"{i}.jpg"} for i in range(3)], tmp_path / "bare")
-    with pytest.raises(RecipeError, match=r"data.0: .*first 3 rows speak of pictures.*--no-images.*--include-images"):
+    with pytest.raises(RecipeError, match=r"data\.0: .*\b3 rows\b.*--no-images.*--include-images"):
         check_corpora(make_recipe(data=[{"path": bare}]))
 
 
@@ -77,7 +77,7 @@ def test_a_corpus_on_the_hub_is_said_to_be_unchecked(make_recipe, pictures):
 
 
 def test_a_mistyped_corpus_without_an_owner_is_not_looked_for_on_the_hub(make_recipe):
-    with pytest.raises(RecipeError, match=r"data.0.path: 'corpsu' does not exist; give a folder .* \(owner/name\)"):
+    with pytest.raises(RecipeError, match=r"data\.0\.path: 'corpsu'.*give a folder .*\(owner/name\)"):
         make_recipe(data=[{"path": "corpsu"}])
 
 
@@ -90,4 +90,4 @@ def test_the_command_checks_the_corpora_and_prints_the_recipe(towers, configured
     out, error = capsys.readouterr()
     assert json.loads(out)["data"][0]["config"] == "vqa" and "data.1: 'owner/corpus'" in error
     assert main(["train", str(recipe), "--check", "data.0.split=test"]) == 2
-    assert capsys.readouterr().err.splitlines()[-1].startswith("facemllm train: data.0: cannot load")
+    assert capsys.readouterr().err.splitlines()[-1].startswith("facemllm train: data.0: ")

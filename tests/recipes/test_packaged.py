@@ -1,6 +1,7 @@
 """Recipes and towers that come with the package go by name, and what they need says which command makes it."""
 
 import json
+import re
 import shlex
 import shutil
 from pathlib import Path
@@ -45,8 +46,8 @@ def test_a_file_comes_before_a_packaged_recipe_of_its_name(empty_folder):
 @pytest.mark.parametrize(
     ("name", "remedy"),
     [
-        ("fairface/stage3_face_task", "did you mean fairface/stage3_face_tasks"),
-        ("stage2", "did you mean face_mllm/stage2_vqa or fairface/stage2_vqa or quickstart/stage2_vqa"),
+        ("fairface/stage3_face_task", "fairface/stage3_face_tasks"),
+        ("stage2", "face_mllm/stage2_vqa or fairface/stage2_vqa or quickstart/stage2_vqa"),
         ("nothing-like-it", "facemllm train --list"),
     ],
 )
@@ -68,7 +69,7 @@ def test_the_list_has_a_name_and_a_description_of_every_recipe(capsys):
 
 def test_no_recipe_at_all_is_told_where_to_find_one(capsys):
     assert main(["train", "--check"]) == 2
-    assert "RECIPE is missing" in (error := capsys.readouterr().err) and "--list" in error
+    assert re.search("RECIPE.*--list", capsys.readouterr().err)
 
 
 def needs(name: str) -> list[str]:
@@ -127,7 +128,7 @@ def test_what_must_be_made_first_is_named_with_its_command(name, there, key, mis
         (empty_folder / folder).mkdir(parents=True)
     assert main(["train", name, "--check"]) == 2
     error = capsys.readouterr().err
-    assert error.count("\n") == 1 and f"{key}: {missing!r}" in error and f"make it first: {command}" in error
+    assert error.count("\n") == 1 and f"{key}: {missing!r}" in error and command in error
 
 
 def test_a_stage_that_is_not_finished_is_named_with_its_command(empty_folder, capsys):
@@ -154,5 +155,5 @@ def test_a_packaged_tower_s_folder_in_a_clone_is_a_plain_path_still(empty_folder
 
 
 def test_an_unknown_packaged_tower_is_told_with_those_that_there_are(make_recipe, towers):
-    with pytest.raises(RecipeError, match=r"model.text: 'packaged:txt' .*packaged:text, packaged:vision"):
+    with pytest.raises(RecipeError, match=r"model\.text: 'packaged:txt'.*packaged:text, packaged:vision"):
         make_recipe(model={"vision": towers["vision"], "text": "packaged:txt", "trainable": ["projector"]})

@@ -37,27 +37,27 @@ def test_overrides_reach_into_mappings_and_lists(recipe_file):
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("lerning=1", r"lerning: 1 is set, but there is no such key; allowed: model, data"),
-        ("trainer.lerning_rate=1", r"trainer.lerning_rate: 1 .* did you mean learning_rate"),
-        ("trainer.learning_rate=fast", r"trainer.learning_rate: 'fast' is text, allowed: a number"),
-        ("trainer.max_steps=1.5", r"trainer.max_steps: 1.5 is a number, allowed: a whole number"),
-        ("trainer.max_length=512", r"trainer.max_length: 512 cannot be set here; set max_length at the top"),
-        ("trainer.save_total_limit=1", r"save_total_limit: 1 .* allowed: 2 or more, or null"),
-        ("seed=true", r"seed: True is true/false, allowed: a whole number"),
-        ("output_dir=null", r"output_dir: None is nothing \(null\), allowed: text"),
-        ("model.trainable=[head]", r"model.trainable.0: 'head' .* 'vision_tower' or 'projector'"),
-        ("model.trainable=[]", r"model.trainable: nothing is trained; name some of vision_tower"),
-        ("model.vision=google/siglip", r"model: got .* give either base, or both vision and text"),
-        ("model.pixel_shuffle_factor=2", r"model.pixel_shuffle_factor: 2 is set, but model.base already has its own"),
-        ("model.base=/no/such", r"model.base: '/no/such' does not exist; give a folder"),
-        ("model.base=quickstart-onnx", r"model.base: 'quickstart-onnx' does not exist; give a folder"),
-        ("model.dtype=bfloat16", r"model.dtype: 'bfloat16' beside .* set trainer.bf16: true"),
-        ("data=[]", r"data: \[\] is empty; list at least one corpus"),
-        ("data.0.path=./no", r"data.0.path: './no' does not exist"),
-        ("data.0.weight=0", r"data.0.weight: 0.0 is not above zero"),
-        ("data.4.path=x", r"override data.4.path: '4' is not a position in a list of 1"),
-        ("seed", r"override 'seed' is not of the form key=value"),
-        ("data=[", r"override data, line 1: not valid YAML"),
+        ("lerning=1", r"^lerning: 1\b.*model, data"),
+        ("trainer.lerning_rate=1", r"^trainer\.lerning_rate: 1\b.*\blearning_rate"),
+        ("trainer.learning_rate=fast", r"^trainer\.learning_rate: 'fast'.*\ba number"),
+        ("trainer.max_steps=1.5", r"^trainer\.max_steps: 1\.5\b.*a whole number"),
+        ("trainer.max_length=512", r"^trainer\.max_length: 512\b.*set max_length at the top"),
+        ("trainer.save_total_limit=1", r"^trainer\.save_total_limit: 1\b.*2 or more, or null"),
+        ("seed=true", r"^seed: True\b.*a whole number"),
+        ("output_dir=null", r"^output_dir: None\b.*\btext\b"),
+        ("model.trainable=[head]", r"^model\.trainable\.0: 'head'.* 'vision_tower' or 'projector'"),
+        ("model.trainable=[]", r"^model\.trainable: .*name some of vision_tower"),
+        ("model.vision=google/siglip", r"^model: .*give either base, or both vision and text"),
+        ("model.pixel_shuffle_factor=2", r"^model\.pixel_shuffle_factor: 2\b.*model\.base\b.*\bvision and text\b"),
+        ("model.base=/no/such", r"^model\.base: '/no/such'.*give a folder .*\(owner/name\)"),
+        ("model.base=quickstart-onnx", r"^model\.base: 'quickstart-onnx'.*give a folder .*\(owner/name\)"),
+        ("model.dtype=bfloat16", r"^model\.dtype: 'bfloat16'.*set trainer\.bf16: true"),
+        ("data=[]", r"^data: \[\].*list at least one corpus"),
+        ("data.0.path=./no", r"^data\.0\.path: '\./no'.*give a folder .*\(owner/name\)"),
+        ("data.0.weight=0", r"^data\.0\.weight: 0\.0\b.*above zero.*leave the corpus out"),
+        ("data.4.path=x", r"override data\.4\.path: '4'.*\b0 to 0\b"),
+        ("seed", r"override 'seed'.*key=value"),
+        ("data=[", r"override data, line 1: .*YAML"),
     ],
 )
 def test_mistakes_are_told_in_one_line(recipe_file, override, message):
@@ -68,36 +68,36 @@ def test_mistakes_are_told_in_one_line(recipe_file, override, message):
 
 
 def test_a_folder_that_cannot_be_trained_is_no_base(recipe_file, tmp_path):
-    with pytest.raises(RecipeError, match=r"model.base: .* has no config.json"):
+    with pytest.raises(RecipeError, match=rf"model\.base: '{tmp_path}'.*config\.json.*give the folder"):
         load_recipe(recipe_file, [f"model.base={tmp_path}"])
     for name in ("config.json", "export.json"):
         (tmp_path / name).write_text("{}")
-    with pytest.raises(RecipeError, match=r"model.base: .* is an ONNX export, which cannot be trained"):
+    with pytest.raises(RecipeError, match=rf"model\.base: '{tmp_path}'.*ONNX.*give the model"):
         load_recipe(recipe_file, [f"model.base={tmp_path}"])
 
 
 def test_lora_and_full_training_of_the_language_model_exclude_each_other(recipe_file):
-    with pytest.raises(RecipeError, match="keep one of the two"):
+    with pytest.raises(RecipeError, match=r"model\.trainable: .*language_model.*model\.lora\b.*keep one of the two"):
         load_recipe(recipe_file, ["model.lora={r: 4}", "model.trainable=[language_model]"])
 
 
 def test_weights_are_for_all_corpora_or_for_none(recipe_file, texts, pictures):
-    with pytest.raises(RecipeError, match=r"data\.1\.weight is missing"):
+    with pytest.raises(RecipeError, match=r"data\.1\.weight\b.*give every corpus a weight, or none"):
         load_recipe(recipe_file, [f"data=[{{path: {pictures}, weight: 1}}, {{path: {texts}}}]"])
 
 
 def test_a_key_given_twice_is_refused(recipe_file):
     recipe_file.write_text(recipe_file.read_text() + "seed: 1\nseed: 2\n")
-    with pytest.raises(RecipeError, match="line 7: the key 'seed' is given twice"):
+    with pytest.raises(RecipeError, match=r"line 7\b.*'seed'.*keep one"):
         load_recipe(recipe_file)
 
 
 def test_the_script_ends_a_mistake_with_one_line_and_code_2(recipe_file, capsys):
     assert main(["--config", str(recipe_file), "trainer.max_step=1"]) == 2
     error = capsys.readouterr().err
-    assert error.startswith("sft.py: trainer.max_step: 1 is set") and error.count("\n") == 1
+    assert re.match(r"sft\.py: trainer\.max_step: 1 .*\bmax_steps\b", error) and error.count("\n") == 1
 
 
 def test_a_missing_recipe_is_named(tmp_path):
-    with pytest.raises(RecipeError, match=r"recipe '.*none.yaml' is not a file"):
+    with pytest.raises(RecipeError, match=r"recipe '.*none\.yaml'.*--list"):
         load_recipe(tmp_path / "none.yaml")
