@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -177,17 +178,17 @@ def test_the_command_trains_a_vision_tower_on_any_captioned_corpus(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--faces", "0"], "--faces 0: give 1 or more"),
-        (["--corpus", "nowhere", "--text"], "leave --text out"),
+        (["--faces", "0"], "--faces 0: .*1 or more"),
+        (["--corpus", "nowhere", "--text"], "--corpus.*leave --text out"),
         (["--vision", "--corpus", "nowhere"], "--corpus nowhere"),
-        (["--vision", "--tower", "depth=3"], "--tower depth=3: give KEY=VALUE"),
-        (["--vision", "--image-size", "30"], "30"),
+        (["--vision", "--tower", "depth=3"], "--tower depth=3: .*KEY=VALUE"),
+        (["--vision", "--image-size", "30"], r"\b30\b"),
     ],
 )
 def test_a_mistake_ends_in_one_line(arguments, message, capsys):
     assert main(["towers", *arguments]) == 2
     error = capsys.readouterr().err.strip().splitlines()[-1]
-    assert message in error
+    assert re.search(message, error)
 
 
 def built_again(name, folder):

@@ -4,6 +4,7 @@ import csv
 import fcntl
 import json
 import os
+import re
 import resource
 import shutil
 import signal
@@ -250,7 +251,7 @@ def test_other_settings_are_refused(analyze, photos, tmp_path):
     before = out.read_bytes()
     rc, _, err = analyze(photos, "--out", out, "--tasks", "age")
     assert rc == 2
-    assert "tasks: ['gender'] there, ['age'] now" in err
+    assert re.search(r"tasks: \['gender'\].*\['age'\].*--out", err)
     assert out.read_bytes() == before
 
 
@@ -298,7 +299,7 @@ def test_another_process_on_the_same_file_is_refused(analyze, photos, tmp_path):
         locked = subprocess.run(
             [sys.executable, "-c", _JOURNAL, str(tmp_path / "faces.jsonl")], capture_output=True, text=True
         )
-    assert "another process writes this file" in locked.stderr
+    assert re.search(r"faces\.jsonl\b.*wait for it, or give another", locked.stderr)
 
 
 _JOURNAL = "import sys; from facemllm.analysis.journal import FaceJournal; FaceJournal(sys.argv[1], {})"
@@ -359,18 +360,18 @@ def test_names_are_remembered_in_few_bytes_and_none_is_lost():
 @pytest.mark.parametrize(
     "words,told",
     [
-        (("PHOTOS", "nowhere.jpg", "--out", "OUT"), "nowhere.jpg"),
-        (("PHOTOS", "--out", "OUT", "--tasks", "gendr"), "did you mean gender"),
-        (("PHOTOS", "--out", "OUT", "--max-faces", "0"), "--max-faces 0"),
-        (("PHOTOS", "--out", "OUT", "--every", "-1"), "--every -1"),
-        (("PHOTOS", "--out", "OUT", "--draw", "PHOTOS/drawn"), "outside it"),
-        (("PHOTOS", "--out", "PHOTOS/face1.jpg"), "face1.jpg.run.json"),
-        (("PHOTOS", "--out", "PHOTOS"), "regular file"),
-        (("PHOTOS", "--out", "OUT.csv"), "name it .jsonl"),
-        (("PHOTOS", "--csv", "OUT"), "--out as well"),
-        (("PHOTOS", "--out", "OUT", "--csv", "PHOTOS/notes.txt"), "no table of faces"),
-        (("EMPTY", "--out", "OUT"), "no photo and no video"),
-        (("-", "-", "--out", "OUT"), "once"),
+        (("PHOTOS", "nowhere.jpg", "--out", "OUT"), r"nowhere\.jpg"),
+        (("PHOTOS", "--out", "OUT", "--tasks", "gendr"), r"\bgendr\b.*\bgender\b"),
+        (("PHOTOS", "--out", "OUT", "--max-faces", "0"), "--max-faces 0: .*1 or more"),
+        (("PHOTOS", "--out", "OUT", "--every", "-1"), r"--every -1\.0: .*0 or more"),
+        (("PHOTOS", "--out", "OUT", "--draw", "PHOTOS/drawn"), r"--draw \S+/drawn: .*outside"),
+        (("PHOTOS", "--out", "PHOTOS/face1.jpg"), r"face1\.jpg\.run\.json"),
+        (("PHOTOS", "--out", "PHOTOS"), r"--out \S+: .*regular file"),
+        (("PHOTOS", "--out", "OUT.csv"), r"--out \S+out\.jsonl\.csv: .*\.jsonl"),
+        (("PHOTOS", "--csv", "OUT"), r"--csv\b.*--out\b"),
+        (("PHOTOS", "--out", "OUT", "--csv", "PHOTOS/notes.txt"), r"--csv \S+notes\.txt: .*table of faces"),
+        (("EMPTY", "--out", "OUT"), r"empty\b.*photo.*video"),
+        (("-", "-", "--out", "OUT"), r" -: .*\bonce\b"),
     ],
 )
 def test_a_mistake_is_one_line_that_names_it(analyze, photos, tmp_path, words, told):
@@ -381,7 +382,7 @@ def test_a_mistake_is_one_line_that_names_it(analyze, photos, tmp_path, words, t
         words = [word.replace(name, str(place)) for word in words]
     rc, _, err = analyze(*words)
     assert rc == 2
-    assert told in err.splitlines()[-1]
+    assert re.search(told, err.splitlines()[-1])
     assert not list(tmp_path.glob("*out.jsonl*"))
     assert {path: path.read_bytes() for path in photos.rglob("*") if path.is_file()} == before
 
@@ -407,5 +408,5 @@ def test_a_journal_that_somebody_wrote_into_is_refused(tmp_path):
     shutil.copy(tmp_path / "faces.jsonl", tmp_path / "kept")
     with open(tmp_path / "faces.jsonl", "a") as file:
         file.write("a note\n")
-    with pytest.raises(ValueError, match="line 2"):
+    with pytest.raises(ValueError, match=r"faces\.jsonl, line 2\b.*remove that line, or give another --out"):
         FaceJournal(tmp_path / "faces.jsonl", {"tasks": None})

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 
 import pytest
@@ -96,23 +97,20 @@ def test_an_endpoint_that_does_not_answer_is_one_line(fairface, tmp_path, capsys
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--limit", "0"], "--limit 0: give 1 or more"),
-        (["--engine-options", "partition"], "--engine-options partition: give NAME=VALUE"),
-        (["--endpoint", "localhost:8000"], "give a URL such as http://localhost:8000/v1"),
-        (["--api-key-env", "NO_SUCH_KEY_HERE"], "--api-key-env NO_SUCH_KEY_HERE: there is no key"),
-        (["--attempts", "0"], "--attempts 0: give 1 or more"),
-        (["--endpoint", "http://me:key@host/v1"], "--endpoint http://host: no key or password"),
-        (
-            ["--workers", "64", "--concurrency", "8"],
-            "--concurrency 8: 64 workers need a request each, give 64 or more",
-        ),
-        (["--engine", "slurm"], "engine slurm needs the option partition"),
+        (["--limit", "0"], "--limit 0: .*1 or more"),
+        (["--engine-options", "partition"], "--engine-options partition: .*NAME=VALUE"),
+        (["--endpoint", "localhost:8000"], "--endpoint localhost:8000: .*http://localhost:8000/v1"),
+        (["--api-key-env", "NO_SUCH_KEY_HERE"], "--api-key-env NO_SUCH_KEY_HERE: .*environment variable"),
+        (["--attempts", "0"], "--attempts 0: .*1 or more"),
+        (["--endpoint", "http://me:key@host/v1"], "--endpoint http://host: .*name a variable"),
+        (["--workers", "64", "--concurrency", "8"], "--concurrency 8: .*64 workers.*64 or more"),
+        (["--engine", "slurm"], r"\bslurm\b.*\bpartition\b"),
     ],
 )
 def test_a_mistake_is_one_line_that_names_it(words, message, fairface, tmp_path, capsys):
     with AnnotatorServer(tmp_path / "log") as server:
         assert annotate(fairface, tmp_path, server, *words) == 2
-    assert message in capsys.readouterr().err
+    assert re.search(message, capsys.readouterr().err)
 
 
 def test_the_defaults_are_those_of_the_annotator():
@@ -133,16 +131,16 @@ def test_none_leaves_temperature_and_length_to_the_endpoint():
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--extra-body", "{'top_k': 1}"], "--extra-body: {'top_k': 1}: give a JSON object"),
-        (["--extra-body", "[1]"], "--extra-body: [1]: give a JSON object"),
-        (["--temperature", "warm"], "--temperature: warm: give a number or none"),
-        (["--max-tokens", "1.5"], "--max-tokens: 1.5: give a whole number or none"),
+        (["--extra-body", "{'top_k': 1}"], "--extra-body: {'top_k': 1}: .*JSON object"),
+        (["--extra-body", "[1]"], r"--extra-body: \[1\]: .*JSON object"),
+        (["--temperature", "warm"], "--temperature: warm: .*number.*none"),
+        (["--max-tokens", "1.5"], r"--max-tokens: 1\.5: .*whole number.*none"),
     ],
 )
 def test_a_value_that_cannot_be_read_is_told_with_what_is_wanted(words, message, capsys):
     with pytest.raises(SystemExit):
         main(["annotate", "fairfacegpt", "F", "--out", "O", "--model", "m", *words])
-    assert message in capsys.readouterr().err
+    assert re.search(message, capsys.readouterr().err)
 
 
 def test_many_workers_get_a_request_each(fairface, tmp_path):
@@ -154,7 +152,8 @@ def test_slurm_without_a_cluster_is_told_before_anything_is_read(tmp_path, monke
     monkeypatch.setenv("PATH", str(tmp_path))
     words = ["F", "--out", tmp_path / "out", "--model", "m", "--engine", "slurm", "--engine-options", "partition=gpu"]
     assert main(["annotate", "fairfacegpt", *map(str, words)]) == 2
-    assert "engine slurm needs the command sbatch" in capsys.readouterr().err and not (tmp_path / "out").exists()
+    assert re.search(r"\bslurm\b.*\bsbatch\b.*login node", capsys.readouterr().err)
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("files", [{"README.md": "Mine"}, {"corpus.json": '{"name": "FairFace"}', "README.md": ""}])
@@ -166,7 +165,7 @@ def test_the_folder_of_another_corpus_is_refused_before_anything_is_asked(fairfa
         for words in ([], ["--overwrite"]):
             assert annotate(fairface, tmp_path, server, *words) == 2
             told = capsys.readouterr().err
-            assert f"{tmp_path / 'out'} holds another corpus" in told and "give another --out" in told
+            assert str(tmp_path / "out") in told and "give another --out" in told
         assert server.requests() == []
     assert {path.name: path.read_text() for path in (tmp_path / "out").iterdir()} == files
 
@@ -176,7 +175,8 @@ def test_a_corpus_of_this_kind_whose_answers_are_gone_is_replaced_only_on_reques
         assert annotate(fairface, tmp_path, server, "--config", "captions") == 0
         shutil.rmtree(tmp_path / "out/.annotating")
         assert annotate(fairface, tmp_path, server, "--config", "captions") == 2
-        assert "without the answers it is made of" in capsys.readouterr().err
+        told = capsys.readouterr().err
+        assert str(tmp_path / "out") in told and "give another --out" in told and "--overwrite" in told
         assert len(server.requests()) == 32
         assert annotate(fairface, tmp_path, server, "--config", "captions", "--overwrite") == 0
 
@@ -184,11 +184,11 @@ def test_a_corpus_of_this_kind_whose_answers_are_gone_is_replaced_only_on_reques
 def test_a_mistyped_model_leaves_no_locked_folder(fairface, tmp_path, capsys):
     with AnnotatorServer(tmp_path / "first", "404:1", times=99) as server:
         assert annotate(fairface, tmp_path, server, "--config", "captions") == 2
-    assert "--model describer: the endpoint http://" in capsys.readouterr().err
+    assert re.search("--model describer: .*http://.*HTTP 404.*see both", capsys.readouterr().err)
     with AnnotatorServer(tmp_path / "log") as server:
         assert annotate(fairface, tmp_path, server, "--config", "captions", "--model", "right") == 0
         assert annotate(fairface, tmp_path, server, "--config", "captions", "--model", "third") == 2
-    assert "holds answers to other settings" in capsys.readouterr().err
+    assert re.search("model: right .*third.*another", capsys.readouterr().err)
 
 
 def test_a_dry_run_says_when_it_has_not_read_all_parts():
@@ -218,7 +218,7 @@ def test_a_download_without_img2dataset_says_how_to_get_it(tmp_path, capsys):
     write_table(tmp_path / "urls.parquet", ["http://127.0.0.1:1/a.jpg"])
     words = ["download", tmp_path / "urls.parquet", "--out", tmp_path / "tars", "--img2dataset", tmp_path / "none"]
     assert main(["annotate", *map(str, words)]) == 2
-    assert "img2dataset" in capsys.readouterr().err
+    assert re.search(rf"--img2dataset {tmp_path / 'none'}: .*pip install img2dataset", capsys.readouterr().err)
 
 
 def test_a_download_tells_what_was_fetched_and_why_the_rest_was_not(tmp_path, capsys):

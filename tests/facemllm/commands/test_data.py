@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 
 import pytest
 from datasets import load_dataset
@@ -60,7 +61,7 @@ def test_race_is_only_asked_with_its_own_option(fairface, tmp_path, capsys):
     words = ["--out", tmp_path / "out", "--config", "face_tasks", "--tasks", "gender", "race"]
     assert build("fairface", fairface, *words) == 2
     told = capsys.readouterr().err
-    assert "race is only asked with --race" in told and told.count("\n") == 1
+    assert re.search("--tasks race: .*--race", told) and told.count("\n") == 1
     assert build("fairface", fairface, *words, "--race") == 0
     assert "--tasks gender race --race" in (tmp_path / "out" / "README.md").read_text()
 
@@ -81,7 +82,8 @@ def test_a_stray_quotation_mark_in_a_label_file_ends_in_one_line(fairface, tmp_p
     file.write_text("\n".join(lines))
     assert build("fairface", fairface, "--out", tmp_path / "out") == 2
     told = capsys.readouterr().err
-    assert f"{file}, line 4" in told and told.count("\n") == 1 and not (tmp_path / "out" / "README.md").exists()
+    assert f"{file}, line 4" in told and "remove the stray quotation mark" in told and told.count("\n") == 1
+    assert not (tmp_path / "out" / "README.md").exists()
 
 
 def test_the_seed_of_drawn_faces_draws_other_faces(capsys):
@@ -133,17 +135,17 @@ def test_a_split_of_no_faces_is_left_out(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["fairface", "nowhere"], "there is no label file"),
-        (["fairface", ".", "--labels", "labels.csv"], "--labels labels.csv: give SPLIT=CSV"),
-        (["fairface", ".", "--split", "train", "--labels", "validation=x.csv"], "labels for 'validation'"),
-        (["synthetic", "--count", "0", "0", "0"], "there is nothing to write"),
-        (["synthetic", "--count", "-1", "0", "0"], "count=-1: give 1 or more"),
+        (["fairface", "nowhere"], r"nowhere/fairface_label_\w+\.csv\b.*--labels"),
+        (["fairface", ".", "--labels", "labels.csv"], r"--labels labels\.csv: .*SPLIT=CSV"),
+        (["fairface", ".", "--split", "train", "--labels", "validation=x.csv"], "labels.*'validation'.* train"),
+        (["synthetic", "--count", "0", "0", "0"], "give at least one config"),
+        (["synthetic", "--count", "-1", "0", "0"], "count[= ]-1: .*1 or more"),
     ],
 )
 def test_a_mistake_ends_in_one_line_and_exit_code_2(words, message, tmp_path, capsys):
     assert build(*words, "--out", tmp_path / "out") == 2
     told = capsys.readouterr().err
-    assert message in told and told.count("\n") == 1
+    assert re.search(message, told) and told.count("\n") == 1
 
 
 def test_every_dataset_is_listed_and_tells_its_layout_and_terms(capsys):

@@ -1,6 +1,7 @@
 """`facemllm evaluate`: benchmarks and corpora asked of a model that is a folder, and what a user is told."""
 
 import json
+import re
 import shutil
 from functools import partial
 
@@ -101,12 +102,12 @@ def test_the_report_is_written_again_from_the_predictions_alone(evaluated, tmp_p
 )
 def test_what_would_choose_what_is_asked_is_refused_where_nothing_is(words, tmp_path, capsys):
     told = last_line("--rescore", "--out", tmp_path, *words, capsys=capsys)
-    assert f"{words[0]} has no effect with --rescore" in told
+    assert re.search(f"{words[0]} .*--rescore.*leave it out", told)
 
 
 def test_other_settings_for_the_same_folder_are_one_line_and_exit_code_2(corpus, tiny_model, evaluated, capsys):
     told = last_line(tiny_model, corpus, *CPU, "--tasks", "age", "--out", evaluated, capsys=capsys)
-    assert "other settings (tasks: ['gender', 'age'] there, ['age'] now)" in told
+    assert re.search(r"tasks: \['gender', 'age'\].*\['age'\].*another --out", told)
 
 
 def test_a_dataset_is_evaluated_from_its_own_folder_in_both_ways_and_a_face_missing_is_exit_code_1(
@@ -193,23 +194,23 @@ def test_the_tasks_of_a_corpus_are_those_whose_labels_the_table_knows():
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["--tasks", "hat"], "task 'hat' is unknown; the corpus has gender, age"),
-        (["--tasks", "expression"], "task 'expression' has no label here; the corpus has gender, age"),
-        (["--root", "x"], "--root belongs to a benchmark of a dataset; "),
-        (["--limit", "0"], "--limit 0: give 1 or more"),
-        (["--backend", "tpu"], "--backend tpu: there are torch"),
-        (["--rescore"], "--rescore needs --out DIR"),
-        (["--set", "fold"], "--set fold: give NAME=VALUE"),
+        (["--tasks", "hat"], "'hat'.*gender, age"),
+        (["--tasks", "expression"], "'expression'.*gender, age"),
+        (["--root", "x"], "--root .*dataset"),
+        (["--limit", "0"], "--limit 0: .*1 or more"),
+        (["--backend", "tpu"], "--backend tpu: .*torch"),
+        (["--rescore"], "--rescore .*--out DIR"),
+        (["--set", "fold"], "--set fold: .*NAME=VALUE"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2_before_the_model_is_loaded(words, told, corpus, capsys):
-    assert told in last_line("hub/no-model-is-loaded", corpus, *words, capsys=capsys)
+    assert re.search(told, last_line("hub/no-model-is-loaded", corpus, *words, capsys=capsys))
 
 
 def test_a_corpus_without_pixels_is_one_line_that_says_how_to_get_them(tmp_path, capsys):
     bare = write_labelled(tmp_path / "bare", {"train": 4, "validation": 3}, include_images=False)
     told = last_line("hub/no-model-is-loaded", bare, capsys=capsys)
-    assert "none of its 3 rows carries a picture" in told and "--no-images" in told and "--include-images" in told
+    assert str(bare) in told and "--no-images" in told and "--include-images" in told
 
 
 def test_rows_without_pixels_are_left_out_and_counted(corpus, tiny_model, tmp_path, capsys):
@@ -234,17 +235,16 @@ def test_rows_without_pixels_are_left_out_and_counted(corpus, tiny_model, tmp_pa
 def test_a_mistyped_name_is_not_looked_for_on_the_hub(name, corpus, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "corpora").mkdir()
-    told = "a Hub id has the form owner/name"
-    assert f"{name}: there is no such model folder; {told}" in last_line(name, corpus, capsys=capsys)
-    assert "there is no such corpus folder" in last_line("hub/no-model-is-loaded", name, capsys=capsys)
+    assert re.search(f"{name}: .*model folder.*owner/name", last_line(name, corpus, capsys=capsys))
+    assert re.search(f"{name}: .*corpus folder", last_line("hub/no-model-is-loaded", name, capsys=capsys))
 
 
 def test_a_mistyped_benchmark_is_told_the_name_that_was_meant(capsys):
-    assert "did you mean fairface?" in last_line("hub/no-model-is-loaded", "fairfce", capsys=capsys)
+    assert re.search(r"\bfairfce\b.*\bfairface\b", last_line("hub/no-model-is-loaded", "fairfce", capsys=capsys))
     words = ("hub/no-model-is-loaded", "CelebA", "--root", "x")
-    assert "did you mean celeba?" in last_line(*words, capsys=capsys)
+    assert re.search(r"--root\b.*\bceleba\b.*\bCelebA\b", last_line(*words, capsys=capsys))
 
 
 def test_a_corpus_that_is_nowhere_is_said_to_be_no_folder_either(capsys):
     told = last_line("hub/no-model-is-loaded", "owner/no-such-corpus", capsys=capsys)
-    assert "owner/no-such-corpus: there is no such folder here; " in told
+    assert "owner/no-such-corpus: " in told and "folder" in told

@@ -90,7 +90,7 @@ def test_broken_weights_are_told_not_counted(face_mllm, faces):
     kept = head.clone()
     head.fill_(float("nan"))
     try:
-        with pytest.raises(UserError, match="probabilities are no numbers: in float32"):
+        with pytest.raises(UserError, match=r"\bprobabilities\b.*\bfloat32\b.*--ways generation"):
             list(face_mllm.answer(faces, "scoring"))
     finally:
         head.copy_(kept)
@@ -128,16 +128,16 @@ def test_an_adapter_is_put_on_its_base_whichever_of_both_is_named(internvl, adap
 
 
 def test_what_is_no_adapter_is_told(internvl, adapter, tmp_path):
-    with pytest.raises(UserError, match=r"no adapter_config\.json"):
+    with pytest.raises(UserError, match=r"--adapter .*adapter_config\.json\b.*PEFT adapter"):
         load_model(internvl, "cpu", adapter=tmp_path)
-    with pytest.raises(UserError, match="is an adapter itself"):
+    with pytest.raises(UserError, match=r"adapter.*give the base model.*--adapter"):
         load_model(adapter, "cpu", adapter=adapter)
     shutil.copytree(adapter, tmp_path / "orphan")
     config = tmp_path / "orphan/adapter_config.json"
     config.write_text(config.read_text().replace(f'"{internvl}"', "null"))
-    with pytest.raises(UserError, match="names no base model"):
+    with pytest.raises(UserError, match=r"orphan: .*base model.*give BASE --adapter"):
         load_model(tmp_path / "orphan", "cpu")
-    with pytest.raises(UserError, match="--backend tpu: there are torch"):
+    with pytest.raises(UserError, match=r"--backend tpu: .*torch, onnx"):
         load_answerer("tpu", internvl)
 
 

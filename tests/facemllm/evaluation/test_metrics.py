@@ -46,7 +46,7 @@ def test_the_example_of_the_documentation_holds(name, monkeypatch):
 
 
 def test_an_unknown_name_is_told_what_there_is():
-    with pytest.raises(ValueError, match="'f2' is unknown; there are classification"):
+    with pytest.raises(ValueError, match=r"'f2'.*classification"):
         metrics.load("f2")
 
 
@@ -123,7 +123,7 @@ def test_an_unlabelled_entry_is_left_out_and_an_unread_one_is_a_miss(compute):
 
 
 def test_labels_that_are_no_labels_are_refused(compute):
-    with pytest.raises(ValueError, match="must have 1, 0 or None for each of smiling, hat"):
+    with pytest.raises(ValueError, match=r"\[1, -1\].*1, 0 or None.*smiling, hat"):
         compute("attributes", predictions=[[1, -1]], references=[[1, 0]], names=["smiling", "hat"])
 
 
@@ -153,7 +153,7 @@ def test_ages_fall_into_buckets_and_beyond_the_ends_into_the_last(compute):
 
 
 def test_buckets_with_gaps_are_refused(compute):
-    with pytest.raises(ValueError, match="must ascend without gaps"):
+    with pytest.raises(ValueError, match=r"bins .*'4-9': \(4, 10\).*without gaps.*\(low, high\)"):
         compute("age_estimation", predictions=[5], references=[5], bins={"0-2": (0, 3), "4-9": (4, 10)})
 
 
@@ -195,9 +195,9 @@ def test_calibration_error_is_the_bins_distance_from_the_diagonal(compute):
 
 
 def test_probabilities_of_another_sum_are_refused(compute):
-    with pytest.raises(ValueError, match="must have sum 1"):
+    with pytest.raises(ValueError, match=r"probabilities.*sum 1.*normalise them"):
         compute("calibration", predictions=[[0.9, 0.9]], references=[0])
-    with pytest.raises(ValueError, match="places 0 to 1"):
+    with pytest.raises(ValueError, match=r"references.*0 to 1"):
         compute("calibration", predictions=[[0.5, 0.5]], references=[2])
 
 
@@ -222,11 +222,19 @@ def test_rows_of_one_face_share_an_id(compute):
         (
             "classification",
             {"predictions": ["a"], "references": ["c"], "classes": ["a", "b"]},
-            "'c' is none of the classes a, b",
+            "references: 'c'.*classes a, b",
         ),
-        ("classification", {"predictions": ["a", "a"], "references": ["a", None]}, "None is none of the classes a"),
-        ("age_estimation", {"predictions": [3, 4], "references": [3, None]}, "row 1 is no number"),
-        ("head_pose", {"predictions": [[0, 0, 0]], "references": [[0, None, 0]]}, "row 0 is no number"),
+        ("classification", {"predictions": ["a", "a"], "references": ["a", None]}, "references: None.*classes a"),
+        (
+            "age_estimation",
+            {"predictions": [3, 4], "references": [3, None]},
+            "references: row 1 .*leave rows without a label out",
+        ),
+        (
+            "head_pose",
+            {"predictions": [[0, 0, 0]], "references": [[0, None, 0]]},
+            "references: row 0 .*leave rows without a label out",
+        ),
     ],
 )
 def test_a_row_without_a_right_answer_is_refused(compute, name, inputs, told):

@@ -58,15 +58,18 @@ def test_a_torn_last_line_is_dropped_and_its_question_asked_again(tmp_path):
 def test_a_line_that_is_no_prediction_is_named(tmp_path):
     path = tmp_path / "predictions.jsonl"
     path.write_text('{"id": "face/0"}\n')
-    with pytest.raises(UserError, match=r"predictions\.jsonl, line 1: is no prediction"):
+    with pytest.raises(UserError, match=r"predictions\.jsonl, line 1\b.*remove that line"):
         list(read_predictions(path))
-    with pytest.raises(UserError, match="facemllm evaluate --out"):
+    with pytest.raises(UserError, match=r"none\.jsonl\b.*facemllm evaluate --out"):
         list(read_predictions(tmp_path / "none.jsonl"))
 
 
 def test_a_second_process_does_not_write_the_same_file(tmp_path):
     path = tmp_path / "predictions.jsonl"
-    with PredictionLog(path), pytest.raises(UserError, match="another process writes this file"):
+    with (
+        PredictionLog(path),
+        pytest.raises(UserError, match=r"predictions\.jsonl\b.*wait for it, or take another --out"),
+    ):
         PredictionLog(path)
     PredictionLog(path).close()
 

@@ -1,6 +1,7 @@
 """`facemllm publish corpus`, in processes of its own, against a Hub on loopback that speaks HTTP."""
 
 import contextlib
+import re
 import shutil
 import subprocess
 import sys
@@ -272,12 +273,9 @@ def test_what_the_hub_refuses_is_told_in_one_line_with_the_remedy(hub, publish, 
     messages["no network"] = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True).stderr
     assert {text.count("facemllm publish: ") for text in messages.values()} == {1}
     assert not any("Traceback" in text for text in messages.values())
-    assert "the token is not accepted" in messages["bad token"] and "hf auth login" in messages["no token"]
-    assert (
-        "may not write to faces" in messages["reads only"]
-        and "(403: You don't have the rights" in messages["reads only"]
-    )
-    assert "its storage is full" in messages["full"] and "run the same command again" in messages["no network"]
+    assert "/settings/tokens" in messages["bad token"] and "hf auth login" in messages["no token"]
+    assert re.search(r"\btoken\b.*\bfaces\b.*\(403: You don't have the rights", messages["reads only"])
+    assert "storage is full" in messages["full"] and "run the same command again" in messages["no network"]
 
 
 # -- what is refused before anything is sent, in this process
@@ -293,16 +291,16 @@ def refused(folder, capsys, *words, repository="faces/unsent"):
 @pytest.mark.parametrize(
     ("origin", "reason"),
     [
-        ({"source": "LAION-Face"}, "carries 5 pictures of people from the web, which nobody has licensed"),
-        ({"license": "other"}, "carries 5 pictures of people under terms that are no licence to pass them on (other)"),
-        ({"license": "cc-by-nc-nd-4.0"}, "no licence to pass them on (cc-by-nc-nd-4.0)"),
-        ({"license": "other", "include_images": False}, "carries labels of people's faces under terms"),
+        ({"source": "LAION-Face"}, r"\b5 pictures\b.*\bweb\b"),
+        ({"license": "other"}, r"\b5 pictures\b.*\(other\)"),
+        ({"license": "cc-by-nc-nd-4.0"}, r"\b5 pictures\b.*\(cc-by-nc-nd-4\.0\)"),
+        ({"license": "other", "include_images": False}, r"\blabels\b.*\(other\)"),
     ],
 )
 def test_what_may_not_be_passed_on_needs_an_explicit_word(origin, reason, tmp_path, capsys):
     folder = build(tmp_path / "out", (0,), people=True, **origin)
     message = refused(folder, capsys)
-    assert reason in message and "--i-may-pass-this-on" in message
+    assert re.search(reason, message) and "--i-may-pass-this-on" in message
     assert "HF_HUB_OFFLINE" in refused(folder, capsys, "--i-may-pass-this-on")  # the next obstacle
 
 
@@ -324,16 +322,20 @@ def test_a_folder_that_is_no_whole_corpus_is_refused(tmp_path, capsys):
     (broken("cardless") / "README.md").unlink()
     (broken("damaged") / "corpus.json").write_text('{"configs": 3}')
     shutil.copy(whole / shard, broken("strange") / "captions" / "train-00007-of-00009.parquet")
-    assert "is missing" in refused(tmp_path / "missing", capsys)
-    assert "is cut off" in refused(tmp_path / "cut", capsys)
-    assert "holds an unfinished build" in refused(tmp_path / "unfinished", capsys)
-    assert "has no README.md" in refused(tmp_path / "cardless", capsys)
-    assert "corpus.json is damaged" in refused(tmp_path / "damaged", capsys)
-    assert "is no shard of this corpus" in refused(tmp_path / "strange", capsys)
-    assert "is no folder" in refused(tmp_path / "nowhere", capsys)
+    for name, told in {
+        "missing": f"{shard} .*missing.*build the corpus again",
+        "cut": f"{shard} .*cut off.*build the corpus again",
+        "unfinished": "run the command .*once more",
+        "cardless": r"README\.md\b.*build it with facemllm data",
+        "damaged": r"corpus\.json\b.*build the corpus again",
+        "strange": r"train-00007-of-00009\.parquet .*remove it",
+        "nowhere": r"--out DIR",
+    }.items():
+        assert re.search(f"{tmp_path / name}.*{told}", refused(tmp_path / name, capsys))
 
 
 def test_a_repository_needs_an_owner_in_its_name(tmp_path, capsys):
     build(tmp_path / "out", (0,))
     for name in ("squares", "a/b/c", "faces/..", "faces/"):
-        assert "is no name of a repository" in refused(tmp_path / "out", capsys, repository=name)
+        message = refused(tmp_path / "out", capsys, repository=name)
+        assert f"{name!r}" in message and "ORGANISATION/NAME" in message

@@ -1,6 +1,7 @@
 """`facemllm publish model`, in a process of its own, against a Hub on loopback that speaks HTTP."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -131,13 +132,13 @@ def test_another_kind_of_model_is_not_replaced_unasked(publish, model, client):
         HfApi().upload_file(path_or_fileobj=config, path_in_repo="config.json", repo_id="faces/other")
     """)
     message = publish(model, "faces/other")
-    assert "holds another kind of model, 'llava' and not 'facemllm'" in message and "--overwrite" in message
+    assert re.search("faces/other .*'llava'.*'facemllm'.*--overwrite", message)
     client.run("""
         from huggingface_hub import HfApi
         HfApi().upload_file(path_or_fileobj=b"{", path_in_repo="config.json", repo_id="faces/other")
     """)
     message = publish(model, "faces/other")
-    assert "faces/other: its config.json is no model's configuration (" in message and "--overwrite" in message
+    assert re.search(r"faces/other: .*config\.json\b.*--overwrite", message)
 
 
 # -- what is looked at before anything is sent, in this process
@@ -154,7 +155,7 @@ def refused(folder, capsys, *words):
 def test_a_name_without_owner_is_refused_in_a_dry_run_too(capsys, tmp_path, name):
     assert main(["publish", "model", str(tmp_path), name, "--dry-run"]) == 2
     message = capsys.readouterr().err
-    assert message.count("\n") == 1 and f"{name!r} is no name of a repository: give ORGANISATION/NAME" in message
+    assert message.count("\n") == 1 and f"{name!r} " in message and "ORGANISATION/NAME" in message
 
 
 def test_a_folder_that_nobody_could_load_is_refused(model, capsys, tmp_path):
@@ -170,11 +171,11 @@ def test_a_folder_that_nobody_could_load_is_refused(model, capsys, tmp_path):
         file.truncate(9000)
     (broken["state"] / "optimizer.pt").write_bytes(b"moments")
 
-    assert "its code needs vision_facemllm.py, which is not there" in refused(broken["code"], capsys)
-    assert f"{name} is of another shape" in refused(broken["weights"], capsys)
-    assert "does not load" in refused(broken["cut"], capsys)
-    assert "is a training checkpoint (optimizer.pt)" in refused(broken["state"], capsys)
-    assert "has no config.json" in refused(tmp_path, capsys)
+    assert re.search(r"code: .*vision_facemllm\.py\b.*save the model again", refused(broken["code"], capsys))
+    assert re.search(f"weights: .*{re.escape(name)} .*shape", refused(broken["weights"], capsys))
+    assert f"{broken['cut']}: " in refused(broken["cut"], capsys)
+    assert re.search(r"state: .*\(optimizer\.pt\).*give the run's own folder", refused(broken["state"], capsys))
+    assert re.search(rf"{tmp_path}: .*config\.json\b.*give the folder", refused(tmp_path, capsys))
 
 
 def test_numbers_of_another_model_or_of_half_an_evaluation_are_refused(model, report, tmp_path, capsys):
@@ -182,9 +183,10 @@ def test_numbers_of_another_model_or_of_half_an_evaluation_are_refused(model, re
         (report / "report.json").write_text(json.dumps(REPORT | changed))
         return refused(model, capsys, "--report", report)
 
-    assert "is of runs/faces, whose weights are not those in" in message_of(run={"settings": {"weights": "0123"}})
-    assert "is not complete" in message_of(complete=False)
-    assert "has no report.json" in refused(model, capsys, "--report", tmp_path)
+    other = message_of(run={"settings": {"weights": "0123"}})
+    assert re.search(f"--report {report}: .*runs/faces.*{model}.*run facemllm evaluate", other)
+    assert re.search(f"--report {report}: .*run facemllm evaluate again", message_of(complete=False))
+    assert re.search(rf"--report {tmp_path}: .*report\.json", refused(model, capsys, "--report", tmp_path))
 
 
 def test_an_adapter_names_the_model_it_belongs_to(tmp_path, capsys):
@@ -196,7 +198,7 @@ def test_an_adapter_names_the_model_it_belongs_to(tmp_path, capsys):
     save_file({"a": np.zeros(1, np.float32)}, tmp_path / "adapter_model.safetensors")
     header = f"license: mit\nbase_model: {tmp_path}\ntags:\n- base_model:adapter:{tmp_path}\n- lora"
     (tmp_path / "README.md").write_text(f"---\n{header}\n---\n\nWritten by hand.\n")
-    assert "say which model it belongs to with --base-model" in refused(tmp_path, capsys)
+    assert "--base-model ORG/NAME" in refused(tmp_path, capsys)
 
     plan = publish_model(tmp_path, "faces/lora", base_model="OpenGVLab/InternVL3-1B-hf", dry_run=True)
     assert "base_model: OpenGVLab/InternVL3-1B-hf" in plan["card"] and "license: mit" in plan["card"]

@@ -1,6 +1,7 @@
 """FaceXBench from the folder to the table, with answers whose accuracy is known and with tiny real models."""
 
 import json
+import re
 
 import pytest
 
@@ -194,7 +195,7 @@ def test_the_command_writes_tables_with_and_without_overlap(root, tiny_model, tm
     assert json.loads((tmp_path / "out" / "report.json").read_text()) == report
     capsys.readouterr()
     assert evaluate(*words, "--setting", "in-context", "--out", tmp_path / "out") == 2
-    assert "other settings (setting" in capsys.readouterr().err
+    assert re.search(r"setting: .*in-context.*another --out", capsys.readouterr().err)
     assert (tmp_path / "out" / "predictions.jsonl").read_bytes() == predictions
 
 
@@ -210,12 +211,12 @@ def test_the_command_ends_with_1_where_a_file_is_broken(tiny_model, tmp_path, ca
 @pytest.mark.parametrize(
     ("benchmark", "words", "message"),
     [
-        ("facexbench", ["--no-race"], "--no-race: facexbench has one split"),
-        ("facexbench", ["--set", "fold=2"], "--set: facexbench has one split"),
-        ("synthetic", ["--exclude", "fairface"], "--exclude is for facexbench, not for synthetic"),
-        ("synthetic", ["--setting", "in-context"], "--setting is for facexbench, not for synthetic"),
+        ("facexbench", ["--no-race"], "--no-race: .*facexbench.*--tasks"),
+        ("facexbench", ["--set", "fold=2"], "--set: .*facexbench.*--tasks"),
+        ("synthetic", ["--exclude", "fairface"], "--exclude .*facexbench.*synthetic"),
+        ("synthetic", ["--setting", "in-context"], "--setting .*facexbench.*synthetic"),
     ],
 )
 def test_what_would_have_no_effect_is_refused(root, tiny_model, capsys, benchmark, words, message):
     assert evaluate(tiny_model, benchmark, "--root", root, *words) == 2
-    assert message in capsys.readouterr().err
+    assert re.search(message, capsys.readouterr().err)

@@ -92,13 +92,13 @@ def test_a_malformed_file_is_named_and_the_others_are_read(root, text):
 def test_one_sub_category_can_be_read_alone(root):
     bench = read_facexbench(root, ["age", "expression"])
     assert {question.file.sub_category for question in bench.questions} == {"age", "expression"}
-    with pytest.raises(UserError, match=r"--tasks wrinkles: FaceXBench has age, gender"):
+    with pytest.raises(UserError, match=r"--tasks wrinkles: .*age, gender"):
         read_facexbench(root, ["wrinkles"])
 
 
 def test_another_folder_is_refused_in_one_line(tmp_path):
-    with pytest.raises(UserError, match="has no JSON files of FaceXBench"):
+    with pytest.raises(UserError, match=r"--root .*github\.com/Kartik-3004/facexbench"):
         read_facexbench(tmp_path)
     (tmp_path / "config.json").write_text("{}")
-    with pytest.raises(UserError, match=r"none of its 0 questions can be asked \(config\.json: lacks 'category'\)"):
+    with pytest.raises(UserError, match=r"--root .*\b0 questions\b.*config\.json: .*'category'"):
         read_facexbench(tmp_path)

@@ -70,18 +70,18 @@ def test_rows_count_and_so_do_the_faces_behind_them():
 
 
 def test_predictions_of_another_task_are_refused():
-    with pytest.raises(ValueError, match="'0' is of task 'smiling', not 'expression'"):
+    with pytest.raises(ValueError, match=r"'0'.*'smiling'.*'expression'.*select by task"):
         task_figures(EXPRESSION, said(SMILING, [("yes", "yes")]))
 
 
 def test_two_ways_to_answer_are_never_mixed():
     mixed = said(SMILING, [("yes", "yes")]) + said(SMILING, [("yes", "no")], way="generation")
-    with pytest.raises(ValueError, match="answered by generation and scoring; select one way"):
+    with pytest.raises(ValueError, match=r"'smiling'.*\bgeneration\b.*\bscoring\b.*select one way"):
         task_figures(SMILING, mixed)
 
 
 def test_an_expected_value_that_is_no_option_is_refused():
-    with pytest.raises(ValueError, match="'0' expects 'angry', not one of happy, sad, neutral"):
+    with pytest.raises(ValueError, match=r"'expression'.*'0'.*'angry'.*happy, sad, neutral"):
         task_figures(EXPRESSION, said(EXPRESSION, [("angry", "sad")]))
 
 
@@ -164,7 +164,7 @@ def test_what_could_not_be_read_stands_beside_the_mean_of_attributes():
 
 
 def test_ages_have_no_mean_with_attributes():
-    with pytest.raises(ValueError, match="task 'age' is of kind 'number'"):
+    with pytest.raises(ValueError, match=r"'age'.*'number'.*closed options"):
         mean_figures({"age": (AGE, [])})
 
 
