@@ -2,6 +2,7 @@
 
 import io
 import pickle
+import re
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -191,25 +192,27 @@ def test_weights_are_taken_from_a_file_or_from_a_folder_that_has_the_hubs_file(t
 
 @needs_opencv
 def test_weights_that_are_not_there_are_an_error_with_the_remedy(tmp_path):
-    with pytest.raises(OSError, match=r"cannot fetch .*2023mar\.onnx from 'opencv/no-such-repository'.*give the path"):
+    with pytest.raises(OSError, match=r"2023mar\.onnx .*'opencv/no-such-repository'.*give the path"):
         FaceDetector.from_pretrained("opencv/no-such-repository")
-    with pytest.raises(OSError, match="neither a file nor the name of a Hub repository"):
+    with pytest.raises(OSError, match=r"'no such/repository'.*give the path"):
         FaceDetector.from_pretrained("no such/repository")
-    with pytest.raises(FileNotFoundError, match="there are no YuNet weights"):
+    with pytest.raises(
+        FileNotFoundError, match=rf"{tmp_path}\S*.*give the path of face_detection_yunet_2023mar\.onnx"
+    ):
         FaceDetector.from_pretrained(tmp_path)
 
 
 @needs_opencv
 @pytest.mark.parametrize("path", ["nofile.onnx", "weights/nofile.onnx", "./nofile", "/no/file", "a/b/c", "nofile"])
 def test_what_can_only_be_a_path_is_not_looked_for_on_the_hub(path):
-    with pytest.raises(FileNotFoundError, match=f"there is no file or folder '{path}': give the path of"):
+    with pytest.raises(FileNotFoundError, match=f"'{path}': give the path of"):
         FaceDetector.from_pretrained(path)
 
 
 @needs_opencv
 def test_a_file_that_is_no_yunet_is_named(tmp_path):
     (tmp_path / "model.onnx").write_bytes(b"not a network")
-    with pytest.raises(ValueError, match=r"cannot run '.*model\.onnx' as YuNet"):
+    with pytest.raises(ValueError, match=r"'.*model\.onnx'.*YuNet"):
         FaceDetector(tmp_path / "model.onnx")
 
 
@@ -226,7 +229,7 @@ except ImportError as error:
     print(error)
 """
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[2])
-    assert run.stdout.strip() == "finding faces needs OpenCV: pip install opencv-python-headless", run.stderr
+    assert "pip install opencv-python-headless" in run.stdout and run.stdout.count("\n") == 1, run.stderr
 
 
 def test_the_hub_lets_it_load_without_opencv():
@@ -259,9 +262,16 @@ def test_alignment_brings_the_points_to_the_pixel(scale):
         np.testing.assert_allclose(centre, (x, y), atol=0.15)
 
 
-@pytest.mark.parametrize("landmarks", [np.zeros((5, 2)), np.zeros((4, 2)), np.full((5, 2), np.nan)])
-def test_points_that_say_no_place_are_refused(landmarks):
-    with pytest.raises(ValueError, match="landmarks"):
+@pytest.mark.parametrize(
+    ("landmarks", "message"),
+    [
+        (np.zeros((5, 2)), "landmarks .*one place"),
+        (np.zeros((4, 2)), r"landmarks .*\(4, 2\): .*5 finite points"),
+        (np.full((5, 2), np.nan), r"landmarks .*\(5, 2\): .*5 finite points"),
+    ],
+)
+def test_points_that_say_no_place_are_refused(landmarks, message):
+    with pytest.raises(ValueError, match=message):
         align(Image.new("RGB", (100, 100)), landmarks)
 
 
@@ -273,7 +283,7 @@ def test_a_crop_is_the_box_with_its_margin_square_or_not_and_never_beyond_the_ph
     assert crop_box(size, box, margin=2) == (0, 0, 400, 300)
     assert crop(Image.new("RGB", size), (0, 0, 60, 100)).size == (105, 125)
     for outside in ((150, 100, 150, 200), (410, 10, 450, 60), (-50, 0, -1, 40)):
-        with pytest.raises(ValueError, match="empty, or outside the picture of 400×300"):
+        with pytest.raises(ValueError, match=rf"box={re.escape(str(outside))}.*\b400×300\b"):
             crop_box(size, outside)
 
 

@@ -258,14 +258,14 @@ def test_pictures_beside_a_turn_without_one_have_to_be_the_conversations(model, 
     length = cache.get_seq_length()
     text_only = {name: whole[name][:, : length + 2] for name in ("input_ids", "attention_mask")}
     text_only["input_ids"][:, length:] = 70
-    with pytest.raises(ValueError, match="3 pictures are given"):
+    with pytest.raises(ValueError, match=r"\b3 pictures\b.*\d+"):
         model.generate(**text_only, pixel_values=whole["pixel_values"][[0, 1, 1]], **{CACHE_NAME: cache})
 
 
 def test_pictures_that_fit_neither_the_new_tokens_nor_the_whole_are_refused(model, conversation):
     cache, whole = conversation
     given = {**whole, "pixel_values": whole["pixel_values"][[0, 1, 1]]}
-    with pytest.raises(ValueError, match="pass only the new pictures"):
+    with pytest.raises(ValueError, match=r"\b3 pictures\b.*pass only the new pictures"):
         model.generate(**given, **{CACHE_NAME: cache})
 
 
@@ -274,7 +274,7 @@ def test_pictures_that_the_prompt_has_no_tokens_for_are_refused(shown, model, pr
     """None is left out without a word, however many are missing."""
     prompts = several(processor, [("Who is it?", [photo] * shown)])
     pictures = processor(images=[photo] * 3, return_tensors="pt")["pixel_values"]
-    with pytest.raises(ValueError, match=f"3 pictures are given, the prompts have room for {shown}"):
+    with pytest.raises(ValueError, match=rf"\b3 pictures\b.*\bprompts\b.*\b{shown}\b"):
         model.generate(**{**prompts, "pixel_values": pictures})
 
 

@@ -134,7 +134,7 @@ def test_an_rgb_image_is_not_copied(photo):
 def test_a_broken_file_is_named(content, tmp_path):
     path = tmp_path / "broken.jpg"
     path.write_bytes(content)
-    with pytest.raises(ValueError, match=r"cannot read the image '.*broken.jpg'"):
+    with pytest.raises(ValueError, match=r"image '.*broken\.jpg': "):
         load_image(path)
 
 
@@ -142,34 +142,34 @@ def test_a_file_that_ends_early_is_named(tmp_path, photo):
     photo.save(tmp_path / "whole.png")
     (tmp_path / "half.png").write_bytes((tmp_path / "whole.png").read_bytes()[:2000])
     for source in (str(tmp_path / "half.png"), Image.open(tmp_path / "half.png")):
-        with pytest.raises(ValueError, match=r"cannot read the image '.*half.png'"):
+        with pytest.raises(ValueError, match=r"image '.*half\.png': "):
             load_image(source)
 
 
 def test_a_path_that_does_not_exist_is_named():
-    with pytest.raises(ValueError, match=r"'no/such/face.jpg': no such file, and neither an http"):
+    with pytest.raises(ValueError, match=r"'no/such/face\.jpg': .*file\b.*\bURL\b.*base64"):
         load_image("no/such/face.jpg")
 
 
 @pytest.mark.parametrize("array", [np.zeros((2, 5, 7)), np.zeros((0, 4, 3)), np.zeros((3,))], ids=str)
 def test_an_array_that_is_no_image_is_refused(array):
-    with pytest.raises(ValueError, match="is no image"):
+    with pytest.raises(ValueError, match="×".join(map(str, array.shape)) + r"\b.*\(H, W, C\)"):
         load_image(array)
 
 
 @pytest.mark.parametrize("value", [-0.5, 300.0, float("nan")])
 def test_normalised_pixels_are_not_taken_for_a_picture(value):
-    with pytest.raises(ValueError, match="before normalisation"):
+    with pytest.raises(ValueError, match=r"4×4×3\b.* 0 to 255\b.*before normalisation.*do_rescale=False"):
         load_image(np.full((4, 4, 3), value))
 
 
 def test_a_picture_without_pixels_is_refused():
-    with pytest.raises(ValueError, match="cannot read the image 'RGB 0×5': it has no pixels"):
+    with pytest.raises(ValueError, match=r"image 'RGB 0×5': .*pixels"):
         load_image(Image.new("RGB", (0, 5)))
 
 
 def test_something_else_is_a_type_error():
-    with pytest.raises(TypeError, match="set is no image"):
+    with pytest.raises(TypeError, match=r"\bset\b.*PIL image, path, URL"):
         load_image({1, 2})
 
 
@@ -179,7 +179,7 @@ def test_a_url_is_downloaded(server, photo):
 
 @pytest.mark.parametrize("page", ["missing.png", "page.html"])
 def test_a_url_without_an_image_is_named(server, page):
-    with pytest.raises(ValueError, match=rf"cannot read the image '{server}/{page}'"):
+    with pytest.raises(ValueError, match=rf"image '{server}/{page}': "):
         load_image(f"{server}/{page}")
 
 
@@ -192,7 +192,7 @@ def test_an_unreachable_server_is_named():
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{unused.getsockname()[1]}/face.png"
-    with pytest.raises(ValueError, match=f"cannot read the image '{url}'"):
+    with pytest.raises(ValueError, match=f"image '{url}': "):
         load_image(url)
 
 
@@ -205,5 +205,5 @@ def test_nested_lists_and_batches_of_arrays_are_flattened_in_order(photo, other_
 
 
 def test_a_row_of_a_data_set_is_told_from_the_picture_in_it(photo):
-    with pytest.raises(TypeError, match="a mapping of id, image is no image: pass the picture in it"):
+    with pytest.raises(TypeError, match=r"\bid, image\b.*pass the picture in it"):
         load_image({"id": "1", "image": photo})

@@ -63,7 +63,7 @@ def test_features_can_be_encoded_once_and_reused(model, inputs):
             mm_encoder_outputs={"image": encoded},
         )
         close(again.logits, model(**inputs).logits)
-        with pytest.raises(ValueError, match="both pixel_values and mm_encoder_outputs"):
+        with pytest.raises(ValueError, match=r"\bpixel_values\b.*\bmm_encoder_outputs\b"):
             model(**inputs, mm_encoder_outputs={"image": encoded})
 
 
@@ -89,7 +89,7 @@ def test_images_and_tokens_must_agree(model, inputs, change):
 
 def test_an_image_of_the_wrong_size_is_refused(model, inputs):
     inputs["pixel_values"] = torch.zeros(1, 3, 48, 48)
-    with pytest.raises(ValueError, match="pixel_values are 48×48, but this tower takes 32×32"):
+    with pytest.raises(ValueError, match=r"pixel_values .*48×48.*32×32"):
         model(**inputs)
 
 
@@ -131,7 +131,7 @@ def test_embeddings_may_replace_ids(model, inputs):
     rest = {key: inputs[key] for key in ("attention_mask", "pixel_values")}
     with torch.no_grad():
         close(model(inputs_embeds=embeddings, **rest).logits, model(**inputs).logits)
-        with pytest.raises(ValueError, match="exactly one of input_ids or inputs_embeds"):
+        with pytest.raises(ValueError, match=r"\binput_ids\b.*\binputs_embeds\b"):
             model(**inputs, inputs_embeds=embeddings)
     by_ids = model.generate(**inputs, max_new_tokens=6, do_sample=False)[:, inputs["input_ids"].shape[1] :]
     assert (

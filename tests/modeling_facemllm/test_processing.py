@@ -135,9 +135,9 @@ def test_an_answer_can_be_continued(processor):
 
 
 def test_an_unknown_kind_of_content_is_refused(processor):
-    with pytest.raises(Exception, match="content of type video is unknown"):
+    with pytest.raises(Exception, match=r"content\b.*\bvideo\b"):
         processor.apply_chat_template([turn("user", {"type": "video"})])
-    with pytest.raises(ValueError, match="conversation is empty"):
+    with pytest.raises(ValueError, match=r"conversation .*pass at least one message"):
         processor.apply_chat_template([])
 
 
@@ -156,9 +156,9 @@ def test_images_and_tokens_must_agree(processor, photo, text, images):
 
 
 def test_images_given_apart_must_fit_the_messages(processor, question, photo):
-    with pytest.raises(ValueError, match="do not match: 1 image parts without an image, but 2 images"):
+    with pytest.raises(ValueError, match=r"\b1 image parts\b.*\b2 images\b.*images="):
         tensors(processor, question, images=[photo, photo])
-    with pytest.raises(ValueError, match="do not match in conversation 1: 1 image parts without an image, but 0"):
+    with pytest.raises(ValueError, match=r"conversation 1\b.*\b1 image parts\b.*\b0 images\b.*images="):
         tensors(processor, [question, question], images=[[photo], []])
 
 
@@ -169,14 +169,14 @@ def test_truncation_through_an_image_is_refused(processor, question, photo):
 
 def test_a_broken_image_is_named(processor, tmp_path):
     (tmp_path / "broken.jpg").write_bytes(b"nothing")
-    with pytest.raises(ValueError, match=r"cannot read the image '.*broken.jpg'"):
+    with pytest.raises(ValueError, match=r"image '.*broken\.jpg': "):
         tensors(processor, [turn("user", {"type": "image", "path": str(tmp_path / "broken.jpg")})])
 
 
 def test_videos_and_empty_calls_are_refused(processor, photo):
-    with pytest.raises(ValueError, match="no videos"):
+    with pytest.raises(ValueError, match=r"images and text\b.*\bvideos"):
         processor(text="hi", videos=[photo])
-    with pytest.raises(ValueError, match="at least one"):
+    with pytest.raises(ValueError, match=r"at least one input\b"):
         processor()
 
 
@@ -231,7 +231,7 @@ def test_the_tower_decides_how_many_tokens_an_image_takes(plain_tokenizer, visio
 
 
 def test_a_factor_that_does_not_divide_the_grid_is_refused(plain_tokenizer):
-    with pytest.raises(ValueError, match=r"pixel_shuffle_factor=2 does not divide the 3×3 grid.*take one of \[1\]"):
+    with pytest.raises(ValueError, match=r"pixel_shuffle_factor=2\b.*3×3.*\[1\]"):
         FaceMLLMProcessor.from_towers(FaceMLLMVisionConfig(image_size=24), plain_tokenizer, pixel_shuffle_factor=2)
 
 
@@ -263,7 +263,7 @@ def test_a_folder_without_an_image_processor_is_refused(tmp_path, plain_tokenize
 
 
 def test_a_ready_image_processor_alone_is_no_tower(plain_tokenizer, processor):
-    with pytest.raises(ValueError, match="goes into image_processor="):
+    with pytest.raises(ValueError, match="image_processor="):
         FaceMLLMProcessor.from_towers(processor.image_processor, plain_tokenizer)
 
 
@@ -290,9 +290,9 @@ def test_a_processor_without_its_numbers_is_refused(processor, plain_tokenizer, 
     numberless = FaceMLLMProcessor(processor.image_processor, processor.tokenizer)
     with pytest.raises(ValueError, match=r"num_image_tokens=None.*from_towers"):
         numberless(images=photo, text="<image>")
-    with pytest.raises(ValueError, match="num_image_tokens=0"):
+    with pytest.raises(ValueError, match=r"num_image_tokens=0: .*1 or more"):
         FaceMLLMProcessor(processor.image_processor, processor.tokenizer, num_image_tokens=0)
-    with pytest.raises(ValueError, match="splits image_token='<image>' into 7 tokens"):
+    with pytest.raises(ValueError, match=r"image_token='<image>'.*\b7 tokens\b.*FaceMLLMProcessor\.from_towers"):
         FaceMLLMProcessor(processor.image_processor, plain_tokenizer, num_image_tokens=4)
 
 

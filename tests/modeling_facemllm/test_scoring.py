@@ -2,7 +2,6 @@
 
 import json
 import random
-import re
 
 import pytest
 import torch
@@ -291,31 +290,34 @@ def test_another_tokenizer_in_the_same_processor_gives_its_own_tokens(processor)
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"batch_size": 0}, "batch_size=0"),
-        ({"pack_tokens": 0}, "pack_tokens=0"),
-        ({"images": "photo.png"}, "images=str"),
-        ({"questions": [[SMILE], [SMILE]]}, "2 lists for 1 faces"),
-        ({"questions": SMILE}, "questions=ClosedQuestion"),
-        ({"questions": ["Smile?"]}, "something other than ClosedQuestion"),
-        ({"questions": [ClosedQuestion("<image> Smile?", ("yes", "no"))]}, "contains '<image>', which stands for"),
+        ({"batch_size": 0}, "batch_size=0: .*1 or more"),
+        ({"pack_tokens": 0}, "pack_tokens=0: .*1 or more"),
+        ({"images": "photo.png"}, "images=str: .*list"),
+        ({"questions": [[SMILE], [SMILE]]}, r"questions .*\b2 lists\b.*\b1 faces: .*one for each"),
+        ({"questions": SMILE}, "questions=ClosedQuestion: .*list"),
+        ({"questions": ["Smile?"]}, "questions .*ClosedQuestion: .*options"),
+        (
+            {"questions": [ClosedQuestion("<image> Smile?", ("yes", "no"))]},
+            r"'<image> Smile\?'.*'<image>'.*take it out",
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused_in_words(arguments, message, model, processor, photo):
     arguments = {"images": [photo], "questions": [SMILE]} | arguments
-    with pytest.raises(ValueError, match=re.escape(message)):
+    with pytest.raises(ValueError, match=message):
         score_options(model, processor, **arguments)
 
 
 @pytest.mark.parametrize("options", [("yes",), ("yes", "yes"), ("yes", ""), ("yes", 1), "yes"])
 def test_a_closed_question_has_two_or_more_distinct_texts(options):
-    with pytest.raises(ValueError, match="options"):
+    with pytest.raises(ValueError, match=r"options\b.*'Smile\?'"):
         ClosedQuestion("Smile?", options)
 
 
 def test_nan_is_no_probability(model, processor, photo):
     with torch.no_grad():
         model.lm_head.weight[3] = float("nan")
-    with pytest.raises(ValueError, match="probabilities are no numbers: in float32"):
+    with pytest.raises(ValueError, match=r"\bprobabilities\b.*\bfloat32\b"):
         score_options(model, processor, [photo], [SMILE])
 
 
@@ -351,5 +353,5 @@ def test_learned_prompts_of_peft_are_refused(model, processor, photo):
     config = peft.PromptTuningConfig(
         task_type="CAUSAL_LM", num_virtual_tokens=2, token_dim=32, num_layers=2, num_attention_heads=4
     )
-    with pytest.raises(ValueError, match="PROMPT_TUNING puts learned tokens before each prompt"):
+    with pytest.raises(ValueError, match=r"model: .*PROMPT_TUNING.*take an adapter such as LoRA"):
         score_options(peft.get_peft_model(model, config), processor, [photo], [SMILE])

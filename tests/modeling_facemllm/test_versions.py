@@ -147,7 +147,7 @@ def test_the_cache_is_taken_under_both_names(name, model, processor):
 def test_two_different_caches_are_refused(model, processor):
     ids = processor.tokenizer("Smile?", return_tensors="pt")["input_ids"]
     one, other = (cache_of(model(input_ids=ids, use_cache=True)) for _ in range(2))
-    with pytest.raises(ValueError, match="cache and past_key_values"):
+    with pytest.raises(ValueError, match=r"cache and past_key_values.*give one of them"):
         model(input_ids=ids, cache=one, past_key_values=other)
 
 
@@ -164,7 +164,7 @@ def test_a_model_whose_cache_goes_unread_is_not_believed(model, processor, photo
     forgetful = type(model)(model.config).eval()
     forgetful.model.language_model.__class__ = Forgetful
     for score in (score_options, score_each_alone):
-        with pytest.raises(ValueError, match="with a cache than without") as refused:
+        with pytest.raises(ValueError, match=r"\bcache\b") as refused:
             score(forgetful, processor, [photo], [question])
         assert f'pip install "transformers{TESTED}"' in str(refused.value)
 
