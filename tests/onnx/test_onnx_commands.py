@@ -1,6 +1,7 @@
 """The commands take an export as they take PyTorch's model, and give what they give of that."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -77,8 +78,8 @@ sys.exit(main(sys.argv[1:]))
 def test_without_pytorch_a_model_that_needs_it_is_one_line(model_folder, words):
     words = [word.format(model=model_folder) for word in words]
     done = subprocess.run([sys.executable, "-c", WITHOUT_PYTORCH, *words], capture_output=True, text=True)
-    assert done.returncode == 2 and done.stderr.splitlines()[-1].startswith(f"facemllm {words[0]}: needs ")
-    assert "which is not installed here: pip install " in done.stderr and "Traceback" not in done.stderr
+    assert done.returncode == 2 and done.stderr.splitlines()[-1].startswith(f"facemllm {words[0]}: ")
+    assert "pip install " in done.stderr and "Traceback" not in done.stderr
     assert '"torch>=' in done.stderr and '"transformers' in done.stderr
 
 
@@ -119,9 +120,9 @@ def test_the_graphs_tell_two_exports_of_a_model_apart(onnx_folder, spoiled, tmp_
 @pytest.mark.parametrize(
     ("device", "message"),
     [
-        ("mps", "runs on auto, cpu or cuda"),
-        ("cuda:1", "CUDA_VISIBLE_DEVICES chooses"),
-        ("cuda", "or take --device cpu"),
+        ("mps", "auto, cpu or cuda"),
+        ("cuda:1", "CUDA_VISIBLE_DEVICES"),
+        ("cuda", "--device cpu"),
     ],
 )
 @pytest.mark.parametrize("command", ["ask", "analyze"])
@@ -158,9 +159,9 @@ def empty_the_record(folder):
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (cut, "scoring.onnx: has 1,000 bytes with its weights, and had"),
-        (lose_a_graph, "embed_tokens.onnx is missing"),
-        (empty_the_record, "export.json: is no record of facemllm export"),
+        (cut, r"scoring\.onnx\b.*\b1,000 bytes\b"),
+        (lose_a_graph, r"embed_tokens\.onnx\b.*export the model again"),
+        (empty_the_record, r"export\.json\b.*facemllm export"),
     ],
 )
 def test_an_export_that_nobody_could_load_is_not_published(spoiled, capsys, spoil, message):
@@ -168,7 +169,7 @@ def test_an_export_that_nobody_could_load_is_not_published(spoiled, capsys, spoi
     assert main(["publish", "model", str(spoiled), "faces/onnx", "--dry-run"]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1
-    assert message in error
+    assert re.search(message, error)
 
 
 def test_the_card_of_an_export_from_the_hub_names_its_model(spoiled, capsys):
@@ -215,7 +216,7 @@ def test_the_accuracy_of_an_export_is_reported_as_measured(spoiled, capsys, prec
 
 def test_a_model_that_is_an_export_already_is_not_exported(onnx_folder, tmp_path, capsys):
     assert main(["export", str(onnx_folder), str(tmp_path / "out")]) == 2
-    assert "is an ONNX export already" in capsys.readouterr().err
+    assert re.search(f"{onnx_folder}: .*ONNX export", capsys.readouterr().err)
     assert not (tmp_path / "out").exists()
 
 

@@ -1,6 +1,7 @@
 """What `facemllm export` leaves: a folder that answers as the model does, or nothing."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -91,7 +92,7 @@ def test_graphs_of_other_weights_fail_the_check(onnx_folder, model_folder, proce
     model = FaceMLLMForConditionalGeneration.from_pretrained(model_folder, dtype=torch.float32)
     model.model.language_model.layers[1].self_attn.v_proj.weight.data *= 1.05
     found = compare(Reference(model.eval(), processor, batch=False), onnx_folder, record_of(onnx_folder))
-    with pytest.raises(ExportError, match="do not answer as the model does"):
+    with pytest.raises(ExportError, match=r"\b\d+ of \d+ tokens\b.*--backend"):
         check(found, FLOATS["fp32"].tolerance)
 
 
@@ -115,14 +116,14 @@ def test_an_earlier_export_stays_until_the_new_one_is_whole(tmp_path):
 def test_a_folder_of_something_else_is_not_replaced(tmp_path, capsys, model_folder):
     (tmp_path / "thesis.tex").write_text("")
     assert main(["export", str(model_folder), str(tmp_path)]) == 2
-    assert "exists and is no exported model" in capsys.readouterr().err
+    assert re.search(f"{tmp_path}: .*give a new folder, or remove it", capsys.readouterr().err)
     assert (tmp_path / "thesis.tex").exists()
 
 
 def test_the_folder_that_the_command_runs_in_is_not_replaced(tmp_path, capsys, monkeypatch, model_folder):
     monkeypatch.chdir(tmp_path)
     assert main(["export", str(model_folder), "."]) == 2
-    assert "is the folder that this runs in" in capsys.readouterr().err
+    assert re.search(r" \.: .*name the export's own folder", capsys.readouterr().err)
 
 
 def test_behind_a_link_the_export_that_it_leads_to_is_replaced(tmp_path):
@@ -139,8 +140,8 @@ def test_behind_a_link_the_export_that_it_leads_to_is_replaced(tmp_path):
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda weights: weights.popitem(), "has no weights for"),
-        (lambda weights: weights.update(dict.fromkeys(weights, torch.zeros(1))), "cannot load it"),
+        (lambda weights: weights.popitem(), r"broken\b.*weights\b"),
+        (lambda weights: weights.update(dict.fromkeys(weights, torch.zeros(1))), r"broken\b.*"),
     ],
     ids=["missing", "misshapen"],
 )
@@ -150,21 +151,21 @@ def test_a_model_whose_weights_are_not_whole_is_not_exported(tmp_path, capsys, m
     damage(weights)
     save_file({name: value.clone() for name, value in weights.items()}, broken / "model.safetensors")
     assert main(["export", str(broken), str(tmp_path / "out")]) == 2
-    assert message in capsys.readouterr().err
+    assert re.search(message, capsys.readouterr().err)
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--precision", "int3"], "precision 'int3' is unknown: take one of fp32, fp16, bf16, int8, int4"),
-        (["--device", "tpu"], "device 'tpu' is unknown: take one of cpu, cuda"),
-        (["--backend", "tflite"], "backend 'tflite' is unknown: take one of auto, optimum, transformers"),
+        (["--precision", "int3"], "precision 'int3'.*fp32, fp16, bf16, int8, int4"),
+        (["--device", "tpu"], "device 'tpu'.*cpu, cuda"),
+        (["--backend", "tflite"], "backend 'tflite'.*auto, optimum, transformers"),
     ],
 )
 def test_an_unknown_choice_is_one_line(tmp_path, capsys, model_folder, arguments, message):
     assert main(["export", str(model_folder), str(tmp_path / "out"), *arguments]) == 2
-    assert message in capsys.readouterr().err
+    assert re.search(message, capsys.readouterr().err)
 
 
 def test_each_step_is_told_in_a_line_of_its_own_with_the_graph_it_traces(onnx_folder):
@@ -178,7 +179,8 @@ def test_a_place_that_cannot_be_written_is_one_line_that_names_it(tmp_path, caps
     (tmp_path / "file").write_text("")
     assert main(["export", str(model_folder), str(tmp_path / "file" / "out")]) == 2
     message = capsys.readouterr().err
-    assert message.count("\n") == 1 and f"{tmp_path / 'file' / 'out'}: cannot be written" in message
+    assert message.count("\n") == 1
+    assert re.search(f"{tmp_path / 'file' / 'out'}: .*{tmp_path / 'file'} .*give another", message)
 
 
 @pytest.mark.parametrize("mistake", [["--precision", "int3"], ["--device", "tpu"], ["no-such-model"], ["taken"]])
@@ -209,7 +211,7 @@ def test_a_language_model_without_a_cache_of_keys_and_values_is_refused_before_a
     text = Qwen3NextConfig(num_experts=0, layer_types=["linear_attention", "full_attention"], **TEXT)
     with torch.device("meta"):
         model = FaceMLLMForConditionalGeneration(FaceMLLMConfig(vision_config("siglip"), text))
-    with pytest.raises(ExportError, match=r"qwen3_next\) has linear_attention in its layers"):
+    with pytest.raises(ExportError, match=r"\(qwen3_next\).*\blinear_attention\b"):
         check_exportable(model)
 
 
@@ -217,7 +219,7 @@ def test_rotations_that_change_with_the_length_are_refused_and_not_frozen():
     text = LlamaConfig(rope_scaling={"rope_type": "dynamic", "factor": 2.0}, **TEXT)
     with torch.device("meta"):
         model = FaceMLLMForConditionalGeneration(FaceMLLMConfig(vision_config("siglip"), text))
-    with pytest.raises(ExportError, match=r"\(llama\) rotates positions by dynamic scaling, which changes with"):
+    with pytest.raises(ExportError, match=r"\(llama\).*\bdynamic\b"):
         check_exportable(model)
 
 

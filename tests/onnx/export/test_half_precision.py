@@ -1,6 +1,7 @@
 """A language model in bfloat16 for CUDA: on a CPU its graphs are checked as float32 computes them."""
 
 import json
+import re
 import shutil
 
 import numpy as np
@@ -127,7 +128,7 @@ def test_a_graph_of_mixed_types_is_told_from_one_that_lacks_kernels(bfloat16_fol
     weight.const_value = ir.tensor(weight.const_value.numpy().astype(np.float32), name=weight.name)
     weight.type = ir.TensorType(ir.DataType.FLOAT)
     ir.save(model, tmp_path / "mixed.onnx")
-    with pytest.raises(ExportError, match="is no valid graph"):
+    with pytest.raises(ExportError, match=r"mixed\.onnx\b.*graph"):
         lacks_kernels(tmp_path / "mixed.onnx")
 
 
@@ -142,4 +143,4 @@ def test_positions_are_not_rounded_with_the_weights(model_folder):
 
 def test_a_cpu_is_refused_in_one_line(model_folder, tmp_path, capsys):
     assert main(["export", str(model_folder), str(tmp_path / "out"), "--precision", "bf16"]) == 2
-    assert "CPU provider has no bfloat16 kernels; take fp32, int8 or int4" in capsys.readouterr().err
+    assert re.search(r"\bbfloat16\b.*take fp32, int8 or int4", capsys.readouterr().err)

@@ -129,7 +129,7 @@ def test_experts_are_refused_whatever_a_configuration_calls_them(model, tmp_path
     text = Glm4MoeConfig(n_routed_experts=4, first_k_dense_replace=1, **TEXT)
     with torch.device("meta"):
         mixture = type(model)(type(model.config)(model.config.vision_config, text))
-    with pytest.raises(ExportError, match="a mixture of experts: Optimum's tracing would fix which of them"):
+    with pytest.raises(ExportError, match=r"mixture of experts\b.*take the backend transformers"):
         write_graphs(mixture, tmp_path)
 
 

@@ -120,7 +120,7 @@ def test_a_language_model_without_attention_everywhere_has_no_graph(model, proce
     composed = FaceMLLMForConditionalGeneration.from_towers(
         model.config.vision_config, text, tokenizer=processor.tokenizer, pixel_shuffle_factor=2
     )
-    with pytest.raises(CannotPack, match="layers of linear_attention"):
+    with pytest.raises(CannotPack, match="linear_attention"):
         Scoring(composed)
 
 
@@ -129,7 +129,7 @@ def test_a_folder_without_the_graph_says_why(onnx_folder, tmp_path, pictures):
     (folder / "onnx" / "scoring.onnx").unlink()
     record = json.loads((folder / "export.json").read_text())
     (folder / "export.json").write_text(json.dumps({**record, "no_scoring": "layers of linear_attention"}))
-    with pytest.raises(ValueError, match="no graph to score with: layers of linear_attention; let the model write"):
+    with pytest.raises(ValueError, match=rf"{folder}: .*layers of linear_attention; let the model write"):
         FaceMLLMForONNX.from_pretrained(folder, provider="cpu").score(pictures, [SMILE])
 
 
@@ -139,7 +139,7 @@ def test_a_template_with_the_question_before_the_image_is_refused_in_words(onnx_
         "{% for m in messages %}{% for p in m.content if p.type == 'text' %}{{ p.text }}{% endfor %}"
         "{% for p in m.content if p.type == 'image' %}<image>{% endfor %}{% endfor %}"
     )
-    with pytest.raises(ValueError, match="share no row: the chat template puts the question before the image"):
+    with pytest.raises(ValueError, match=r"chat template\b.*let the model write its answers"):
         FaceMLLMForONNX.from_pretrained(folder, provider="cpu").score(pictures, [SMILE, GLASSES])
 
 
@@ -192,5 +192,5 @@ def test_evaluate_takes_an_exported_folder_by_itself(onnx_folder, tmp_path):
 
 
 def test_an_adapter_has_to_be_merged_before_the_export(onnx_folder):
-    with pytest.raises(UserError, match="--adapter lora: an ONNX export takes none"):
+    with pytest.raises(UserError, match=r"--adapter lora: .*export the model with the adapter"):
         load_answerer("onnx", str(onnx_folder), adapter="lora")

@@ -92,23 +92,23 @@ def test_scoring_is_the_graphs_with_the_arguments_of_the_models(exported, model,
 
 def test_what_needs_logits_before_the_last_is_refused(exported, processor, pictures):
     inputs = inputs_of(processor, asked(QUESTION, pictures[0]))
-    with pytest.raises(ValueError, match="assisted generation is not supported"):
+    with pytest.raises(ValueError, match="assisted generation"):
         exported.generate(**inputs, max_new_tokens=6, prompt_lookup_num_tokens=2)
-    with pytest.raises(ValueError, match=r"logits_to_keep=3: .* last position alone"):
+    with pytest.raises(ValueError, match=r"logits_to_keep=3: .*last position"):
         exported(**inputs, logits_to_keep=3)
-    with pytest.raises(ValueError, match=r"labels: .* last position alone"):
+    with pytest.raises(ValueError, match=r"labels: .*last position"):
         exported(**inputs, labels=inputs["input_ids"])
 
 
 def test_rows_padded_on_the_right_are_refused_by_a_decoder_for_one_row(fused_folder):
     exported = ONNXFaceMLLM.from_pretrained(fused_folder, provider="cpu", threads=1)
-    with pytest.raises(ValueError, match="padded on the left"):
+    with pytest.raises(ValueError, match=r"attention_mask: .*padded on the left"):
         exported(input_ids=torch.tensor([[5, 6], [7, 7]]), attention_mask=torch.tensor([[1, 1], [1, 0]]))
 
 
 def test_more_than_the_model_reads_is_refused_by_a_decoder_for_one_row(fused_folder):
     exported = ONNXFaceMLLM.from_pretrained(fused_folder, provider="cpu", threads=1)
-    with pytest.raises(ValueError, match="513 tokens: this export reads 512 at most"):
+    with pytest.raises(ValueError, match=r"\b513 tokens\b.*\b512 at most"):
         exported(input_ids=torch.full((1, 513), 5))
 
 
@@ -121,7 +121,7 @@ def test_pictures_and_their_tokens_have_to_be_as_many(exported, processor, pictu
 
 def test_it_stays_on_its_device(exported):
     assert exported.to("cpu") is exported
-    with pytest.raises(ValueError, match="runs on cpu; give the pipeline device="):
+    with pytest.raises(ValueError, match=r"device='cuda'.*\bcpu\b.*device=model\.device"):
         exported.to("cuda")
 
 

@@ -72,8 +72,8 @@ def test_it_loads_from_the_hub_only_what_it_reads(hub, client, published, onnx_f
 @pytest.mark.parametrize(
     ("model", "options", "message"),
     [
-        ("anna/empty", "", "no export.json"),
-        ("anna/nobody", "", "no such repository"),
+        ("anna/empty", "", "export.json"),
+        ("anna/nobody", "", "repository"),
         ("anna/exported", 'revision="v9"', "v9"),
         ("../nowhere", "", "owner/name"),
     ],
@@ -152,10 +152,10 @@ def test_a_file_that_lacks_something_is_named_with_it(copied, name, key):
     settings = json.loads((copied / name).read_text())
     del settings[key]
     (copied / name).write_text(json.dumps(settings))
-    with pytest.raises(ValueError, match=f"{name} says nothing of {key}: export the model again"):
+    with pytest.raises(ValueError, match=rf"{name}\b.*\b{key}\b.*export the model again"):
         FaceMLLMForONNX.from_pretrained(copied, provider="cpu")
     (copied / name).write_text("[]")
-    with pytest.raises(ValueError, match=f"{name}: holds no JSON object"):
+    with pytest.raises(ValueError, match=rf"{name}\b.*JSON object\b.*export the model again"):
         FaceMLLMForONNX.from_pretrained(copied, provider="cpu")
 
 

@@ -1,6 +1,5 @@
 """`FaceMLLMForONNX` writes what the PyTorch model writes."""
 
-import json
 import threading
 
 import numpy as np
@@ -8,8 +7,7 @@ import pytest
 import torch
 
 from facemllm_onnx import FaceMLLMForONNX
-from facemllm_onnx.runtime.decoding import Decoder, DecoderRun, to_float32, to_storage
-from facemllm_onnx.runtime.sessions import ProviderUnavailable, open_sessions
+from facemllm_onnx.runtime.sessions import ProviderUnavailable
 
 
 def _user(text, images=0):
@@ -167,49 +165,49 @@ def test_an_answer_ends_where_the_model_reads_no_further(onnx_folder):
     runtime.end_token_ids = ()
     prompt = np.full((1, 17), 5)
     assert runtime.generate_tokens(prompt, max_new_tokens=100).shape == (1, 4)
-    with pytest.raises(
-        ValueError, match=r"prompt of 21 tokens: max_length=20 allows no more \(the model reads 512 at most\)"
-    ):
+    with pytest.raises(ValueError, match=r"\b21 tokens\b.*max_length=20\b.*\b512 at most"):
         runtime.generate_tokens(np.full((1, 21), 5))
-    with pytest.raises(ValueError, match="max_length=513"):
+    with pytest.raises(ValueError, match=r"max_length=513: .*\b1 to 512 tokens"):
         FaceMLLMForONNX.from_pretrained(onnx_folder, provider="cpu", max_length=513)
-
-
-def test_memory_that_was_set_aside_serves_every_answer(fused_folder):
-    names = ("embed_tokens", "decoder_model_merged")
-    sessions, _ = open_sessions({name: fused_folder / "onnx" / f"{name}.onnx" for name in names}, "cpu", threads=1)
-    record = json.loads((fused_folder / "export.json").read_text())
-    decoder = Decoder(*(sessions[name] for name in names), record["cache"], "cpu", max_length=20)
-    caches = []
-    for _ in range(2):
-        with DecoderRun(decoder, np.ones((1, 17), dtype=np.int64), max_new_tokens=4) as run:
-            caches.append(run.cache)
-    room, cache = decoder.take_cache(20)
-    assert room == 20 and caches[0] is caches[1] is cache
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"input_ids": np.ones((1, 3), int), "temperature": 0.0}, "temperature=0.0"),
-        ({"input_ids": np.ones((1, 3), int), "temperature": "hot"}, "temperature='hot': give a number"),
-        ({"input_ids": np.ones((1, 3), int), "seed": -1}, "seed=-1"),
-        ({"input_ids": np.ones((1, 3), int), "top_p": 1.5}, "top_p=1.5"),
-        ({"input_ids": np.ones((1, 3), int), "top_k": -1}, "top_k=-1"),
-        ({"input_ids": np.ones((1, 3), int), "repetition_penalty": 0}, "repetition_penalty=0"),
-        ({"input_ids": np.ones((1, 3), int), "max_new_tokens": 0}, "max_new_tokens=0"),
-        ({"input_ids": np.ones((1, 3), int), "max_new_tokens": 2.5}, "max_new_tokens=2.5"),
-        ({"input_ids": np.ones((1, 3), int), "stop": ["", 3]}, "stop="),
-        ({"input_ids": np.ones((1, 3), int), "attention_mask": np.array([[1, 1, 0]])}, "padded on the left"),
-        ({"input_ids": np.ones((1, 3), int), "attention_mask": np.array([[True, False, True]])}, "padded on the left"),
+        ({"input_ids": np.ones((1, 3), int), "temperature": 0.0}, r"temperature=0\.0: .*above 0"),
+        ({"input_ids": np.ones((1, 3), int), "temperature": "hot"}, "temperature='hot': .*number"),
+        ({"input_ids": np.ones((1, 3), int), "seed": -1}, "seed=-1: .*0 or more"),
+        ({"input_ids": np.ones((1, 3), int), "top_p": 1.5}, r"top_p=1\.5: .*from 0 to 1"),
+        ({"input_ids": np.ones((1, 3), int), "top_k": -1}, "top_k=-1: .*0 for all tokens"),
+        ({"input_ids": np.ones((1, 3), int), "repetition_penalty": 0}, "repetition_penalty=0: .*above 0"),
+        ({"input_ids": np.ones((1, 3), int), "max_new_tokens": 0}, "max_new_tokens=0: .*1 or more"),
+        (
+            {"input_ids": np.ones((1, 3), int), "max_new_tokens": 2.5},
+            r"max_new_tokens=2\.5: .*whole number, 1 or more",
+        ),
+        ({"input_ids": np.ones((1, 3), int), "stop": ["", 3]}, r"stop=\['', 3\]: .*strings and token ids"),
+        (
+            {"input_ids": np.ones((1, 3), int), "attention_mask": np.array([[1, 1, 0]])},
+            "attention_mask: .*padded on the left",
+        ),
+        (
+            {"input_ids": np.ones((1, 3), int), "attention_mask": np.array([[True, False, True]])},
+            "attention_mask: .*padded on the left",
+        ),
         ({"input_ids": np.ones((1, 3), int), "attention_mask": np.ones((1, 4))}, "attention_mask"),
         ({"input_ids": np.ones((1, 0), int)}, "shape"),
-        ({"input_ids": np.full((1, 3), -1)}, "input_ids: give whole numbers from 0"),
-        ({"input_ids": np.full((1, 3), 10**6)}, "input_ids: give whole numbers from 0"),
-        ({"input_ids": np.full((1, 3), 1.5)}, "input_ids: give whole numbers from 0"),
-        ({"input_ids": np.ones((1, 3), int), "pixel_values": np.ones((1, 3, 8, 8))}, r"pixel_values .* 3, 32, 32"),
-        ({"inputs_embeds": np.ones((1, 3, 5))}, "inputs_embeds has shape"),
-        ({"inputs_embeds": np.ones((1, 3, 32)), "pixel_values": np.ones((1, 3, 32, 32))}, "no pixel_values"),
+        ({"input_ids": np.full((1, 3), -1)}, "input_ids: .*whole numbers from 0"),
+        ({"input_ids": np.full((1, 3), 10**6)}, "input_ids: .*whole numbers from 0"),
+        ({"input_ids": np.full((1, 3), 1.5)}, "input_ids: .*whole numbers from 0"),
+        (
+            {"input_ids": np.ones((1, 3), int), "pixel_values": np.ones((1, 3, 8, 8))},
+            r"pixel_values .*\(1, 3, 8, 8\): .*\b3, 32, 32\b",
+        ),
+        ({"inputs_embeds": np.ones((1, 3, 5))}, r"inputs_embeds .*\(1, 3, 5\): "),
+        (
+            {"inputs_embeds": np.ones((1, 3, 32)), "pixel_values": np.ones((1, 3, 32, 32))},
+            "inputs_embeds .*give no pixel_values",
+        ),
         (
             {"input_ids": np.ones((1, 3), int), "image_features": np.ones((1, 4, 32))},
             "Image features and image tokens",
@@ -224,19 +222,19 @@ def test_wrong_arguments_are_named(batch_runtime, arguments, message):
 
 @pytest.mark.parametrize("messages", ["Hello?", None, [], 3, [3], ["Hello?"], {"role": "user", "content": "Hello?"}])
 def test_what_holds_no_messages_is_refused(batch_runtime, messages):
-    with pytest.raises(ValueError, match=r"messages=.*: pass messages, .* or use ask\(images, question\)"):
+    with pytest.raises(ValueError, match=r"messages=.*: .*\"role\": \"user\".*ask\(images, question\)"):
         batch_runtime.generate(messages)
 
 
 @pytest.mark.parametrize("messages", ["Hello?", PROMPTS["text"]])
 def test_messages_are_no_tokens(batch_runtime, messages):
-    with pytest.raises(ValueError, match="for messages use generate"):
+    with pytest.raises(ValueError, match=r"\bgenerate\b"):
         batch_runtime.generate_tokens(messages)
 
 
 @pytest.mark.parametrize("question", [None, 3, ["Hello?"]])
 def test_a_question_has_to_be_a_text(batch_runtime, pictures, question):
-    with pytest.raises(ValueError, match=r"question=.*ask\(None, question\) without an image"):
+    with pytest.raises(ValueError, match=r"question=.*ask\(None, question\)"):
         batch_runtime.ask(pictures[0], question)
 
 
@@ -245,7 +243,7 @@ def test_a_question_in_the_place_of_the_image_is_told_where_it_belongs(batch_run
         batch_runtime.ask("Hello?")
 
 
-@pytest.mark.parametrize(("name", "message"), [("dosample", "do you mean do_sample?"), ("num_beams", "ONNXFaceMLLM")])
+@pytest.mark.parametrize(("name", "message"), [("dosample", "do_sample"), ("num_beams", "ONNXFaceMLLM")])
 def test_an_unknown_argument_is_answered_with_those_that_there_are(batch_runtime, name, message):
     with pytest.raises(TypeError, match=f"^{name}: .*{message}"):
         batch_runtime.ask(None, "Hello?", **{name: 4})
@@ -256,17 +254,8 @@ def test_an_unknown_argument_is_answered_with_those_that_there_are(batch_runtime
 )
 def test_a_setting_that_is_no_whole_number_is_named(onnx_folder, wrong):
     [(name, value)] = wrong.items()
-    with pytest.raises(ValueError, match=f"{name}={value!r}: give a whole number, 1 or more"):
+    with pytest.raises(ValueError, match=f"{name}={value!r}: .*whole number, 1 or more"):
         FaceMLLMForONNX.from_pretrained(onnx_folder, provider="cpu", **wrong)
-
-
-def test_bfloat16_is_kept_as_pytorch_rounds_it():
-    numbers = np.random.default_rng(0).normal(0, 1, 4000).astype(np.float32)
-    numbers[:3] = 0, 1 + 2**-8, 1 + 3 * 2**-8  # halfway between two, to the even one
-    rounded = torch.from_numpy(numbers).bfloat16()
-    stored = to_storage(numbers, np.uint16)
-    assert np.array_equal(stored, rounded.view(torch.uint16).numpy())
-    assert np.array_equal(to_float32(stored), rounded.float().numpy())
 
 
 def test_cuda_that_is_not_there_is_an_error_and_never_the_cpu(onnx_folder):

@@ -130,14 +130,14 @@ def test_a_template_that_refuses_says_why(both):
     ],
 )
 def test_a_template_reaches_nothing_of_python(both, template):
-    with pytest.raises(ValueError, match="the chat template refuses"):
+    with pytest.raises(ValueError, match="chat template"):
         both[1].apply_chat_template(CONVERSATIONS["plain text"], chat_template=template)
 
 
 def test_images_and_parts_have_to_agree(both, pictures):
     with pytest.raises(ValueError, match="Image features and image tokens do not match"):
         both[1].apply_chat_template(CONVERSATIONS["two images"], images=pictures[:1], tokenize=True)
-    with pytest.raises(ValueError, match="holds no image"):
+    with pytest.raises(ValueError, match=r"image part.*pass images="):
         both[1].apply_chat_template(CONVERSATIONS["two images"], tokenize=True)
 
 
@@ -169,11 +169,11 @@ def test_a_missing_or_broken_file_is_named(model_folder, tmp_path, name):
 @pytest.mark.parametrize("images", [0, 1])
 def test_an_image_token_typed_into_a_question_is_told(both, pictures, images):
     question = [{"role": "user", "content": [*[{"type": "image"}] * images, _text("What is <image>?")]}]
-    with pytest.raises(ValueError, match=r"'What is <image>\?' contains '<image>', which stands for a picture"):
+    with pytest.raises(ValueError, match=r"'What is <image>\?'.*'<image>'.*take it out"):
         both[1].apply_chat_template(question, images=pictures[:images], tokenize=True)
 
 
 def test_without_a_chat_template_messages_are_refused_and_the_folder_is_named(model_folder, tmp_path):
     folder = shutil.copytree(model_folder, tmp_path / "copied", ignore=shutil.ignore_patterns("*.jinja"))
-    with pytest.raises(ValueError, match=r"copied: has no chat template.*chat_template\.jinja"):
+    with pytest.raises(ValueError, match=r"copied: .*put .*chat_template\.jinja there"):
         ONNXProcessor(folder).apply_chat_template(CONVERSATIONS["plain text"], tokenize=True)
