@@ -25,6 +25,7 @@ from .vision_facemllm import FaceMLLMVisionModel
 if TYPE_CHECKING:  # not needed here: `save_pretrained` copies to a model's folder the files that are named
     from .answering_facemllm import answer_about  # noqa: F401
     from .chat_messages_facemllm import fill_images  # noqa: F401
+    from .errors_facemllm import ArgumentError  # noqa: F401
     from .face_detection_facemllm import FaceDetector  # noqa: F401
     from .face_finding_facemllm import FaceChoice  # noqa: F401
     from .face_task_table_facemllm import DEFAULT_FACE_TASKS  # noqa: F401
