@@ -117,11 +117,16 @@ class FaceDetector:
             ValueError: when the image cannot be read.
         """
         cv2 = _opencv()
-        pixels = cv2.cvtColor(np.asarray(load_image(image)), cv2.COLOR_RGB2BGR)
-        height, width = pixels.shape[:2]
+        image = load_image(image)
+        width, height = image.size
         longer = max(height, width)
+        if (smaller := longer // (4 * self.max_side)) > 1:  # NumPy's copy of a huge picture would be the largest one
+            image = image.reduce(smaller)
+        pixels = np.asarray(image)
         found = [self._search(cv2, pixels, side) for side in {min(longer, OVERVIEW_SIDE), min(longer, self.max_side)}]
         rows = np.concatenate(found)
+        rows[:, 0:14:2] *= width
+        rows[:, 1:14:2] *= height
         rows = rows[np.argsort(-rows[:, 14], kind="stable")]
         faces: list[Face] = []
         for row in rows:
@@ -134,20 +139,21 @@ class FaceDetector:
         return faces
 
     def _search(self, cv2, pixels: np.ndarray, side: int) -> np.ndarray:
-        """YuNet's rows `(faces, 15)`: x, y, width, height, five points, score, in pixels of the whole picture."""
+        """YuNet's rows `(faces, 15)`: x, y, width, height, five points, score, as shares of the picture's sides."""
         height, width = pixels.shape[:2]
         scale = side / max(height, width)
         if scale < 1:
             size = max(1, round(width * scale)), max(1, round(height * scale))
             pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+        pixels = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
         with self._lock:
             self._network.setInputSize(pixels.shape[1::-1])
             _, rows = self._network.detect(pixels)
         if rows is None:
             return np.zeros((0, 15))
         rows = rows.astype(np.float64)
-        rows[:, 0:14:2] *= width / pixels.shape[1]
-        rows[:, 1:14:2] *= height / pixels.shape[0]
+        rows[:, 0:14:2] /= pixels.shape[1]
+        rows[:, 1:14:2] /= pixels.shape[0]
         return rows[np.isfinite(rows).all(axis=1)]
 
     def _load(self) -> None:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:  # not needed here: `save_pretrained` copies to a model's fold
     from .pipeline_facemllm import FaceAnalysisPipeline  # noqa: F401
     from .prompt_facemllm import IMAGE_TOKEN  # noqa: F401
     from .token_tree_facemllm import TokenTree  # noqa: F401
+    from .url_fetching_facemllm import fetch  # noqa: F401
 
 logger = logging.get_logger(__name__)
 

@@ -213,7 +213,7 @@ class FaceAnalysisPipeline(Pipeline):
             except Exception as error:
                 if preprocess.get("on_error") == "return":
                     return _Photo([], [], error=str(error))
-                if isinstance(error, (ValueError, OSError, TypeError)):
+                if isinstance(error, (ValueError, OSError)):
                     raise ValueError(f"image {number}: {error}" if numbered else str(error)) from error
                 raise
 

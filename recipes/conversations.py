@@ -11,6 +11,7 @@ Worked example, one picture and two questions (`█` is scored, `·` is not)::
 Every answer learns to end itself; no question, system text or image placeholder is ever scored.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,7 +23,7 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers.utils import logging
 from transformers.utils.chat_template_utils import render_jinja_template
 
-from modeling_facemllm.image_loading_facemllm import load_image
+from modeling_facemllm.image_loading_facemllm import load_listed_image
 
 from .strict import RecipeError
 
@@ -164,6 +165,8 @@ class ConversationCollator:
     answers), `pixel_values` (float32, `(pictures, 3, height, width)`), and two counts for the trainer, int64 of
     shape `(batch,)`: `num_turns` (answers scored) and `num_unreadable`.
 
+    `places` are the `folders` and the `root` of `load_listed_image`, by the rows' column `corpus`.
+
     A picture that cannot be read leaves its row in the batch with no label and a blank picture: nothing is learned
     from it, the order of the data stays the same, and the run goes on. A batch without pictures gets one blank,
     unscored row, so that every process runs the same modules: sharded training would wait forever otherwise.
@@ -173,6 +176,7 @@ class ConversationCollator:
     expansion: list[int]
     image_kwargs: dict = field(default_factory=dict)
     unreadable_images: str = "skip"
+    places: Sequence[tuple[Sequence[str], str | None]] = (((), None),)
 
     def __post_init__(self) -> None:
         tokenizer = self.processor.tokenizer
@@ -210,8 +214,9 @@ class ConversationCollator:
 
     def _image(self, row: dict) -> tuple[Image.Image, bool]:
         try:
-            return load_image(row["image"]), False
-        except (OSError, ValueError, TypeError) as error:
+            folders, root = self.places[row.get("corpus", 0)]
+            return load_listed_image(row["image"], folders, root=root), False
+        except ValueError as error:
             message = f"picture of row {row.get('id')!r} cannot be read: {error}"
             if self.unreadable_images == "raise":
                 raise RecipeError(f"{message}; mend the corpus, or set unreadable_images: skip") from error

@@ -44,8 +44,20 @@ def load_corpus(corpus: CorpusRecipe, where: str) -> Dataset:
     return rows.select_columns(["id", "image", "messages"]).cast_column("image", Image(decode=False))
 
 
-def tokenize_corpus(rows: Dataset, tokenizer: ConversationTokenizer, where: str, num_proc: int | None) -> Dataset:
+def folders_of(path: str) -> list[str]:
+    """Where the pictures may lie that rows of a corpus name: in its folder, or for one of the Hub in its caches."""
+    from datasets.config import HF_DATASETS_CACHE
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    return [path] if Path(path).is_dir() else [HF_HUB_CACHE, str(HF_DATASETS_CACHE)]
+
+
+def tokenize_corpus(
+    rows: Dataset, tokenizer: ConversationTokenizer, where: str, num_proc: int | None, number: int = 0
+) -> Dataset:
     """`rows` with the columns of `TOKEN_FEATURES` in place of `messages`, without those that cannot be used.
+
+    The column `corpus` is `number` in each: where its picture may lie depends on it.
 
     The tokens are cached on disk beside the corpus and memory-mapped, the pictures are referred to and never copied:
     ten million rows need no more memory than ten.
@@ -79,7 +91,8 @@ def tokenize_corpus(rows: Dataset, tokenizer: ConversationTokenizer, where: str,
     problems = Counter(problem for problem in found if problem)
     for problem, count in problems.items():
         logger.warning(f"{where}: {count} of {len(rows)} conversations are left out: {problem}")
-    usable = concatenate_datasets([rows.remove_columns("messages"), tokens], axis=1)
+    numbers = Dataset.from_dict({"corpus": np.full(len(rows), number, np.int16)})
+    usable = concatenate_datasets([rows.remove_columns("messages"), tokens, numbers], axis=1)
     if problems:
         usable = usable.select(np.flatnonzero([problem is None for problem in found]))
     if not len(usable):
@@ -126,17 +139,23 @@ def fingerprint(rows: Dataset) -> str:
 
 
 def load_mixture(
-    corpora: list[CorpusRecipe], tokenizer: ConversationTokenizer, *, name: str, seed: int, num_proc: int | None
+    corpora: list[CorpusRecipe],
+    tokenizer: ConversationTokenizer,
+    *,
+    name: str,
+    seed: int,
+    num_proc: int | None,
+    first_number: int = 0,
 ) -> tuple[Dataset, list[dict[str, Any]]]:
     """The mixture of `corpora` and, for `run.json`, what went into it.
 
-    `name` is the recipe's key (`data` or `eval_data`), used in messages.
+    `name` is the recipe's key (`data` or `eval_data`), used in messages; the corpora are numbered from `first_number`.
     """
     loaded, facts = [], []
     for position, corpus in enumerate(corpora):
         where = f"{name}.{position}"
         rows = load_corpus(corpus, where)
-        usable = tokenize_corpus(rows, tokenizer, where, num_proc)
+        usable = tokenize_corpus(rows, tokenizer, where, num_proc, first_number + position)
         loaded.append(usable)
         with_image = int(np.count_nonzero(usable.with_format("numpy")["num_images"][:]))
         fact = {"path": corpus.path, "config": corpus.config, "split": corpus.split, "rows": len(rows)}

@@ -89,13 +89,17 @@ class ModelRecipe:
 
 @dataclass
 class CorpusRecipe:
-    """One corpus of the mixture. `weight` is its share of the conversations; `max_rows` keeps its first rows."""
+    """One corpus of the mixture. `weight` is its share of the conversations; `max_rows` keeps its first rows.
+
+    `image_root` is the folder that paths of pictures in its rows count from, where the rows do not carry them.
+    """
 
     path: str
     config: str | None = None
     split: str = "train"
     weight: float | None = None
     max_rows: int | None = None
+    image_root: str | None = None
 
 
 @dataclass

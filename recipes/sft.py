@@ -50,7 +50,7 @@ def train(recipe: Recipe) -> dict[str, Any]:
 
     from facemllm_recipes import models
     from facemllm_recipes.conversations import ConversationCollator, ConversationTokenizer, image_expansion
-    from facemllm_recipes.corpora import load_mixture
+    from facemllm_recipes.corpora import folders_of, load_mixture
     from facemllm_recipes.face_tasks import name_face_tasks
     from facemllm_recipes.face_trainer import FaceSFTTrainer
 
@@ -69,7 +69,8 @@ def train(recipe: Recipe) -> dict[str, Any]:
         rows, facts = load_mixture(recipe.data, tokenizer, name="data", **options)
         eval_rows, eval_facts = None, []
         if recipe.eval_data:
-            eval_rows, eval_facts = load_mixture(recipe.eval_data, tokenizer, name="eval_data", **options)
+            options |= {"name": "eval_data", "first_number": len(recipe.data)}
+            eval_rows, eval_facts = load_mixture(recipe.eval_data, tokenizer, **options)
     only_projector = recipe.model.trainable == ["projector"] and recipe.model.lora is None
     if only_projector and any(fact["with_image"] < fact["usable"] for fact in facts):
         raise RecipeError(
@@ -96,7 +97,10 @@ def train(recipe: Recipe) -> dict[str, Any]:
     if checkpoint is not None and state.is_main_process:
         _say(f"going on from {checkpoint}")
 
-    collator = ConversationCollator(processor, expansion, recipe.model.image_processor, recipe.unreadable_images)
+    places = [(folders_of(corpus.path), corpus.image_root) for corpus in (*recipe.data, *recipe.eval_data)]
+    collator = ConversationCollator(
+        processor, expansion, recipe.model.image_processor, recipe.unreadable_images, places
+    )
     trainer = FaceSFTTrainer(
         model=model,
         args=arguments,

@@ -1,7 +1,5 @@
 """The dry run: how many questions an annotation would ask, and about how many tokens and how much money it takes."""
 
-import base64
-import io
 import json
 import math
 from collections import Counter
@@ -98,12 +96,12 @@ def _input_tokens(body: dict[str, Any]) -> float:
 
 
 def _picture_tokens(part: dict[str, Any]) -> float:
-    from PIL import Image
+    from modeling_facemllm.image_loading_facemllm import open_image
 
     url = part["image_url"]["url"]
     if not url.startswith("data:"):
         return 1000.0
-    with Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))) as image:
+    with open_image(url) as image:
         return math.prod(math.ceil(side / PIXELS_PER_TOKEN) for side in image.size)
 
 

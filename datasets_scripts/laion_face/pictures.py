@@ -5,7 +5,6 @@ which its json keeps; and, unless `resize_mode no` said otherwise, resized. LAIO
 pixels at full size. All that is written here is in pixels of the picture at the URL, full size and upright.
 """
 
-import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,7 +17,6 @@ from .tars import whole_number
 if TYPE_CHECKING:
     from PIL import Image
 
-MAX_PIXELS = 64_000_000
 ORIENTATIONS = {  # as exifread, whose words img2dataset writes down, names the values of the EXIF tag
     "Mirrored horizontal": 2,
     "Rotated 180": 3,
@@ -79,24 +77,17 @@ def upright_picture(picture: bytes, meta: Mapping[str, Any]) -> UprightPicture:
 def decode_upright(picture: bytes, orientation: int) -> tuple["Image.Image", tuple[int, int], int]:
     """The upright RGB picture, its (width, height) as stored, and the orientation by which it was turned: the file's
     own, or the one that is given where the file has none. Raises `BrokenPicture` with the reason."""
-    from PIL import Image, UnidentifiedImageError
-
-    from modeling_facemllm.face_detection_facemllm import load_image
+    from modeling_facemllm.image_loading_facemllm import TURNS, exif_orientation, load_image, open_image
 
     try:
-        with Image.open(io.BytesIO(picture)) as opened:
-            stored = opened.size
-            own = opened.getexif().get(0x0112, 1)
-            if stored[0] * stored[1] > MAX_PIXELS:
-                raise Image.DecompressionBombError
+        with open_image(picture, shrink=False) as opened:
+            stored, own = opened.size, exif_orientation(opened)
             image = load_image(opened)  # turned already where the file itself has an orientation
-    except Image.DecompressionBombError:
-        raise BrokenPicture(f"picture of more than {MAX_PIXELS // 10**6} megapixels") from None
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, EOFError):
+    except ValueError:
         raise BrokenPicture("broken picture") from None
-    if own in range(2, 9):
+    if own != 1 or orientation == 1:
         return image, stored, own
-    return (image if orientation == 1 else _turned(image, orientation)), stored, orientation
+    return image.transpose(TURNS[orientation]), stored, orientation
 
 
 def changed_since_published(meta: Mapping[str, Any]) -> bool:
@@ -125,10 +116,3 @@ def _orientation(exif: Any) -> int:
     except ValueError:
         return 1
     return ORIENTATIONS.get(exif.get("Image Orientation"), 1) if isinstance(exif, dict) else 1
-
-
-def _turned(image: "Image.Image", orientation: int) -> "Image.Image":
-    from PIL import ExifTags, ImageOps
-
-    image.getexif()[ExifTags.Base.Orientation] = orientation
-    return ImageOps.exif_transpose(image)

@@ -4,21 +4,19 @@ Nothing here holds a whole label file: lines and rows are streamed, whatever the
 """
 
 import csv
-import io
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from errno import EISDIR, ENAMETOOLONG, ENOENT, ENOTDIR
+from errno import ELOOP, ENAMETOOLONG, ENOENT, ENOTDIR
 from functools import cached_property
 from hashlib import file_digest, sha256
 from itertools import chain, islice, zip_longest
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
-from PIL import Image
-
 from datasets_scripts.schema import AGE_EDGES, AGE_GROUPS, CorpusArgumentError, CorpusError, LabelledFace, Skipped
+from modeling_facemllm.image_loading_facemllm import UnreadableImage, load_image, open_image, read_image_file
 
 from .protocol import DatasetProtocol
 
@@ -269,9 +267,11 @@ def read_picture(root: str | os.PathLike, path: str) -> bytes | str:
     if place is None:
         return "image outside the folder"
     try:
-        picture = place.read_bytes()
+        picture = read_image_file(place)
+    except ValueError:  # no regular file, or too long
+        return "missing image" if place.is_dir() else "unreadable image"
     except OSError as error:
-        if error.errno not in (ENOENT, ENOTDIR, EISDIR, ENAMETOOLONG):
+        if error.errno not in (ENOENT, ENOTDIR, ELOOP, ENAMETOOLONG):
             raise
         return "missing image"
     return picture if is_readable(picture) else "unreadable image"
@@ -283,10 +283,10 @@ def is_readable(picture: bytes) -> bool:
     Damage in the middle of a file that begins and ends well is not found; it would take decoding every picture.
     """
     try:
-        with Image.open(io.BytesIO(picture)) as image:
+        with open_image(picture) as image:
             if image.format != "JPEG" or not picture.endswith(b"\xff\xd9"):
-                image.load()
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+                load_image(image)
+    except UnreadableImage:
         return False
     return True
 

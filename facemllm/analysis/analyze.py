@@ -8,8 +8,10 @@ from typing import Any
 
 from PIL import Image
 
+from modeling_facemllm.image_loading_facemllm import UnreadableImage
+
 from .drawing import FaceDrawings, reduced
-from .photos import Photo, readable
+from .photos import Photo, Picture, readable
 
 READERS = 4
 READ_AHEAD = 8  # pictures
@@ -42,12 +44,13 @@ class Counts:
 
 @dataclass
 class _Waiting:
-    """A photo whose faces are being looked at; its picture is kept only where it will be drawn on."""
+    """A photo whose faces are being looked at, at `1 / scale` of its size; `picture` is kept only to be drawn on."""
 
     photo: Photo
     size: list[int] = field(default_factory=list)
     picture: Image.Image | None = None
     error: str | None = None
+    scale: float = 1.0
 
 
 def analyze(
@@ -82,9 +85,9 @@ def analyze(
                 waiting.append(_Waiting(photo, error=picture))
                 write_failures()  # at once: no picture may come after them for a long time
             else:
-                kept = reduced(picture) if drawings is not None else None
-                waiting.append(_Waiting(photo, list(picture.size), kept))
-                yield picture
+                kept = reduced(picture.pixels) if drawings is not None else None
+                waiting.append(_Waiting(photo, list(picture.size), kept, scale=picture.size[0] / picture.pixels.width))
+                yield picture.pixels
 
     readers = ThreadPoolExecutor(READERS, "read")
     try:
@@ -95,7 +98,7 @@ def analyze(
                 looked_at.error = found["error"]
             elif must_have_face and not found:
                 looked_at.error = "no face was found"
-            write_row(_row(looked_at, drawings, found))
+            write_row(_row(looked_at, drawings, _at_full_size(found, looked_at.scale)))
         write_failures()
     finally:
         readers.shutdown(wait=False, cancel_futures=True)
@@ -118,7 +121,20 @@ def _row(looked_at: _Waiting, drawings: FaceDrawings | None, faces: Faces | None
     return row
 
 
-def _read_ahead(photos: Iterable[Photo], readers: ThreadPoolExecutor) -> Iterator[tuple[Photo, Image.Image | str]]:
+def _at_full_size(faces: Faces | dict[str, str], scale: float) -> Faces | dict[str, str]:
+    if scale == 1 or isinstance(faces, dict):
+        return faces
+
+    def scaled(sides: list[float]) -> list[float]:
+        return [round(side * scale, 2) for side in sides]
+
+    points = [face["landmarks"] and [scaled(point) for point in face["landmarks"]] for face in faces]
+    return [
+        {**face, "box": scaled(face["box"]), "landmarks": found} for face, found in zip(faces, points, strict=True)
+    ]
+
+
+def _read_ahead(photos: Iterable[Photo], readers: ThreadPoolExecutor) -> Iterator[tuple[Photo, Picture | str]]:
     """Each photo with its picture, or with the reason why there is none."""
     reading: deque[tuple[Photo, Future]] = deque()
     for photo in photos:
@@ -132,11 +148,11 @@ def _read_ahead(photos: Iterable[Photo], readers: ThreadPoolExecutor) -> Iterato
 def _pixels(reading: Future) -> int:
     if not reading.done() or reading.exception() is not None:
         return 0
-    return reading.result().width * reading.result().height
+    return reading.result().pixels.width * reading.result().pixels.height
 
 
-def _read(photo: Photo, reading: Future) -> tuple[Photo, Image.Image | str]:
+def _read(photo: Photo, reading: Future) -> tuple[Photo, Picture | str]:
     try:
         return photo, reading.result()
-    except ValueError as error:
-        return photo, str(error)
+    except UnreadableImage as error:
+        return photo, error.reason

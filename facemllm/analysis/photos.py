@@ -13,21 +13,24 @@ import re
 import stat
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
-from modeling_facemllm.image_loading_facemllm import load_image
+from modeling_facemllm.image_loading_facemllm import FORMATS, UnreadableImage, load_image, open_image, upright_size
 from modeling_facemllm.installation import install_command
 
 STDIN = "-"
 _MPEG_SUFFIXES = frozenset((".3gp", ".m2ts", ".m4v", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".vob"))
 VIDEO_SUFFIXES = _MPEG_SUFFIXES | {".asf", ".avi", ".flv", ".mkv", ".ogv", ".webm", ".wmv"}
 HEIF_SUFFIXES = frozenset((".heic", ".heif"))
-# Formats that Pillow names but cannot decode by itself: EPS would start Ghostscript, WMF needs Windows.
-_WITHOUT_DECODER = frozenset(("BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"))
+LARGE = 32_000_000
+"""Pixels above which a picture is looked at with half the width and height, or less: several would fill the memory."""
+_one_large = threading.Lock()
 SORTED_AT_ONCE = 100_000  # names of one folder that are held in memory
 
 Wanted = Callable[[str, int | None], bool]
@@ -53,23 +56,31 @@ class Photo:
     pixels: Image.Image | None = None
     error: str | None = None
 
-    def load(self) -> Image.Image:
-        """The upright RGB picture. Raises `ValueError` with the reason, whatever is wrong with the file."""
+    def load(self) -> "Picture":
+        """The picture. Raises `UnreadableImage` with the reason, whatever is wrong with it."""
         if self.error is not None:
-            raise ValueError(self.error)
+            raise UnreadableImage(repr(self.name), self.error)
         if self.pixels is not None:
-            return self.pixels
-        try:
-            if not is_url(self.name):
-                found = os.stat(self.name)
-                if not stat.S_ISREG(found.st_mode):  # opening a pipe would wait for somebody to write into it
-                    raise ValueError("is no regular file")
-                if not found.st_size:
-                    raise ValueError("the file is empty")
-                _learn_heif(self.name)
-            return load_image(self.name)
-        except Exception as error:  # decoders fail on broken files in many ways
-            raise ValueError(_reason(error, self.name)) from error
+            return Picture(self.pixels, self.pixels.size)
+        source = self.name if is_url(self.name) else Path(self.name)
+        with open_image(source) as image:
+            size = upright_size(image)
+            if image.width * image.height <= LARGE:
+                return Picture(load_image(image), size)
+            part = next(part for part in (2, 4, 8) if image.width * image.height <= part**2 * LARGE)
+            with _one_large:
+                if image.format == "JPEG":
+                    image.draft(None, (image.width // part, image.height // part))
+                    return Picture(load_image(image), size)
+                return Picture(load_image(image).reduce(part), size)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An upright RGB picture, of a large file at a part of its `size`, which is (width, height) in pixels."""
+
+    pixels: Image.Image
+    size: tuple[int, int]
 
 
 @dataclass
@@ -138,13 +149,8 @@ def is_video(name: str) -> bool:
 
 @functools.cache
 def photo_suffixes() -> frozenset[str]:
-    """Of all files that can be read: what Pillow decodes, and HEIF, which it does with one package more."""
-    Image.init()
-    known = {
-        suffix
-        for suffix, name in Image.registered_extensions().items()
-        if name in Image.OPEN and name not in _WITHOUT_DECODER
-    }
+    """Of all files that can be read, HEIF included, which takes one package more."""
+    known = {suffix for suffix, name in Image.registered_extensions().items() if name in FORMATS}
     return frozenset(known) | HEIF_SUFFIXES
 
 
@@ -177,7 +183,7 @@ def _files_below(
         status = os.stat(folder)
         found = entries(folder)
     except OSError as error:
-        yield Photo(folder, relative or os.path.basename(folder), error=_reason(error, folder))
+        yield Photo(folder, relative or os.path.basename(folder), error=error.strerror or str(error))
         return
     here = status.st_dev, status.st_ino
     if here in above:
@@ -231,44 +237,56 @@ def _from_disk(file: Any, count: int) -> Iterator[Entry]:
 
 
 def _frames(path: str, relative: str, every: float, wanted: Wanted, ended: Callable[[str], None]) -> Iterator[Photo]:
-    """The frames of a video, by their time stamps, so that a changing frame rate does not matter."""
+    """The frames of a video, and a last one with the error, where it cannot be read to its end."""
     try:
-        cv2 = _opencv()
-        if not os.path.getsize(path):
-            raise ValueError("the file is empty")
-        video = cv2.VideoCapture(path)
+        yield from _decoded(path, relative, every, wanted)
+        ended(path)
+    except Exception as error:  # OpenCV has exceptions of its own
+        if wanted(path, None):
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+            yield Photo(path, relative, None, None, error=" ".join(reason.split())[:300] or type(error).__name__)
+
+
+def _decoded(path: str, relative: str, every: float, wanted: Wanted) -> Iterator[Photo]:
+    """Frames by their time stamps, so that a changing frame rate does not matter. Raises whatever OpenCV does."""
+    cv2 = _opencv()
+    found = os.stat(path)
+    if not stat.S_ISREG(found.st_mode):  # opening a pipe would wait for somebody to write into it
+        raise ValueError("it is no regular file")
+    if not found.st_size:
+        raise ValueError("the file is empty")
+    video = cv2.VideoCapture(path)
+    try:
         if not video.isOpened():
             raise ValueError("OpenCV cannot read this video")
-    except (ImportError, OSError, ValueError) as error:
-        if wanted(path, None):
-            yield Photo(path, relative, None, None, error=_reason(error, path))
-        return
-    try:
         rate, expected = video.get(cv2.CAP_PROP_FPS), video.get(cv2.CAP_PROP_FRAME_COUNT)
         index, time, due = -1, 0.0, 0.0
         while video.grab():
             index += 1
             stamp = video.get(cv2.CAP_PROP_POS_MSEC) / 1000
-            time = stamp if stamp > 0 or not rate > 0 else index / rate
+            time = stamp if 0 < stamp < math.inf else index / rate if 0 < rate < math.inf else 0.0
             if time < due - 0.001:
                 continue
             due = every * (math.floor((time + 0.001) / every) + 1) if every else 0.0
-            if not wanted(path, index):
-                continue
-            there, pixels = video.retrieve()
-            if there:
-                picture = Image.fromarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB))
-                yield Photo(path, relative, index, round(time, 3), picture)
-            else:
-                yield Photo(path, relative, index, round(time, 3), error="the frame cannot be decoded")
-        # The container's number of frames is an estimate: a tenth less is not reported.
-        if index >= 0 and index + 1 >= 0.9 * expected - 1:
-            ended(path)
-        elif wanted(path, None):
-            reason = f"ends after {index + 1} of {expected:.0f} frames" if index >= 0 else "no frame can be decoded"
-            yield Photo(path, relative, None, None, error=f"the video is broken: {reason}")
+            if wanted(path, index):
+                yield _frame(cv2, video, path, relative, index, time)
     finally:
         video.release()
+    if index < 0:
+        raise ValueError("the video is broken: no frame can be decoded")
+    # The container's number of frames is an estimate: a tenth less is not reported.
+    if index + 1 < 0.9 * expected - 1:
+        raise ValueError(f"the video is broken: ends after {index + 1} of {expected:.0f} frames")
+
+
+def _frame(cv2: Any, video: Any, path: str, relative: str, index: int, time: float) -> Photo:
+    try:
+        there, pixels = video.retrieve()
+        picture = Image.fromarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)) if there else None
+    except Exception:  # a frame of another size than those before, or of none
+        picture = None
+    error = None if picture else "the frame cannot be decoded"
+    return Photo(path, relative, index, round(time, 3), picture, error)
 
 
 def _opencv() -> Any:
@@ -278,26 +296,6 @@ def _opencv() -> Any:
     except ImportError as error:
         raise ImportError(f"reading videos needs OpenCV: {install_command('detection')}") from error
     return cv2
-
-
-def _learn_heif(name: str) -> None:
-    if os.path.splitext(name)[1].lower() not in HEIF_SUFFIXES or "HEIF" in Image.OPEN:
-        return
-    try:
-        import pillow_heif
-    except ImportError:
-        raise ValueError("reading HEIF needs one package more: pip install pillow-heif") from None
-    pillow_heif.register_heif_opener()
-
-
-def _reason(error: BaseException, name: str) -> str:
-    """Why it failed, in one line that is the same each time, without the name, which is beside it."""
-    cause = error.__cause__ if isinstance(error, ValueError) and error.__cause__ is not None else error
-    if isinstance(cause, OSError) and cause.strerror and not is_url(name):
-        text = cause.strerror
-    else:
-        text = re.sub(r" <_io\.\w+ object at \w+>", "", str(cause)).replace(f" {name!r}", "")
-    return " ".join(text.split())[:300] or type(cause).__name__
 
 
 def _name_in_url(url: str) -> str:

@@ -37,6 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", nargs="?", help="a model, adapter or exported folder, or a Hub id")
     parser.add_argument("benchmark", metavar="BENCHMARK", nargs="?", help="a benchmark, a corpus folder or a Hub id")
     parser.add_argument("--root", metavar="DIR", help="the folder of the benchmark's dataset")
+    root = "where the pictures lie that a corpus's rows only name, by paths that count from DIR"
+    parser.add_argument("--image-root", metavar="DIR", help=root)
     parser.add_argument("--split", help="faces to ask about (default: the benchmark's; validation of a corpus)")
     parser.add_argument("--config", default="face_tasks", help="configuration of a corpus (default: face_tasks)")
     parser.add_argument(
@@ -157,6 +159,7 @@ def _open(args: argparse.Namespace) -> "OpenedBenchmark":
         limit=args.limit,
         options=_options(args.set),
         own=_own_options(args),
+        image_root=args.image_root,
     )
     name = args.benchmark
     if name in FOLDERS:

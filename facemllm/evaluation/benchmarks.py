@@ -34,6 +34,7 @@ class Benchmark:
         crop: None shows each picture whole.
         person: the code of the person in a face's id, where the dataset has many pictures of each: they are no
             independent evidence, and intervals are drawn by person. None where nothing is known of that.
+        places: `folders` and `root` of `load_listed_image`, for pictures that faces only name.
         people: False for drawn faces, which are nobody's: all that is asked of them are attributes.
     """
 
@@ -50,6 +51,7 @@ class Benchmark:
     person: Callable[[str], str] | None = None
     groups: tuple[str, ...] = ("age_group", "gender")
     people: bool = True
+    places: tuple[tuple[str, ...], str | None] = ((), None)
 
     def groups_of(self, labels: Mapping[str, Any]) -> dict[str, str]:
         """The groups that a face belongs to, of those that the tables are made for."""
@@ -76,6 +78,7 @@ class Wanted:
     ask_age: AgeQuestion = "years"
     options: Mapping[str, str] = field(default_factory=dict)
     own: Mapping[str, Any] = field(default_factory=dict)
+    image_root: str | None = None
 
 
 def open_benchmark(name: str, wanted: Wanted) -> Benchmark:

@@ -90,7 +90,7 @@ def open_corpus(corpus: str, config: str, wanted: Wanted) -> Benchmark:
         UserError: where there is no such corpus, config or split, no picture in it, or nothing that can be asked.
         CorpusError: for a task without a label.
     """
-    from facemllm_recipes.corpora import has_image_in
+    from facemllm_recipes.corpora import folders_of, has_image_in
 
     for option, given in (("root", wanted.root), ("set", wanted.options)):
         if given:
@@ -117,6 +117,7 @@ def open_corpus(corpus: str, config: str, wanted: Wanted) -> Benchmark:
         "datasets_scripts/questions/tasks.py.",
         tasks=asked,
         faces=lambda: _faces(rows, split),
+        places=(tuple(folders_of(corpus)), wanted.image_root),
         count=len(rows),
         majority=lambda: _majority(corpus, config, split, asked),
         settings={"config": config, "labels": found.digest, "ask_age": wanted.ask_age, "limit": wanted.limit},

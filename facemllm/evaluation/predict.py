@@ -240,10 +240,11 @@ class _Pending:
 def _picture(face: LabelledFace, benchmark: "Benchmark") -> "Image.Image | None":
     """The picture as it is shown, upright; None where it cannot be decoded."""
     from modeling_facemllm.face_detection_facemllm import crop
-    from modeling_facemllm.image_loading_facemllm import load_image
+    from modeling_facemllm.image_loading_facemllm import load_listed_image
 
+    folders, root = benchmark.places
     try:
-        picture = load_image(face.image)
+        picture = load_listed_image(face.image, folders, root=root)
     except ValueError:
         return None
     if benchmark.crop is None or face.box is None:

@@ -34,7 +34,8 @@ def write_questions(root: Path, out: Path) -> dict[str, Any]:
                 "id": question.id,
                 "category": question.file.category,
                 "sub_category": question.file.sub_category,
-                "images": [str((bench.folder / path).resolve()) for path in question.image_paths],
+                "folder": str(bench.folder.resolve()),
+                "images": list(question.image_paths),
                 "zero_shot": question.prompt("zero-shot"),
                 "in_context": question.prompt("in-context"),
                 "options": list(question.options),
@@ -46,9 +47,9 @@ def write_questions(root: Path, out: Path) -> dict[str, Any]:
 
 def images(doc: Doc) -> list[Any]:
     """The question's pictures, none to several. Raises `ValueError`, naming the file, for one that is broken."""
-    from modeling_facemllm.image_loading_facemllm import load_image
+    from modeling_facemllm.image_loading_facemllm import load_listed_image
 
-    return [load_image(path) for path in doc["images"]]
+    return [load_listed_image(path, root=doc["folder"]) for path in doc["images"]]
 
 
 def figures(doc: Doc, results: list[str]) -> dict[str, float]:

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import nn
 from torch.nn import functional
 from tqdm import tqdm
@@ -68,10 +68,11 @@ def corpus_pictures(path: str, config: str, size: int) -> tuple[CaptionedPicture
     Raises:
         CorpusError: if there is no such corpus or config, or a record has no picture.
     """
-    from datasets import load_dataset
+    import datasets
 
     try:
-        rows = load_dataset(path, config, split="train").shuffle(seed=0)
+        rows = datasets.load_dataset(path, config, split="train").cast_column("image", datasets.Image(decode=False))
+        rows = rows.shuffle(seed=0)
     except (ValueError, OSError) as error:
         raise CorpusError(f"--corpus {path} --config {config}: {error}") from None
     measured = min(600, len(rows) // 10)
@@ -81,12 +82,15 @@ def corpus_pictures(path: str, config: str, size: int) -> tuple[CaptionedPicture
 
 
 def _read(path: str, rows: Any, size: int) -> CaptionedPictures:
+    from facemllm_recipes.corpora import folders_of
+    from modeling_facemllm.image_loading_facemllm import load_listed_image
+
     pixels = np.empty((len(rows), size, size, 3), np.uint8)
-    captions = []
+    captions, folders = [], folders_of(path)
     for number, row in enumerate(tqdm(rows, desc="reading pictures", unit="picture", mininterval=1)):
         if row["image"] is None:
             raise CorpusError(f"--corpus {path}: record {row['id']} has no picture to learn from")
-        picture = ImageOps.exif_transpose(row["image"]).convert("RGB")
+        picture = load_listed_image(row["image"], folders)
         pixels[number] = np.asarray(picture.resize((size, size), Image.Resampling.BICUBIC))
         captions.append(row["messages"][-1]["content"][-1]["text"])
     return CaptionedPictures(pixels, captions)

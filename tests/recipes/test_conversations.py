@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from datasets import load_dataset
+from PIL import Image
 
 from facemllm_recipes.conversations import ConversationCollator, ConversationTokenizer, image_expansion
 from facemllm_recipes.corpora import fingerprint, load_corpus, mix, tokenize_corpus
@@ -106,6 +107,21 @@ def test_an_unreadable_picture_teaches_nothing_and_is_counted(processor, expansi
     assert (batch["labels"][1] == -100).all() and (batch["labels"][0] != -100).any()
     with pytest.raises(RecipeError, match=r"'picture-1'.*unreadable_images: skip"):
         ConversationCollator(processor, expansion, unreadable_images="raise")([rows[0], broken])
+
+
+def test_a_picture_that_a_row_only_names_is_below_its_corpus_or_image_root(processor, expansion, pictures, tmp_path):
+    rows = tokenized(pictures, processor)
+    Image.new("RGB", (32, 32), "red").save(tmp_path / "named.png")
+    named = {"bytes": None, "path": "named.png"}, {"bytes": None, "path": str(tmp_path / "named.png")}
+
+    def unreadable(places):
+        collate = ConversationCollator(processor, expansion, places=places)
+        return collate([{**rows[0], "image": image, "corpus": 1} for image in named])["num_unreadable"].tolist()
+
+    elsewhere = ([str(pictures)], None)
+    assert unreadable([elsewhere, ([str(tmp_path)], None)]) == [1, 0]
+    assert unreadable([elsewhere, ([str(pictures)], str(tmp_path))]) == [0, 0]
+    assert unreadable([([str(tmp_path)], None), elsewhere]) == [1, 1]
 
 
 def test_rows_that_cannot_be_used_are_left_out_with_a_reason(processor, tmp_path, caplog):

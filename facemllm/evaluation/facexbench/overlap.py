@@ -132,12 +132,13 @@ def _near(batch: np.ndarray, known: np.ndarray) -> set[int]:
 
 
 def _readable(sources: Iterable[Any], exclude: str) -> Iterator[Image.Image]:
-    from modeling_facemllm.image_loading_facemllm import load_image
+    from facemllm_recipes.corpora import folders_of
+    from modeling_facemllm.image_loading_facemllm import load_image, load_listed_image
 
-    broken = 0
+    broken, folders = 0, folders_of(exclude)
     for source in sources:
         try:
-            yield load_image(source)
+            yield load_listed_image(source, folders) if isinstance(source, dict) else load_image(source)
         except ValueError:
             broken += 1
     if broken:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from datasets_scripts.sources.reading import inside
 from facemllm.cli import UserError
 
 if TYPE_CHECKING:
@@ -88,9 +89,9 @@ class FaceXBench:
 
     def load_images(self, question: Question) -> "tuple[Image.Image, ...]":
         """The question's pictures as RGB. Raises ValueError, naming the file, for one that cannot be read."""
-        from modeling_facemllm.image_loading_facemllm import load_image
+        from modeling_facemllm.image_loading_facemllm import load_listed_image
 
-        return tuple(load_image(self.folder / path) for path in question.image_paths)
+        return tuple(load_listed_image(path, root=self.folder) for path in question.image_paths)
 
     def counts(self) -> dict[str, Any]:
         """What was read and what was left out, as `run.json` and the report hold it."""
@@ -183,6 +184,8 @@ def _question(id: str, shared: QuestionFile, entry: Mapping[str, Any]) -> Questi
     if entry["correct_answer_option"] not in LETTERS:
         raise ValueError(f"correct_answer_option is {entry['correct_answer_option']!r}, not one of A to D")
     paths = tuple(entry.get("image_paths") or ())
+    if any(not isinstance(path, str) or inside("", path) is None for path in paths):
+        raise ValueError(f"names a picture outside of the benchmark's folder: {str(paths)[:100]}")
     if not paths and shared.images != "zero":
         raise ValueError("names no picture")
     return Question(id, shared, str(entry["question_text"]), options, entry["correct_answer_option"], paths)

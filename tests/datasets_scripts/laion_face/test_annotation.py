@@ -100,10 +100,10 @@ def test_what_cannot_be_used_has_a_reason():
             upright_picture(broken, {})
     header = bytearray(encode(Image.new("L", (1, 1)), format="PNG"))
     header[16:24] = (12000).to_bytes(4, "big") * 2  # a small file that says it is huge
-    with pytest.raises(BrokenPicture, match=r"broken picture|more than 64 megapixels"):
+    with pytest.raises(BrokenPicture, match="broken picture"):
         upright_picture(bytes(header), {})
-    with pytest.raises(BrokenPicture, match="more than 64 megapixels"):
-        upright_picture(encode(Image.new("1", (9000, 8000)), format="PNG"), {})
+    with pytest.raises(BrokenPicture, match="broken picture"):
+        upright_picture(encode(Image.new("1", (10_000, 10_001)), format="PNG"), {})
     assert upright_picture(encode(marked()), {"exif": "not json", "original_width": None}).scale == (1, 1)
 
 

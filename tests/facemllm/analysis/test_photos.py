@@ -6,9 +6,11 @@ import shutil
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from facemllm.analysis import photos as photo_sources
 from facemllm.analysis.photos import Ignored, find_photos
+from modeling_facemllm.image_loading_facemllm import UnreadableImage
 
 
 def found(*inputs, every=1.0, wanted=lambda name, frame: True):
@@ -80,7 +82,7 @@ def test_frames_by_time(video, every, frames):
     photos = found(video, every=every)
     assert [photo.frame for photo in photos] == frames
     assert [photo.time for photo in photos] == pytest.approx([frame / 10 for frame in frames])
-    brightness = [np.asarray(photo.load()).mean() for photo in photos]
+    brightness = [np.asarray(photo.load().pixels).mean() for photo in photos]
     assert brightness == pytest.approx([10 * frame for frame in frames], abs=4)
 
 
@@ -96,3 +98,37 @@ def test_a_video_that_breaks_off_gives_what_it_has_and_says_so(video, tmp_path):
     assert (first.frame, first.error) == (0, None)
     assert "of 25 frames" in broken.error
     assert found(tmp_path / "text.mp4")[0].error == "OpenCV cannot read this video"
+
+
+def test_a_damaged_video_loses_nothing_before_the_damage(video, tmp_path):
+    """`video` again, with bytes of its frames changed: every frame is a photo or says what is wrong."""
+    whole, random = video.read_bytes(), np.random.default_rng(0)
+    for number in range(20):
+        damaged = bytearray(whole)
+        for place in random.integers(0, len(whole), 30):
+            damaged[place] = random.integers(0, 256)
+        path = tmp_path / f"{number}.avi"
+        path.write_bytes(damaged)
+        for photo in found(path, every=0):
+            assert photo.error or photo.load().pixels.mode == "RGB"
+
+
+@pytest.mark.parametrize("name", ["pipe.mp4", "pipe.jpg"])
+def test_a_pipe_is_not_waited_for(name, tmp_path):
+    os.mkfifo(tmp_path / name)
+    (photo,) = found(tmp_path / name)
+    with pytest.raises(UnreadableImage, match="regular file"):
+        photo.load()
+
+
+@pytest.mark.parametrize("kind", ["jpg", "png"])
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_large_photo_is_looked_at_at_half_its_size_and_says_the_whole(kind, orientation, tmp_path, monkeypatch):
+    monkeypatch.setattr(photo_sources, "LARGE", 5000)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.new("RGB", (120, 80), "red").save(tmp_path / f"large.{kind}", exif=exif)
+    (photo,) = found(tmp_path / f"large.{kind}")
+    picture = photo.load()
+    assert picture.size == ((120, 80) if orientation == 1 else (80, 120))
+    assert picture.pixels.size == ((60, 40) if orientation == 1 else (40, 60))

@@ -181,6 +181,6 @@ def test_a_folder_without_the_data_ends_in_one_line(data, tmp_path, monkeypatch)
 def test_questions_without_their_pictures_stay_out_of_the_data_set(facexbench, capsys):
     root, questions = facexbench
     rows = [json.loads(line) for line in (questions / "test.jsonl").read_text().splitlines()]
-    assert len(rows) == 26 and all(Path(image).is_file() for row in rows for image in row["images"])
+    assert len(rows) == 26 and all(Path(row["folder"], image).is_file() for row in rows for image in row["images"])
     assert prepare(["facexbench", "--root", str(root / "none"), "--out", str(questions)]) == 2
     assert re.search(r"--root \S+none: .*github\.com/Kartik-3004/facexbench", capsys.readouterr().err)

@@ -70,6 +70,9 @@ def test_pictures_are_opened_only_when_asked_for_and_a_broken_one_is_named(root)
         ({"correct_answer_option": "E"}, "correct_answer_option is 'E'"),
         ({"image_paths": []}, "names no picture"),
         ({"question_text": None, "options": None}, "NoneType"),
+        ({"image_paths": ["../secret.png"]}, "outside"),
+        ({"image_paths": ["/etc/passwd"]}, "outside"),
+        ({"image_paths": [5]}, "outside"),
     ],
 )
 def test_a_malformed_question_is_named_and_the_others_are_read(root, change, reason):
