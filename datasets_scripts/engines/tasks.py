@@ -5,20 +5,23 @@ Each engine runs a task by datatrove's own `_run_for_rank` (steps, log, stats, c
 - one lock per task, so that a second run never works beside what is left of a first one;
 - a worker that dies is an error: datatrove's pools (`LocalPipelineExecutor`, and inside `RayPipelineExecutor`'s
   actor) wait for its result for ever;
-- logs go to files alone, and the error of a failed task is kept in one line.
+- logs go to files alone, without the values of variables, and the error of a failed task is kept in one line.
 """
 
 import contextlib
 import json
+import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
+from typing import Any
 
 from datatrove.executor.base import PipelineExecutor
 from datatrove.utils.stats import PipelineStats
 from loguru import logger
 
 from datasets_scripts.files import Busy, lock
+from datasets_scripts.hiding import hide_values
 from datasets_scripts.schema import CorpusError
 
 LOCK_SECONDS = 60.0  # an orphan ends within a second of its parent's death; a network file system may take longer
@@ -51,6 +54,7 @@ class TaskExecutor(PipelineExecutor):
         error_file = folder / "errors" / f"{rank:05d}"
         with task_lock(folder / "locks" / f"{rank:05d}"):
             error_file.unlink(missing_ok=True)
+            logger.configure(patcher=without_values)
             try:
                 # Of PipelineExecutor, not of the subclass: Ray's writes its log to one place for all runs first.
                 # A local rank other than 0 keeps datatrove's log off standard error.
@@ -102,7 +106,18 @@ def task_lock(path: Path, patience: float = LOCK_SECONDS) -> Iterator[None]:
         yield
 
 
+def without_values(record: Any) -> None:
+    """Make a log record's traceback a plain one: loguru's own shows the values of variables, photographs and keys."""
+    error = record["exception"]
+    if error is not None:
+        lines = traceback.format_exception(error.type, error.value, error.traceback)
+        record["message"] = f"{record['message']}\n{''.join(lines)}".rstrip()
+        record["exception"] = None
+    record["message"] = hide_values(record["message"])
+
+
 def one_line(error: BaseException) -> str:
-    text = " ".join(str(error).split())
+    """The kind of an error and what it says, 300 characters of it at most."""
+    text = " ".join(hide_values(str(error)).split())
     text = text if len(text) <= 300 else f"{text[:300]}…"
     return text if isinstance(error, CorpusError) else f"{type(error).__name__}: {text}"

@@ -10,13 +10,14 @@ from datatrove.pipeline.base import PipelineStep
 
 from datasets_scripts.schema import CorpusError
 
+PHOTOGRAPH, PASSWORD = "/9j/4AAQSkZJRg" * 40, "hunter2"
 TASKS = 4
 ROWS = 3
 
 
 class Journal(PipelineStep):
     """Adds `ROWS` lines `process row` to the file `out/rank`; a file in `orders` named as the rank says what
-    goes wrong there: "fail", "mistake", "kill" or "hang"."""
+    goes wrong there: "fail", "show", "mistake", "kill" or "hang"."""
 
     name = "journal"
     type = "test"
@@ -32,6 +33,9 @@ class Journal(PipelineStep):
         match order.read_text() if self.orders and order.exists() else "":
             case "fail":
                 raise RuntimeError("the disk\nis full")
+            case "show":
+                photograph, password = PHOTOGRAPH, PASSWORD
+                raise RuntimeError(f"data:image/jpeg;base64,{photograph} of http://me:{password}@proxy:3128")
             case "mistake":
                 raise CorpusError("no such annotator")
             case "kill":

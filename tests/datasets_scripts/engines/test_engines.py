@@ -14,7 +14,15 @@ from datasets_scripts.engines.options import TasksUnfinished, engine_options
 from datasets_scripts.engines.run import run_tasks
 from datasets_scripts.engines.tasks import task_lock
 from datasets_scripts.schema import CorpusError
-from tests.datasets_scripts.engines.engine_steps import EACH_ONCE, TASKS, Journal, journals, processes
+from tests.datasets_scripts.engines.engine_steps import (
+    EACH_ONCE,
+    PASSWORD,
+    PHOTOGRAPH,
+    TASKS,
+    Journal,
+    journals,
+    processes,
+)
 from tests.datasets_scripts.engines.one_node_ray import one_node_ray
 from tests.datasets_scripts.engines.one_node_slurm import one_node_slurm, why_not
 
@@ -100,6 +108,17 @@ def test_after_a_failed_task_the_others_go_on_and_the_next_run_makes_it_good(fol
     order.unlink()
     run(folders)
     assert journals(folders[0]) == EACH_ONCE
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_no_file_and_no_message_shows_the_values_of_a_failed_task(folders, workers):
+    (folders[1] / "1").write_text("show")
+    with pytest.raises(CorpusError, match=r"base64,\[560 characters\] of http://\*\*\*@proxy:3128") as raised:
+        run(folders, workers=workers)
+    files = [path for path in (folders[0] / ".tasks").rglob("*") if path.is_file()]
+    written = "".join(path.read_text(errors="replace") for path in files) + str(raised.value)
+    assert "raise RuntimeError" in written  # where it failed is in the log
+    assert PASSWORD not in written and PHOTOGRAPH[:40] not in written
 
 
 def test_a_mistake_of_the_users_ends_the_run_at_once(folders):
