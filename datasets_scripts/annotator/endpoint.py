@@ -2,25 +2,32 @@
 
 The `openai` client sends the requests, and the one retry loop is here, so that each failure gets its own treatment:
 
-- 429, 5xx, timeouts, broken connections and unreadable bodies are tried again, later each time, and not before the
-  endpoint's Retry-After has passed, which all requests in flight wait for;
+- 429, 5xx, timeouts, broken connections and bodies that are cut off are tried again, later each time, and not before
+  the endpoint's Retry-After has passed, which all requests in flight wait for;
 - a wrong key, a wrong model or an empty account end the run, with nothing lost;
-- 400 and its like concern one face, once the endpoint has answered for another.
+- 400 and its like concern one face, once the endpoint has answered for another;
+- an answer that is no chat completion is an answer like any other: kept, and invalid (`completion.py`);
+- a redirect is not followed: it would carry a photograph and a key to somebody else.
 """
 
 import asyncio
 import random
+import re
 import time
 from collections.abc import Callable
 from email.utils import parsedate_to_datetime
 from typing import Any
+from urllib.parse import urlsplit
 
+from datasets_scripts.hiding import hide_values
 from datasets_scripts.schema import CorpusArgumentError, CorpusError
 
-from .settings import REFUSED, Annotator
+from .completion import CutOff, UnexpectedAnswer, bounded_bodies, read_completion
+from .settings import REFUSED, UNEXPECTED, Annotator
 
 FIRST_DELAY, MAX_DELAY = 0.5, 60.0  # seconds between tries, doubled each time
 MAX_RETRY_AFTER = 3600.0
+MAX_WORDS = 10_000  # characters of an error that are looked at
 UNREACHABLE_TRIES = 4  # about 3 s, until an address where nobody ever answered is given up
 
 
@@ -50,13 +57,25 @@ class Endpoint:
         self.trouble = ""
 
     async def __aenter__(self) -> "Endpoint":
-        from openai import AsyncOpenAI
+        from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
+        try:
+            transport = DefaultAsyncHttpxClient(
+                follow_redirects=False,
+                headers={"Accept-Encoding": "identity"},  # a compressed body has no bound before it is unpacked
+                event_hooks={"response": [bounded_bodies(self._annotator.max_body)]},
+            )
+        except Exception as error:  # of whatever kind: the proxies of the environment are what is read there
+            remedy = "see HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY"
+            raise CorpusError(
+                f"the environment's proxies cannot be used ({hide_values(str(error))}): {remedy}"
+            ) from None
         self._client = AsyncOpenAI(
             api_key=self._annotator.api_key(),
             base_url=self._annotator.endpoint,
             max_retries=0,
             timeout=self._annotator.timeout,
+            http_client=transport,
         )
         return self
 
@@ -65,6 +84,8 @@ class Endpoint:
 
     async def make_request(self, payload: dict[str, Any]) -> dict[str, Any]:
         """POST the payload to `/chat/completions` and return `text`, `finish_reason` and `usage` of a whole answer.
+
+        An answer that is no chat completion has the finish_reason `UNEXPECTED`, and its text begins with the reason.
 
         Raises `NoAnswer` for a request that is given up, `CorpusError` if the run is to end, and from then on again.
         """
@@ -91,7 +112,7 @@ class Endpoint:
                 delay = min(MAX_DELAY, FIRST_DELAY * 2**tries) * random.uniform(0.5, 1.0)
                 await asyncio.sleep(delay)
             else:
-                self._answered += answer["finish_reason"] != REFUSED
+                self._answered += answer["finish_reason"] not in (REFUSED, UNEXPECTED)
                 self._failures, self.trouble = 0, ""
                 return answer
         raise self._given_up(last.what, last.detail)
@@ -116,24 +137,50 @@ class Endpoint:
         body = {**payload, "model": self._annotator.model}
         try:
             async with asyncio.timeout(self._annotator.timeout):  # the client's own begins anew with every byte
-                return _read_answer(await self._client.post("/chat/completions", cast_to=object, body=body))
+                text = await self._client.post("/chat/completions", cast_to=str, body=body)
+            return read_completion(text, self._client.api_key if self._annotator.api_key_env else "")
         except openai.APIStatusError as error:
             answered = error  # handled outside, or tracebacks would show it; and it may repeat the key
         except (TimeoutError, openai.APITimeoutError):
             raise _Failure("timeout", f"no answer within {self._annotator.timeout:g} s") from None
         except openai.APIConnectionError as error:
+            if isinstance(error.__cause__, UnexpectedAnswer):  # as some versions of the client have it
+                return self._unexpected(error.__cause__)
             unreachable = type(error.__cause__).__name__ == "ConnectError"  # of httpx or httpx2, as the client is
             detail = str(error.__cause__) if unreachable else repr(error.__cause__ or error)
-            raise _Failure("connection error", detail, unreachable) from None
-        except ValueError as error:  # JSON that ends in the middle, or says something else than the protocol
-            raise _Failure("unreadable answer", str(error)) from None
+            raise _Failure("connection error", self._shown(detail), unreachable) from None
+        except CutOff as error:
+            raise _Failure("unreadable answer", self._shown(error)) from None
+        except UnexpectedAnswer as error:
+            return self._unexpected(error)
+        except Exception as error:  # the client's own, on an error that it cannot read
+            raise _Failure("unreadable answer", type(error).__name__) from None
         status, detail = answered.status_code, self._message(answered)
+        if status < 400:
+            return self._redirected(status, answered.response.headers.get("location", ""))
         if status not in (408, 409, 425, 429) and status < 500:
             return self._refused(status, answered.code, detail)
         if answered.code == "insufficient_quota":
             raise self._fatal(f"says that the account's credit is used up (HTTP {status}): {detail}")
         self._retry_after(answered)
         raise _Failure(f"HTTP {status}", detail)
+
+    def _unexpected(self, error: UnexpectedAnswer) -> dict[str, Any]:
+        text = f"{error.reason}: {self._shown(error.shown)}" if error.shown else error.reason
+        return {"text": text, "finish_reason": UNEXPECTED, "usage": {}}
+
+    def _redirected(self, status: int, location: str) -> dict[str, Any]:
+        """What is kept of an answer that names another address; `CorpusError` where nothing was answered before."""
+        try:
+            place = urlsplit(location)
+            elsewhere = f"{place.scheme}://{place.hostname}" if place.hostname else "another path"
+        except ValueError:
+            elsewhere = "what is no address"
+        if not (self._known or self._answered):
+            remedy = "it was not followed, for the photographs and the key would go there; give the address itself"
+            message = f"sends us to {elsewhere} (HTTP {status}): {remedy}"
+            raise self._fatal(message, "endpoint", self._annotator.endpoint)
+        return {"text": f"redirected (HTTP {status}): to {elsewhere}", "finish_reason": UNEXPECTED, "usage": {}}
 
     def _refused(self, status: int, code: str | None, detail: str) -> dict[str, Any]:
         """The answer to a request that the endpoint would refuse again; `CorpusError` if it refuses any request."""
@@ -147,7 +194,8 @@ class Endpoint:
         if status in (404, 405):
             message = f"knows no such model or address (HTTP {status}): see both. It says: {detail}"
             raise self._fatal(message, "model", self._annotator.model)
-        what = f"{REFUSED} (HTTP {status}{f' {code}' if isinstance(code, str) else ''})"
+        named = isinstance(code, str) and re.fullmatch(r"[\w.-]{1,40}", code) and code != self._client.api_key
+        what = f"{REFUSED} (HTTP {status}{f' {code}' if named else ''})"
         if not self._answered:  # as long as nothing was answered, it may be the settings that are refused
             raise self._given_up(what, detail)
         return {"text": f"{what}: {detail}", "finish_reason": REFUSED, "usage": {}}
@@ -176,9 +224,13 @@ class Endpoint:
 
     def _message(self, error: Any) -> str:
         """What the endpoint says of its error, in one short line and without the key, should it repeat it."""
-        body = error.body
-        text = (body.get("message") if isinstance(body, dict) else body) or error.message
-        text = " ".join(str(text).split()).replace(self._client.api_key, "***")
+        words = error.body.get("message") if isinstance(error.body, dict) else error.body
+        return self._shown(words if words and isinstance(words, str) else error.message)
+
+    def _shown(self, words: Any) -> str:
+        """The endpoint's words in one line of 200 characters, without what was sent to it."""
+        text = hide_values(str(words)[:MAX_WORDS], self._client.api_key if self._annotator.api_key_env else "")
+        text = " ".join(text.split())
         return text if len(text) <= 200 else text[:197] + "..."
 
 
@@ -197,24 +249,6 @@ def retry_after(headers: Any) -> float:
             return max(0.0, float(headers["retry-after-ms"]) / 1000)
         text = headers.get("retry-after", "0")
         seconds = float(text) if text.strip()[:1].isdigit() else parsedate_to_datetime(text).timestamp() - time.time()
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return 0.0
     return max(0.0, seconds)
-
-
-def _read_answer(answer: Any) -> dict[str, Any]:
-    """What matters of an answer; ValueError for no chat completion."""
-    choices = answer.get("choices") if isinstance(answer, dict) else None
-    message = choices[0].get("message") if isinstance(choices, list) and choices else None
-    if not isinstance(message, dict):
-        raise ValueError(f"no chat completion: {str(answer)[:150]}")
-    content, finish_reason = message.get("content") or "", choices[0].get("finish_reason") or "stop"
-    if isinstance(content, list):
-        content = "".join(part.get("text") or "" for part in content if isinstance(part, dict))
-    if message.get("refusal"):
-        content, finish_reason = message["refusal"], "refusal"
-    # halves of surrogate pairs are JSON, but neither UTF-8 nor storable
-    content = str(content).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    usage = answer.get("usage") or {}
-    tokens = {name: int(usage.get(name) or 0) for name in ("prompt_tokens", "completion_tokens")}
-    return {"text": content, "finish_reason": finish_reason, "usage": tokens}

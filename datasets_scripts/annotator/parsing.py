@@ -4,11 +4,14 @@ import json
 import re
 from typing import Any
 
-from .settings import REFUSED, Annotator, InvalidAnswer, Request
+from .settings import REFUSED, UNEXPECTED, Annotator, InvalidAnswer, Request
+from .thoughts import without_thoughts
 
 RETRY_TEMPERATURE = 0.5  # at least, where an answer was invalid: a model that is sure of it would repeat it
-_FENCE = re.compile(r"```[\w-]*\s*\n(.*?)```", re.DOTALL)
-_THOUGHTS = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)
+MAX_CHARACTERS = 100_000  # of an answer without the thoughts: a longer one is looked at no further
+MAX_TRIES = 100  # places where JSON is looked for among words
+_LANGUAGE = re.compile(r"[\w-]{0,20}\s*")
+_LAST_MARKS = re.compile(r"\s*<\|(?:end|return|im_end|eot_id|eom_id|endoftext)\|>\Z")
 
 
 def payload(annotator: Annotator, request: Request, attempt: int) -> dict[str, Any]:
@@ -30,17 +33,23 @@ def payload(annotator: Annotator, request: Request, attempt: int) -> dict[str, A
 def read_answer(request: Request, text: str, finish_reason: str) -> Any:
     """The parsed JSON of an answer to a request with a schema, else its text.
 
-    Raises `InvalidAnswer` for an answer that was refused, cut off or empty, or that holds no JSON.
+    What a reasoning model thought is taken off first.
+
+    Raises:
+        InvalidAnswer: for an answer that is no chat completion, was refused or cut off, is empty or too long, holds
+            thoughts that cannot be told from it, or holds no JSON.
     """
-    if finish_reason == REFUSED:
-        raise InvalidAnswer(text.split(":")[0])
+    if finish_reason in (REFUSED, UNEXPECTED):
+        raise InvalidAnswer(text.partition(":")[0])
     if finish_reason in ("refusal", "content_filter"):
         raise InvalidAnswer("refused by the model")
     if finish_reason == "length":
         raise InvalidAnswer("cut off at max_tokens")
-    text = _THOUGHTS.sub("", text).strip()
+    text = _LAST_MARKS.sub("", without_thoughts(text)).strip()
     if not text:
         raise InvalidAnswer("empty answer")
+    if len(text) > MAX_CHARACTERS:
+        raise InvalidAnswer(f"longer than {MAX_CHARACTERS:,} characters")
     return text if request.schema is None else _find_json(text)
 
 
@@ -64,26 +73,32 @@ def _with_text(messages: list[dict[str, Any]], text: str) -> list[dict[str, Any]
 
 
 def _find_json(text: str) -> Any:
-    """The JSON that the text is, or that is in it between fences or words: then the first object."""
+    """The JSON that the text is, or the last that is in it, between fences or among words: drafts come first."""
     decoder = json.JSONDecoder(parse_constant=_no_number)
-    for candidate in (text, *(match.strip() for match in _FENCE.findall(text))):
-        found, value = _decode(decoder, candidate, whole=True)
+    for candidate in (text, *reversed(text.split("```")[1::2][-MAX_TRIES:])):
+        found, value, _ = _decode(decoder, candidate, _LANGUAGE.match(candidate).end(), whole=True)
         if found:
             return value
-    for place in [match.start() for match in re.finditer(r"\{", text)][:100]:
-        found, value = _decode(decoder, text[place:], whole=False)
-        if found:
-            return value
-    raise InvalidAnswer("no JSON")
+    last, place = None, text.find("{")
+    for _ in range(MAX_TRIES):
+        if place < 0:
+            break
+        found, value, end = _decode(decoder, text, place, whole=False)
+        last = (value,) if found and value else last
+        place = text.find("{", end if found else place + 1)
+    if last is None:
+        raise InvalidAnswer("no JSON")
+    return last[0]
 
 
-def _decode(decoder: json.JSONDecoder, text: str, whole: bool) -> tuple[bool, Any]:
+def _decode(decoder: json.JSONDecoder, text: str, start: int, whole: bool) -> tuple[bool, Any, int]:
+    """Whether there is JSON at `start` that can be stored, the value, and where it ends."""
     try:
-        value = decoder.decode(text) if whole else decoder.raw_decode(text)[0]
-        json.dumps(value, ensure_ascii=False).encode()  # half a surrogate pair may be escaped in it
+        value, end = decoder.raw_decode(text, start)
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()  # half a surrogate pair may be escaped in it
     except (ValueError, RecursionError):
-        return False, None
-    return True, value
+        return False, None, start
+    return not whole or not text[end:].strip(), value, end
 
 
 def _no_number(name: str) -> Any:

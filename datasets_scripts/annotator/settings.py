@@ -11,6 +11,8 @@ from datasets_scripts.schema import CorpusArgumentError, CorpusError, Skipped
 
 STRUCTURED = ("json_schema", "json_object", "none")
 REFUSED = "refused by the endpoint"  # an answer's finish_reason where the request itself was refused, at no cost
+UNEXPECTED = "unexpected answer"  # its finish_reason where it is no chat completion; its text begins with the reason
+MAX_BODY = 16 * 2**20
 
 
 class InvalidAnswer(ValueError):
@@ -72,6 +74,7 @@ class Annotator:
             never stored.
         concurrency: requests in flight at once, in all workers together.
         timeout: seconds until a request without a whole answer is given up and sent again.
+        max_body: bytes of an answer's body that are read; a longer one is an invalid answer.
         max_retries: how often a request is sent again after 429, 5xx, timeouts and broken connections.
         attempts: how often a question is asked until its answer is valid.
         temperature: of the sampling; None leaves it to the endpoint.
@@ -90,6 +93,7 @@ class Annotator:
     concurrency: int = 8
     timeout: float = 120.0
     max_retries: int = 8
+    max_body: int = MAX_BODY
     attempts: int = 3
     temperature: float | None = 0.2
     max_tokens: int | None = 1500
@@ -105,7 +109,7 @@ class Annotator:
             raise CorpusArgumentError("model", "", "name the model as the endpoint does (see its /v1/models)")
         if self.structured not in STRUCTURED:
             raise CorpusArgumentError("structured", self.structured, f"give one of {', '.join(STRUCTURED)}")
-        for name, least in (("concurrency", 1), ("attempts", 1), ("max_retries", 0)):
+        for name, least in (("concurrency", 1), ("attempts", 1), ("max_retries", 0), ("max_body", 1)):
             if getattr(self, name) < least:
                 raise CorpusArgumentError(name, getattr(self, name), f"give {least} or more")
         if self.max_tokens is not None and self.max_tokens < 1:
@@ -128,7 +132,7 @@ class Annotator:
 
     def answer_settings(self) -> dict[str, Any]:
         """What the answers depend on, in JSON's types: not how fast, how often and where the model is reached."""
-        apart = {"endpoint", "api_key_env", "concurrency", "timeout", "max_retries", "date"}
+        apart = {"endpoint", "api_key_env", "concurrency", "timeout", "max_retries", "max_body", "date"}
         apart |= {"input_price", "output_price"}
         return {name: value for name, value in asdict(self).items() if name not in apart}
 

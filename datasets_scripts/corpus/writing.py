@@ -39,7 +39,10 @@ from .shards import (
 
 CARD, MANIFEST, BUILDING = "README.md", "corpus.json", ".building"
 PACKAGE = Path(__file__).parents[1]
-BYTES_DECIDED_IN = ("schema.py", "annotator/delicate_words.py", "corpus", "questions", "sources", "synthetic")
+BYTES_DECIDED_IN = (
+    *("schema.py", "annotator/delicate_words.py", "annotator/thoughts.py"),
+    *("corpus", "questions", "sources", "synthetic"),
+)
 """What of this package decides the bytes of every corpus; of some, the room of their own source decides too."""
 ANNOTATION = ("annotator", "prompt_version", "date", "rows")
 Records = SizedSource | Iterable[dict[str, Any]] | Callable[[], Iterator[dict[str, Any]]]

@@ -5,13 +5,16 @@ provided age") would teach a model to speak of things that its question does not
 """
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
 from datasets_scripts.annotator.delicate_words import delicate_reason, speaks_of_race
 from datasets_scripts.annotator.settings import InvalidAnswer
+from datasets_scripts.annotator.thoughts import without_thoughts
 
 CHARACTERS = (20, 6000)
+MAX_CHECKED = 100_000  # characters of an answer, thoughts and blanks included, that are looked at
 SAME_SENTENCES = 3  # a sentence that often is a loop, not a description
 MIN_NEW_RUNS = 0.6  # share of runs of three words that are not there twice; of an ordinary description above 0.9
 
@@ -65,6 +68,7 @@ def check_answer(aspect: str, answer: Any) -> str:
     Raises `InvalidAnswer` for one that:
 
     - is no text, a refusal, or says that no picture was seen;
+    - holds what a reasoning model thought, not to be told from what it answered;
     - is too short, too long, cut off, or repeats itself;
     - still mentions the labels that the annotator was given;
     - has a name, or a word of religion, health, sexual orientation or attractiveness (`delicate_words`, a word list).
@@ -73,9 +77,14 @@ def check_answer(aspect: str, answer: Any) -> str:
     """
     if not isinstance(answer, str):
         raise InvalidAnswer("not a text")
-    text = _INTRODUCTION.sub("", re.sub(r"\n\s*\n+", "\n\n", answer.strip()), count=1)
+    if len(answer) > MAX_CHECKED:
+        raise InvalidAnswer("too long")
+    text = without_thoughts(answer)
+    text = _INTRODUCTION.sub("", re.sub(r"\n\s*\n+", "\n\n", text), count=1)
     text = _LEADING_CLAUSE.sub(lambda found: found[1].upper(), text)
     text = text[:1].upper() + text[1:]
+    if len(text) > CHARACTERS[1]:
+        raise InvalidAnswer("too long")
     if _PICTURE_NOT_SEEN.search(text):
         raise InvalidAnswer("did not see the picture")
     if _REFUSED.search(text[:200]):
@@ -84,8 +93,6 @@ def check_answer(aspect: str, answer: Any) -> str:
         raise InvalidAnswer(reason)
     if len(text) < CHARACTERS[0]:
         raise InvalidAnswer("too short")
-    if len(text) > CHARACTERS[1]:
-        raise InvalidAnswer("too long")
     if not re.search(r"[.!?][\"'”’)*]*$", text):
         raise InvalidAnswer("cut off")
     if _NAMES_GIVEN_FACTS.search(text):
@@ -118,5 +125,5 @@ def _loops(text: str) -> bool:
     sentences = [sentence.strip().lower() for sentence in re.split(r"[.!?\n]+", text) if sentence.strip()]
     words = re.findall(r"\w+", text.lower())
     runs = list(zip(words, words[1:], words[2:], strict=False))
-    same = max(sentences.count(sentence) for sentence in sentences) if sentences else 0
+    same = max(Counter(sentences).values(), default=0)
     return same >= SAME_SENTENCES or (len(runs) >= 20 and len(set(runs)) < MIN_NEW_RUNS * len(runs))

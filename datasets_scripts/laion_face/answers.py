@@ -7,6 +7,7 @@ from typing import Any
 
 from datasets_scripts.annotator.delicate_words import delicate_reason
 from datasets_scripts.annotator.settings import InvalidAnswer
+from datasets_scripts.annotator.thoughts import without_thoughts
 from datasets_scripts.questions.attribute_table import ATTRIBUTES, CONTRADICTIONS
 
 UNKNOWN = ("not visible", "unsure")
@@ -106,7 +107,7 @@ def _require_keys(given: Mapping[str, Any], wanted: Iterable[str], place: str) -
 def _checked_caption(caption: Any) -> str:
     if not isinstance(caption, str):
         raise InvalidAnswer("caption: not a text")
-    caption = " ".join(caption.split())
+    caption = " ".join(without_thoughts(caption).split())
     least, most = CAPTION_CHARACTERS
     if _REFUSAL.search(caption):
         raise InvalidAnswer("caption: a refusal")

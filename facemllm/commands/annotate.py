@@ -113,7 +113,8 @@ def _add_download(sources: Any) -> None:
 
 
 def _add_number(group: Any, default: dict[str, Any], name: str, kind: Any, metavar: str, meaning: str) -> None:
-    shown = "what suits the detector" if default[name] is None else f"{default[name]:g}"
+    usual = default[name]
+    shown = "what suits the detector" if usual is None else f"{usual:,}" if isinstance(usual, int) else f"{usual:g}"
     group.add_argument(option_name(name), type=kind, metavar=metavar, help=f"{meaning} (default: {shown})")
 
 
@@ -146,11 +147,12 @@ def _add_annotator(parser: argparse.ArgumentParser) -> None:
     resent = "how often a request is sent again after 429, 5xx or a broken connection"
     _add_number(group, default, "timeout", float, "S", "seconds until a request is given up and sent again")
     _add_number(group, default, "max_retries", int, "N", resent)
+    _add_number(group, default, "max_body", int, "BYTES", "of an answer that are read; a longer one is invalid")
     _add_number(group, default, "attempts", int, "N", "how often a question is asked until its answer can be kept")
     number, whole = _or_none(_number, "a number"), _or_none(int, "a whole number")
     _add_number(group, default, "temperature", number, "T", "of the sampling; none leaves it to the endpoint")
     _add_number(group, default, "max_tokens", whole, "N", "the longest answer; none leaves it to the endpoint")
-    names = ("timeout", "max_retries", "attempts", "temperature", "max_tokens")
+    names = ("timeout", "max_retries", "max_body", "attempts", "temperature", "max_tokens")
     group.set_defaults(**{name: default[name] for name in names})
     group.add_argument(
         "--structured",
