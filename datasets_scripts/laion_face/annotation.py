@@ -80,7 +80,8 @@ class LaionFaces:
             if isinstance(sample, Skipped):
                 yield sample
                 continue
-            if self.rules.skip_nsfw and str(sample.meta.get("NSFW")).upper() == "NSFW":
+            nsfw = sample.meta.get("NSFW")
+            if self.rules.skip_nsfw and isinstance(nsfw, str) and nsfw.upper() == "NSFW":
                 yield Skipped(sample.id, "called NSFW by LAION")
                 continue
             try:

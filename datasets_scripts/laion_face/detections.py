@@ -138,7 +138,7 @@ def _tables(samples: dict[Any, Any], path: Path) -> tuple[np.ndarray, np.ndarray
             for number, (box, landmarks, score) in enumerate(detections):
                 row = faces[place + number]
                 row[:4], row[4:14], row[14] = _flat(box), _flat(landmarks), score
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise CorpusError(
             f"{path} holds something else than (box, landmarks, score) for each face: {error}"
         ) from error

@@ -17,6 +17,7 @@ from .tars import whole_number
 if TYPE_CHECKING:
     from PIL import Image
 
+MAX_SIDE = 2**31 - 1  # of any picture's format
 ORIENTATIONS = {  # as exifread, whose words img2dataset writes down, names the values of the EXIF tag
     "Mirrored horizontal": 2,
     "Rotated 180": 3,
@@ -102,6 +103,8 @@ def _scale(stored: tuple[int, int], meta: Mapping[str, Any]) -> tuple[float, flo
     width, height = whole_number(meta.get("original_width")), whole_number(meta.get("original_height"))
     if not width or not height:
         return 1.0, 1.0
+    if not 0 < min(width, height) <= max(width, height) <= MAX_SIDE:
+        raise BrokenPicture("json with an impossible size")
     scale = width / stored[0], height / stored[1]
     # Sides are rounded to whole pixels: the two scales may differ by what one pixel of the shorter side makes.
     if abs(scale[0] / scale[1] - 1) > 1.5 / min(stored):
@@ -113,6 +116,7 @@ def _orientation(exif: Any) -> int:
     """The orientation that img2dataset's json tells of a file that lost it; 1 where it tells nothing."""
     try:
         exif = json.loads(exif) if isinstance(exif, str) else exif
-    except ValueError:
+    except (ValueError, RecursionError):
         return 1
-    return ORIENTATIONS.get(exif.get("Image Orientation"), 1) if isinstance(exif, dict) else 1
+    named = exif.get("Image Orientation") if isinstance(exif, dict) else None
+    return ORIENTATIONS.get(named, 1) if isinstance(named, str) else 1

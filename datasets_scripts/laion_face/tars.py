@@ -9,6 +9,7 @@ that it can be read again without going through the tar, and every fault is coun
 import json
 import math
 import os
+import struct
 import tarfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -19,7 +20,13 @@ from datasets_scripts.schema import CorpusError, Skipped
 
 PICTURES = ("jpg", "jpeg", "png", "webp")
 LARGEST_MEMBER = 128 * 2**20  # bytes: a header that a damaged tar made up must not fill the memory
+MAX_NUMBER = 2**63 - 1  # of an id or a size: what the detections' tables can hold
+NUMBERS = ("SAMPLE_ID", "WIDTH", "HEIGHT", "original_width", "original_height")
 SOURCE = "laion_face"
+
+
+DAMAGE = (ValueError, OverflowError, RecursionError, EOFError, LookupError, struct.error)
+"""What else `tarfile` raises at headers that lie: numbers that are none, chains of long names without an end."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +70,7 @@ def find_tars(shards: str | os.PathLike | list[str] | tuple[str, ...]) -> tuple[
     found: list[Path] = []
     for place in map(Path, given):
         if place.is_dir():
-            found += place.rglob("*.tar")
+            found += filter(Path.is_file, place.rglob("*.tar"))
         elif place.is_file():
             found.append(place)
         else:
@@ -86,8 +93,8 @@ def read_tar(path: str | os.PathLike) -> Iterator[TarSample | Skipped]:
                 tar.members = []  # tarfile would remember every one
                 if not member.isfile():
                     continue
-                place = PurePosixPath(member.name)
-                key, _, extension = place.name.partition(".")
+                name_there = member.name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+                key, _, extension = PurePosixPath(name_there).name.partition(".")
                 if sample is not None and (key != sample.key or extension.lower() in sample.extensions):
                     yield _finish(sample, name)
                     sample = None
@@ -95,7 +102,7 @@ def read_tar(path: str | os.PathLike) -> Iterator[TarSample | Skipped]:
                 _take(sample, extension.lower(), tar, member)
             tar.fileobj.seek(tar.offset)
             whole = tar.fileobj.read(tarfile.BLOCKSIZE) == bytes(tarfile.BLOCKSIZE)
-    except tarfile.TarError:
+    except (tarfile.TarError, *DAMAGE):
         whole = False
     if sample is not None and (whole or not sample.fault):
         finished = _finish(sample, name)
@@ -116,12 +123,19 @@ def read_again(path: str | os.PathLike, offset: int, size: int) -> bytes:
 
 
 def whole_number(value: Any) -> int | None:
-    """An id that JSON carried as a number or as text; None for NaN and whatever else is no whole number."""
+    """An id that JSON carried as a number or as text; None for NaN and whatever else is no whole number.
+
+    Whatever is beyond `MAX_NUMBER`, infinity too, is given as the next number after it.
+    """
     if isinstance(value, str):
-        return int(value) if value.strip().isdecimal() else None
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        text = value.strip()
+        if not text.isdecimal():
+            return None
+        value = int(text) if len(text) < 40 else math.inf
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value:
         return None
-    return int(value) if math.isfinite(value) and value == int(value) else None
+    value = max(-MAX_NUMBER - 1, min(value, MAX_NUMBER + 1))
+    return int(value) if value == int(value) else None
 
 
 def _take(sample: _Members, extension: str, tar: tarfile.TarFile, member: tarfile.TarInfo) -> None:
@@ -130,6 +144,9 @@ def _take(sample: _Members, extension: str, tar: tarfile.TarFile, member: tarfil
         return
     if member.size > LARGEST_MEMBER:
         sample.fault = f"member of more than {LARGEST_MEMBER // 2**20} MB"
+        return
+    if member.issparse():  # its bytes are not where the tar says
+        sample.fault = "sparse member"
         return
     content = tar.extractfile(member).read()
     if len(content) != member.size:
@@ -155,4 +172,10 @@ def _finish(sample: _Members, tar: str) -> TarSample | Skipped:
         return Skipped(name, "malformed json")
     if not isinstance(meta, dict) or not isinstance(meta.get("url"), str) or not meta["url"]:
         return Skipped(name, "json without url")
+    try:
+        meta["url"].encode()
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return Skipped(name, "json with a url that is no text")
+    if any(abs(whole_number(meta.get(number)) or 0) > MAX_NUMBER for number in NUMBERS):
+        return Skipped(name, "json with a number of more than 64 bits")
     return TarSample(sample.key, sample.picture, sample.offset, meta)

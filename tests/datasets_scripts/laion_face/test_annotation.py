@@ -296,3 +296,34 @@ def test_mistakes_are_told_before_anything_is_done(tmp_path):
     with refuses("detector", "no.onnx", "face_detection_yunet_2023mar.onnx", "opencv/face_detection_yunet"):
         annotate_laion(tmp_path, tmp_path / "out", ask, detector="no.onnx")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "exif", [[], [1], {"Image Orientation": [6]}, {"Image Orientation": {}}, "[[6]]", "[" * 100_000, 7]
+)
+def test_exif_of_another_kind_tells_nothing(exif):
+    assert upright_picture(encode(marked()), {"exif": exif}).orientation == 1
+
+
+@pytest.mark.parametrize("width", [10**400, "9" * 5000, -300, 2**31, float("inf")])
+def test_an_impossible_size_is_a_broken_picture(width):
+    with pytest.raises(BrokenPicture, match="json with an impossible size"):
+        upright_picture(encode(marked()), {"original_width": width, "original_height": 200})
+
+
+@needs_faces
+def test_bad_samples_are_counted_beside_a_good_one_also_on_a_rerun(tmp_path):
+    shown = plain(1)[0]
+    bad = [
+        {"SAMPLE_ID": "9" * 5000},
+        {"original_width": 10**400},
+        {"NSFW": {"a": [1]}},
+        {"exif": {"Image Orientation": [6]}},
+    ]
+    write_tar(tmp_path / "tars/00000.tar", [sample(number, shown, **meta) for number, meta in enumerate(bad)])
+    with AnnotatorServer(tmp_path / "log") as server:
+        for _ in range(2):
+            settings = {"detector": str(YUNET), "progress": False}
+            report = annotate_laion(tmp_path / "tars", tmp_path / "out", Annotator(server.url, "m"), **settings)
+            assert report["annotation"]["skipped"] == {"json with a number of more than 64 bits": 2}
+            assert report["annotation"]["faces"] == 2 and report["corpus"]["configs"]["captions"]["train"]["rows"] == 2

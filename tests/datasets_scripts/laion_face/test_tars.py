@@ -141,3 +141,58 @@ def test_tars_are_found_in_a_folder_and_below_it_or_taken_as_named(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(CorpusError, match=r"shards=.*/empty\b.*give the folder that img2dataset wrote"):
         find_tars(tmp_path / "empty")
+
+
+BEYOND = "json with a number of more than 64 bits"
+
+
+@pytest.mark.parametrize(
+    ("entry", "reason"),
+    [
+        ('"SAMPLE_ID": "' + "9" * 5000 + '"', BEYOND),
+        ('"SAMPLE_ID": ' + "9" * 5000, "malformed json"),
+        ('"SAMPLE_ID": ' + "9" * 400, BEYOND),
+        ('"SAMPLE_ID": 1e999', BEYOND),
+        ('"SAMPLE_ID": 9223372036854775808', BEYOND),
+        ('"original_width": 1' + "0" * 400, BEYOND),
+        ('"original_height": "1' + "0" * 400 + '"', BEYOND),
+        ('"WIDTH": -1' + "0" * 400, BEYOND),
+        ('"url": "http://h/\\ud800.jpg"', "json with a url that is no text"),
+        ('"url": ["http://h"]', "json without url"),
+        ('"deep": ' + "[" * 100_000 + "]" * 100_000, "malformed json"),
+    ],
+)
+def test_a_json_with_numbers_or_words_beyond_all_bounds_is_counted(tmp_path, entry, reason):
+    bad = sample(1, b"picture")
+    bad["000000001.json"] = b'{"url": "http://h/1.jpg", ' + entry.encode() + b"}"
+    path = write_tar(tmp_path / "00000.tar", [sample(0, b"one"), bad, sample(2, b"two")])
+    assert reasons(path) == [reason]
+    assert [item.picture for item in read_tar(path) if isinstance(item, TarSample)] == [b"one", b"two"]
+
+
+@pytest.mark.parametrize("header", ["long names", "a sparse map", "a size"])
+def test_headers_that_lie_end_the_tar_and_are_counted(tmp_path, header):
+    path = write_tar(tmp_path / "00000.tar", samples(1))
+    content = path.read_bytes()
+    end = content.rindex(b"\0" * 1024)
+    end = len(content[:end].rstrip(b"\0")) // 512 * 512 + 512
+    if header == "long names":
+        lie = tarfile.TarInfo("././@LongLink")
+        lie.type, lie.size = tarfile.GNUTYPE_LONGNAME, 1
+        lies = (lie.tobuf(tarfile.GNU_FORMAT) + b"a".ljust(512, b"\0")) * 5000
+    else:
+        lie = tarfile.TarInfo("000000001.jpg")
+        name, value = {"a sparse map": ("GNU.sparse.map", "1,x"), "a size": ("size", "9" * 30)}[header]
+        lie.pax_headers = {name: value, "GNU.sparse.size": "x"}
+        lies = lie.tobuf(tarfile.PAX_FORMAT)
+    path.write_bytes(content[:end] + lies + bytes(1024))
+    read = list(read_tar(path))
+    assert isinstance(read[0], TarSample) and {item.reason for item in read[1:]} <= {CUT, "cut off", LARGE}
+
+
+LARGE = "member of more than 128 MB"
+
+
+def test_a_name_that_is_no_text_becomes_one(tmp_path):
+    path = write_tar(tmp_path / "00000.tar", [{"\udcff1.jpg": b"one", "\udcff1.json": b'{"url": "http://h"}'}])
+    assert [item.id.encode() for item in read_tar(path)] == [b"laion_face/\\xff1"]
