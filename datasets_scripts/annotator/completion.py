@@ -4,7 +4,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
-from datasets_scripts.hiding import hide_encoded
+from datasets_scripts.engines.hiding import hide_encoded
 
 from .settings import REFUSED, UNEXPECTED
 

@@ -19,7 +19,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-from datasets_scripts.hiding import hide_values
+from datasets_scripts.engines.hiding import hide_values
 from datasets_scripts.schema import CorpusArgumentError, CorpusError
 
 from .completion import CutOff, UnexpectedAnswer, bounded_bodies, read_completion

@@ -21,8 +21,9 @@ from datatrove.utils.stats import PipelineStats
 from loguru import logger
 
 from datasets_scripts.files import Busy, lock
-from datasets_scripts.hiding import hide_values
 from datasets_scripts.schema import CorpusError
+
+from .hiding import hide_values
 
 LOCK_SECONDS = 60.0  # an orphan ends within a second of its parent's death; a network file system may take longer
 

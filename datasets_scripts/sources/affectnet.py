@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 from datasets_scripts.schema import LabelledFace, Skipped
 
@@ -16,6 +17,7 @@ from .reading import FaceReader, csv_rows, list_files, list_hash, need
 
 EXPRESSIONS = ("neutral", "happiness", "sadness", "surprise", "fear", "disgust", "anger", "contempt")
 NO_EXPRESSION = (8, 9, 10)  # "none", "uncertain", "no face"
+MAX_ARRAY_BYTES = 2**16  # of a file of labels: landmarks have 136 numbers
 UNDEFINED = -2.0  # valence and arousal of a picture that has none
 BOX = ("face_x", "face_y", "face_width", "face_height")
 COLUMNS = ("subDirectory_filePath", *BOX, "facial_landmarks", "expression", "valence", "arousal")
@@ -90,12 +92,17 @@ class AffectNet(FaceReader):
         needed = ("subDirectory_filePath", "expression", "valence", "arousal")
         return csv_rows(path, needed, COLUMNS)
 
+    def _key(self, row: Any) -> str:
+        if isinstance(row, str):
+            return row
+        file = _file(row)
+        return file.rpartition(".")[0] or file
+
     def _face(self, row: Any) -> LabelledFace | Skipped:
         return self._face_of_arrays(row) if isinstance(row, str) else self._face_of_row(row)
 
     def _face_of_row(self, row: dict[str, str]) -> LabelledFace | Skipped:
-        file = row["subDirectory_filePath"].strip().replace("\\", "/")
-        key = file.rpartition(".")[0] or file
+        file, key = _file(row), self._key(row)
         labels = read_labels(row["expression"], row["valence"], row["arousal"])
         if isinstance(labels, str):
             return Skipped(f"{self.NAME}/{key}", labels)
@@ -121,12 +128,19 @@ class AffectNet(FaceReader):
         """The numbers in `ID_NAME.npy`, which may be stored as text; None without a sound file."""
         import numpy as np
 
-        try:
-            values = np.load(self._set / f"annotations/{key}_{name}.npy", allow_pickle=False)
-            numbers = values.astype(float).ravel().tolist()
-        except (FileNotFoundError, ValueError, EOFError):
+        path = self._set / f"annotations/{key}_{name}.npy"
+        if not path.is_file() or path.stat().st_size > MAX_ARRAY_BYTES:
             return None
-        return numbers if numbers and np.isfinite(numbers).all() else None
+        try:
+            values = np.load(path, mmap_mode="r", allow_pickle=False)  # a size that the file does not have is an error
+            numbers = values.astype(float).ravel().tolist()
+        except (ValueError, EOFError, TypeError, AttributeError, OverflowError, BadZipFile):
+            return None
+        return numbers if numbers and max(map(abs, numbers)) < 1e6 else None
+
+
+def _file(row: dict[str, str]) -> str:
+    return row["subDirectory_filePath"].strip().replace("\\", "/")
 
 
 def read_labels(expression: Any, valence: Any, arousal: Any) -> dict[str, Any] | str:

@@ -22,7 +22,7 @@ from datasets_scripts.schema import CorpusArgumentError, CorpusError, LabelledFa
 
 from .head_pose import ANGLE_BEYOND, is_rotation, pose_from_rotation
 from .protocol import Crop, DatasetProtocol, folder_of
-from .reading import FaceReader, list_hash, need
+from .reading import MAX_PLACE, FaceReader, list_hash, need
 from .w300_lp import file_size
 
 PEOPLE = {  # recording: person; four were recorded twice
@@ -165,7 +165,8 @@ def face_box(centre: Sequence[float], matrix: Matrix, rotation: Matrix, translat
         return None
     across, down = matrix[0][0] * x / z + matrix[0][2], matrix[1][1] * y / z + matrix[1][2]
     width, height = matrix[0][0] * FACE_HALF_SIZE / z, matrix[1][1] * FACE_HALF_SIZE / z
-    return [across - width, down - height, across + width, down + height]
+    box = [across - width, down - height, across + width, down + height]
+    return box if max(map(abs, box)) < MAX_PLACE and box[0] < box[2] and box[1] < box[3] else None
 
 
 def _numbers(text: str) -> list[list[float]]:

@@ -17,7 +17,7 @@ from datasets_scripts.schema import CorpusArgumentError, CorpusError, LabelledFa
 
 from .action_units import CodedFrame, CodedRecordings
 from .protocol import ALIGNED, DatasetProtocol, folder_of
-from .reading import csv_fields, need, read_picture
+from .reading import MAX_DIGITS, csv_fields, need, read_picture
 
 UNITS = (1, 2, 4, 6, 7, 10, 12, 14, 15, 17, 23, 24)
 INTENSITY_UNITS = (6, 10, 12, 14, 17)
@@ -178,4 +178,5 @@ def _code(row: Sequence[str], column: int) -> float:
 
 
 def _whole(text: str) -> int | None:
-    return int(text) if text.strip().isdecimal() else None
+    text = text.strip()
+    return int(text) if text.isdecimal() and len(text) <= MAX_DIGITS else None

@@ -98,9 +98,12 @@ class CelebA(FaceReader):
             if PARTITIONS[place[1]] == self.split:
                 yield columns, row
 
+    def _key(self, row: tuple[list[str], list[str]]) -> str:
+        return PurePosixPath(row[1][0].replace("\\", "/")).stem
+
     def _face(self, row: tuple[list[str], list[str]]) -> LabelledFace | Skipped:
         names, (file, *values) = row
-        key = PurePosixPath(file.replace("\\", "/")).stem
+        key = self._key(row)
         if len(values) != len(names) or not set(values) <= {"1", "-1"}:
             return Skipped(f"{self.NAME}/{key}", "values other than forty of 1 and -1")
         known = {name: value == "1" for name, value in zip(names, values, strict=True)}

@@ -17,7 +17,7 @@ from datasets_scripts.schema import CorpusArgumentError, CorpusError, LabelledFa
 
 from .action_units import CodedFrame, CodedRecordings
 from .protocol import ALIGNED, DatasetProtocol, folder_of
-from .reading import need, read_picture, text_lines
+from .reading import MAX_DIGITS, need, read_picture, text_lines
 
 UNITS = (1, 2, 4, 5, 6, 9, 12, 15, 17, 20, 25, 26)
 LABELS = "ActionUnit_Labels"
@@ -197,14 +197,16 @@ def read_intensities(path: str | os.PathLike) -> dict[int, float]:
     intensities = {}
     try:
         for number, line in enumerate(text_lines(path), 1):
-            frame, _, intensity = line.partition(",")
+            frame, _, intensity = (part.strip() for part in line.partition(","))
             if not line.strip():
                 continue
-            if not frame.strip().isdecimal():
+            if not frame.isdecimal() or len(frame) > MAX_DIGITS:
                 raise CorpusError(
                     f"{path}, line {number}: {line[:40]!r} is not frame,intensity; unpack the file again"
                 )
-            intensities[int(frame)] = float(intensity) if intensity.strip().isdecimal() else -1.0
+            intensities[int(frame)] = (
+                float(intensity) if intensity.isdecimal() and len(intensity) <= MAX_DIGITS else -1.0
+            )
     except (FileNotFoundError, NotADirectoryError):
         return {}
     return intensities

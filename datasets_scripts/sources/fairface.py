@@ -20,6 +20,7 @@ LABEL_FILES = {"train": "fairface_label_train.csv", "validation": "fairface_labe
 LICENSE = "cc-by-4.0"
 GENDERS = ("Male", "Female")
 RACES = ("White", "Black", "Latino_Hispanic", "East Asian", "Southeast Asian", "Indian", "Middle Eastern")
+LONGEST_AGE = 40  # characters of an age group, or of what a spreadsheet made of it
 MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 
 
@@ -72,9 +73,12 @@ class FairFace(FaceReader):
     def _rows(self) -> Iterator[dict[str, str]]:
         return csv_rows(self.label_file, ("file", "age", "gender", *(["race"] if self.race else [])))
 
+    def _key(self, row: dict[str, str]) -> str:
+        place = _place(row)
+        return str(place.with_suffix("")) if place.name else ""
+
     def _face(self, row: dict[str, str]) -> LabelledFace | Skipped:
-        place = PurePosixPath(row["file"].strip().replace("\\", "/"))
-        key = str(place.with_suffix("")) if place.name else ""
+        place, key = _place(row), self._key(row)
         if inside(self.root, row["file"]) is None:
             return Skipped(f"{self.NAME}/{key}", "image outside the folder")
         labels = {"age_group": read_age_group(row["age"]), "gender": _spelled(row["gender"], GENDERS)}
@@ -88,6 +92,10 @@ class FairFace(FaceReader):
         return self._labelled(key, str(place), labels)
 
 
+def _place(row: dict[str, str]) -> PurePosixPath:
+    return PurePosixPath(row["file"].strip().replace("\\", "/"))
+
+
 def read_age_group(text: str) -> str | None:
     """FairFace's age group, also where a spreadsheet took `3-9` or `10-19` for a date; None if it is neither.
 
@@ -96,6 +104,8 @@ def read_age_group(text: str) -> str | None:
     for a date.
     """
     text = " ".join(text.replace("\N{EN DASH}", "-").split())
+    if len(text) > LONGEST_AGE:
+        return None
     group = _spelled(text.replace(" - ", "-"), AGE_GROUPS)
     if group is not None:
         return group

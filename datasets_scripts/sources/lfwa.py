@@ -47,7 +47,10 @@ class LFWA(FaceReader):
     def _rows(self) -> Iterator[tuple[int, str, dict[str, Any]]]:
         attribute_file, split_file = self._label_files()
         table = read_arrays(attribute_file, ("name", "label", "AttrName"))
-        names, attributes = (_texts(table[name]) for name in ("name", "AttrName"))
+        try:
+            names, attributes = (_texts(table[name]) for name in ("name", "AttrName"))
+        except (AttributeError, IndexError) as error:
+            raise CorpusError(f"{attribute_file}: a name or an attribute is no text: it is not LFWA's file") from error
         label = table["label"]
         if label.shape != (len(names), len(attributes)) or "Male" not in attributes:
             raise CorpusError(
@@ -59,6 +62,9 @@ class LFWA(FaceReader):
             if not 1 <= row <= len(names):
                 raise CorpusError(f"{split_file}: row {row} of {len(names)}: it does not belong to {ATTRIBUTE_FILE}")
             yield row, names[row - 1], dict(zip(attributes, label[row - 1].tolist(), strict=True))
+
+    def _key(self, row: tuple[int, str, dict[str, Any]]) -> str:
+        return str(row[0])
 
     def _face(self, row: tuple[int, str, dict[str, Any]]) -> LabelledFace | Skipped:
         number, file, values = row

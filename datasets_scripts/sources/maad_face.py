@@ -99,10 +99,13 @@ class MAADFace(FaceReader):
         lines = (line for line in islice(text_lines(path), 1, None) if line.strip())
         return (line for line in lines if (_person(line) in tested) == wanted)
 
+    def _key(self, row: str) -> str:
+        delimiter, _ = self._columns
+        return _fields(row, delimiter)[0].replace("\\", "/").removesuffix(".jpg")
+
     def _face(self, row: str) -> LabelledFace | Skipped:
         delimiter, names = self._columns
-        fields = _fields(row, delimiter)
-        key = fields[0].replace("\\", "/").removesuffix(".jpg")
+        fields, key = _fields(row, delimiter), self._key(row)
         if len(fields) != len(names):
             return Skipped(f"{self.NAME}/{key}", "too few or too many columns")
         values = dict(zip(names, fields, strict=True))

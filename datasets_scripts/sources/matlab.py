@@ -23,7 +23,7 @@ MATRIX, COMPRESSED = 14, 15
 NUMBERS = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
 NUMERIC_CLASSES = range(6, 16)  # double, single, and the whole numbers; not cells, structures, text, sparse matrices
 COMPLEX = 0x800
-LARGEST = 64 * 2**20  # bytes that a compressed variable may unfold to; the largest one of 300W-LP has some thousand
+MAX_BYTES = 16 * 2**20  # of a file, and of what its compressed variables unfold to; one of 300W-LP has some thousand
 
 
 def read_matlab(path: str | os.PathLike, names: tuple[str, ...]) -> "dict[str, np.ndarray] | str":
@@ -33,22 +33,29 @@ def read_matlab(path: str | os.PathLike, names: tuple[str, ...]) -> "dict[str, n
     unreadable: none of the data sets here comes in them.
     """
     try:
-        content = Path(path).read_bytes()
+        if not Path(path).is_file():  # a pipe or a device would be read without an end
+            return "missing label file"
+        with open(path, "rb") as file:
+            content = file.read(MAX_BYTES + 1)
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return "missing label file"
+    if len(content) > MAX_BYTES:
+        return f"label file of more than {MAX_BYTES // 2**20} MiB"
     try:
         order = ORDERS[content[HEADER - 4 : HEADER]]
         return dict(_matrices(memoryview(content)[HEADER:], order, names))
-    except (KeyError, ValueError, struct.error, zlib.error):
+    except (KeyError, ValueError, OverflowError, struct.error, zlib.error):
         return "unreadable label file"
 
 
 def _matrices(data: memoryview, order: str, names: tuple[str, ...]) -> "Iterator[tuple[str, np.ndarray]]":
+    left = MAX_BYTES
     for kind, content in _elements(data, order):
         if kind == COMPRESSED:
             unfolding = zlib.decompressobj()
-            unfolded = unfolding.decompress(content, LARGEST)
-            if not unfolding.eof:
+            unfolded = unfolding.decompress(content, left)
+            left -= len(unfolded)
+            if not unfolding.eof or left <= 0:
                 raise ValueError("a compressed variable is cut off, or too large")
             kind, content = next(_elements(memoryview(unfolded), order), (None, content))
         if kind == MATRIX:

@@ -96,9 +96,11 @@ class MORPH(FaceReader):
     def _rows(self) -> Iterator[dict[str, str]]:
         return (row for row in self._all_rows() if hashed_split(f"{self.NAME}/{_id(row)}") == self.split)
 
+    def _key(self, row: dict[str, str]) -> str:
+        return PurePosixPath(_photo(row)).stem
+
     def _face(self, row: dict[str, str]) -> LabelledFace | Skipped:
-        photo = row["photo"].strip().replace("\\", "/")
-        key = PurePosixPath(photo).stem
+        photo, key = _photo(row), self._key(row)
         labels = self._labels(row, key)
         if isinstance(labels, str):
             return Skipped(f"{self.NAME}/{key}", labels)
@@ -146,6 +148,10 @@ def read_date(text: str | None) -> date | None:
             continue
         return day.replace(year=day.year - 100) if form == "%m/%d/%y" and day.year > 2010 else day
     return None
+
+
+def _photo(row: dict[str, str]) -> str:
+    return row["photo"].strip().replace("\\", "/")
 
 
 def _id(row: dict[str, str]) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from datasets_scripts.schema import LabelledFace, Skipped
 
 from .protocol import DatasetProtocol
-from .reading import FaceReader, need, text_lines
+from .reading import MAX_PLACE, FaceReader, need, text_lines
 
 _NAMES = ("surprise", "fear", "disgust", "happiness", "sadness", "anger", "neutral")
 EXPRESSIONS = dict(zip("1234567", _NAMES, strict=True))
@@ -66,11 +66,15 @@ class RAFDB(FaceReader):
         rows = (fields for line in text_lines(*self._label_files()) if (fields := line.split()))
         return (row for row in rows if row[0].startswith("test_") == (self.split == "test"))
 
+    def _key(self, row: list[str]) -> str:
+        name = NAME.fullmatch(row[0])
+        return name[1] if name else row[0]
+
     def _face(self, row: list[str]) -> LabelledFace | Skipped:
         name = NAME.fullmatch(row[0])
         if name is None or len(row) != 2:
             return Skipped(f"{self.NAME}/{row[0]}", "malformed name")
-        key = name[1]
+        key = self._key(row)
         if row[1] not in EXPRESSIONS:
             return Skipped(f"{self.NAME}/{key}", f"undefined label {row[1]!r}")
         file = f"Image/aligned/{key}_aligned.jpg" if self.aligned else f"Image/original/{key}.jpg"
@@ -85,4 +89,5 @@ class RAFDB(FaceReader):
             x0, y0, x1, y1 = (float(number) for number in " ".join(text_lines(path)).split())
         except (FileNotFoundError, ValueError):
             return None
-        return [x0, y0, x1, y1] if x0 < x1 and y0 < y1 else None
+        sound = -MAX_PLACE < x0 < x1 < MAX_PLACE and -MAX_PLACE < y0 < y1 < MAX_PLACE
+        return [x0, y0, x1, y1] if sound else None

@@ -21,6 +21,9 @@ from modeling_facemllm.image_loading_facemllm import UnreadableImage, load_image
 from .protocol import DatasetProtocol
 
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
+REPEATED = "id of an earlier row"
+MAX_DIGITS = 18  # of a number in a label file, which is a frame or a code
+MAX_PLACE = 1e9  # pixels: records hold single precision
 OUR_SHARES = {"train": 0.8, "validation": 0.1, "test": 0.1}
 
 
@@ -29,8 +32,9 @@ class FaceReader:
     """One split of a dataset in its distributed layout, read a row at a time; small enough for a worker process.
 
     `root` is the dataset's folder, `split` one of `SPLITS`, `limit` how many rows at most are read. A dataset
-    is a subclass with the class attributes below, `_rows` and `_face`. Where `LABEL_FILES` and `PICTURE_FOLDERS` do
-    not say all of its layout, it has `_check_layout` too, and `_label_files` or `_labels_digest`.
+    is a subclass with the class attributes below, `_rows` and `_face`, and `_key` where a file may name one face
+    twice. Where `LABEL_FILES` and `PICTURE_FOLDERS` do not say all of its layout, it has `_check_layout` too, and
+    `_label_files` or `_labels_digest`.
     """
 
     NAME: ClassVar[str]  # the prefix of ids, and the word on the command line
@@ -93,9 +97,22 @@ class FaceReader:
     def _face(self, row: Any) -> LabelledFace | Skipped:
         raise NotImplementedError
 
+    def _key(self, row: Any) -> str | None:
+        """What the id of a row's face will be made of, where a file may name one face twice; else None."""
+        return None
+
     def _read(self, start: int = 0, stop: int | None = None) -> Iterator[Any]:
         """The rows `start` to `stop` of the split, `limit` of them at most."""
-        return islice(self._rows(), start, self._end(stop))
+        return islice(self._unlike_rows(), start, self._end(stop))
+
+    def _unlike_rows(self) -> Iterator[Any]:
+        """The rows of the split, `Skipped` in place of one with the id of an earlier one."""
+        from datasets_scripts.hashed_names import HashedNames  # NumPy, which `--help` does not need
+
+        seen = HashedNames()
+        for row in self._rows():
+            key = None if isinstance(row, Skipped) else self._key(row)
+            yield row if key is None or seen.add(os.fsencode(key)) else Skipped(f"{self.NAME}/{key}", REPEATED)
 
     def _end(self, stop: int | None) -> int | None:
         return min((end for end in (stop, self.limit) if end is not None), default=None)

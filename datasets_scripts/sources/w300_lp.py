@@ -4,7 +4,6 @@ Eight folders, `AFW`, `HELEN`, `IBUG`, `LFPW` and the mirrored copy `..._Flip` o
 `.mat` of the same name per picture: 122,450 in all. http://www.cbsr.ia.ac.cn/users/xiangyuzhu/projects/3DDFA/main.htm
 """
 
-import math
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from datasets_scripts.schema import CorpusArgumentError, CorpusError, LabelledFa
 from .head_pose import ANGLE_BEYOND, pose_from_parameters
 from .matlab import read_matlab
 from .protocol import ALIGNED, DatasetProtocol
-from .reading import FaceReader, list_hash, need
+from .reading import MAX_PLACE, FaceReader, list_hash, need
 
 if TYPE_CHECKING:
     import numpy as np
@@ -141,7 +140,9 @@ def file_size(path: str | os.PathLike) -> int | None:
 
 
 def _all_finite(matrix: "np.ndarray") -> bool:
-    return all(math.isfinite(number) for number in matrix.flat)
+    import numpy as np
+
+    return bool((np.abs(matrix) <= MAX_PLACE).all())  # NaN is refused, too
 
 
 def _stems(root: Path, folder: str) -> Sequence[str]:

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from datasets_scripts.files import Busy, Journal, read_claim, replacing, write_json
+from datasets_scripts.hashed_names import HashedNames, hash_name
 from facemllm.cli import UserError
-from facemllm.hashed_names import HashedNames, hash_name
 
 from .photos import readable
 

@@ -91,12 +91,12 @@ def run(args: argparse.Namespace) -> int:
     import torch
     from transformers.utils import logging
 
+    from datasets_scripts.hashed_names import HashedNames
     from facemllm.analysis.analyze import Counts, analyze
     from facemllm.analysis.drawing import FaceDrawings
     from facemllm.analysis.journal import FaceJournal, row_key
     from facemllm.analysis.photos import Ignored, find_photos
     from facemllm.analysis.table import write_table
-    from facemllm.hashed_names import HashedNames
 
     logging.disable_progress_bar()
     start = time.perf_counter()

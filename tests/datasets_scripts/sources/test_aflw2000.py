@@ -58,3 +58,12 @@ def test_a_folder_without_labels_is_refused(root, tmp_path_factory):
         AFLW2000(str(root), "train")
     with pytest.raises(CorpusError, match=r"nowhere.*folder of AFLW2000"):
         AFLW2000(str(root / "nowhere"), "test")
+
+
+@pytest.mark.parametrize("value", [1e308, -1e308, math.inf, math.nan])
+def test_numbers_beyond_single_precision_are_no_angles_and_no_landmarks(root, value):
+    write_face(root, 1, degrees=(value, 0.0, 0.0))
+    write_face(root, 2, points=np.full((3, 68), value))
+    found = {path.id: path for path in AFLW2000(str(root), "test").faces()}
+    assert found["aflw2000/image00001"].reason == "malformed label file"
+    assert found["aflw2000/image00002"].landmarks is None and found["aflw2000/image00002"].box is None

@@ -79,8 +79,8 @@ def test_what_cannot_be_used_is_left_out_with_its_reason(tmp_path):
     write(tmp_path)
     with open(tmp_path / "MAAD_Face.csv", "a") as file:
         file.write(line("n000777/0001_01.jpg", {}) + "\n")
-        file.write(line("n000002/0001_01.jpg", {"Bald": 2}) + "\n")
-        file.write("n000002/0001_01.jpg,2,1,1\n")
+        file.write(line("n000002/0005_01.jpg", {"Bald": 2}) + "\n")
+        file.write("n000002/0006_01.jpg,2,1,1\n")
         file.write(line("n000002/../../../secret.jpg", {}) + "\n\n")
     (tmp_path / "train/n000002/0001_01.jpg").unlink()
     (tmp_path / "train/n000002/0003_02.jpg").write_bytes(b"")

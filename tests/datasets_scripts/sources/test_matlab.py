@@ -1,5 +1,7 @@
 """MATLAB files, sound and damaged; SciPy writes them and says what is in them."""
 
+import os
+
 import numpy as np
 import pytest
 from scipy.io import loadmat, savemat
@@ -80,3 +82,17 @@ def test_a_file_with_damaged_bytes_gives_a_reason_or_matrices(tmp_path, compress
         path.write_bytes(damaged)
         read = read_matlab(path, NAMES)
         assert read == "unreadable label file" or all(array.ndim == 2 for array in read.values())
+
+
+def test_what_is_larger_than_the_limit_is_read_no_further(tmp_path):
+    large = tmp_path / "large.mat"
+    large.write_bytes(write(tmp_path / "small.mat").read_bytes() + bytes(16 * 2**20))
+    assert read_matlab(large, NAMES) == "label file of more than 16 MiB"
+    several = {f"zeros{number}": np.zeros((1, 2**20)) for number in range(3)}  # 8 MiB each, and some kB compressed
+    savemat(tmp_path / "bomb.mat", {**several, "Pose_Para": np.ones((1, 7))}, do_compression=True)
+    assert read_matlab(tmp_path / "bomb.mat", NAMES) == "unreadable label file"
+
+
+def test_a_pipe_is_no_label_file(tmp_path):
+    os.mkfifo(tmp_path / "pipe.mat")
+    assert read_matlab(tmp_path / "pipe.mat", NAMES) == "missing label file"

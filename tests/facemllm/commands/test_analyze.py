@@ -22,11 +22,11 @@ import torch
 from datasets import Dataset
 from PIL import Image
 
+from datasets_scripts.hashed_names import HashedNames
 from datasets_scripts.synthetic.faces import draw_face, sample_labels
 from facemllm.analysis.journal import FaceJournal
 from facemllm.analysis.table import write_table
 from facemllm.cli import main
-from facemllm.hashed_names import HashedNames
 from tests.datasets_scripts.laion_face.img2dataset_folder import YUNET, encode, needs_faces, plain
 from tests.datasets_scripts.laion_face.picture_server import PictureServer
 

@@ -27,7 +27,7 @@ class HashedNames:
         if self._holds(value):
             return False
         self._new.add(value)
-        if len(self._new) > max(100_000, len(self._sorted) // 16):
+        if len(self._new) > max(4_096, len(self._sorted) // 16):
             new = np.fromiter(self._new, np.uint64, len(self._new))
             self._sorted = np.concatenate([self._sorted, new])
             self._sorted.sort()
