@@ -103,6 +103,7 @@ def open_corpus(corpus: str, config: str, wanted: Wanted) -> Benchmark:
             f"{corpus}, {split}: none of its {len(rows)} rows carries a picture; build the corpus with them: "
             "facemllm data without --no-images, facemllm annotate with --include-images"
         )
+    _check_ids(rows, f"{corpus}, config {config}, split {split}")
     found = label_values(_ids_and_labels(rows))
     tasks = list(wanted.tasks or found.tasks())
     if not tasks:
@@ -141,14 +142,30 @@ def _known(tasks: Sequence[str], found: LabelValues) -> list[str]:
 def _faces(rows: Any, split: str) -> Iterator[LabelledFace | Skipped]:
     for row in rows:
         if row["image"] is None:
-            yield Skipped(row["id"], "row without a picture")
+            yield Skipped(str(row["id"]), "row without a picture")
         else:
-            yield LabelledFace(row["id"], row["image"], row["labels"], split, "", "")
+            yield LabelledFace(str(row["id"]), row["image"], row["labels"] or {}, split, "", "")
+
+
+def _check_ids(rows: Any, where: str) -> None:
+    """Refuse rows that answers, which are kept by id, could not be told apart for."""
+    from datasets_scripts.hashed_names import HashedNames  # NumPy, which `--help` does not need
+
+    seen, missing, repeated, first = HashedNames(), 0, 0, ""
+    for part in rows.select_columns(["id"]).iter(batch_size=1000):
+        for name in part["id"]:
+            if name is None or name == "":
+                missing += 1
+            elif not seen.add(str(name).encode("utf-8", "surrogatepass")):
+                repeated, first = repeated + 1, first or f" (the first is {str(name)[:40]!r})"
+    if missing or repeated:
+        found = f"of {len(rows):,} rows {missing:,} have no id and {repeated:,} have that of an earlier row{first}"
+        raise UserError(f"{where}: {found}: answers are kept by id; give every row an id of its own")
 
 
 def _ids_and_labels(rows: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
     for part in rows.select_columns(["id", "labels"]).iter(batch_size=1000):
-        yield from zip(part["id"], part["labels"], strict=True)
+        yield from zip(part["id"], (labels or {} for labels in part["labels"]), strict=True)
 
 
 def _majority(corpus: str, config: str, split: str, asked: Sequence[TaskProtocol]) -> dict[str, Any]:
@@ -189,4 +206,6 @@ def _load(corpus: str, config: str, split: str) -> Any:
         raise UserError(f"{where}: {reason} choose with --config and --split") from error
     if missing := ", ".join(name for name in ("id", "image", "labels") if name not in rows.column_names):
         raise UserError(f"{corpus}: has no column {missing}; give a corpus of facemllm data or facemllm annotate")
+    if not isinstance(rows.features["labels"], dict):
+        raise UserError(f"{corpus}: its column labels holds no labels by name; give a corpus of facemllm data")
     return rows.cast_column("image", Image(decode=False))

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from datasets_scripts.files import read_claim, read_json, write_json
 from datasets_scripts.schema import LabelledFace, Skipped
+from datasets_scripts.sources.reading import REPEATED
 from facemllm.cli import UserError
 
 from .answers import AskedFace
@@ -32,6 +33,7 @@ RUN, PREDICTIONS = "run.json", "predictions.jsonl"
 FACES_AT_ONCE = 64
 SECONDS_BETWEEN_WRITES = 1.0
 UNDECODABLE = "unreadable image"
+NO_ID = "row without an id"
 
 
 @dataclass
@@ -166,16 +168,32 @@ def opened(benchmark: "Benchmark", command: str | None = None) -> OpenedBenchmar
 
 
 def predict(benchmark: "Benchmark", answerer: "Answerer", ways: Sequence[Way], log: PredictionLog) -> Counts:
-    """Ask everything that `log` does not hold, `FACES_AT_ONCE` faces at a time."""
+    """Ask everything that `log` does not hold, `FACES_AT_ONCE` faces at a time.
+
+    Answers are kept by id: a row without one, or with that of an earlier row, is left out and counted.
+    """
     from tqdm import tqdm
 
     counts = Counts()
-    rows = benchmark.faces()
+    rows = _with_ids_of_their_own(benchmark.faces())
     with tqdm(total=benchmark.count, desc=benchmark.title, unit="face") as bar:
         while part := list(islice(rows, FACES_AT_ONCE)):
             _predict_part(benchmark, answerer, ways, log, part, counts)
             bar.update(len(part))
     return counts
+
+
+def _with_ids_of_their_own(rows: Iterator[LabelledFace | Skipped]) -> Iterator[LabelledFace | Skipped]:
+    from datasets_scripts.hashed_names import HashedNames  # NumPy, which `--help` does not need
+
+    seen = HashedNames()
+    for row in rows:
+        if isinstance(row, Skipped):
+            yield row
+        elif not row.id:
+            yield Skipped("", NO_ID)
+        else:
+            yield row if seen.add(row.id.encode("utf-8", "surrogatepass")) else Skipped(row.id, REPEATED)
 
 
 def _predict_part(

@@ -144,7 +144,7 @@ def _read_file(path: Path, bench: FaceXBench, sub_categories: Collection[str] | 
         content = json.loads(path.read_text(encoding="utf-8"))
         shared = _shared(path.stem, content)
         entries = content["questions"].items()
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
         bench.malformed[path.name] = _reason(error)
         return
     bench.datasets.add(shared.dataset)
@@ -154,7 +154,7 @@ def _read_file(path: Path, bench: FaceXBench, sub_categories: Collection[str] | 
         bench.listed += 1
         try:
             question = _question(f"{path.stem}/{key}", shared, entry)
-        except (ValueError, KeyError, AttributeError, TypeError) as error:
+        except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
             bench.malformed[f"{path.stem}/{key}"] = _reason(error)
             continue
         missing = [image for image in question.image_paths if not (bench.folder / image).is_file()]
