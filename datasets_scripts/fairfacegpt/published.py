@@ -83,6 +83,8 @@ class PublishedFaces:
         for number, (place, entry) in enumerate(json_entries(self.file)):
             try:
                 talk = read_conversation(entry)
+                if not _parts(talk.image):
+                    raise InvalidConversation("no image")
             except InvalidConversation as error:
                 bad.append(Skipped(f"fairfacegpt/entry-{number}", error.reason))
                 continue
@@ -90,8 +92,14 @@ class PublishedFaces:
             pairs[talk.image] = pairs.get(talk.image, 0) + len(talk.pairs)
         if not found and not bad:
             raise CorpusError(f"{self.file} has no entries: give the dataset.json of FairFaceGPT")
-        rows = [(image, tuple(places)) for image, places in found.items()]
-        return [*rows, *bad], max(pairs.values(), default=0), self._leading(list(found))
+        leading = self._leading(list(found))
+        rows: dict[str, str] = {}
+        for image in found:
+            name = _name(_path(image, leading))
+            if rows.setdefault(name, image) != image:
+                bad.append(Skipped(name, "id of an earlier face"))
+        kept = [(image, tuple(found[image])) for image in rows.values()]
+        return [*kept, *bad], max(pairs.values(), default=0), leading
 
     @cached_property
     def labels(self) -> dict[str, Mapping[str, Any]]:
@@ -126,17 +134,23 @@ class PublishedFaces:
         for image in images[:1000]:
             parts = _parts(image)
             for leading in range(len(parts)):
-                if (Path(self.images) / PurePosixPath(*parts[leading:])).is_file():
-                    return leading
+                try:
+                    if (Path(self.images) / PurePosixPath(*parts[leading:])).is_file():
+                        return leading
+                except OSError:  # a name that is too long, say
+                    continue
         return 0
 
     def _face(self, image: str, places: Sequence[int], leading: int) -> DescribedFace | Skipped:
-        path = str(PurePosixPath(*_parts(image)[leading:]))
-        name = f"fairfacegpt/{PurePosixPath(path).with_suffix('')}"
+        path = _path(image, leading)
+        name = _name(path)
         picture = read_picture(self.images, path)
         if isinstance(picture, str):
             return Skipped(name, picture)
-        talks = [read_conversation(json_entry(self.file, place)) for place in places]
+        try:
+            talks = [read_conversation(json_entry(self.file, place)) for place in places]
+        except InvalidConversation as error:  # how deep is too deep depends on who reads
+            return Skipped(name, error.reason)
         pairs = tuple(self._pair(question, answer) for talk in talks for question, answer in talk.pairs)
         labels = self.labels.get(path, {})
         flags = [flag for pair in pairs if pair.answer for flag in _flags(pair, labels)]
@@ -204,6 +218,16 @@ def _flags(pair: Pair, labels: Mapping[str, Any]) -> list[str]:
     except InvalidAnswer as error:
         faults = [f"{pair.name}: {error.reason}"]
     return [*faults, *contradictions(pair.name, pair.answer, labels)]
+
+
+def _path(image: str, leading: int) -> str:
+    """The path in the folder of the pictures, without the `leading` parts that stand for that folder."""
+    parts = _parts(image)
+    return "/".join(parts[min(leading, len(parts) - 1) :])
+
+
+def _name(path: str) -> str:
+    return f"fairfacegpt/{path.removesuffix(PurePosixPath(path).suffix)}"
 
 
 def _parts(image: str) -> list[str]:

@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from errno import ELOOP, ENAMETOOLONG, ENOENT, ENOTDIR
+from errno import EISDIR, ELOOP, ENAMETOOLONG, ENOENT, ENOTDIR
 from functools import cached_property
 from hashlib import file_digest, sha256
 from itertools import chain, islice, zip_longest
@@ -284,13 +284,17 @@ def read_picture(root: str | os.PathLike, path: str) -> bytes | str:
     if place is None:
         return "image outside the folder"
     try:
+        if not place.is_file():  # a pipe or a device would be read without an end
+            return "missing image"
         picture = read_image_file(place)
-    except ValueError:  # no regular file, or too long
-        return "missing image" if place.is_dir() else "unreadable image"
     except OSError as error:
-        if error.errno not in (ENOENT, ENOTDIR, ELOOP, ENAMETOOLONG):
+        if error.errno not in (ENOENT, ENOTDIR, EISDIR, ENAMETOOLONG, ELOOP):
             raise
         return "missing image"
+    except UnicodeEncodeError:  # half of a surrogate pair in the name
+        return "missing image"
+    except ValueError:  # of more bytes than a picture may have
+        return "unreadable image"
     return picture if is_readable(picture) else "unreadable image"
 
 

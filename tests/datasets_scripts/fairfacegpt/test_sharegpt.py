@@ -1,10 +1,18 @@
 """ShareGPT files are read an entry at a time, and what is no conversation about one picture is named."""
 
 import json
+import math
+import time
 
 import pytest
 
-from datasets_scripts.fairfacegpt.sharegpt import InvalidConversation, json_entries, json_entry, read_conversation
+from datasets_scripts.fairfacegpt.sharegpt import (
+    NESTED,
+    InvalidConversation,
+    json_entries,
+    json_entry,
+    read_conversation,
+)
 from datasets_scripts.schema import CorpusError
 
 QUESTION, ANSWER = {"from": "human", "value": "<image>\nWhich hair?"}, {"from": "gpt", "value": "Grey."}
@@ -27,9 +35,41 @@ def test_entries_are_the_same_for_every_block_and_layout_and_are_found_again(wri
     assert [json_entry(path, place) for place, _ in found] == ENTRIES
 
 
-def test_an_empty_array_has_no_entries(tmp_path):
+@pytest.mark.parametrize("block_bytes", [1, 2**20])
+def test_an_empty_array_has_no_entries(tmp_path, block_bytes):
     (tmp_path / "dataset.json").write_text(" [ ]\n")
-    assert list(json_entries(tmp_path / "dataset.json")) == []
+    assert list(json_entries(tmp_path / "dataset.json", block_bytes=block_bytes)) == []
+
+
+DEEP = "[" * 10_000 + '"]\\"["' + "]" * 10_000
+
+
+@pytest.mark.parametrize("block_bytes", [1001, 2**20])
+@pytest.mark.parametrize(
+    ("entry", "value"),
+    [
+        ("[]", []),
+        ("[[]]", [[]]),
+        ("{}", {}),
+        ("null", None),
+        (DEEP, NESTED),
+        (f'{{"a": "{{", "b": {DEEP}}}', NESTED),
+        ('{"id": ' + "9" * 5000 + "}", {"id": math.inf}),
+    ],
+)
+def test_an_entry_of_any_kind_is_one_entry(tmp_path, entry, value, block_bytes):
+    (tmp_path / "dataset.json").write_text(f'[{{"n": 1}}, {entry}, {{"n": 2}}]')
+    assert [found for _, found in json_entries(tmp_path / "dataset.json", block_bytes=block_bytes)] == [
+        {"n": 1},
+        value,
+        {"n": 2},
+    ]
+
+
+def test_an_entry_that_never_ends_is_one_error(tmp_path):
+    (tmp_path / "dataset.json").write_text('[{"n": 1}, ' + "[" * 10_000)
+    with pytest.raises(CorpusError, match="an entry does not end"):
+        list(json_entries(tmp_path / "dataset.json"))
 
 
 @pytest.mark.parametrize("content", [b'[{"a": 1}, {"a": ', b"file,age\n", b'[{"a": "\xff"}]'])
@@ -57,6 +97,17 @@ def test_a_system_turn_is_passed_over_and_several_pairs_are_kept():
     [
         ("text", "no conversations"),
         ({"image": "1.jpg"}, "no conversations"),
+        (NESTED, "nested too deeply"),
+        ([], "no conversations"),
+        (
+            {"conversations": [QUESTION, {**ANSWER, "value": "a\ud800"}], "image": "1.jpg"},
+            "text that cannot be stored",
+        ),
+        ({"conversations": [QUESTION, ANSWER], "image": "\ud800.jpg"}, "text that cannot be stored"),
+        (
+            {"conversations": [QUESTION, {**ANSWER, "value": "a" * 100_001}], "image": "1.jpg"},
+            "text of more than 100,000 characters",
+        ),
         ({"conversations": [QUESTION, ANSWER]}, "no image"),
         ({"conversations": [QUESTION, ANSWER], "image": None, "images": []}, "no image"),
         ({"conversations": [QUESTION, ANSWER], "images": ["1.jpg", "2.jpg"]}, "several images"),
@@ -72,3 +123,11 @@ def test_what_is_no_conversation_about_one_picture_has_a_reason(entry, reason):
     with pytest.raises(InvalidConversation) as refused:
         read_conversation(entry)
     assert refused.value.reason == reason
+
+
+@pytest.mark.parametrize("part", [" ", "\n", "<image>", "<image> ", " <image"])
+def test_no_text_takes_long_to_read(part):
+    began = time.process_time()
+    turn = {**QUESTION, "value": "What? " + part * (90_000 // len(part)) + "?"}
+    read_conversation({"conversations": [turn, ANSWER], "image": "1.jpg"})
+    assert time.process_time() - began < 1
