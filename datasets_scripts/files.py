@@ -7,6 +7,7 @@ name the argument and the remedy.
 import contextlib
 import errno
 import fcntl
+import functools
 import json
 import os
 import resource
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import IO, Any
 
 MAX_SHOWN, MAX_LENGTH = 3, 40
+WITHOUT_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)  # what such a file system answers
 
 
 @contextlib.contextmanager
@@ -170,13 +172,97 @@ def lock(path: str | os.PathLike, patience: float = 0.0) -> Iterator[IO]:
         end = time.monotonic() + patience
         while not _locked(file):
             if time.monotonic() > end:
-                file.seek(0)
-                raise Busy(path, ", ".join(file.read().splitlines()) or "another process")
+                raise Busy(path, _holder(file))
             time.sleep(0.1)
         file.truncate(0)
         file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
         file.flush()
         yield file
+
+
+@contextlib.contextmanager
+def alone(output: str | os.PathLike, beside: bool = False, patience: float = 1.0) -> Iterator[None]:
+    """Be the one process that writes the folder `output`: the lock that all outputs take.
+
+    The lock file is `output/.lock`, or `.NAME.lock` with `beside`, for a folder that another one will replace. It is
+    gone when the block ends, and so are folders that were made for it and stayed empty. A kill frees it at once:
+    forked processes do not hold it on. Where the file system has no locks, nothing is locked.
+
+    Raises:
+        Busy: when another process still holds it after `patience` seconds.
+        OSError: where the lock file cannot be written.
+    """
+    path = _lock_path(output, beside)
+    made = [folder for folder in path.parents if not folder.exists()]
+    try:
+        with _named_lock(path, patience):
+            try:
+                yield
+            finally:
+                path.unlink(missing_ok=True)
+    finally:
+        with contextlib.suppress(OSError):
+            for folder in made:
+                folder.rmdir()
+
+
+def writer_of(output: str | os.PathLike, beside: bool = False) -> str | None:
+    """Which process writes the folder `output`, as `alone` has it; None where none does. Nothing is written."""
+    try:
+        with open(_lock_path(output, beside)) as file:
+            return None if _locked(file, fcntl.LOCK_SH) else _holder(file)
+    except OSError:
+        return None
+
+
+def _lock_path(output: str | os.PathLike, beside: bool) -> Path:
+    output = Path(output).resolve()
+    return output.with_name(f".{output.name}.lock") if beside else output / ".lock"
+
+
+@contextlib.contextmanager
+def _named_lock(path: Path, patience: float) -> Iterator[None]:
+    """Hold the file that has the name `path`: who waited for one that was removed takes the next."""
+    end = time.monotonic() + patience
+    with contextlib.ExitStack() as held:
+        while True:
+            try:
+                file = held.enter_context(lock(path, max(0.0, end - time.monotonic())))
+            except OSError as error:
+                if error.errno not in WITHOUT_LOCKS:
+                    raise
+                break
+            if _has_name(file, path):
+                _let_go_in_children()
+                _held.add(file)
+                held.callback(_held.discard, file)
+                break
+            held.close()
+        yield
+
+
+_held: set[IO] = set()
+
+
+@functools.cache
+def _let_go_in_children() -> None:
+    def let_go() -> None:
+        while _held:
+            _held.pop().close()
+
+    os.register_at_fork(after_in_child=let_go)
+
+
+def _has_name(file: IO, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
+    except FileNotFoundError:
+        return False
+
+
+def _holder(file: IO) -> str:
+    file.seek(0)
+    return ", ".join(file.read().splitlines()) or "another process"
 
 
 def is_locked(path: str | os.PathLike) -> bool:
@@ -188,9 +274,9 @@ def is_locked(path: str | os.PathLike) -> bool:
         return False
 
 
-def _locked(file: IO) -> bool:
+def _locked(file: IO, kind: int = fcntl.LOCK_EX) -> bool:
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
     except OSError as error:
         if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
             raise
@@ -234,10 +320,8 @@ class Journal:
             try:
                 if not _locked(file):
                     raise Busy(self.path, "another process")
-                if os.path.samestat(os.fstat(file.fileno()), os.stat(self.path)):
+                if _has_name(file, self.path):
                     return file
-            except FileNotFoundError:
-                pass
             except BaseException:
                 file.close()
                 raise

@@ -3,18 +3,24 @@
 `run.json` is written last of all: a folder without it is not finished, whatever else it holds.
 """
 
+import contextlib
+import errno
 import os
+import re
 import shutil
 import subprocess
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
-from datasets_scripts.files import read_claim, read_json, replacing, write_json
+from datasets_scripts.files import Busy, alone, read_claim, read_json, replacing, write_json
 
 from .strict import RecipeError
 
 FINISHED = "run.json"
 STARTED = "recipe.json"
 CHECKPOINTS = "checkpoints"
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 COMPLETE = "complete"  # marker inside a checkpoint, written after everything else in it
 
 # What may differ when a run is taken up again: it changes what is reported or how fast, not what is learned.
@@ -63,6 +69,52 @@ def claim(folder: Path, recipe: dict, data: list[dict], processes: int) -> None:
         raise RecipeError(f"output_dir: {str(folder)!r} holds a model that no recipe here wrote; take another folder")
     if earlier is None:
         write_json(folder / STARTED, claimed)
+
+
+@contextlib.contextmanager
+def writing(folder: Path, first_process: bool) -> Iterator[None]:
+    """Be the one run that writes `folder`, and let an error of writing say how to go on.
+
+    Of a run's processes only the first holds the lock.
+
+    Raises:
+        RecipeError: when another process writes the folder.
+        OSError: in one line, for whatever an operating system, safetensors or PyTorch raises where a disk is full.
+    """
+    where = f"output_dir: {str(folder)!r}"
+    with contextlib.ExitStack() as held:
+        try:
+            if first_process:
+                held.enter_context(alone(folder))
+            yield
+        except Busy as error:
+            remedy = "wait for it, end it, or take another output_dir"
+            raise RecipeError(f"{where}: {error.holder} is writing this folder; {remedy}") from error
+        except Exception as error:
+            if (reason := _why_not_written(error)) is None:
+                raise
+            _silence_threads()
+            remedy = "free some space, and the same command goes on from the last complete checkpoint"
+            raise OSError(f"{where}: cannot be written ({reason}); {remedy}") from error
+
+
+def _silence_threads() -> None:
+    """TensorBoard's thread writes until the process ends, and would print a traceback below the error."""
+    earlier = threading.excepthook
+    threading.excepthook = lambda found: None if _why_not_written(found.exc_value) else earlier(found)
+
+
+def _why_not_written(error: BaseException) -> str | None:
+    """What a full disk, quota or file limit made of `error`, or of what it came from; None for any other error."""
+    text = str(error)
+    number = re.search(r"\(os error (\d+)\)|\[errno (\d+)\]", text, re.IGNORECASE)
+    code = getattr(error, "errno", None) or (number and int(number[1] or number[2]))
+    if code in FULL:
+        return os.strerror(code)
+    if isinstance(error, RuntimeError) and ("PytorchStreamWriter" in text or "inline_container" in text):
+        earlier = error.__context__ and _why_not_written(error.__context__)
+        return earlier or "PyTorch could not write a checkpoint"
+    return None
 
 
 def last_complete_checkpoint(folder: Path) -> Path | None:

@@ -41,11 +41,22 @@ def train(recipe: Recipe) -> dict[str, Any]:
     several processes (`torchrun`, `accelerate launch`) every one of them calls this, and only the first writes.
 
     Raises:
-        RecipeError: when the model or the data cannot be had, or `output_dir` holds a run of another recipe.
+        RecipeError: when the model or the data cannot be had, `output_dir` holds a run of another recipe, or another
+            process writes it.
+        OSError: for a full disk; the same call goes on from the last complete checkpoint.
     """
+    from accelerate import PartialState
+
+    folder = Path(recipe.output_dir).expanduser()
+    arguments = _training_arguments(recipe, folder)
+    state = PartialState()
+    with run_folder.writing(folder, state.is_main_process):
+        return _train(recipe, folder, arguments, state)
+
+
+def _train(recipe: Recipe, folder: Path, arguments: Any, state: Any) -> dict[str, Any]:
     # Not at the top: a mistake in a recipe is reported before PyTorch and TRL are loaded, and before they warn.
     import torch
-    from accelerate import PartialState
     from transformers import set_seed
 
     from facemllm_recipes import models
@@ -55,10 +66,6 @@ def train(recipe: Recipe) -> dict[str, Any]:
     from facemllm_recipes.face_trainer import FaceSFTTrainer
 
     start, cpu_start = time.monotonic(), sum(os.times()[:4])
-    folder = Path(recipe.output_dir).expanduser()
-    arguments = _training_arguments(recipe, folder)
-    state = PartialState()
-
     set_seed(recipe.seed)
     model, processor = models.load_model(recipe.model)
     processor.tokenizer.padding_side = "right"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from datasets_scripts.corpus.shards import SizedSource
-from datasets_scripts.corpus.writing import write_corpus
+from datasets_scripts.corpus.writing import alone_in, write_corpus
 from datasets_scripts.engines.options import check_engine
 from datasets_scripts.engines.run import run_tasks
 from datasets_scripts.schema import CorpusArgumentError, CorpusError
@@ -111,30 +111,33 @@ def annotate(
 
     Raises:
         CorpusError: for a wrong key or model, for an endpoint that does not answer, and if `out` holds the answers
-            of other settings. What was answered is kept for the next call.
+            of other settings or another process writes it. What was answered is kept for the next call.
         OSError: for a full disk, say.
     """
     began, out = time.monotonic(), Path(out).absolute()
     parts = _check_arguments(source, annotator, workers, limit)
     check_engine(engine, engine_options or {})
-    plan = claim(source, annotator, out, limit)
-    missing = [part for part in range(parts) if not part_path(out, part).exists()]
-    if missing:
-        concurrency = annotator.concurrency // min(workers, parts)
-        try:
-            from .runner import AskAnnotator
+    with alone_in(out):
+        plan = claim(source, annotator, out, limit)
+        missing = [part for part in range(parts) if not part_path(out, part).exists()]
+        if missing:
+            concurrency = annotator.concurrency // min(workers, parts)
+            try:
+                from .runner import AskAnnotator
 
-            pipeline = [AskAnnotator(source, annotator, check, str(out), concurrency, limit)]  # looks for openai
-        except ImportError as error:
-            install = install_command("annotate")
-            raise CorpusError(f"annotating needs packages that are missing ({error}): {install}") from error
-        for part in missing:  # marked by a run whose answers were removed since
-            (out / "tasks" / "completions" / f"{part:05d}").unlink(missing_ok=True)
-        with Progress(out, parts, annotator, shown=progress) as bar:
-            run_tasks(pipeline, parts, out / "tasks", engine, workers, engine_options, progress=False, show=bar.show)
-    read_answers(out)  # raises where a part is missing after all
-    shutil.rmtree(out / "journal", ignore_errors=True)
-    report = sum_counts(read_counts(out, parts))
+                pipeline = [AskAnnotator(source, annotator, check, str(out), concurrency, limit)]  # looks for openai
+            except ImportError as error:
+                install = install_command("annotate")
+                raise CorpusError(f"annotating needs packages that are missing ({error}): {install}") from error
+            for part in missing:  # marked by a run whose answers were removed since
+                (out / "tasks" / "completions" / f"{part:05d}").unlink(missing_ok=True)
+            with Progress(out, parts, annotator, shown=progress) as bar:
+                run_tasks(
+                    pipeline, parts, out / "tasks", engine, workers, engine_options, progress=False, show=bar.show
+                )
+        read_answers(out)  # raises where a part is missing after all
+        shutil.rmtree(out / "journal", ignore_errors=True)
+        report = sum_counts(read_counts(out, parts))
     report["cost"] = annotator.cost(report["input_tokens"], report["output_tokens"])
     return {**report, "date": plan["date"], "out": str(out), "seconds": round(time.monotonic() - began, 2)}
 

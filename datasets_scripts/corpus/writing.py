@@ -20,7 +20,7 @@ from uuid import uuid4
 
 from datasets import Features
 
-from datasets_scripts.files import differences, read_json, write_json, write_text
+from datasets_scripts.files import Busy, alone, differences, read_json, write_json, write_text
 from datasets_scripts.schema import FEATURES, CorpusArgumentError, CorpusError
 from modeling_facemllm import face_task_table_facemllm
 
@@ -102,7 +102,8 @@ def write_corpus(
 
     Raises:
         CorpusError: for an unsound record, for a split without a single row, and, unless `overwrite`, if `out`
-            holds anything else than an unfinished or complete build with these same arguments.
+            holds anything else than an unfinished or complete build with these same arguments, or another process
+            writes it.
         OSError: for a full disk, say; what is finished is kept for the next call.
     """
     began = time.monotonic()
@@ -131,20 +132,21 @@ def write_corpus(
     }
     settings = json.loads(json.dumps(settings))  # as it will be read back, to be compared with
     fingerprint = sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
-    done = _claim(out, settings, overwrite)
-    if done is not None:
-        return {**done, "out": str(out), "seconds": round(time.monotonic() - began, 2), "rows_written": 0}
+    with alone_in(out):
+        done = _claim(out, settings, overwrite)
+        if done is not None:
+            return {**done, "out": str(out), "seconds": round(time.monotonic() - began, 2), "rows_written": 0}
 
-    shard_settings = ShardSettings(fingerprint, features, include_images, shard_rows)
-    rows_written, shards = _write_missing(records_by_config_split, out, shard_settings, num_proc, progress, name)
-    manifest = {"name": name, "license": license, "fingerprint": fingerprint, "images": include_images}
-    manifest |= {"people": people, "gated": settings["gated"]}
-    manifest |= _count(shards, fingerprint)
-    _move(out, shards)
-    manifest["settings"] = settings
-    write_json(out / MANIFEST, manifest)
-    write_text(out / CARD, card_text(manifest, features, command=command))
-    shutil.rmtree(out / BUILDING)
+        shard_settings = ShardSettings(fingerprint, features, include_images, shard_rows)
+        rows_written, shards = _write_missing(records_by_config_split, out, shard_settings, num_proc, progress, name)
+        manifest = {"name": name, "license": license, "fingerprint": fingerprint, "images": include_images}
+        manifest |= {"people": people, "gated": settings["gated"]}
+        manifest |= _count(shards, fingerprint)
+        _move(out, shards)
+        manifest["settings"] = settings
+        write_json(out / MANIFEST, manifest)
+        write_text(out / CARD, card_text(manifest, features, command=command))
+        shutil.rmtree(out / BUILDING)
     seconds = time.monotonic() - began
     return {**manifest, "out": str(out), "seconds": round(seconds, 2), "rows_written": rows_written}
 
@@ -173,6 +175,18 @@ def _rooms(source: Any) -> set[str]:
     if is_dataclass(source) and not isinstance(source, type):
         rooms = rooms.union(*(_rooms(getattr(source, field.name)) for field in fields(source)))
     return rooms
+
+
+@contextlib.contextmanager
+def alone_in(out: Path) -> Iterator[None]:
+    """Hold the lock of an output folder as `files.alone` does; `CorpusArgumentError` where another process has it."""
+    with contextlib.ExitStack() as held:
+        try:
+            held.enter_context(alone(out))
+        except Busy as error:
+            remedy = f"{error.holder} is writing this folder; wait for it, end it, or give another"
+            raise CorpusArgumentError("out", str(out), remedy) from error
+        yield
 
 
 def shard_name(config: str, split: str, index: int, shards: int) -> str:

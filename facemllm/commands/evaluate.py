@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from facemllm.cli import UserError
 from facemllm.evaluation.registry import FOLDERS, load_folder
 
-from .options import add_device_options, check_positive, option_name
+from .options import add_device_options, alone_in, check_positive, option_name
 
 if TYPE_CHECKING:
     from facemllm.evaluation.registry import OpenedBenchmark
@@ -79,10 +79,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     _check(args)
-    if args.rescore:
-        return _print_report(args, args.out)
     if args.out is not None:
-        return _evaluate(args, args.out)
+        with alone_in("--out", args.out):
+            return _print_report(args, args.out) if args.rescore else _evaluate(args, args.out)
     with tempfile.TemporaryDirectory() as folder:
         return _evaluate(args, Path(folder))
 

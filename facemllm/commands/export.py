@@ -8,7 +8,7 @@ from typing import Any
 
 from facemllm.cli import UserError
 
-from .options import given
+from .options import alone_in, given
 
 HELP = (
     "Write a Face-MLLM as ONNX graphs, with its configuration, processor and tokenizer beside them, for onnxruntime\n"
@@ -59,9 +59,10 @@ def run(args: argparse.Namespace) -> int:
         from facemllm_onnx.export.exporter import write_export
 
         logging.disable_progress_bar()
-        model, processor = load_model(args.model, "cpu", args.trust_remote_code, args.adapter)
-        source = {"name": args.model, "digest": identify(args.model, args.adapter), "adapter": args.adapter}
-        record = write_export(request, model, processor, source=source, progress=True)
+        with alone_in("OUT", request.out, beside=True):
+            model, processor = load_model(args.model, "cpu", args.trust_remote_code, args.adapter)
+            source = {"name": args.model, "digest": identify(args.model, args.adapter), "adapter": args.adapter}
+            record = write_export(request, model, processor, source=source, progress=True)
     except ExportError as error:
         raise UserError(str(error)) from error
     print(json.dumps(record, indent=2) if args.json else _summary(Path(args.out), record))

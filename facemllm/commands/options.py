@@ -1,8 +1,12 @@
 """What several commands share: options of one wording and meaning, and what is made of their values."""
 
 import argparse
+import contextlib
+import os
+from collections.abc import Iterator
 from typing import Any
 
+from datasets_scripts.files import Busy, alone, writer_of
 from facemllm.cli import UserError
 
 
@@ -35,6 +39,27 @@ def check_positive(args: argparse.Namespace, *names: str) -> None:
         value = getattr(args, name, None)
         if value is not None and value < 1:
             raise UserError(f"{option_name(name)} {value}: give 1 or more")
+
+
+@contextlib.contextmanager
+def alone_in(option: str, folder: str | os.PathLike, beside: bool = False) -> Iterator[None]:
+    """Hold the lock of an output folder as `files.alone` does; `UserError` where another process has it."""
+    with contextlib.ExitStack() as held:
+        try:
+            held.enter_context(alone(folder, beside))
+        except Busy as error:
+            raise UserError(_taken(option, folder, error.holder)) from error
+        yield
+
+
+def check_not_written(option: str, folder: str | os.PathLike) -> None:
+    """Raises `UserError` where another process is writing a folder that is to be read."""
+    if (writer := writer_of(folder) or writer_of(folder, beside=True)) is not None:
+        raise UserError(_taken(option, folder, writer))
+
+
+def _taken(option: str, folder: str | os.PathLike, writer: str) -> str:
+    return f"{option} {folder}: {writer} is writing this folder; wait for it, end it, or give another".lstrip()
 
 
 def given(args: argparse.Namespace, *names: str) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import argparse
 import json
 from typing import Any
 
-from .options import given
+from .options import check_not_written, given
 
 HELP = (
     "Publish on the Hugging Face Hub.\n\n"
@@ -87,6 +87,7 @@ def _add_common(parser: argparse.ArgumentParser, overwrite: str) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    check_not_written("", args.folder)
     report, summary = args.publish(args)
     print(json.dumps(report, indent=2) if args.json else summary)
     return 0

@@ -7,6 +7,8 @@ import os
 import sys
 from pathlib import Path
 
+from .options import alone_in
+
 HELP = (
     "Draw a corpus of faces, train a tiny face MLLM in three stages, evaluate it on held-out faces after each, and\n"
     "leave the model folder, report.json, report.html and report.png in DIR. Run again after a kill, it goes on.\n"
@@ -37,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     # One bar and one line per step; the trainer would print its figures to standard output, which --json needs.
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+    with alone_in("--out", args.out), open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
         report = Quickstart(args.out, args.seed, Plan()).run()
     if args.json:
         print(json.dumps(report, indent=2))

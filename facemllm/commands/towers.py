@@ -9,7 +9,7 @@ from typing import Any
 from datasets_scripts.files import read_json, replacing_folder, write_json, write_text
 from facemllm.cli import UserError
 
-from .options import check_positive, option_words
+from .options import alone_in, check_positive, option_words
 
 HELP = (
     "Train the two tiny towers from scratch, each to an accuracy threshold: the vision tower on drawn faces and\n"
@@ -66,23 +66,28 @@ def run(args: argparse.Namespace) -> int:
     chosen = [name for name in ("vision", "text") if getattr(args, name)]
     if not chosen:
         chosen = ["vision"] if args.corpus else ["vision", "text"]
-    out, report = Path(args.out), {}
-    for name in chosen:
-        start = time.process_time()
-        training = _train_text(args) if name == "text" else _train_vision(args, shape)
-        measured = training.measure()
-        measured |= {"cpu_seconds": round(time.process_time() - start), "command": _command(args, name)}
-        with replacing_folder(out / name) as new:
-            training.save(new)
-            write_json(new / MEASURED, measured)
-        report[name] = measured
-    _write_readme(out)
+    out = Path(args.out)
+    with alone_in("--out", out):
+        report = {name: _train(args, name, shape, out / name) for name in chosen}
+        _write_readme(out)
     if args.json:
         print(json.dumps(report, indent=2))
     else:
         for name, measured in report.items():
             print(f"{out / name}: {json.dumps(measured)}")
     return 0
+
+
+def _train(args: argparse.Namespace, name: str, shape: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Train one tower into its folder; what was measured of it."""
+    start = time.process_time()
+    training = _train_text(args) if name == "text" else _train_vision(args, shape)
+    measured = training.measure()
+    measured |= {"cpu_seconds": round(time.process_time() - start), "command": _command(args, name)}
+    with replacing_folder(folder) as new:
+        training.save(new)
+        write_json(new / MEASURED, measured)
+    return measured
 
 
 def _train_text(args: argparse.Namespace) -> Any:

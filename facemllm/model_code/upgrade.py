@@ -15,7 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from datasets_scripts.files import replacing_folder, scratch_folder
+from datasets_scripts.files import alone, replacing_folder, scratch_folder
 from facemllm.cli import UserError
 from facemllm.inference.hub_names import ADAPTER, check_model_name
 from facemllm_onnx.export_location import EXPORT_RECORD, why_not_downloaded
@@ -165,7 +165,7 @@ def _result(model: str | Path, folder: Path, not_run: list[str]) -> dict[str, An
 
 
 def _upgrade_in_place(folder: Path, changes: dict[str, bytes | None]) -> list[str]:
-    with _writing(str(folder)), scratch_folder(folder / STAGING) as staged:
+    with _writing(str(folder)), alone(folder), scratch_folder(folder / STAGING) as staged:
         for path in folder.iterdir():
             if path.is_file() and path.suffix in READ_WITHOUT_WEIGHTS:
                 shutil.copyfile(path, staged / path.name)
@@ -182,7 +182,7 @@ def _upgrade_in_place(folder: Path, changes: dict[str, bytes | None]) -> list[st
 
 
 def _upgrade_copy(folder: Path, out: Path, changes: dict[str, bytes | None]) -> list[str]:
-    with _writing(f"--out {out}"), replacing_folder(out.resolve()) as staged:
+    with _writing(f"--out {out}"), alone(out, beside=True), replacing_folder(out.resolve()) as staged:
         shutil.copytree(folder, staged, ignore=_not_the_models, dirs_exist_ok=True)
         _write(changes, staged)
         not_run = _check_loads(folder, staged)

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
 from operator import itemgetter
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from datasets_scripts.files import (
     Busy,
     Journal,
+    alone,
     differences,
     is_locked,
     lock,
@@ -21,6 +23,7 @@ from datasets_scripts.files import (
     replacing,
     replacing_folder,
     write_json,
+    writer_of,
 )
 
 
@@ -197,3 +200,57 @@ def test_a_child_that_gets_the_lock_file_holds_it_and_is_named(tmp_path):
     child.communicate(b"\n")
     with lock(tmp_path / "l"):
         pass
+
+
+def test_an_output_is_written_by_one_process_which_is_named_and_leaves_no_lock(tmp_path):
+    refused = """
+        from datasets_scripts.files import Busy, alone, writer_of
+        print(writer_of("made/out"))
+        try:
+            alone("made/out", patience=0.0).__enter__()
+        except Busy as error:
+            print(error.holder)
+    """
+    with alone(tmp_path / "made" / "out"):
+        (tmp_path / "made" / "file").touch()
+        assert run_program(refused, tmp_path).stdout.splitlines() == [f"process {os.getpid()} on {os.uname()[1]}"] * 2
+    assert [path.name for path in tmp_path.rglob("*")] == ["made", "file"]
+    with alone(tmp_path / "made", beside=True), alone(tmp_path / "made"):
+        assert writer_of(tmp_path / "made", beside=True) and writer_of(tmp_path / "made")
+    assert writer_of(tmp_path / "made") is None and len(list(tmp_path.rglob("*"))) == 2
+
+
+def test_a_process_that_waited_holds_the_file_that_has_the_name(tmp_path):
+    waiting = """
+        import os
+        from datasets_scripts.files import alone, writer_of
+        print("ready", flush=True)
+        with alone("out", patience=30.0):
+            print(writer_of("out"), os.path.exists("out/.lock"))
+    """
+    words = {"cwd": tmp_path, "stdout": subprocess.PIPE, "text": True}
+    with alone(tmp_path / "out"):
+        process = subprocess.Popen([sys.executable, "-c", textwrap.dedent(waiting)], **words)
+        assert process.stdout.readline() == "ready\n"
+        time.sleep(0.3)
+    assert process.communicate(timeout=60)[0] == f"process {process.pid} on {os.uname()[1]} True\n"
+
+
+def test_a_killed_writers_forked_children_do_not_hold_its_output(tmp_path):
+    program = """
+        import os, time
+        from datasets_scripts.files import alone
+        with alone("out"):
+            if not (child := os.fork()):
+                os.close(1); os.close(2); time.sleep(60)
+            print(child, flush=True)
+            time.sleep(0.3)
+            os.kill(os.getpid(), 9)
+    """
+    done = run_program(program, tmp_path)
+    assert done.returncode == -signal.SIGKILL
+    try:
+        with alone(tmp_path / "out", patience=0.0):
+            pass
+    finally:
+        os.kill(int(done.stdout), signal.SIGKILL)

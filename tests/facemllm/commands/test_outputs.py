@@ -1,0 +1,63 @@
+"""What every command that writes a folder promises: one process at a time, and a line that says what to do."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from datasets_scripts.files import alone
+from facemllm.cli import main
+
+
+@pytest.fixture
+def words(tmp_path):
+    """The words of each command that writes `tmp_path / "out"`."""
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(
+        f"model: {{vision: v, text: t, trainable: [projector]}}\ndata: [{{path: {tmp_path}}}]\n"
+        f"trainer: {{learning_rate: 1.0e-3, max_steps: 1}}\noutput_dir: {tmp_path / 'out'}\n"
+    )
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "config.json").write_text('{"model_type": "facemllm"}')
+    out = str(tmp_path / "out")
+    return {
+        "data": ["data", "synthetic", "--count", "4", "0", "0", "--out", out],
+        "train": ["train", str(recipe)],
+        "evaluate": ["evaluate", str(model), "synthetic", "--out", out],
+        "rescore": ["evaluate", "--rescore", "--out", out],
+        "quickstart": ["quickstart", "--out", out],
+        "towers": ["towers", "--out", out],
+        "export": ["export", str(model), out],
+        "publish corpus": ["publish", "corpus", out, "me/faces"],
+        "publish model": ["publish", "model", out, "me/faces"],
+    }
+
+
+COMMANDS = {
+    "data": "--out",
+    "train": "output_dir",
+    "evaluate": "--out",
+    "rescore": "--out",
+    "quickstart": "--out",
+    "towers": "--out",
+    "export": "OUT",
+    "publish corpus": "",
+    "publish model": "",
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_folder_that_another_process_writes_is_refused_in_one_line(command, words, tmp_path, capsys):
+    out = tmp_path / "out"
+    with alone(out, beside=command == "export"):
+        assert main(words[command]) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert COMMANDS[command] in error and str(out) in error
+    assert f"process {os.getpid()} on " in error and "wait for it" in error
+    assert not out.exists() and not list(tmp_path.glob(".*.lock"))
+
+
+def test_a_command_leaves_no_lock_behind(words, tmp_path):
+    assert main(words["data"]) == 0
+    assert not list(Path(tmp_path).rglob(".lock"))
