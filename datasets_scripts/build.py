@@ -10,7 +10,7 @@ from typing import Any
 from datasets_scripts.corpus.writing import write_corpus
 from datasets_scripts.questions.conversations import DEFAULT_TURNS, AskedFaces, expand_tasks
 from datasets_scripts.questions.zero_shot import ZERO_SHOT, attributes_of, tasks_of_side
-from datasets_scripts.schema import CorpusArgumentError, CorpusError
+from datasets_scripts.schema import CorpusArgumentError, CorpusError, NothingUsable
 from datasets_scripts.sources.readers import configs_of, conventions_of_reader, own_options, reader_of
 from datasets_scripts.sources.reading import FaceReader
 from datasets_scripts.synthetic import records as synthetic
@@ -98,7 +98,8 @@ def build_corpus(
             remedy = (
                 f"name the splits to build with splits= (--split {' '.join(filled)})" if filled else "see its layout"
             )
-            raise CorpusError(f"{split} of {reader.TITLE} in {root} has no row; {remedy}")
+            kind = CorpusError if filled else NothingUsable
+            raise kind(f"{split} of {reader.TITLE} in {root} has no row; {remedy}")
     corpus_options = {
         "description": describe_corpus(reader, configs, tasks),
         "name": f"{reader.TITLE} conversations",

@@ -75,6 +75,12 @@ class CorpusError(ValueError):
     """A mistake in a corpus, its source or its settings, in one line with its remedy."""
 
 
+class NothingUsable(CorpusError):
+    """The work was done, and nothing came of it: no row, no face, no picture could be used."""
+
+    exit_code = 1
+
+
 class CorpusArgumentError(CorpusError, ArgumentError):
     """A `CorpusError` about one argument, in parts."""
 

@@ -1,6 +1,7 @@
 """`facemllm COMMAND`: finds the command's module, parses its arguments, and turns a user's mistake into one line.
 
-Exit codes: 0 for success, 1 when the work was done but something in it failed, 2 for a user's mistake, 130 for Ctrl-C.
+Exit codes: 0 for success, 1 when the work was done but something in it failed or nothing could be used, 2 for a user's
+mistake, 130 for Ctrl-C.
 """
 
 import argparse
@@ -8,6 +9,8 @@ import importlib
 import os
 import shlex
 import sys
+
+from datasets_scripts.shown_text import in_terminal
 
 COMMANDS = {
     "quickstart": "draw faces, train a tiny face MLLM in three stages, evaluate it and ask it questions",
@@ -34,8 +37,24 @@ ONNX_DEPENDENCIES = frozenset(["onnxruntime", "onnxscript", "onnx_ir"])
 """Modules that its extra `onnx` brings besides."""
 
 
+WITH_OUT = ("analyze", "evaluate")
+GOES_ON = {
+    **dict.fromkeys(("quickstart", "data", "annotate", *WITH_OUT, "publish"), "the same command goes on"),
+    "train": "the same command goes on from the last complete checkpoint",
+    "towers": "towers that are finished are kept; --vision or --text trains the other one",
+    "upgrade": "the same command finishes it",
+}
+"""What a user does after Ctrl-C, of the commands that keep what was done; of `WITH_OUT` only what --out names is."""
+
+
 class UserError(ValueError):
     """A mistake of the caller's, in one line that names the value and the remedy."""
+
+
+class NothingDone(UserError):
+    """The work was done, and nothing could be used: no photo, no face, no question."""
+
+    exit_code = 1
 
 
 class _Version(argparse.Action):
@@ -69,6 +88,7 @@ def build_parser(command: str | None) -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command and return its exit code."""
+    code = 2
     argv = sys.argv[1:] if argv is None else argv
     command = next((word for word in argv if word in COMMANDS), None)
     # Read when huggingface_hub is imported: one line says that the Hub cannot be reached, five that it is tried again.
@@ -78,7 +98,7 @@ def main(argv: list[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         if not isinstance(error, (OSError, UserError)) and not isinstance(error, _mistakes_in_data()):
             raise
-        message = " ".join(str(error).split()) or type(error).__name__
+        message, code = " ".join(str(error).split()) or type(error).__name__, getattr(error, "exit_code", code)
     except ModuleNotFoundError as error:
         if error.name not in DEPENDENCIES | ONNX_DEPENDENCIES:
             raise
@@ -92,13 +112,18 @@ def main(argv: list[str] | None = None) -> int:
             raise
         message = str(error)
     except KeyboardInterrupt:
-        names_out = any(word == "--out" or word.startswith("--out=") for word in argv)
-        goes_on = command in ("data", "annotate") or (command in ("analyze", "evaluate") and names_out)
-        remedy = "; the same command goes on" if goes_on else ""
-        print(f"facemllm {command or ''}".rstrip() + f": interrupted{remedy}", file=sys.stderr)
+        print(f"facemllm {command or ''}".rstrip() + f": interrupted{_how_to_go_on(command, argv)}", file=sys.stderr)
         return 130
-    print(f"facemllm {command}: {message}", file=sys.stderr)
-    return 2
+    print(in_terminal(f"facemllm {command}: {message}"), file=sys.stderr)
+    return code
+
+
+def _how_to_go_on(command: str | None, argv: list[str]) -> str:
+    if command in WITH_OUT and not any(
+        word.startswith(("--ou=", "--out=")) or word in ("--ou", "--out") for word in argv
+    ):
+        return "; nothing was kept, with --out the same command goes on"
+    return f"; {GOES_ON[command]}" if command in GOES_ON else ""
 
 
 def _run(command: str | None, argv: list[str]) -> int:

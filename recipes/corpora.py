@@ -13,7 +13,7 @@ from transformers.utils import logging
 from .conversations import TOKEN_FEATURES, ConversationTokenizer
 from .corpus_check import cannot_load, check_folder, no_conversations
 from .recipe import CorpusRecipe
-from .strict import RecipeError
+from .strict import NothingLearned
 
 logger = logging.get_logger(__name__)
 
@@ -96,7 +96,8 @@ def tokenize_corpus(
     if problems:
         usable = usable.select(np.flatnonzero([problem is None for problem in found]))
     if not len(usable):
-        raise RecipeError(f"{where}: no conversation is left to train on; {problems.most_common(1)[0][0]}")
+        reason = problems.most_common(1)[0][0] if problems else "it has no rows"
+        raise NothingLearned(f"{where}: no conversation is left to train on; {reason}")
     return usable.remove_columns("problem")
 
 

@@ -15,7 +15,7 @@ from modeling_facemllm.versions_facemllm import without_head
 
 from .optimizers import MuonWithAdamW, hidden_matrices
 from .run_folder import COMPLETE
-from .strict import RecipeError
+from .strict import NothingLearned, RecipeError
 
 # A few damaged files in millions are life; beyond this share a run would spend days on blank pictures.
 MAX_UNREADABLE = 0.05
@@ -57,15 +57,24 @@ class FaceSFTTrainer(SFTTrainer):
         return super().compute_loss(model, inputs, *args, **kwargs)
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
-        seen, _, unreadable = self._counts.tolist()
+        seen, questions, unreadable = self._counts.tolist()
         if unreadable:
             logs["unreadable_images"] = unreadable
         if unreadable > max(MAX_UNREADABLE * seen, 20):
+            self.check_learned(questions, unreadable)
             raise RecipeError(
                 f"data: {unreadable} of {seen} pictures could not be read, more than {MAX_UNREADABLE:.0%}: the "
                 "corpus is damaged or its paths are wrong; the warnings above name the rows"
             )
         super().log(logs, *args, **kwargs)
+
+    def check_learned(self, questions: int, unreadable: int) -> None:
+        """Raises `NothingLearned` where pictures could not be read and nothing else was learned from."""
+        if unreadable and not questions:
+            raise NothingLearned(
+                f"data: nothing was learned, for none of {unreadable} pictures could be read: mend the corpus or its "
+                "paths; the warnings above name the rows"
+            )
 
     def totals(self) -> tuple[int, int, int]:
         """Conversations, questions and unreadable pictures of this training session, over all processes."""

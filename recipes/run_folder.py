@@ -81,27 +81,22 @@ def writing(folder: Path, first_process: bool) -> Iterator[None]:
         RecipeError: when another process writes the folder.
         OSError: in one line, for whatever an operating system, safetensors or PyTorch raises where a disk is full.
     """
-    where = f"output_dir: {str(folder)!r}"
+    where, printed = f"output_dir: {str(folder)!r}", threading.excepthook
+    threading.excepthook = lambda found: None if _why_not_written(found.exc_value) else printed(found)
     with contextlib.ExitStack() as held:
         try:
             if first_process:
                 held.enter_context(alone(folder))
             yield
+            threading.excepthook = printed  # not after an error: TensorBoard's thread writes until the process ends
         except Busy as error:
             remedy = "wait for it, end it, or take another output_dir"
             raise RecipeError(f"{where}: {error.holder} is writing this folder; {remedy}") from error
         except Exception as error:
             if (reason := _why_not_written(error)) is None:
                 raise
-            _silence_threads()
             remedy = "free some space, and the same command goes on from the last complete checkpoint"
             raise OSError(f"{where}: cannot be written ({reason}); {remedy}") from error
-
-
-def _silence_threads() -> None:
-    """TensorBoard's thread writes until the process ends, and would print a traceback below the error."""
-    earlier = threading.excepthook
-    threading.excepthook = lambda found: None if _why_not_written(found.exc_value) else earlier(found)
 
 
 def _why_not_written(error: BaseException) -> str | None:
@@ -126,6 +121,11 @@ def last_complete_checkpoint(folder: Path) -> Path | None:
         else:
             shutil.rmtree(path)
     return max(complete, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+
+
+def remove_checkpoints(folder: Path) -> None:
+    """Remove what a run has kept that learned nothing: the next one would go on from its end, and call it done."""
+    shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
 
 
 def put_in_place(staged: Path, folder: Path) -> None:

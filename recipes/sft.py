@@ -29,9 +29,10 @@ if not __package__:
     _spec.loader.exec_module(sys.modules[_spec.name])
 
 from datasets_scripts.files import package_versions, peak_memory, write_json
+from datasets_scripts.shown_text import in_terminal
 from facemllm_recipes import run_folder
 from facemllm_recipes.recipe import Recipe, load_recipe
-from facemllm_recipes.strict import RecipeError
+from facemllm_recipes.strict import NothingLearned, RecipeError
 
 
 def train(recipe: Recipe) -> dict[str, Any]:
@@ -42,7 +43,7 @@ def train(recipe: Recipe) -> dict[str, Any]:
 
     Raises:
         RecipeError: when the model or the data cannot be had, `output_dir` holds a run of another recipe, or another
-            process writes it.
+            process writes it; of that, `NothingLearned` when no picture could be read.
         OSError: for a full disk; the same call goes on from the last complete checkpoint.
     """
     from accelerate import PartialState
@@ -119,11 +120,17 @@ def _train(recipe: Recipe, folder: Path, arguments: Any, state: Any) -> dict[str
         muon=recipe.optimizer == "muon",
     )
     ready = time.monotonic()
-    result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    try:
+        result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        conversations, questions, unreadable = trainer.totals()
+        trainer.check_learned(questions, unreadable)
+    except NothingLearned:
+        if checkpoint is None and state.is_main_process:
+            run_folder.remove_checkpoints(folder)
+        raise
     train_seconds = time.monotonic() - ready
 
     _save_model(trainer, recipe, processor, folder)
-    conversations, questions, unreadable = trainer.totals()
     history = trainer.state.log_history
     final = ("loss", "mean_token_accuracy", "eval_loss", "eval_mean_token_accuracy")
     curve = ("step", "loss", "mean_token_accuracy", "learning_rate")
@@ -255,11 +262,11 @@ def _overview(parameters: dict[str, dict[str, int]], conversations: int, facts: 
 
 
 def _say(text: str) -> None:
-    sys.stderr.write(f"{text}\n")
+    sys.stderr.write(f"{in_terminal(text, lines=True)}\n")
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Command line of `recipes/sft.py`; exit code 2 and one line for a mistake in the recipe."""
+    """Command line of `recipes/sft.py`; exit code 2 for a mistake in the recipe, 1 for nothing learned."""
     parser = argparse.ArgumentParser(
         description="Run one training stage from a recipe.",
         epilog="example: python recipes/sft.py --config face_mllm/stage1_alignment output_dir=runs/one",
@@ -272,7 +279,10 @@ def main(argv: list[str] | None = None) -> int:
         train(load_recipe(args.config, args.overrides))
     except (RecipeError, OSError) as error:
         _say(f"sft.py: {' '.join(str(error).split())}")
-        return 2
+        return getattr(error, "exit_code", 2)
+    except KeyboardInterrupt:
+        _say("sft.py: interrupted; the same command goes on from the last complete checkpoint")
+        return 130
     finally:
         # Without this, a run of several processes ends with a warning, or hangs when one of them failed.
         torch = sys.modules.get("torch")

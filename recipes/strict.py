@@ -20,6 +20,12 @@ class RecipeError(ValueError):
     """A mistake in a recipe: one line that names the key, its value and what is allowed."""
 
 
+class NothingLearned(RecipeError):
+    """A run in which nothing could be learned from: no conversation, no picture was usable."""
+
+    exit_code = 1
+
+
 class _Loader(yaml.SafeLoader):
     """SafeLoader that reads `1e-3` as a number (YAML 1.1 reads a string) and refuses a key given twice."""
 

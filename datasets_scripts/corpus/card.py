@@ -7,9 +7,12 @@ with the features, `license`, and the description, which is the card's first par
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import quote
 
 from datasets import DatasetInfo, Features
 from datasets.info import DatasetInfosDict
+
+from datasets_scripts.shown_text import in_code, in_code_block, in_markdown
 
 SIZES = {1_000: "n<1K", 10_000: "1K<n<10K", 100_000: "10K<n<100K", 1_000_000: "100K<n<1M", 10_000_000: "1M<n<10M"}
 TASK_CATEGORIES = {  # what each config is for, in the Hub's names
@@ -21,6 +24,7 @@ TASK_CATEGORIES = {  # what each config is for, in the Hub's names
 }
 REPEATING = "pairs"  # FairFaceGPT's config of several rows for one picture
 REASONS_SHOWN = 20
+IN_LINKS = ":/?#@!$&'*+,;=%~"  # what an address keeps in Markdown
 REPOSITORY = "path/or/name"  # stands in the card for the name that the corpus is loaded by
 WEB_SOURCES = ("laion", "maad")  # their licences are of lists and labels; MAAD-Face's pictures are VGGFace2's
 EMOTION_LABELS = {"expression", "valence", "arousal", "action_units"}
@@ -157,7 +161,7 @@ def _info(config: str, splits: Mapping[str, Mapping[str, Any]], features: Featur
 
 def _sections(manifest: Mapping[str, Any], command: str) -> str:
     settings, labels = manifest["settings"], set(manifest["labels"])
-    sections = [f"# {manifest['name']}", settings["description"].strip()]
+    sections = [f"# {in_markdown(manifest['name'])}", settings["description"].strip()]
     if shows_web_pictures(manifest):
         sections += ["## Warning: other people's pictures", WEB_PICTURES.format(pictures=pictures_carried(manifest))]
     sections += ["## The rows", RECORD, "## The people in the pictures", PEOPLE if manifest["people"] else DRAWN]
@@ -170,7 +174,7 @@ def _sections(manifest: Mapping[str, Any], command: str) -> str:
     sections += ["## Licence", _licence(manifest)]
     if settings["notices"]:
         sections += ["## Terms", *(notice.strip() for notice in settings["notices"])]
-    sections += ["## How it was built", f"```\n{command}\n```", _counts(manifest["configs"])]
+    sections += ["## How it was built", in_code_block(command), _counts(manifest["configs"])]
     sections += ["## Rows left out, and why", _skipped(manifest["configs"])]
     sections += ["## Use", _use(manifest["configs"])]
     return "\n\n".join(sections) + "\n"
@@ -185,15 +189,17 @@ def _annotations(annotations: Sequence[Mapping[str, Any]]) -> str:
     for (annotator, prompt_version), entries in groups.items():
         first, last = min(entry["date"] for entry in entries), max(entry["date"] for entry in entries)
         dates = first if first == last else f"{first} to {last}"
-        lines.append(f"| {annotator} | {prompt_version} | {dates} | {sum(entry['rows'] for entry in entries):,} |")
+        names = " | ".join(map(in_markdown, (annotator, prompt_version, dates)))
+        lines.append(f"| {names} | {sum(entry['rows'] for entry in entries):,} |")
     return "\n".join(lines)
 
 
 def _licence(manifest: Mapping[str, Any]) -> str:
     data = _license_data(manifest)
-    name = f"`{data['license']}`"
+    name = in_code(data["license"])
     if data["license"] == "other":
-        named = f"[{data['license_name']}]({data['license_link']})" if "license_link" in data else data["license_name"]
+        named = in_markdown(data["license_name"])
+        named = f"[{named}]({quote(data['license_link'], safe=IN_LINKS)})" if "license_link" in data else named
         name = f"`other`: {named}, a licence of its own kind"
     text = f"{name}; the column `license` says it row by row, and `source` says whose work it is."
     return text if manifest["images"] else f"{text} The pictures are not carried here and keep the rights they have."
@@ -211,7 +217,9 @@ def _skipped(configs: Mapping[str, Any]) -> str:
     for config, splits in configs.items():
         for name, split in splits.items():
             reasons = sorted(split["skipped"].items(), key=lambda entry: (-entry[1], entry[0]))
-            lines += [f"- {config}, {name}: {reason}: {rows:,}" for reason, rows in reasons[:REASONS_SHOWN]]
+            lines += [
+                f"- {config}, {name}: {in_markdown(reason)}: {rows:,}" for reason, rows in reasons[:REASONS_SHOWN]
+            ]
             rest = sum(rows for _, rows in reasons[REASONS_SHOWN:])
             lines += [f"- {config}, {name}: other reasons: {rest:,}"] if rest else []
     return "\n".join(lines) or "None: every row of the source is here."

@@ -21,7 +21,7 @@ from uuid import uuid4
 from datasets import Features
 
 from datasets_scripts.files import Busy, alone, differences, read_json, write_json, write_text
-from datasets_scripts.schema import FEATURES, CorpusArgumentError, CorpusError
+from datasets_scripts.schema import FEATURES, CorpusArgumentError, CorpusError, NothingUsable
 from modeling_facemllm import face_task_table_facemllm
 
 from .card import card_text
@@ -101,9 +101,9 @@ def write_corpus(
         rows that were gone through now, not by an earlier build.
 
     Raises:
-        CorpusError: for an unsound record, for a split without a single row, and, unless `overwrite`, if `out`
+        CorpusError: for an unsound record, and, unless `overwrite`, if `out`
             holds anything else than an unfinished or complete build with these same arguments, or another process
-            writes it.
+            writes it; of that, `NothingUsable` for a split without a single row.
         OSError: for a full disk, say; what is finished is kept for the next call.
     """
     began = time.monotonic()
@@ -345,7 +345,7 @@ def _count(shards: Mapping[str, Mapping[str, list[Path]]], fingerprint: str) -> 
                 for path in paths:  # or the next run, with the pictures in place, would keep these empty shards
                     path.unlink()
                 reasons = ", ".join(f"{reason}: {rows}" for reason, rows in count.skipped.most_common(5))
-                raise CorpusError(f"{config}/{split} has no usable row ({reasons or 'its source is empty'})")
+                raise NothingUsable(f"{config}/{split} has no usable row ({reasons or 'its source is empty'})")
             total += count
             configs.setdefault(config, {})[split] = {
                 "rows": count.rows,

@@ -17,6 +17,7 @@ from datasets_scripts.annotator.answers import AnsweredFaces, read_answers
 from datasets_scripts.annotator.settings import Annotator, FaceToAsk, InvalidAnswer, Request, picture_part
 from datasets_scripts.questions.conversations import DEFAULT_TASKS
 from datasets_scripts.schema import CorpusArgumentError, CorpusError, Skipped
+from datasets_scripts.shown_text import in_code
 from datasets_scripts.sources.fairface import FairFace
 from datasets_scripts.sources.reading import read_picture
 
@@ -207,7 +208,7 @@ FAIRFACE_TERMS = (
 def _description(split: str, race: bool, annotator: str, pairs: Mapping[str, Mapping[str, int]]) -> str:
     return DESCRIPTION.format(
         split=split,
-        annotator=f"`{annotator}`",
+        annotator=in_code(annotator),
         race=" and race label" if race else "",
         race_difference=RACE_DIFFERENCES[race],
         counts=describe_counts(pairs),

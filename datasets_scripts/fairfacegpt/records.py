@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from datasets_scripts.questions.conversations import DEFAULT_TASKS, make_conversation
 from datasets_scripts.schema import CorpusArgumentError, Skipped, assistant_turn, make_record, user_turn
+from datasets_scripts.shown_text import in_markdown
 
 from .questions import FULL_DESCRIPTION
 
@@ -143,7 +144,9 @@ def describe_counts(pairs: Mapping[str, Mapping[str, int]]) -> str:
     together: Counter[str] = Counter()
     for counts in pairs.values():
         together.update(counts)
-    left_out = "; ".join(f"{reason}: {count:,}" for reason, count in sorted(together.items()) if reason != "kept")
+    left_out = "; ".join(
+        f"{in_markdown(reason)}: {count:,}" for reason, count in sorted(together.items()) if reason != "kept"
+    )
     return f"Of {together.total():,} questions {together['kept']:,} are here; left out: {left_out or 'none'}."
 
 

@@ -33,9 +33,9 @@ def row_line(row: dict[str, Any]) -> bytes:
 class FaceJournal:
     """Rows on the disk; opening the file again goes on where it stopped, with the same settings only.
 
-    The settings are in `NAME.run.json` beside it, with the counts of the last run when that came to its end. What
-    failed before is tried again: its row gives way to one with faces, and is left if it fails as before. `settings`
-    are what the rows depend on, in JSON's types.
+    The settings are in `NAME.run.json` beside it, with the types of the rows, and with the counts of the last run when
+    that came to its end. What failed before is tried again: its row gives way to one with faces, and is left if it
+    fails as before. `settings` are what the rows depend on, in JSON's types.
 
     Raises:
         UserError: when another process writes the file, it holds rows of other settings, or is no such file.
@@ -50,6 +50,7 @@ class FaceJournal:
         self._failed = HashedNames()
         self._failed_rows = HashedNames()
         self._finished = False
+        self._features: dict[str, Any] | None = None
         self._superseding: dict[int, int] = {}  # of what failed before: where its newest row begins
         if self.path.exists() and not self.path.is_file():
             raise UserError(f"--out {path}: is no regular file; give a file name, or no --out to print the rows")
@@ -66,6 +67,12 @@ class FaceJournal:
     def __contains__(self, key: str) -> bool:
         """Whether the photo or frame of this `row_key` has been looked at without failure."""
         return key in self._done
+
+    def describe(self, features: dict[str, Any]) -> None:
+        """Note the types of the rows (`row_features`) beside them. Raises `OSError`."""
+        self._features = features
+        with _writing(self.run_path):
+            write_json(self.run_path, {"settings": self._settings, "finished": False, "features": features})
 
     def append(self, row: dict[str, Any]) -> None:
         """Write a row; when the disk is full, nothing of it is there. Raises `OSError`."""
@@ -95,7 +102,8 @@ class FaceJournal:
                         if self._superseding.get(key, begin) == begin:
                             kept.write(line)
                 self._superseding = {}
-            write_json(self.run_path, {"settings": self._settings, "finished": True, "counts": counts})
+            found = {"finished": True, "counts": counts, "features": self._features}
+            write_json(self.run_path, {"settings": self._settings, **found})
             self._finished = True
 
     def __enter__(self) -> "FaceJournal":

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from datasets_scripts.files import replacing
+from datasets_scripts.shown_text import in_spreadsheet, in_terminal
 from facemllm.cli import UserError
 
 from .photos import is_video
@@ -16,10 +17,10 @@ PLACE = ("image", "frame", "time", "face", "x0", "y0", "x1", "y1", "detection_sc
 
 def task_words(name: str, found: Mapping[str, Any]) -> str:
     """`gender female 0.98`, `age 34 (29 to 41)`, `yaw -12 (-20 to -3)`."""
-    name = name.replace("_", " ")
+    name = in_terminal(name.replace("_", " "))
     number = _number(found)
     if number is None:
-        return f"{name} {found['label']} {found['score']:.2f}"
+        return f"{name} {in_terminal(found['label'])} {found['score']:.2f}"
     low, high = found["interval"]
     return f"{name} {round(number)} ({round(low)} to {round(high)})"
 
@@ -27,14 +28,15 @@ def task_words(name: str, found: Mapping[str, Any]) -> str:
 def row_name(row: Mapping[str, Any]) -> str:
     """The photo's name; for a frame of a video its time too."""
     in_video = is_video(row["image"]) and row["time"] is not None
-    return f"{row['image']} at {row['time']:.2f} s" if in_video else row["image"]
+    name = in_terminal(row["image"])
+    return f"{name} at {row['time']:.2f} s" if in_video else name
 
 
 def row_words(row: Mapping[str, Any]) -> str:
     """A row as it is shown on a terminal, a line for the photo and one for each of its faces."""
     name = row_name(row)
     if row["error"]:
-        return f"{name}: {row['error']}"
+        return f"{name}: {in_terminal(row['error'])}"
     if not row["faces"]:
         return f"{name}: no face"
     lines = [name]
@@ -42,7 +44,7 @@ def row_words(row: Mapping[str, Any]) -> str:
         x0, y0, x1, y1 = face["box"]
         tasks = [task_words(name, found) for name, found in face["tasks"].items()]
         lines.append(f"  {x1 - x0:.0f}×{y1 - y0:.0f} at {x0:.0f},{y0:.0f}: {', '.join(tasks) or 'a face'}")
-        lines += [f"    {question} {answer}" for question, answer in face["answers"].items()]
+        lines += [f"    {in_terminal(question)} {in_terminal(answer)}" for question, answer in face["answers"].items()]
     return "\n".join(lines)
 
 
@@ -74,15 +76,10 @@ def write_table(rows: str | os.PathLike, path: str | os.PathLike) -> None:
                 cells = _cells(row, at, face)
                 if columns is None:
                     columns = list(cells)
-                    table.writerow(columns)
-                table.writerow([_as_text(cells.get(column)) for column in columns])
+                    table.writerow(map(in_spreadsheet, columns))
+                table.writerow([in_spreadsheet(cells.get(column)) for column in columns])
         if columns is None:
             table.writerow(PLACE)
-
-
-def _as_text(cell: Any) -> Any:
-    """What a spreadsheet would run as a formula (a name or an answer that begins like one) made text."""
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
 
 
 def _cells(row: Mapping[str, Any], at: int, face: Mapping[str, Any]) -> dict[str, Any]:
@@ -92,7 +89,7 @@ def _cells(row: Mapping[str, Any], at: int, face: Mapping[str, Any]) -> dict[str
         cells |= {name: found["label"], f"{name}.score": round(found["score"], 4)}
         if (number := _number(found)) is not None:
             cells[f"{name}.number"] = round(number, 2)
-    return cells | dict(face["answers"])
+    return cells | {f"answer: {asked}" if asked in cells else asked: said for asked, said in face["answers"].items()}
 
 
 def _number(found: Mapping[str, Any]) -> float | None:

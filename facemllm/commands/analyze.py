@@ -14,7 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from facemllm.cli import UserError
+from datasets_scripts.shown_text import in_json, in_terminal
+from facemllm.cli import NothingDone, UserError
 
 from .options import add_device_options, given
 
@@ -33,7 +34,7 @@ Without --out a terminal gets a table, a pipe the JSON lines. With --out the sam
 interruption: photos that are done are left out, those that failed are tried again. Another process on the same file,
 or other settings, are refused; FILE.run.json beside it holds the settings and counts.
 
-Exit code 0: every photo was looked at. 1: some failed; they are counted, and their rows say why. 2: a mistake in the
+Exit code 0: every photo was looked at. 1: some failed, and their rows say why, or there was none. 2: a mistake in the
 arguments, or the rows cannot be written. Before results about race or emotion are used on people, read the legal
 notice in the model card."""
 EXAMPLE = "facemllm analyze quickstart/model photos --out faces.jsonl --draw drawn"
@@ -96,6 +97,7 @@ def run(args: argparse.Namespace) -> int:
     from facemllm.analysis.drawing import FaceDrawings
     from facemllm.analysis.journal import FaceJournal, row_key
     from facemllm.analysis.photos import Ignored, find_photos
+    from facemllm.analysis.row_types import row_features
     from facemllm.analysis.table import write_table
 
     logging.disable_progress_bar()
@@ -104,7 +106,9 @@ def run(args: argparse.Namespace) -> int:
     with contextlib.ExitStack() as open_files:
         # First, because a large model takes minutes to load.
         journal = open_files.enter_context(FaceJournal(args.out, _settings(args))) if args.out else None
-        pipeline = _pipeline(args)
+        pipeline, face = _pipeline(args)
+        if journal is not None:
+            journal.describe(row_features(face, drawn=args.draw is not None))
         if args.tasks is None and getattr(pipeline.model.config, "face_tasks", None) is None:
             print(
                 f"facemllm analyze: {args.model} does not say what it was trained to be asked, and may be asked what "
@@ -150,7 +154,7 @@ def run(args: argparse.Namespace) -> int:
             return 0
         counts.other_files = ignored.files
         if not any((counts.photos, counts.failed, counts.done_before)):
-            raise UserError(f"{' '.join(args.inputs)}: no photo and no video there ({ignored.files} other files)")
+            raise NothingDone(f"{' '.join(args.inputs)}: no photo and no video there ({ignored.files} other files)")
         report = {**vars(counts), "seconds": round(time.perf_counter() - start, 1)}
         if journal is not None:
             journal.finish(report)
@@ -190,8 +194,11 @@ def _is_within(path: str, folder: str) -> bool:
     return Path(path).expanduser().resolve().is_relative_to(Path(folder).expanduser().resolve())
 
 
-def _pipeline(args: argparse.Namespace) -> Callable:
-    """The model, ready to look at pictures. Raises `UserError` for whatever it will not do, before any is read."""
+def _pipeline(args: argparse.Namespace) -> tuple[Callable, dict[str, Any]]:
+    """The model, ready to look at pictures, and what it says of a grey one.
+
+    Raises `UserError` for whatever it will not do, before any is read.
+    """
     from PIL import Image
 
     from facemllm.inference.loading import load_model
@@ -213,12 +220,12 @@ def _pipeline(args: argparse.Namespace) -> Callable:
             num_workers=SEARCHING_THREADS,
             **given(args, "tasks", "min_score", "max_faces", "margin", "max_new_tokens"),
         )
-        pipeline(Image.new("RGB", (64, 64), "gray"), detector="none", on_error="raise")
+        (face,) = pipeline(Image.new("RGB", (64, 64), "gray"), detector="none", on_error="raise")
     except ArgumentError:
         raise
     except ValueError as error:
         raise UserError(str(error)) from error
-    return pipeline
+    return pipeline, face
 
 
 def _settings(args: argparse.Namespace) -> dict[str, Any]:
@@ -276,7 +283,7 @@ def _print_row(row: dict[str, Any], args: argparse.Namespace) -> None:
     if _for_people(args):
         print(row_words(row), flush=True)
     else:
-        sys.stdout.buffer.write(row_line(row))
+        sys.stdout.buffer.write(in_json(row_line(row).decode()).encode())
         sys.stdout.buffer.flush()
 
 
@@ -285,7 +292,7 @@ def _report_failure(row: dict[str, Any], failed: int, args: argparse.Namespace, 
 
     if not row["error"] or failed > MAX_FAILURES_SHOWN or (not args.out and _for_people(args)):
         return
-    bar.write(f"{row_name(row)}: {row['error']}", file=sys.stderr)
+    bar.write(f"{row_name(row)}: {in_terminal(row['error'])}", file=sys.stderr)
     if failed == MAX_FAILURES_SHOWN:
         bar.write('what fails from here on stands in the rows, under "error"', file=sys.stderr)
 
@@ -305,4 +312,5 @@ def _report_counts(report: dict[str, Any], args: argparse.Namespace) -> None:
     }
     words += [f"{report[name]:,} {text}" for name, text in words_of.items() if report[name]]
     where = f"{args.out}: " if args.out else ""
-    print(f"{where}{', '.join(words)}; {report['seconds']:.1f} s", file=sys.stdout if args.out else sys.stderr)
+    line = in_terminal(f"{where}{', '.join(words)}; {report['seconds']:.1f} s")
+    print(line, file=sys.stdout if args.out else sys.stderr)

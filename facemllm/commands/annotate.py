@@ -10,6 +10,7 @@ from dataclasses import fields
 from functools import partial
 from typing import Any
 
+from datasets_scripts.shown_text import in_terminal
 from facemllm.cli import UserError
 
 from .options import add_corpus_options, check_positive, given, option_name, option_words, split_line
@@ -226,11 +227,11 @@ def _annotate(args: argparse.Namespace, annotate: Any, words: list[str]) -> int:
             **given(args, "include_images", "limit", "engine", "workers", "dry_run", "num_proc", "seed", "overwrite"),
         )
     except TasksUnfinished as unfinished:
-        print(unfinished, file=sys.stderr)
+        print(in_terminal(str(unfinished)), file=sys.stderr)
         return 1
     if report.get("corpus"):
         report["corpus"] = {name: value for name, value in report["corpus"].items() if name != "settings"}
-    print(json.dumps(report, indent=2) if args.json else _summary(report, args))
+    print(json.dumps(report, indent=2) if args.json else in_terminal(_summary(report, args), lines=True))
     return 0 if args.dry_run or (report["corpus"] and not report.get("empty")) else 1
 
 
@@ -244,7 +245,8 @@ def _download(args: argparse.Namespace) -> int:
     else:
         lines = [f"{report['downloaded']:,} of {report['urls']:,} pictures in {report['shards']:,} tars"]
         lines += [f"  failed: {reason}: {count:,}" for reason, count in report["reasons"].items()]
-        print("\n".join([*lines, f"{report['out']}: {report['seconds']:.1f} s"]))
+        lines.append(f"{report['out']}: {report['seconds']:.1f} s")
+        print("\n".join(map(in_terminal, lines)))
     return 0 if report["downloaded"] and not report["unfinished"] else 1
 
 
@@ -309,8 +311,10 @@ def _summary(report: dict[str, Any], args: argparse.Namespace) -> str:
     lines += [f"  answer not kept: {reason}: {count:,}" for reason, count in asked["rejected"].items()]
     lines += [f"  {config} is not written: it would be empty" for config in report.get("empty", ())]
     if not corpus:
-        remedy = "try another model or --attempts"
-        return "\n".join([*lines, f"{args.out}: no corpus, for no answer could be kept; {remedy}"])
+        why = (
+            "answer could be kept; try another model or --attempts" if asked["faces"] else "face could be asked about"
+        )
+        return "\n".join([*lines, f"{args.out}: no corpus, for no {why}"])
     for config, splits in corpus["configs"].items():
         lines += [split_line(config, split, counted) for split, counted in splits.items()]
     lines.append(f"{corpus['out']}: {asked['seconds'] + corpus['seconds']:.1f} s")

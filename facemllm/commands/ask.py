@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from datasets_scripts.shown_text import in_json, in_terminal
 from facemllm.cli import UserError
 from facemllm.inference.exports import is_onnx_export, load_runtime
 
@@ -61,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
             "answer": text,
             "seconds": round(time.perf_counter() - start, 3),
         }
-        print(json.dumps(report, ensure_ascii=False))
+        print(in_json(json.dumps(report, ensure_ascii=False)))
     return 0
 
 
@@ -72,10 +73,14 @@ def _load(args: argparse.Namespace) -> Callable[[list, str], str]:
     from facemllm.inference.answering import answer
     from facemllm.inference.loading import load_model
 
+    class Words(TextStreamer):
+        def on_finalized_text(self, text: str, stream_end: bool = False) -> None:
+            super().on_finalized_text(in_terminal(text, lines=True), stream_end)
+
     logging.disable_progress_bar()
     model, processor = load_model(args.model, args.device, args.trust_remote_code)
     options = {"skip_prompt": True, "skip_special_tokens": True}
-    streamer = None if args.json else TextStreamer(processor.tokenizer, **options)
+    streamer = None if args.json else Words(processor.tokenizer, **options)
     return lambda images, question: answer(model, processor, images, question, args.max_new_tokens, streamer)
 
 
@@ -88,7 +93,7 @@ def _load_exported(args: argparse.Namespace) -> Callable[[list, str], str]:
             for piece in model.ask(images, question, do_sample=False, max_new_tokens=args.max_new_tokens, stream=True):
                 text += piece
                 if not args.json:
-                    print(piece, end="", flush=True)
+                    print(in_terminal(piece, lines=True), end="", flush=True)
         except ValueError as error:
             raise UserError(str(error)) from error
         if not args.json:

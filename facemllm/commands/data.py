@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, get_args, get_origin
 
+from datasets_scripts.shown_text import in_terminal
 from facemllm.cli import UserError
 
 from .options import add_corpus_options, given, option_name, option_words, split_line
@@ -194,7 +195,7 @@ def run(args: argparse.Namespace) -> int:
         )
     report = {key: value for key, value in report.items() if key != "settings"}
     report["rows_per_second"] = round(report["rows_written"] / max(report["seconds"], 0.01), 1)
-    print(json.dumps(report, indent=2) if args.json else _summary(report))
+    print(json.dumps(report, indent=2) if args.json else in_terminal(_summary(report), lines=True))
     if few := _mostly_left_out(report):
         print(f"facemllm data: warning: more than half of the rows were left out of {few}", file=sys.stderr)
     return 0

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from datasets_scripts.shown_text import in_terminal
 from facemllm.cli import UserError
 from facemllm.evaluation.registry import FOLDERS, load_folder
 
@@ -137,10 +138,10 @@ def _evaluate(args: argparse.Namespace, out: Path) -> int:
         remedy = "the same command goes on with a smaller --batch-size"
         raise UserError(f"--device {args.device}: out of memory; {remedy}") from error
     for reason, count in counts["left_out"].items():
-        print(f"facemllm evaluate: left out: {reason}: {count:,}", file=sys.stderr)
+        print(in_terminal(f"facemllm evaluate: left out: {reason}: {count:,}"), file=sys.stderr)
     code = _print_report(args, out)
     for reason, count in counts["unreadable"].items():
-        print(f"facemllm evaluate: could not be asked about: {reason}: {count:,}", file=sys.stderr)
+        print(in_terminal(f"facemllm evaluate: could not be asked about: {reason}: {count:,}"), file=sys.stderr)
     return 1 if counts["unreadable"] else code
 
 
@@ -217,10 +218,19 @@ def _print_report(args: argparse.Namespace, out: Path) -> int:
     from facemllm.evaluation.report.report import write_report
 
     report = write_report(out, plots=args.out is not None)
-    print(json.dumps(report, indent=2, ensure_ascii=False) if args.json else _table(report))
+    print(json.dumps(report, indent=2) if args.json else _table(report))
     if args.out is not None and not args.json:
         print(f"{out / 'report.html'} has all figures, per group too")
+    if asked := _none_read(report):
+        print(f"facemllm evaluate: nothing was measured: none of the {asked:,} answers could be read", file=sys.stderr)
+        return 1
     return 0
+
+
+def _none_read(report: Mapping[str, Any]) -> int:
+    """How many answers there are where not one of them could be read; 0 where one could."""
+    unread = [figures["unparsed"] for ways in report["tasks"].values() for figures in ways.values()]
+    return sum(each["count"] for each in unread) if all(each["rate"] == 1 for each in unread) else 0
 
 
 def _table(report: Mapping[str, Any]) -> str:
@@ -242,7 +252,7 @@ def _table(report: Mapping[str, Any]) -> str:
         for metric, entry in figures["metrics"].items():
             name = f"mean of {len(figures['tasks'])} tasks, {way}"
             lines.append(_line(name, metric, entry, unparsed=_unparsed(figures, way)))
-    return "\n".join(lines)
+    return "\n".join(map(in_terminal, lines))
 
 
 def _line(name: str, metric: str, entry: Mapping[str, Any], baseline: float | None = None, unparsed: str = "") -> str:

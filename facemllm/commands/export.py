@@ -6,6 +6,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+from datasets_scripts.shown_text import in_terminal
 from facemllm.cli import UserError
 
 from .options import alone_in, given
@@ -65,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
             record = write_export(request, model, processor, source=source, progress=True)
     except ExportError as error:
         raise UserError(str(error)) from error
-    print(json.dumps(record, indent=2) if args.json else _summary(Path(args.out), record))
+    print(json.dumps(record, indent=2) if args.json else in_terminal(_summary(Path(args.out), record), lines=True))
     return 0
 
 

@@ -10,6 +10,7 @@ import platform
 from pathlib import Path
 from typing import Any
 
+from datasets_scripts.shown_text import in_terminal
 from facemllm.cli import UserError
 from facemllm.inference.exports import export_file, read_export
 from facemllm.model_code.comparison import describe_code, read_settings
@@ -60,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     for title, facts in report.items():
         print(title)
         for name, value in facts.items():
-            print(f"  {name.replace('_', ' '):<22} {_text(value)}")
+            print(in_terminal(f"  {name.replace('_', ' '):<22} {_text(value)}"))
     return 0
 
 

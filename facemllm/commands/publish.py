@@ -4,6 +4,8 @@ import argparse
 import json
 from typing import Any
 
+from datasets_scripts.shown_text import in_terminal
+
 from .options import check_not_written, given
 
 HELP = (
@@ -89,7 +91,7 @@ def _add_common(parser: argparse.ArgumentParser, overwrite: str) -> None:
 def run(args: argparse.Namespace) -> int:
     check_not_written("", args.folder)
     report, summary = args.publish(args)
-    print(json.dumps(report, indent=2) if args.json else summary)
+    print(json.dumps(report, indent=2) if args.json else in_terminal(summary, lines=True))
     return 0
 
 

@@ -7,6 +7,8 @@ import os
 import sys
 from pathlib import Path
 
+from datasets_scripts.shown_text import in_terminal
+
 from .options import alone_in
 
 HELP = (
@@ -45,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(report, indent=2))
     else:
         print(table(report))
-        print(next_steps(args.out))
+        print(in_terminal(next_steps(args.out), lines=True))
     return 0 if report["passed"] else 1
 
 

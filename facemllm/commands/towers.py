@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from datasets_scripts.files import read_json, replacing_folder, write_json, write_text
+from datasets_scripts.shown_text import in_code_block
 from facemllm.cli import UserError
 
 from .options import alone_in, check_positive, option_words
@@ -153,7 +154,7 @@ def _write_readme(out: Path) -> None:
     parts = [INTRODUCTION]
     for name in ("vision", "text"):
         if measured := read_json(out / name / MEASURED):
-            parts.append(f"## {name}\n\n```\n{measured['command']}\n```\n\n{_table(measured)}")
+            parts.append(f"## {name}\n\n{in_code_block(measured['command'])}\n\n{_table(measured)}")
     write_text(out / "README.md", "\n".join(parts))
 
 

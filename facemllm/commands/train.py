@@ -6,6 +6,7 @@ import json
 import os
 import sys
 
+from datasets_scripts.shown_text import in_terminal
 from facemllm.cli import UserError
 
 HELP = """Run one training stage from a recipe (YAML) and leave a model folder in its output_dir.
@@ -47,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
         from facemllm_recipes.corpus_check import check_corpora
 
         for line in check_corpora(recipe):
-            print(line, file=sys.stderr)
+            print(in_terminal(line), file=sys.stderr)
         print(json.dumps(recipe.to_dict(), indent=2, default=str))
         return 0
 

@@ -4,6 +4,8 @@ import argparse
 import json
 from typing import Any
 
+from datasets_scripts.shown_text import in_terminal
+
 HELP = (
     "Put today's code beside old weights: a model folder carries the code that saved it, and a later transformers\n"
     "may break it. A folder is upgraded in its own place, or copied to --out; a Hub id is downloaded to --out.\n\n"
@@ -25,7 +27,7 @@ def run(args: argparse.Namespace) -> int:
     from facemllm.model_code.upgrade import upgrade_model
 
     report = upgrade_model(args.model, args.out, args.revision)
-    print(json.dumps(report, indent=2) if args.json else _summary(report, args.out))
+    print(json.dumps(report, indent=2) if args.json else in_terminal(_summary(report, args.out), lines=True))
     return 0
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from datasets_scripts.files import read_claim, read_json, write_json
 from datasets_scripts.schema import LabelledFace, Skipped
 from datasets_scripts.sources.reading import REPEATED
-from facemllm.cli import UserError
+from facemllm.cli import NothingDone, UserError
 
 from .answers import AskedFace
 from .predictions import Prediction, PredictionLog, Way
@@ -130,7 +130,7 @@ def run_benchmark(
         settings: whose answers these are (`model`, `weights`, …), and `benchmark`, the name that the user gave.
 
     Raises:
-        UserError: as `run_into`, and where nothing could be asked.
+        UserError: as `run_into`; of that, `NothingDone` where nothing could be asked.
     """
     asked = {**settings, **benchmark.settings}
     run = run_into(out, asked, ways or benchmark.default_ways, partial(benchmark.ask, load), **benchmark.described)
@@ -148,7 +148,7 @@ def opened(benchmark: "Benchmark", command: str | None = None) -> OpenedBenchmar
         counts = predict(benchmark, answerer, ways, log)
         if not counts.faces:
             reasons = ", ".join(f"{reason}: {n:,}" for reason, n in (counts.unreadable + counts.left_out).items())
-            raise UserError(f"{benchmark.title}: no face could be asked about ({reasons or 'none has a label'})")
+            raise NothingDone(f"{benchmark.title}: no face could be asked about ({reasons or 'none has a label'})")
         return {"counts": counts.as_json(), "majority": benchmark.majority(), "answerer": answerer.describe()}
 
     specs = [task.spec for task in benchmark.tasks]

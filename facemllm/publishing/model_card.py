@@ -1,11 +1,14 @@
 """The cards of models: how to load one, what it was trained on, what it is not for, what it reached."""
 
 import json
+import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from datasets_scripts.files import read_json, write_text
+from datasets_scripts.shown_text import in_code, in_markdown
 
 PIPELINE = "image-text-to-text"
 
@@ -89,7 +92,7 @@ model = FaceMLLMForONNX.from_pretrained("{repo_id}")  # on CUDA where onnxruntim
 print(model.ask("face.png", {question}))
 ```
 
-The commands take it as they take any model (`facemllm ask {repo_id} face.png {question}`),
+The commands take it as they take any model ({command}),
 and transformers.js reads the same graphs with the configuration in `transformers.js/`.
 
 ## Export
@@ -154,7 +157,8 @@ def exported_model_card(folder: Path, record: Mapping[str, Any], repo_id: str, b
         what=_link(base_model) if base_model else "A multimodal language model for pictures of faces",
         scoring=", and one that scores closed questions" if "scoring" in record["graphs"] else "",
         repo_id=repo_id,
-        question=_sample_question(folder / "config.json"),
+        question=(question := _sample_question(folder / "config.json")),
+        command=in_code(f"facemllm ask {repo_id} face.png {shlex.quote(json.loads(question))}"),
         rows="\n".join(f"| {what} | {value} |" for what, value in _export_facts(record)),
     )
     relation = {"base_model_relation": "quantized"} if quantized else {}
@@ -170,19 +174,25 @@ def _card(body: str, library: str, *tags: str, **metadata: Any) -> str:
 
 
 def _link(model: str) -> str:
-    return f"[{model}](https://huggingface.co/{model})"
+    return f"[{in_markdown(model)}](https://huggingface.co/{quote(model)})"
 
 
 def _export_facts(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    yield "precision", record["precision"]
+    yield "precision", in_markdown(record["precision"])
     yield "decoder", "one prompt at a time, fused" if record["batch"] == "one" else "several prompts at once"
     yield "for", {"cpu": "the CPU", "cuda": "CUDA"}[record["device"]]
     yield "size", f"{sum(graph['bytes'] for graph in record['graphs'].values()) / 1e6:,.1f} MB"
-    yield "made with", ", ".join(f"{package} {version}" for package, version in record["versions"].items())
+    yield (
+        "made with",
+        in_markdown(", ".join(f"{package} {version}" for package, version in record["versions"].items())),
+    )
     for name, found in (record.get("quality") or {}).items() if record["precision"] != "fp32" else ():
         losses = ", ".join(f"{way} {figures['loss']:+.2f} points" for way, figures in found["ways"].items())
         marked = " — **loses more than a point**" if found["marked"] else ""
-        yield f"accuracy lost against fp32 on {name}", f"{losses} ({found['faces']:,} faces){marked}"
+        yield (
+            f"accuracy lost against fp32 on {in_markdown(name)}",
+            f"{in_markdown(losses)} ({found['faces']:,} faces){marked}",
+        )
 
 
 def _sample_question(config: Path) -> str:
@@ -196,7 +206,8 @@ def _training(path: Path) -> str:
     """The corpora and steps of a run, by the last part of their paths: whose disk they lay on is nobody's business."""
     run = read_json(path) or {}
     corpora = [
-        f"- `{Path(fact['path']).name}`, config `{fact['config']}`, split `{fact['split']}`: {fact['usable']:,} rows"
+        f"- {in_code(Path(fact['path']).name)}, config {in_code(fact['config'])}, split {in_code(fact['split'])}: "
+        f"{fact['usable']:,} rows"
         for fact in run.get("data", ())
         if {"path", "config", "split", "usable"} <= set(fact)
     ]
@@ -207,4 +218,5 @@ def _training(path: Path) -> str:
 
 def _row(name: str, entry: Mapping[str, Any]) -> str:
     low, high = entry["interval"]
-    return f"| {name.replace('_', ' ')} | {entry['accuracy']:.3f} | {low:.2f}–{high:.2f} | {entry['majority']:.3f} |"
+    name = in_markdown(name.replace("_", " "))
+    return f"| {name} | {entry['accuracy']:.3f} | {low:.2f}–{high:.2f} | {entry['majority']:.3f} |"

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from datasets_scripts.files import peak_memory, read_claim, read_json, replacing_folder, write_json, write_text
+from datasets_scripts.shown_text import in_terminal
 from facemllm.cli import UserError
 from facemllm_recipes.packaged import RECIPES, tower_folder
 from facemllm_recipes.run_folder import FINISHED, read_finished
@@ -280,7 +281,7 @@ def clock(seconds: float) -> str:
 
 def say(text: str) -> None:
     """One line of progress, on standard error."""
-    print(text, file=sys.stderr, flush=True)
+    print(in_terminal(text), file=sys.stderr, flush=True)
 
 
 def _expected_seconds(stages: list[Path]) -> dict[str, float]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from datasets_scripts.shown_text import in_code
 from datasets_scripts.synthetic.text import HELD_OUT
 
 StageResults = Mapping[str, tuple[Mapping[str, Any], Mapping[str, Any]]]
@@ -147,7 +148,7 @@ def markdown(report: Mapping[str, Any], size: int) -> str:
         row[0] = row[0].replace("_", " ") + (" (zero-shot)" if row[0] in HELD_OUT else "")
     lines = [
         "# A face MLLM, trained in three stages",
-        f"Drawn faces of {size} pixels, seed {report['seed']}. The model is in `{report['model']}`.",
+        f"Drawn faces of {size} pixels, seed {report['seed']}. The model is in {in_code(report['model'])}.",
         f"{verdict(report)} {zero_shot_verdict(report)}",
         *_table([list(facts), list(facts.values())]),
         "## Accuracy after each stage",

@@ -122,3 +122,33 @@ def test_the_command_line_imports_nothing_large_before_it_listens_to_ctrl_c():
     program = "import sys, facemllm.cli; sys.exit(any(name in sys.modules for name in ('datasets', 'torch', 'numpy')))"
     done = subprocess.run([sys.executable, "-c", program], cwd=Path(__file__).parents[2])
     assert done.returncode == 0
+
+
+@pytest.mark.parametrize(
+    "words,remedy",
+    [
+        (["quickstart"], "the same command goes on"),
+        (["data", "synthetic"], "the same command goes on"),
+        (["annotate", "fairfacegpt"], "the same command goes on"),
+        (["train", "recipe.yaml"], "the same command goes on from the last complete checkpoint"),
+        (["analyze", "m", "p", "--out", "o"], "the same command goes on"),
+        (["analyze", "m", "p", "--out=o"], "the same command goes on"),
+        (["evaluate", "m", "b", "--ou", "o"], "the same command goes on"),
+        (["evaluate", "m", "b"], "with --out the same command goes on"),
+        (["analyze", "m", "p"], "with --out the same command goes on"),
+        (["publish", "model", "o", "a/b"], "the same command goes on"),
+        (["towers"], "--vision or --text"),
+        (["upgrade", "m"], "the same command finishes it"),
+        (["ask", "m", "Who?"], "interrupted"),
+        (["export", "m", "o"], "interrupted"),
+    ],
+    ids=" ".join,
+)
+def test_ctrl_c_says_how_to_go_on(words, remedy, capsys, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("facemllm.cli._run", interrupted)
+    assert main(words) == 130
+    told = capsys.readouterr().err
+    assert told.startswith(f"facemllm {words[0]}: interrupted") and remedy in told and told.count("\n") == 1

@@ -8,7 +8,7 @@ import torch
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from facemllm_recipes.sft import train
-from facemllm_recipes.strict import RecipeError
+from facemllm_recipes.strict import NothingLearned, RecipeError
 from tests.recipes.tiny import picture_record, write_corpus
 
 LORA = {"r": 4, "alpha": 8, "dropout": 0.0, "target": "language_model"}
@@ -124,8 +124,26 @@ def test_texts_and_pictures_mix_and_held_out_rows_are_scored(make_recipe, pictur
 def test_a_corpus_of_unreadable_pictures_stops_the_run(make_recipe, tmp_path):
     records = [{**picture_record(i), "image": {"bytes": b"damaged", "path": None}} for i in range(48)]
     recipe = make_recipe(data=[{"path": write_corpus(records, tmp_path / "damaged")}], trainer={"max_steps": 12})
-    with pytest.raises(RecipeError, match=r"data: \d+ of \d+ pictures.*5%.*warnings above name the rows"):
+    with pytest.raises(NothingLearned, match="24 pictures"):
         train(recipe)
+
+
+def test_a_corpus_of_many_unreadable_pictures_stops_the_run(make_recipe, tmp_path):
+    damaged = [{**picture_record(i), "image": {"bytes": b"damaged", "path": None}} for i in range(36)]
+    corpus = write_corpus([*map(picture_record, range(36, 48)), *damaged], tmp_path / "damaged")
+    with pytest.raises(RecipeError, match="pictures could not be read, more than 5%") as caught:
+        train(make_recipe(data=[{"path": corpus}], trainer={"max_steps": 12}))
+    assert not isinstance(caught.value, NothingLearned)
+
+
+def test_a_run_that_learned_nothing_is_no_success_and_neither_is_the_next(make_recipe, tmp_path):
+    records = [{**picture_record(i), "image": {"bytes": b"damaged", "path": None}} for i in range(12)]
+    trainer = {"max_steps": 3, "save_steps": 1, "save_strategy": "steps"}
+    recipe = make_recipe(data=[{"path": write_corpus(records, tmp_path / "damaged")}], trainer=trainer)
+    for _ in range(2):
+        with pytest.raises(NothingLearned, match="none of 12 pictures could be read"):
+            train(recipe)
+    assert not {"config.json", "run.json"} & {path.name for path in Path(recipe.output_dir).iterdir()}
 
 
 def test_workers_collate_the_same_batches(make_recipe, tmp_path):

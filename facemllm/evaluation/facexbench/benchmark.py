@@ -7,7 +7,7 @@ from argparse import ArgumentParser
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from facemllm.cli import UserError
+from facemllm.cli import NothingDone, UserError
 from facemllm.evaluation.answers import Answer, Answerer, AskedFace, AskedQuestion
 from facemllm.evaluation.predictions import Prediction, PredictionLog, TaskSpec, Way
 from facemllm.evaluation.registry import OpenedBenchmark
@@ -62,7 +62,7 @@ def open_benchmark(wanted: "Wanted") -> OpenedBenchmark:
     def ask(load_answerer: Callable[[], Answerer], log: PredictionLog, ways: Sequence[Way]) -> dict[str, Any]:
         unreadable = ask_facexbench(bench, load_answerer(), log, ways, setting)
         if not len(log):
-            raise UserError(f"--root {wanted.root}: no question could be asked ({next(iter(unreadable.values()))})")
+            raise NothingDone(f"--root {wanted.root}: no question could be asked ({next(iter(unreadable.values()))})")
         return {"counts": _counts(bench, unreadable), "questions": bench.counts() | {"unreadable": unreadable}}
 
     return OpenedBenchmark(

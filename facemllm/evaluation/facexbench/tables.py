@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from datasets_scripts.shown_text import in_markdown
 from facemllm.evaluation.figures.bootstrap import RESAMPLES, Summed, estimates
 from facemllm.evaluation.figures.errors import share
 from facemllm.evaluation.predictions import Prediction
@@ -144,11 +145,11 @@ def _accuracies(answers: Sequence[Reading], **drawing: int) -> dict[str, dict[st
 
 def facexbench_markdown(section: Mapping[str, Any]) -> Iterator[str]:
     """The lines of the section of `report.md` that `facexbench_section` made the figures of."""
-    yield from ("", f"## FaceXBench, {section['setting']}", "")
+    yield from ("", f"## FaceXBench, {in_markdown(section['setting'])}", "")
     yield from _left_out(section["questions"])
     yield from _scores({name: tables["all"] for name, tables in section["scores"].items()})
     if "overlap" in section:
-        by = ", ".join(f"{name}: {count}" for name, count in section["overlap"]["by"].items())
+        by = ", ".join(f"{in_markdown(name)}: {count}" for name, count in section["overlap"]["by"].items())
         title = f"### Without overlap with training data ({by}; {section['overlap']['removed']} removed)"
         yield from ("", title, "")
         kept = {name: tables["without_overlap"] for name, tables in section["scores"].items()}
@@ -173,10 +174,10 @@ def _left_out(counts: Mapping[str, Any]) -> Iterator[str]:
         f"{counts['missing_images']}; questions left out for it: {counts['left_out_for_missing_images']}"
     )
     if counts["missing_by_file"]:
-        line += f" ({', '.join(f'{name}: {count}' for name, count in counts['missing_by_file'].items())})"
+        line += f" ({', '.join(f'{in_markdown(name)}: {count}' for name, count in counts['missing_by_file'].items())})"
     for what in ("malformed", "unreadable"):
         if counts.get(what):
-            line += f"; {what}: {', '.join(counts[what])}"
+            line += f"; {what}: {', '.join(map(in_markdown, counts[what]))}"
     if counts["asked_without_black_placeholder"]:
         line += f"; about no picture, asked without the black one: {counts['asked_without_black_placeholder']}"
     yield from (f"{line}.", "")

@@ -1,23 +1,26 @@
 """An evaluation's report as text for a researcher: results first, then every task, then how it was measured."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
+from datasets_scripts.shown_text import in_code, in_markdown
 from facemllm.evaluation.registry import FOLDERS, load_folder
 
 from .wording import (
     POINTS,
     WAYS,
     data_title,
-    group_of,
     is_share,
-    label_of,
     number,
     own_label,
-    task_title,
+    plot_name,
     with_interval,
 )
+from .wording import group_of as raw_group_of
+from .wording import label_of as raw_label_of
+from .wording import task_title as raw_task_title
 
 WORST_SHOWN = 10
 """Intersections in the text; all of them are in `report.json`."""
@@ -40,6 +43,18 @@ def markdown(report: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def task_title(name: str) -> str:
+    return in_markdown(raw_task_title(name))
+
+
+def label_of(name: str) -> str:
+    return in_markdown(raw_label_of(name))
+
+
+def group_of(label: str, value: str) -> str:
+    return in_markdown(raw_group_of(label, value))
+
+
 def _own_module(report: Mapping[str, Any]) -> ModuleType | None:
     """The module of a benchmark that makes its own figures; None for any other."""
     name = report["run"].get("benchmark")
@@ -48,22 +63,24 @@ def _own_module(report: Mapping[str, Any]) -> ModuleType | None:
 
 def _head(report: Mapping[str, Any]) -> Iterator[str]:
     counts, run = report["counts"], report["run"]
-    yield f"# {data_title(report['dataset'])}"
+    yield f"# {in_markdown(data_title(report['dataset']))}"
     if not report["complete"]:
         yield from ("", "**Not complete:** the run goes on or was interrupted; these are the predictions so far.")
     yield ""
-    yield f"- Model: `{report['model']}`"
+    yield f"- Model: {in_code(report['model'])}"
     if "faces" in counts:
         own = _own_module(report)
         yield f"- {own.ITEMS.capitalize() if own else 'Faces'}: {counts['faces']:,}"
     for key, what in (("unreadable", "Could not be read"), ("left_out", "Left out by the protocol")):
         if reasons := counts.get(key):
-            listed = (f"{reason}: {count:,}" for reason, count in sorted(reasons.items(), key=lambda r: -r[1]))
+            listed = (
+                f"{in_markdown(reason)}: {count:,}" for reason, count in sorted(reasons.items(), key=lambda r: -r[1])
+            )
             yield f"- {what}, in no figure: {'; '.join(listed)}"
     if counts.get("unlabelled"):
         yield f"- Without a label for any task: {counts['unlabelled']:,}"
     if run.get("command"):
-        yield f"- Command: `{run['command']}`"
+        yield f"- Command: {in_code(run['command'])}"
 
 
 def _results(report: Mapping[str, Any], attributes: Sequence[str]) -> Iterator[str]:
@@ -74,7 +91,9 @@ def _results(report: Mapping[str, Any], attributes: Sequence[str]) -> Iterator[s
             entry = figures["metrics"][name]
             without_looking = number(name, baseline.get("value"))
             if is_share(name) and "answer" in baseline:
-                without_looking += f" (always “{baseline['answer']}”)" if isinstance(baseline["answer"], str) else ""
+                without_looking += (
+                    f" (always “{in_markdown(baseline['answer'])}”)" if isinstance(baseline["answer"], str) else ""
+                )
             unread = _unread(figures) if way == "generation" else "–"
             cells = [task_title(task), WAYS[way], label_of(name) + _unit(figures["kind"]), with_interval(name, entry)]
             rows.append([*cells, f"{entry['n']:,}", without_looking, unread])
@@ -105,12 +124,12 @@ def _task(task: str, ways: Mapping[str, Any], plots: Mapping[str, str]) -> Itera
             yield from _parts(ways, part)
     for way, figures in ways.items():
         if never := _never_answered(figures):
-            yield from ("", f"Never answered ({WAYS[way]}): {', '.join(never)}.")
+            yield from ("", f"Never answered ({WAYS[way]}): {', '.join(map(in_markdown, never))}.")
         if figures.get("calibration"):
             yield from ("", _calibration(figures["calibration"]))
     for file, shown in plots.items():
-        if file.rpartition("-")[0].endswith(f"-{task.replace('.', '_')}"):
-            yield from ("", f"![{shown}]({file})")
+        if file.rpartition("-")[0].endswith(f"-{plot_name(task)}"):
+            yield from ("", f"![{in_markdown(shown)}]({file})")
     if any((figures.get("groups") or {}).get("by") for figures in ways.values()):
         yield from ("", f"### {task_title(task)} by group")
         yield from _groups(task, ways)
@@ -134,7 +153,7 @@ def _parts(ways: Mapping[str, Any], part: str) -> Iterator[str]:
     for name in names:
         found = [(metric, figures[part].get(name, {}).get(metric)) for figures in ways.values() for metric in metrics]
         cells = (_cell(metric, entry, n=metric == metrics[0]) for metric, entry in found)
-        rows.append([name if part == "classes" else f"AU{name}", *cells])
+        rows.append([in_markdown(name if part == "classes" else f"AU{name}"), *cells])
     header = [f"{label_of(metric)}, {WAYS[way]}" for way in ways for metric in metrics]
     yield from _table(["option" if part == "classes" else "unit", *header], rows)
 
@@ -255,7 +274,7 @@ def _attributes(report: Mapping[str, Any], attributes: Sequence[str]) -> Iterato
             )
         for file, shown in report["plots"].items():
             if file.split("/")[-1] in (f"attributes-{way}.png", f"attribute_gaps-{way}.png"):
-                yield from ("", f"![{shown}]({file})")
+                yield from ("", f"![{in_markdown(shown)}]({file})")
 
 
 def _with_groups(tasks: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
@@ -281,7 +300,7 @@ def _protocol(report: Mapping[str, Any]) -> Iterator[str]:
     drawing = report["intervals"]
     yield from ("", "## How it was measured", "")
     if report.get("protocol"):
-        yield from (str(report["protocol"]), "")
+        yield from (in_markdown(report["protocol"]), "")
     used = {way for ways in report["tasks"].values() for way in ways}
     if "scoring" in used:
         yield (
@@ -304,7 +323,8 @@ def _protocol(report: Mapping[str, Any]) -> Iterator[str]:
     )
     baselines = [figures.get("baseline") for figures in every]
     if sources := sorted({baseline["source"] for baseline in baselines if baseline and "source" in baseline}):
-        yield f"- *Without looking*: the best constant answer, taken from the labels of the {' or '.join(sources)}."
+        source = in_markdown(" or ".join(sources))
+        yield f"- *Without looking*: the best constant answer, taken from the labels of the {source}."
     if table := next(_with_groups(every), None):
         yield (
             f"- Groups: those with fewer than {table['minimum']} faces are marked as small and take part in neither "
@@ -340,4 +360,4 @@ def _table(header: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) 
     yield "| " + " | ".join(header) + " |"
     yield "|" + "|".join("---" if place < left else "--:" for place in range(len(header))) + "|"
     for row in rows:
-        yield "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |"
+        yield "| " + " | ".join(re.sub(r"(?<!\\)\|", r"\|", cell) for cell in row) + " |"

@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from facemllm.evaluation.figures.errors import ANGLES, wrapped
 from facemllm.evaluation.predictions import PredictionIndex, TaskSpec
 
-from .wording import WAYS, data_title, group_of, is_share, label_of, own_label, task_title
+from .wording import WAYS, data_title, group_of, is_share, label_of, own_label, plot_name, task_title
 
 BLUE, ORANGE, GREEN, INK, SOFT, LIGHT = "#0072B2", "#D55E00", "#009E73", "#1d2433", "#667085", "#d0d5dd"
 MAX_CLASSES = 20  # beyond which the cells of a confusion matrix carry no numbers
@@ -44,8 +44,8 @@ def draw_plots(
         if task in attributes:
             continue
         for way, figures in ways.items():
-            about, name = f"{task_title(task)}, {WAYS[way]}", f"{task.replace('.', '_')}-{way}"
-            title = f"{about}\n{where}"
+            about, name = f"{task_title(task)}, {WAYS[way]}", f"{plot_name(task)}-{way}"
+            title = _plain(f"{about}\n{where}")
             save(confusion(figures, title), f"confusion-{name}", f"Confusion matrix: {about}")
             save(calibration(figures, title), f"calibration-{name}", f"Reliability diagram: {about}")
             save(groups(figures, title, own_label(task)), f"groups-{name}", f"By group: {about}")
@@ -58,7 +58,7 @@ def draw_plots(
                 save(units(figures, title), f"units-{name}", f"By action unit: {about}")
     for way in report["means"]:
         shown = {name: report["tasks"][name][way] for name in report["means"][way]["tasks"]}
-        title = f"Attributes, {WAYS[way]}\n{where}"
+        title = _plain(f"Attributes, {WAYS[way]}\n{where}")
         save(attribute_scores(shown, title), f"attributes-{way}", f"Accuracy of the attributes, {WAYS[way]}")
         save(attribute_gaps(shown, title), f"attribute_gaps-{way}", f"Gaps of the attributes, {WAYS[way]}")
     return drawn
@@ -239,10 +239,10 @@ def attribute_gaps(tasks: Mapping[str, Mapping[str, Any]], title: str) -> Figure
             if gap["if_equal"]:
                 axes.barh(place, gap["if_equal"]["p95"], height=0.7, color=LIGHT)
             axes.plot(gap["value"], place, "o", color=BLUE, markersize=5)
-        axes.set_yticks(range(len(names)), [task_title(name) for name in names])
+        axes.set_yticks(range(len(names)), [_plain(task_title(name)) for name in names])
         axes.set(ylim=(len(names) - 0.5, -0.5), xlabel="gap in accuracy\ngrey: what chance alone reaches (95 %)")
         axes.set_xlim(left=0)
-        _finish(axes, f"by {label_of(label)}", grid="x")
+        _finish(axes, _plain(f"by {label_of(label)}"), grid="x")
     figure.suptitle(title, fontsize=11, color=INK, x=0.01, ha="left")
     return figure
 
@@ -276,7 +276,9 @@ def _dots(
         )  # fmt: skip
     marked = {place: mark for place, mark in enumerate(marks) if mark is not None}
     axes.plot(list(marked.values()), list(marked), "|", color=ORANGE, markersize=11, markeredgewidth=2)
-    axes.set_yticks(range(len(rows)), [f"{name}  (n = {entry['n']:,})" if entry else name for name, entry in rows])
+    axes.set_yticks(
+        range(len(rows)), [_plain(f"{name}  (n = {entry['n']:,})" if entry else name) for name, entry in rows]
+    )
     for tick, (_, entry) in zip(axes.get_yticklabels(), rows, strict=True):
         tick.set_fontweight("normal" if entry else "bold")
     axes.set(xlabel=label, ylim=(len(rows) - 0.5, -0.5))
@@ -310,7 +312,12 @@ def _figure(width: float, height: float) -> Figure:
 
 
 def _wrap(text: str) -> str:
-    return textwrap.fill(text.replace("_", " "), 16)
+    return textwrap.fill(_plain(text).replace("_", " "), 16)
+
+
+def _plain(text: str) -> str:
+    """Text in which matplotlib finds no formula."""
+    return text.replace("$", r"\$")
 
 
 def _finish(axes: Axes, title: str, grid: str | None) -> None:

@@ -1,5 +1,6 @@
 """The words of a report for tasks, ways, metrics and groups, and how its numbers are written."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -40,6 +41,11 @@ def task_title(name: str) -> str:
     """`attributes.wearing_hat` is "Wearing hat"."""
     words = name.removeprefix("attributes.").replace("_", " ")
     return _TITLES.get(name, words[:1].upper() + words[1:])
+
+
+def plot_name(task: str) -> str:
+    """A task's name in the names of its plots: `attributes_wearing_hat`; no path comes of any name."""
+    return re.sub(r"[^\w-]", "_", task)[:100]
 
 
 def own_label(task: str) -> str:

@@ -18,7 +18,7 @@ from pyarrow import parquet
 from datasets_scripts.corpus.writing import code_fingerprint, write_corpus
 from datasets_scripts.laion_face.records import AnsweredLaionFaces
 from datasets_scripts.questions.conversations import AskedFaces
-from datasets_scripts.schema import CorpusError, Skipped, assistant_turn, make_record, user_turn
+from datasets_scripts.schema import CorpusError, NothingUsable, Skipped, assistant_turn, make_record, user_turn
 from tests.refusals import refuses
 
 ROOT = Path(__file__).parents[3]
@@ -261,7 +261,7 @@ def test_a_split_without_a_usable_row_is_refused_and_tried_afresh_later(tmp_path
         def records(self, start, stop):
             return (Skipped(str(index), "missing image") for index in range(start, stop))
 
-    with pytest.raises(CorpusError, match=r"vqa/train\b.*missing image: 10\b"):
+    with pytest.raises(NothingUsable, match=r"vqa/train\b.*missing image: 10\b"):
         write_corpus({"vqa": {"train": Missing(10)}}, tmp_path / "out", **ABOUT)
     assert (
         write_corpus({"vqa": {"train": Squares(10)}}, tmp_path / "out", **ABOUT)["configs"]["vqa"]["train"]["rows"]

@@ -19,9 +19,10 @@ import numpy as np
 import peft
 import pytest
 import torch
-from datasets import Dataset
+from datasets import Dataset, Features, load_dataset
 from PIL import Image
 
+from datasets_scripts.files import read_json
 from datasets_scripts.hashed_names import HashedNames
 from datasets_scripts.synthetic.faces import draw_face, sample_labels
 from facemllm.analysis.journal import FaceJournal
@@ -172,6 +173,55 @@ def test_a_spreadsheet_runs_no_cell_of_the_table(tmp_path):
     write_table(tmp_path / "faces.jsonl", tmp_path / "faces.csv")
     (cells,) = csv.DictReader((tmp_path / "faces.csv").open())
     assert (cells["image"], cells["Hat?"]) == ("'=cmd.jpg", "'@none")
+
+
+def test_a_spreadsheet_runs_no_header_and_a_question_takes_no_column(tmp_path):
+    found = {"label": "x", "score": 0.5}
+    face = {"box": [0, 0, 9, 9], "detection_score": None, "tasks": {"=1": found}, "answers": {"@a": "1", "image": "2"}}
+    row = {"image": "a.jpg", "frame": 0, "time": 0.0, "faces": [face]}
+    (tmp_path / "faces.jsonl").write_text(json.dumps(row))
+    write_table(tmp_path / "faces.jsonl", tmp_path / "faces.csv")
+    (cells,) = csv.DictReader((tmp_path / "faces.csv").open())
+    assert not [name for name in cells if name.startswith(("=", "@"))] and cells["'=1"] == "x" and cells["'@a"] == "1"
+    assert cells["image"] == "a.jpg" and cells["answer: image"] == "2"
+
+
+def test_a_terminal_obeys_no_name_and_no_answer(analyze, photos, tmp_path):
+    (photos / "face1.jpg").rename(photos / "\x1b[2J\n\x9b31m.jpg")
+    (photos / "\x1b]0;title\x07.jpg").write_bytes(b"no picture")
+    for words in ((), ("--json",), ("--out", tmp_path / "faces.jsonl")):
+        rc, out, err = analyze(photos, "--questions", "\x1b[31m?", "--max-new-tokens", "1", *words)
+        assert rc == 1 and not [char for char in out + err.replace("\r", "") if char in "\x1b\x9b\x07"]
+
+
+@pytest.mark.parametrize("row", [{"faces": []}, {"faces": [], "size": None, "error": "the file is empty"}])
+def test_the_rows_load_with_their_types_where_the_first_100_000_are_empty(row, analyze, photos, tmp_path):
+    out, path = tmp_path / "faces.jsonl", tmp_path / "more.jsonl"
+    assert (
+        analyze(photos, "--out", out, "--tasks", "gender", "age", "--questions", "Who?", "--max-new-tokens", "1")[0]
+        == 0
+    )
+    rows = read(out)
+    empty = (json.dumps({**rows[0], "image": f"{number:06}.jpg", **row}) + "\n" for number in range(110_000))
+    with open(path, "w") as file:
+        file.writelines(empty)
+        file.write(out.read_text())
+    assert path.stat().st_size > 10 * 2**20
+    features = Features.from_dict(read_json(tmp_path / "faces.jsonl.run.json")["features"])
+    loaded = load_dataset(
+        "json", data_files=str(path), features=features, split="train", cache_dir=str(tmp_path / "c")
+    )
+    assert [loaded[number] for number in range(110_000, 110_006)] == rows and loaded[0]["faces"] == []
+
+
+@pytest.mark.parametrize("words", [("--tasks",), ("--draw", "DRAWN")], ids=["faces alone", "drawings"])
+def test_the_types_are_those_of_the_rows(words, analyze, photos, tmp_path):
+    analyze(
+        photos, "--out", tmp_path / "faces.jsonl", *(word.replace("DRAWN", str(tmp_path / "drawn")) for word in words)
+    )
+    features = Features.from_dict(read_json(tmp_path / "faces.jsonl.run.json")["features"])
+    files = {"data_files": str(tmp_path / "faces.jsonl"), "cache_dir": str(tmp_path / "c"), "split": "train"}
+    assert list(load_dataset("json", features=features, **files)) == read(tmp_path / "faces.jsonl")
 
 
 def test_the_rows_load_as_a_data_set(analyze, photos, tmp_path):
@@ -370,7 +420,6 @@ def test_names_are_remembered_in_few_bytes_and_none_is_lost():
         (("PHOTOS", "--out", "OUT.csv"), r"--out \S+out\.jsonl\.csv: .*\.jsonl"),
         (("PHOTOS", "--csv", "OUT"), r"--csv\b.*--out\b"),
         (("PHOTOS", "--out", "OUT", "--csv", "PHOTOS/notes.txt"), r"--csv \S+notes\.txt: .*table of faces"),
-        (("EMPTY", "--out", "OUT"), r"empty\b.*photo.*video"),
         (("-", "-", "--out", "OUT"), r" -: .*\bonce\b"),
     ],
 )
@@ -385,6 +434,14 @@ def test_a_mistake_is_one_line_that_names_it(analyze, photos, tmp_path, words, t
     assert re.search(told, err.splitlines()[-1])
     assert not list(tmp_path.glob("*out.jsonl*"))
     assert {path: path.read_bytes() for path in photos.rglob("*") if path.is_file()} == before
+
+
+def test_a_folder_without_photos_is_no_success(analyze, tmp_path):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "notes.txt").write_text("no photo")
+    rc, out, err = analyze(tmp_path / "photos", "--out", tmp_path / "out.jsonl")
+    assert (rc, out) == (1, "") and str(tmp_path / "photos") in err and "1 other files" in err
+    assert not list(tmp_path.glob("*out.jsonl*"))
 
 
 def test_without_opencv_the_remedy_is_a_command(analyze, photos, monkeypatch, tmp_path):

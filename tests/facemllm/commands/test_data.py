@@ -193,3 +193,12 @@ def test_places_of_this_machine_stand_in_no_card(tmp_path):
     assert build("bp4d", tmp_path / "bp4d", *words) == 0
     written = (tmp_path / "out" / "README.md").read_text() + (tmp_path / "out" / "corpus.json").read_text()
     assert "--images FOLDER" in written and str(tmp_path) not in written
+
+
+def test_a_corpus_without_a_usable_picture_is_no_success(fairface, tmp_path, capsys):
+    for path in fairface.rglob("*.jpg"):
+        path.unlink()
+    for _ in range(2):
+        assert build("fairface", fairface, "--out", tmp_path / "out", "--config", "vqa") == 1
+        error = capsys.readouterr().err.splitlines()[-1]
+        assert "vqa/train" in error and "missing image: 18" in error

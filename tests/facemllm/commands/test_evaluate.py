@@ -248,3 +248,28 @@ def test_a_mistyped_benchmark_is_told_the_name_that_was_meant(capsys):
 def test_a_corpus_that_is_nowhere_is_said_to_be_no_folder_either(capsys):
     told = last_line("hub/no-model-is-loaded", "owner/no-such-corpus", capsys=capsys)
     assert "owner/no-such-corpus: " in told and "folder" in told
+
+
+def test_a_benchmark_without_a_picture_that_can_be_read_is_no_success(fairface, tiny_model, tmp_path, capsys):
+    for picture in fairface.rglob("*.jpg"):
+        picture.write_bytes(b"damaged")
+    words = ["evaluate", str(tiny_model), "fairface", "--root", str(fairface), "--out", str(tmp_path / "out"), *CPU]
+    for _ in range(2):
+        assert main(words) == 1
+        error = capsys.readouterr().err.splitlines()[-1]
+        assert "FairFace" in error and "unreadable image: " in error
+
+
+def test_a_report_of_answers_that_cannot_be_read_is_no_success(tiny_model, tmp_path, capsys):
+    out = tmp_path / "out"
+    words = ["evaluate", str(tiny_model), "synthetic", "--limit", "2", "--ways", "generation", "--out", str(out), *CPU]
+    main(words)
+    path = out / "predictions.jsonl"
+    lines = [json.loads(line) | {"predicted": None, "text": "?"} for line in path.read_text().splitlines()]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    capsys.readouterr()
+    assert main(["evaluate", "--rescore", "--out", str(out)]) == 1
+    assert f"none of the {len(lines)} answers could be read" in capsys.readouterr().err.splitlines()[-1]
+    lines[0]["predicted"] = lines[0]["expected"]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert main(["evaluate", "--rescore", "--out", str(out)]) == 0

@@ -178,3 +178,38 @@ def test_a_folder_that_holds_no_evaluation_is_told_in_one_line(tmp_path):
     (tmp_path / "predictions.jsonl").write_text("")
     with pytest.raises(UserError, match=r"predictions\.jsonl\b.*run facemllm evaluate to the end"):
         write_report(tmp_path)
+
+
+BAIT = '<script>x</script> [a](javascript:b) ![c](http://d/e.png) `f` | **g** $h$ \x1b[31m\n# "i"'
+
+
+def hostile(face):
+    truth = BAIT if face % 2 else "other"
+    groups = {"gender": truth, "age_group": f"{BAIT}{face % 3}"}
+    return Prediction(f"f{face}{BAIT}", f"../{BAIT}", "scoring", truth, truth, {BAIT: 0.5, "other": 0.5}, None, groups)
+
+
+def test_names_labels_and_options_are_data_in_the_report(report, tmp_path):
+    from html.parser import HTMLParser
+
+    from markdown_it import MarkdownIt
+
+    told = {"title": BAIT, "protocol": BAIT, "command": f"facemllm {BAIT}", "benchmark": "c"}
+    told |= {"settings": {"model": BAIT, "split": BAIT}, "counts": {"faces": 1, "unreadable": {BAIT: 1}}}
+    spec = TaskSpec(f"../{BAIT}", "options", (BAIT, "other"))
+    _, text, plots = report([spec], [hostile(face) for face in range(60)], **told)
+    shown = MarkdownIt("commonmark").enable("table").render(text)
+    tags: dict[str, list] = {}
+
+    class Tags(HTMLParser):
+        def handle_starttag(self, tag, attributes):
+            tags.setdefault(tag, []).append(dict(attributes))
+
+    for html in (shown, (tmp_path / "report.html").read_text()):
+        tags.clear()
+        Tags().feed(html)
+        assert not {"script", "a"} & tags.keys() and len(tags["h1"]) == 1
+        assert {picture["src"].split("/")[0] for picture in tags["img"]} <= {"plots", "data:image"}
+        assert "\x1b" not in html
+    assert shown.count("<tr>") == text.count("\n|") - text.count("\n|---")
+    assert len(plots) >= 2 and all("/" not in name for name in plots)
