@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from datasets import Dataset, Image, concatenate_datasets, load_dataset
+from datasets import Dataset, Image, concatenate_datasets
 from datasets.fingerprint import Hasher
 from transformers.utils import logging
+
+from datasets_scripts.corpus.loading import load_rows
 
 from .conversations import TOKEN_FEATURES, ConversationTokenizer
 from .corpus_check import cannot_load, check_folder, no_conversations
@@ -30,7 +32,7 @@ def load_corpus(corpus: CorpusRecipe, where: str) -> Dataset:
     if Path(corpus.path).is_dir():
         check_folder(corpus, where)
     try:
-        rows = load_dataset(corpus.path, corpus.config, split=corpus.split)
+        rows = load_rows(corpus.path, corpus.config, corpus.split)
     except (OSError, ValueError, ConnectionError) as error:
         raise cannot_load(corpus, where, error) from error
     if "messages" not in rows.column_names:

@@ -3,7 +3,9 @@
 The questions are the canonical ones, options stated; expected answers come from the labels, never from the prose.
 """
 
+import contextlib
 import hashlib
+import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -121,7 +123,13 @@ def open_corpus(corpus: str, config: str, wanted: Wanted) -> Benchmark:
         places=(tuple(folders_of(corpus)), wanted.image_root),
         count=len(rows),
         majority=lambda: _majority(corpus, config, split, asked),
-        settings={"config": config, "labels": found.digest, "ask_age": wanted.ask_age, "limit": wanted.limit},
+        settings={
+            "config": config,
+            "labels": found.digest,
+            "pictures": _picture_digest(rows),
+            "ask_age": wanted.ask_age,
+            "limit": wanted.limit,
+        },
         groups=tuple(name for name in GROUP_LABELS if name in found.values and (wanted.race or name != "race")),
     )
 
@@ -168,6 +176,23 @@ def _ids_and_labels(rows: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
         yield from zip(part["id"], (labels or {} for labels in part["labels"]), strict=True)
 
 
+def _picture_digest(rows: Any) -> str:
+    """Of the pictures as they are encoded; of those that are no part of the corpus, what their paths lead to."""
+    digest = hashlib.sha256()
+    for part in rows.select_columns(["image"]).iter(batch_size=100):
+        for picture in part["image"]:
+            if picture is None:
+                continue
+            if picture["bytes"] is not None:
+                digest.update(picture["bytes"])
+                continue
+            digest.update(os.fsencode(picture["path"] or ""))
+            with contextlib.suppress(OSError):
+                found = os.stat(picture["path"])
+                digest.update(f"\0{found.st_size}\0{found.st_mtime_ns}".encode())
+    return digest.hexdigest()[:16]
+
+
 def _majority(corpus: str, config: str, split: str, asked: Sequence[TaskProtocol]) -> dict[str, Any]:
     """The baseline from rows spread evenly over the split `train`; empty where the corpus has none."""
     if split == "train":
@@ -186,8 +211,9 @@ def _near(name: str) -> str:
 
 
 def _load(corpus: str, config: str, split: str) -> Any:
-    from datasets import Image, load_dataset
+    from datasets import Image
 
+    from datasets_scripts.corpus.loading import load_rows
     from facemllm.inference.hub_names import could_be_hub_id
 
     here = Path(corpus).is_dir()
@@ -197,7 +223,7 @@ def _load(corpus: str, config: str, split: str) -> Any:
     if not here:
         print(f"{corpus} is no folder here: looking for it on the Hugging Face Hub", file=sys.stderr)
     try:
-        rows = load_dataset(corpus, config, split=split)
+        rows = load_rows(corpus, config, split)
     except (ValueError, FileNotFoundError, ConnectionError) as error:
         reason = str(error).splitlines()[0]
         if not here:

@@ -68,11 +68,12 @@ def corpus_pictures(path: str, config: str, size: int) -> tuple[CaptionedPicture
     Raises:
         CorpusError: if there is no such corpus or config, or a record has no picture.
     """
-    import datasets
+    from datasets import Image as ImageFeature
+
+    from datasets_scripts.corpus.loading import load_rows
 
     try:
-        rows = datasets.load_dataset(path, config, split="train").cast_column("image", datasets.Image(decode=False))
-        rows = rows.shuffle(seed=0)
+        rows = load_rows(path, config, "train").cast_column("image", ImageFeature(decode=False)).shuffle(seed=0)
     except (ValueError, OSError) as error:
         raise CorpusError(f"--corpus {path} --config {config}: {error}") from None
     measured = min(600, len(rows) // 10)

@@ -273,3 +273,22 @@ def test_a_report_of_answers_that_cannot_be_read_is_no_success(tiny_model, tmp_p
     lines[0]["predicted"] = lines[0]["expected"]
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     assert main(["evaluate", "--rescore", "--out", str(out)]) == 0
+
+
+def test_a_shard_that_was_edited_in_place_is_asked_about_as_it_is(corpus, tiny_model, tmp_path, capsys):
+    import pyarrow.parquet as parquet
+
+    copy, out = shutil.copytree(corpus, tmp_path / "corpus"), tmp_path / "out"
+    words = (tiny_model, copy, *CPU, "--tasks", "gender", "--out", out)
+    assert evaluate(*words) == 0
+    (shard,) = copy.glob("face_tasks/validation-*")
+    table = parquet.read_table(shard)
+    rows = table.to_pylist()
+    parquet.write_table(table.from_pylist([{**row, "image": rows[0]["image"]} for row in rows], table.schema), shard)
+    assert "pictures: " in last_line(*words, capsys=capsys)
+    changed = [{**row, "labels": {**row["labels"], "gender": "male"}} for row in rows]
+    parquet.write_table(table.from_pylist(changed, table.schema), shard)
+    assert evaluate(*words[:-1], tmp_path / "new", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["tasks"]["gender"]["scoring"]["n"] == 6
+    shard.write_bytes(shard.read_bytes()[:300])
+    assert str(copy) in last_line(*words[:-1], tmp_path / "cut", capsys=capsys)
