@@ -1,4 +1,4 @@
-"""A corpus as `datasets` reads it, from a folder as it is now: the cache of `load_dataset` knows a folder by its path."""
+"""A corpus as `datasets` reads it, from a folder as it is now: its own cache knows a folder by its path alone."""
 
 import os
 from hashlib import sha256
