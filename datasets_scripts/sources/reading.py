@@ -107,7 +107,7 @@ class FaceReader:
 
     def _unlike_rows(self) -> Iterator[Any]:
         """The rows of the split, `Skipped` in place of one with the id of an earlier one."""
-        from datasets_scripts.hashed_names import HashedNames  # NumPy, which `--help` does not need
+        from datasets_scripts.corpus.hashed_names import HashedNames  # NumPy, which `--help` does not need
 
         seen = HashedNames()
         for row in self._rows():

@@ -10,8 +10,8 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
+from datasets_scripts.corpus.hashed_names import HashedNames, hash_name
 from datasets_scripts.files import Busy, Journal, read_claim, replacing, write_json
-from datasets_scripts.hashed_names import HashedNames, hash_name
 from facemllm.cli import UserError
 
 from .photos import readable

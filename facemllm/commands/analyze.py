@@ -92,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
     import torch
     from transformers.utils import logging
 
-    from datasets_scripts.hashed_names import HashedNames
+    from datasets_scripts.corpus.hashed_names import HashedNames
     from facemllm.analysis.analyze import Counts, analyze
     from facemllm.analysis.drawing import FaceDrawings
     from facemllm.analysis.journal import FaceJournal, row_key

@@ -157,7 +157,7 @@ def _faces(rows: Any, split: str) -> Iterator[LabelledFace | Skipped]:
 
 def _check_ids(rows: Any, where: str) -> None:
     """Refuse rows that answers, which are kept by id, could not be told apart for."""
-    from datasets_scripts.hashed_names import HashedNames  # NumPy, which `--help` does not need
+    from datasets_scripts.corpus.hashed_names import HashedNames  # NumPy, which `--help` does not need
 
     seen, missing, repeated, first = HashedNames(), 0, 0, ""
     for part in rows.select_columns(["id"]).iter(batch_size=1000):

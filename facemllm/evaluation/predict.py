@@ -184,7 +184,7 @@ def predict(benchmark: "Benchmark", answerer: "Answerer", ways: Sequence[Way], l
 
 
 def _with_ids_of_their_own(rows: Iterator[LabelledFace | Skipped]) -> Iterator[LabelledFace | Skipped]:
-    from datasets_scripts.hashed_names import HashedNames  # NumPy, which `--help` does not need
+    from datasets_scripts.corpus.hashed_names import HashedNames  # NumPy, which `--help` does not need
 
     seen = HashedNames()
     for row in rows:

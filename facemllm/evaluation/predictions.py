@@ -142,7 +142,7 @@ class PredictionLog(AbstractContextManager):
 
     def __init__(self, path: str | Path) -> None:
         """Raises `UserError` where another process writes the file, or a line of it is no prediction."""
-        from datasets_scripts.hashed_names import HashedNames  # NumPy, which `--help` does not need
+        from datasets_scripts.corpus.hashed_names import HashedNames  # NumPy, which `--help` does not need
 
         self._done = HashedNames()
         try:

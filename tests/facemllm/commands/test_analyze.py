@@ -22,8 +22,8 @@ import torch
 from datasets import Dataset, Features, load_dataset
 from PIL import Image
 
+from datasets_scripts.corpus.hashed_names import HashedNames
 from datasets_scripts.files import read_json
-from datasets_scripts.hashed_names import HashedNames
 from datasets_scripts.synthetic.faces import draw_face, sample_labels
 from facemllm.analysis.journal import FaceJournal
 from facemllm.analysis.table import write_table
