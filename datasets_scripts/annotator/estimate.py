@@ -5,8 +5,6 @@ import math
 from collections import Counter
 from typing import Any
 
-from datasets_scripts.schema import CorpusError
-
 from .parsing import payload
 from .settings import Annotator, FaceSource, FaceToAsk, share_of
 
@@ -24,7 +22,7 @@ def estimate(
     All faces are counted where the source has at most four parts; else those of four parts spread over it, and
     `counted` is false.
 
-    Returns `faces`, `skipped` rows, `requests`, `input_tokens`, `output_tokens` and `cost` (None without
+    Returns `faces`, `skipped` rows by reason, `requests`, `input_tokens`, `output_tokens` and `cost` (None without
     prices); `most_output_tokens` and `most_cost`, if every question were asked `attempts` times and answered as
     long as `max_tokens` allows (None without it); `parts`, `parts_read`, `counted` and `sampled`, the faces
     looked at.
@@ -34,14 +32,14 @@ def estimate(
     parts = len(source)
     number_read = min(parts, PARTS_READ)
     read = [round(index * (parts - 1) / max(1, number_read - 1)) for index in range(number_read)]
-    sampled, skipped, faces = Counter(), 0, 0
+    sampled, skipped, faces = Counter(), Counter(), 0
     with tqdm(desc="estimating", unit="face", disable=not progress, mininterval=0.5) as bar:
         for number, part in enumerate(read):
             wanted = sample * (number + 1) // len(read)
             found = 0
             for face in source.faces(part) if share_of(limit, part, parts) != 0 else ():
                 if not isinstance(face, FaceToAsk):
-                    skipped += 1
+                    skipped[face.reason] += 1
                     continue
                 found += 1
                 bar.update()
@@ -50,17 +48,14 @@ def estimate(
                 if found == share_of(limit, part, parts):
                     break
             faces += found
-    if not sampled["faces"]:
-        raise CorpusError(f"no face to ask about in {len(read)} of {parts} parts ({skipped} rows were skipped)")
     scale = parts / len(read)
     expected = round(faces * scale) if limit is None else min(limit, round(faces * scale))
-    asked, *tokens = (
-        round(expected * sampled[name] / sampled["faces"]) for name in ("requests", "input_tokens", "output_tokens")
-    )
+    per_face = expected / max(1, sampled["faces"])
+    asked, *tokens = (round(per_face * sampled[name]) for name in ("requests", "input_tokens", "output_tokens"))
     most = None if annotator.max_tokens is None else asked * annotator.attempts * annotator.max_tokens
     return {
         "faces": expected,
-        "skipped": round(skipped * scale),
+        "skipped": {reason: round(count * scale) for reason, count in skipped.most_common()},
         "requests": asked,
         "input_tokens": tokens[0],
         "output_tokens": tokens[1],

@@ -307,7 +307,7 @@ def _summary(report: dict[str, Any], args: argparse.Namespace) -> str:
         f"{asked['faces']:,} faces, {questions:,} questions, {asked['valid']:,} answers kept; "
         f"{asked['input_tokens']:,} input and {asked['output_tokens']:,} output tokens{cost}"
     ]
-    lines += [f"  face left out: {reason}: {count:,}" for reason, count in asked["skipped"].items()]
+    lines += _left_out(asked["skipped"])
     lines += [f"  answer not kept: {reason}: {count:,}" for reason, count in asked["rejected"].items()]
     lines += [f"  {config} is not written: it would be empty" for config in report.get("empty", ())]
     if not corpus:
@@ -328,7 +328,12 @@ def _estimate(found: dict[str, Any]) -> str:
     cost += "" if found["most_cost"] is None else f", {found['most_cost']:,.2f} at most"
     most = "" if found["most_output_tokens"] is None else f" ({found['most_output_tokens']:,} at most)"
     read = "" if found["counted"] else f", estimated from {found['parts_read']} of {found['parts']:,} parts"
-    return (
+    lines = [
         f"{found['faces']:,} faces, {found['requests']:,} requests, about {found['input_tokens']:,} input and "
         f"{found['output_tokens']:,} output tokens{most}{cost}{read}; nothing was asked"
-    )
+    ]
+    return "\n".join([*lines, *_left_out(found["skipped"])])
+
+
+def _left_out(skipped: dict[str, int]) -> list[str]:
+    return [f"  face left out: {reason}: {count:,}" for reason, count in skipped.items()]

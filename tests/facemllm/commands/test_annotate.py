@@ -193,9 +193,16 @@ def test_a_mistyped_model_leaves_no_locked_folder(fairface, tmp_path, capsys):
 
 def test_a_dry_run_says_when_it_has_not_read_all_parts():
     found = dict.fromkeys(("faces", "requests", "input_tokens", "output_tokens", "parts"), 5)
-    found |= {"most_output_tokens": None, "cost": None, "most_cost": None, "counted": False, "parts_read": 4}
+    found |= {
+        "most_output_tokens": None,
+        "cost": None,
+        "most_cost": None,
+        "counted": False,
+        "parts_read": 4,
+        "skipped": {"no face": 2},
+    }
     assert "estimated from 4 of 5 parts" in _estimate(found)
-    assert "parts" not in _estimate({**found, "counted": True})
+    assert "parts" not in _estimate({**found, "counted": True}) and "no face: 2" in _estimate(found)
 
 
 @needs_faces
