@@ -88,17 +88,6 @@ def check_images_per_prompt(images: Any, prompts: Any, image_token: str) -> None
             raise ValueError(image_mismatch(image_token, tokens, given, f" (prompt {index} of the batch)"))
 
 
-def check_typed_image_tokens(messages: Sequence[dict], image_token: str) -> None:
-    """Raises ValueError for plain messages of which a text holds the token that stands for an image."""
-    for message in messages:
-        for part in message["content"]:
-            if image_token in str(part.get("text", "")):
-                raise ValueError(
-                    f"Image features and image tokens do not match: the text {part['text']!r} contains "
-                    f"{image_token!r}, which stands for a picture; take it out"
-                )
-
-
 def image_mismatch(image_token: str, tokens: int, images: int, where: str = "") -> str:
     """The error text where images and their tokens differ in number.
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from .user_texts_facemllm import as_text
+
 
 @dataclass(frozen=True)
 class ClosedQuestion:
@@ -77,24 +79,25 @@ class QuestionTokenizer:
         return known[key]
 
     def _tokenize(self, question: ClosedQuestion, num_images: int) -> TokenizedQuestion:
-        processor, tokenizer = self.processor, self.processor.tokenizer
         messages = question_messages(question.text, [None] * num_images)
+        turns = [{"role": "assistant", "content": [{"type": "text", "text": option}]} for option in question.options]
+        (messages, *turns), processor = as_text(self.processor, [messages, *turns])
+        tokenizer = processor.tokenizer
         prompt_text = processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
         texts = [prompt_text]
-        for option in question.options:
-            turn = {"role": "assistant", "content": [{"type": "text", "text": option}]}
+        for turn in turns:
             texts.append(processor.apply_chat_template([*messages, turn], tokenize=False))
         # As `apply_chat_template(tokenize=True)` does: a template that writes the first token itself gets no other.
         starts_itself = tokenizer.bos_token is not None and prompt_text.startswith(tokenizer.bos_token)
         prompt, *whole = tokenizer(texts, add_special_tokens=not starts_itself)["input_ids"]
         answers = []
-        for option, tokens in zip(question.options, whole, strict=True):
+        for turn, tokens in zip(turns, whole, strict=True):
             rest = tokens[len(prompt) :] if tokens[: len(prompt)] == prompt else []
             end = next((index for index, token in enumerate(rest) if token in self.ends), 0)
             if end:
                 words, ending = rest[:end], [rest[end]]
             else:
-                words = tokenizer(option, add_special_tokens=False)["input_ids"]
+                words = tokenizer(turn["content"][0]["text"], add_special_tokens=False)["input_ids"]
                 ending = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
             answers.append(tuple(words + ending))
         return TokenizedQuestion(tuple(prompt), tuple(answers))
@@ -110,19 +113,13 @@ def ask_with_images(
     """The questions' tokens, with as many image tokens as an image takes.
 
     Raises:
-        ValueError: "Image features and image tokens do not match …", when a question's text holds image tokens.
+        ValueError: "Image features and image tokens do not match …", when the template writes another number of them.
     """
     asked = []
     for question in questions:
         tokens = tokenize(question, num_images)
         found = tokens.prompt.count(image_token)
         if found != num_images:
-            typed = getattr(tokenize.processor, "image_token", None)
-            if typed and typed in question.text:
-                raise ValueError(
-                    f"Image features and image tokens do not match: the question {question.text!r} contains "
-                    f"{typed!r}, which stands for a picture; take it out"
-                )
             raise ValueError(
                 f"Image features and image tokens do not match: the prompt of {question.text!r} has {found} image "
                 f"tokens for {num_images} images"

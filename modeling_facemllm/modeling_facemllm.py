@@ -37,6 +37,7 @@ if TYPE_CHECKING:  # not needed here: `save_pretrained` copies to a model's fold
     from .prompt_facemllm import IMAGE_TOKEN  # noqa: F401
     from .token_tree_facemllm import TokenTree  # noqa: F401
     from .url_fetching_facemllm import fetch  # noqa: F401
+    from .user_texts_facemllm import as_text  # noqa: F401
 
 logger = logging.get_logger(__name__)
 

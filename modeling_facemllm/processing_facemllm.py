@@ -15,6 +15,7 @@ from .chat_messages_facemllm import check_images_per_prompt, fill_images, image_
 from .configuration_facemllm import FaceMLLMConfig, FaceMLLMVisionConfig
 from .image_loading_facemllm import load_images
 from .prompt_facemllm import CHAT_TEMPLATE, IMAGE_TOKEN, prepare_tokenizer
+from .user_texts_facemllm import as_text
 from .versions_facemllm import (
     AutoImageProcessor,
     ProcessorBase,
@@ -146,7 +147,7 @@ class FaceMLLMProcessor(ProcessorBase):
         if videos is not None or audio is not None:
             raise ValueError(f"{type(self).__name__} takes images and text, no videos and no audio")
         if images is not None:
-            if text is not None and not kwargs.get("sanitize_control_tokens"):
+            if text is not None:
                 check_images_per_prompt(images, text, self.image_token)
             options = {**kwargs, **kwargs.get("images_kwargs", {})}
             prepared = options.get("do_rescale") is False or options.get("input_data_format") is not None
@@ -184,6 +185,9 @@ class FaceMLLMProcessor(ProcessorBase):
     def apply_chat_template(self, conversation, chat_template=None, images=None, **kwargs):
         """Turn messages, images included, into a prompt or, with `tokenize=True, return_dict=True`, into tensors.
 
+        Special tokens come from the template alone: what a text holds of them, `image_token` included, is tokenised as
+        text. Who means them renders with `tokenize=False` and calls the processor with the prompt.
+
         Args:
             conversation: messages, or a batch of them: `{"role": …, "content": …}` where the content is a string or a
                 list of `{"type": "text", "text": …}` and `{"type": "image"}`. An image part holds its image under
@@ -196,15 +200,19 @@ class FaceMLLMProcessor(ProcessorBase):
                 [`ProcessorMixin.apply_chat_template`].
 
         Raises:
-            ValueError: when `images` and the parts that need one differ in number.
+            ValueError: when `images` and the parts that need one differ in number; and as [`as_text`].
         """
         conversations, batched = plain_conversations(conversation)
+        kwargs.pop("sanitize_control_tokens", None)  # what newer releases offer is always done
         if kwargs.get("processor_kwargs") and "images" in kwargs["processor_kwargs"]:
             kwargs["processor_kwargs"] = dict(kwargs["processor_kwargs"])
             images = kwargs["processor_kwargs"].pop("images")
         if images is not None:
             fill_images(conversations, images)
-        return super().apply_chat_template(
+        reader = self
+        if kwargs.get("tokenize"):
+            (conversations, kwargs), reader = as_text(self, [conversations, kwargs], chat_template)
+        return super(FaceMLLMProcessor, reader).apply_chat_template(
             conversations if batched else conversations[0], chat_template=chat_template, **kwargs
         )
 

@@ -20,6 +20,7 @@ from .closed_questions_facemllm import ClosedQuestion, QuestionTokenizer, questi
 from .option_scores_facemllm import Questions, Scores, faces_and_questions, no_numbers, probabilities
 from .packed_scoring_facemllm import PackedScorer, agreement, device_of_inputs, difference
 from .token_tree_facemllm import CannotPack
+from .user_texts_facemllm import chat_inputs
 from .versions_facemllm import cache_argument, cache_of, remedy
 
 logger = logging.get_logger(__name__)
@@ -175,9 +176,8 @@ def _score_alone(
 
 
 def _answers_alone(model, processor, messages: list[dict], answers: tuple[tuple[int, ...], ...], batch_size: int):
-    inputs = processor.apply_chat_template(
-        messages, add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt"
-    ).to(device_of_inputs(model), dtype=model.dtype)
+    inputs = chat_inputs(processor, messages, add_generation_prompt=True, return_tensors="pt")
+    inputs = inputs.to(device_of_inputs(model), dtype=model.dtype)
     device = inputs["input_ids"].device
     last_only = {"logits_to_keep": 1} if "logits_to_keep" in inspect.signature(model.forward).parameters else {}
     output = model(**inputs, use_cache=True, return_dict=True, **last_only)

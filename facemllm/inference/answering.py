@@ -8,6 +8,8 @@ import torch
 from PIL import Image
 from transformers import PreTrainedModel, ProcessorMixin, TextStreamer
 
+from modeling_facemllm.user_texts_facemllm import chat_inputs
+
 
 def user_message(question: str, images: Sequence[Any] = ()) -> dict[str, Any]:
     """A user's turn as chat templates read it: the images first, then the question."""
@@ -25,13 +27,8 @@ def answer(
     streamer: TextStreamer | None = None,
 ) -> str:
     """The model's greedy answer to one question about any number of images; `streamer` gets it token by token."""
-    inputs = processor.apply_chat_template(
-        [user_message(question, images)],
-        add_generation_prompt=True,
-        tokenize=True,
-        return_dict=True,
-        return_tensors="pt",
-    ).to(model.device, dtype=model.dtype)
+    inputs = chat_inputs(processor, [user_message(question, images)], add_generation_prompt=True, return_tensors="pt")
+    inputs = inputs.to(model.device, dtype=model.dtype)
     tokens = model.generate(**inputs, do_sample=False, max_new_tokens=max_new_tokens, streamer=streamer)
     return processor.decode(tokens[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True).strip()
 
@@ -51,11 +48,10 @@ def answer_prompts(
     # transformers 5 takes them apart, and warns where they are not; 4.57 knows only the mixture.
     apart = "processor_kwargs" in inspect.signature(ProcessorMixin.apply_chat_template).parameters
     padding = {"processor_kwargs": {"padding": True}} if apart else {"padding": True}
-    inputs = processor.apply_chat_template(
+    inputs = chat_inputs(
+        processor,
         [[user_message(question, images)] for question, images in prompts],
         add_generation_prompt=True,
-        tokenize=True,
-        return_dict=True,
         return_tensors="pt",
         **padding,
     ).to(model.device, dtype=model.dtype)

@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from facemllm.inference.answering import user_message
 from facemllm.inference.loading import load_model
+from modeling_facemllm.user_texts_facemllm import as_text
 
 MAX_NEW_TOKENS = 128  # where a task does not say how much may be written
 
@@ -102,16 +103,15 @@ class FaceMLLM(lmms):
         images = to_images(self.task_dict[task][split][doc_id]) if to_images is not None else None
         return self._apply_system_prompt([user_message(text, images or ())], self.system_prompt)
 
-    def _prompt_text(self, conversation: Conversation) -> str:
-        return self.processor.apply_chat_template(conversation, tokenize=False, add_generation_prompt=True)
-
-    def _tensors(self, texts: Sequence[str], conversations: Sequence[Conversation], padding_side: str) -> Any:
+    def _tensors(
+        self, processor: Any, texts: Sequence[str], conversations: Sequence[Conversation], padding_side: str
+    ) -> Any:
         images = [
             [part["image"] for turn in conversation for part in turn["content"] if part["type"] == "image"]
             for conversation in conversations
         ]
-        start = self.processor.tokenizer.bos_token
-        return self.processor(
+        start = processor.tokenizer.bos_token
+        return processor(
             text=list(texts),
             images=images if any(images) else None,
             padding=True,
@@ -123,7 +123,8 @@ class FaceMLLM(lmms):
 
     @torch.inference_mode()
     def _generate(self, conversations: Sequence[Conversation], settings: dict[str, Any]) -> Iterator[str]:
-        inputs = self._tensors([self._prompt_text(turns) for turns in conversations], conversations, "left")
+        marked, processor = as_text(self.processor, conversations)
+        inputs = self._tensors(processor, _prompts(processor, marked), conversations, "left")
         until, options = _generation_options(settings)
         tokens = self.model.generate(**inputs, **options)[:, inputs["input_ids"].shape[1] :]
         for text in self.processor.batch_decode(tokens, skip_special_tokens=True):
@@ -133,17 +134,18 @@ class FaceMLLM(lmms):
 
     @torch.inference_mode()
     def _losses(self, requests: Sequence[Instance]) -> list[tuple[float, bool]]:
-        tokenizer = self.processor.tokenizer
-        texts, conversations, answers = [], [], []
+        conversations, continuations = [], []
         for request in requests:
             text, continuation, _, doc_id, task, split = request.args
             if callable(continuation):
                 continuation = continuation(self.task_dict[task][split][doc_id])
             conversations.append(FaceMLLM._conversation(self, request, text))  # only plain tasks are scored
-            answer = f"{continuation}{tokenizer.eos_token}"
-            texts.append(self._prompt_text(conversations[-1]) + answer)
-            answers.append(tokenizer(answer, add_special_tokens=False)["input_ids"])
-        inputs = self._tensors(texts, conversations, "right")
+            continuations.append({"role": "assistant", "content": continuation})
+        (marked, turns), processor = as_text(self.processor, [conversations, continuations])
+        endings = [f"{turn['content']}{processor.tokenizer.eos_token}" for turn in turns]
+        texts = [prompt + ending for prompt, ending in zip(_prompts(processor, marked), endings, strict=True)]
+        answers = processor.tokenizer(endings, add_special_tokens=False)["input_ids"]
+        inputs = self._tensors(processor, texts, conversations, "right")
         logits = self.model(**inputs).logits
         lengths = inputs["attention_mask"].sum(dim=1).tolist()
         return [
@@ -170,6 +172,12 @@ class FaceMLLMChat(FaceMLLM):
         if videos or sounds:
             raise ValueError(f"task {task} shows videos or plays sounds: facemllm reads pictures and text only")
         return self._apply_system_prompt(messages.to_hf_messages(), self.system_prompt)
+
+
+def _prompts(processor: Any, conversations: Sequence[Conversation]) -> list[str]:
+    return [
+        processor.apply_chat_template(turns, tokenize=False, add_generation_prompt=True) for turns in conversations
+    ]
 
 
 def _batches(settings: Sequence[dict[str, Any]], size: int) -> Iterator[tuple[list[int], dict[str, Any]]]:

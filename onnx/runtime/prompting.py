@@ -19,13 +19,13 @@ from tokenizers import Tokenizer
 
 from modeling_facemllm.chat_messages_facemllm import (
     check_images_per_prompt,
-    check_typed_image_tokens,
     fill_images,
     image_mismatch,
     image_parts,
     plain_conversations,
 )
 from modeling_facemllm.image_loading_facemllm import load_images
+from modeling_facemllm.user_texts_facemllm import as_text
 
 from .picture_preprocessing import PicturePreprocessor
 
@@ -43,12 +43,12 @@ class ONNXTokenizer:
         config = read_json(folder, "tokenizer_config.json")
         path = folder / "tokenizer.json"
         try:
-            self.backend = Tokenizer.from_file(str(path))
+            self._tokenizer = Tokenizer.from_file(str(path))
         except Exception as error:  # the library raises nothing more specific
             raise ValueError(f"{path}: cannot read it as a tokenizer: {error}") from error
         # What was set when the file was saved; here the caller decides.
-        self.backend.no_padding()
-        self.backend.no_truncation()
+        self._tokenizer.no_padding()
+        self._tokenizer.no_truncation()
         self.special_tokens_map = {
             name: config[name]["content"] if isinstance(config[name], dict) else config[name]
             for name in SPECIAL_TOKENS
@@ -56,25 +56,30 @@ class ONNXTokenizer:
         }
         for name in ("bos_token", "eos_token", "pad_token"):
             setattr(self, name, token := self.special_tokens_map.get(name))
-            setattr(self, f"{name}_id", None if token is None else self.backend.token_to_id(token))
+            setattr(self, f"{name}_id", None if token is None else self._tokenizer.token_to_id(token))
         template = folder / "chat_template.jinja"
         self.chat_template = (
             template.read_text(encoding="utf-8") if template.is_file() else config.get("chat_template")
         )
 
+    @property
+    def backend_tokenizer(self) -> Tokenizer:
+        """The library's own tokenizer, under the name that transformers gives it."""
+        return self._tokenizer
+
     def __len__(self) -> int:
-        return self.backend.get_vocab_size(with_added_tokens=True)
+        return self._tokenizer.get_vocab_size(with_added_tokens=True)
 
     def __call__(self, text: str | Sequence[str], add_special_tokens: bool = True) -> dict[str, list]:
         """`input_ids` of one text, or of several as lists of lists."""
-        encodings = self.backend.encode_batch(
+        encodings = self._tokenizer.encode_batch(
             [text] if isinstance(text, str) else list(text), add_special_tokens=add_special_tokens
         )
         rows = [encoding.ids for encoding in encodings]
         return {"input_ids": rows[0] if isinstance(text, str) else rows}
 
     def decode(self, token_ids: Sequence[int] | np.ndarray, skip_special_tokens: bool = False) -> str:
-        return self.backend.decode([int(token) for token in token_ids], skip_special_tokens=skip_special_tokens)
+        return self._tokenizer.decode([int(token) for token in token_ids], skip_special_tokens=skip_special_tokens)
 
 
 class ONNXProcessor:
@@ -97,7 +102,7 @@ class ONNXProcessor:
         self.image_processor = PicturePreprocessor(settings)
         self.image_token: str = config.get("image_token", "<image>")
         self.num_image_tokens: int = config["num_image_tokens"]
-        self.image_token_id: int = self.tokenizer.backend.token_to_id(self.image_token)
+        self.image_token_id: int = self.tokenizer.backend_tokenizer.token_to_id(self.image_token)
 
     def __call__(
         self, images: Any = None, text: str | Sequence[str] | None = None, *, add_special_tokens: bool = True
@@ -153,6 +158,9 @@ class ONNXProcessor:
     ) -> Any:
         """Turn messages, images included, into a prompt or, with `tokenize`, into the model's inputs.
 
+        With `tokenize`, special tokens come from the template alone: what a text holds of them, the image token
+        included, is tokenised as text. Who means them renders without, and calls the processor with the prompt.
+
         Args:
             conversation: messages or a batch of them; see `FaceMLLMProcessor.apply_chat_template`.
             chat_template: Jinja template to use instead of the folder's.
@@ -173,6 +181,9 @@ class ONNXProcessor:
             raise ValueError(
                 f"{self.folder}: has no chat template, which messages need: put the model's chat_template.jinja there"
             )
+        reader = self
+        if tokenize:
+            (conversations, variables), reader = as_text(self, [conversations, variables], template)
         prompts = [
             _render(
                 template,
@@ -187,11 +198,8 @@ class ONNXProcessor:
         pictures = [[part.get("image") for part in image_parts(messages)] for messages in conversations]
         if any(picture is None for group in pictures for picture in group):
             raise ValueError("an image part holds no image: put one under 'image', or pass images=")
-        for messages, group, prompt in zip(conversations, pictures, prompts, strict=True):
-            if prompt.count(self.image_token) != len(group):
-                check_typed_image_tokens(messages, self.image_token)
         bos = self.tokenizer.bos_token
-        return self(
+        return reader(
             images=pictures if any(pictures) else None,
             text=prompts,
             # A template that writes the first token itself gets no other.

@@ -141,11 +141,6 @@ def test_an_unknown_kind_of_content_is_refused(processor):
         processor.apply_chat_template([])
 
 
-def test_an_image_token_that_the_user_typed_is_refused(processor, question, photo):
-    with pytest.raises(ValueError, match="Image features and image tokens do not match"):
-        tensors(processor, [turn("user", {"type": "image"}, "What is <image>?")], images=photo)
-
-
 @pytest.mark.parametrize(
     ("text", "images"), [("<image> hi", 0), ("hi", 1), ("<image>", 2), (["<image><image>", "hi"], [1, 1])]
 )

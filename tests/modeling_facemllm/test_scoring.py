@@ -296,10 +296,6 @@ def test_another_tokenizer_in_the_same_processor_gives_its_own_tokens(processor)
         ({"questions": [[SMILE], [SMILE]]}, r"questions .*\b2 lists\b.*\b1 faces: .*one for each"),
         ({"questions": SMILE}, "questions=ClosedQuestion: .*list"),
         ({"questions": ["Smile?"]}, "questions .*ClosedQuestion: .*options"),
-        (
-            {"questions": [ClosedQuestion("<image> Smile?", ("yes", "no"))]},
-            r"'<image> Smile\?'.*'<image>'.*take it out",
-        ),
     ],
 )
 def test_what_does_not_fit_is_refused_in_words(arguments, message, model, processor, photo):
