@@ -24,6 +24,7 @@ from transformers.utils import logging
 from transformers.utils.chat_template_utils import render_jinja_template
 
 from modeling_facemllm.image_loading_facemllm import load_listed_image
+from modeling_facemllm.user_texts_facemllm import as_text
 
 from .strict import RecipeError
 
@@ -84,7 +85,9 @@ class ConversationTokenizer:
         return {name: [row[name] for row in rows] for name in TOKEN_FEATURES}
 
     def _tokenize(self, conversations: list[list[dict]]) -> list[dict]:
-        tokenizer = self.processor.tokenizer
+        # Rendered and tokenised as text; no special token comes from a corpus.
+        conversations, reader = as_text(self.processor, conversations, self.template)
+        tokenizer = reader.tokenizer
         if "{% generation" in self.template.replace("{%-", "{%"):
             texts, spans = self._render(conversations, return_assistant_tokens_mask=True)
         else:
@@ -135,7 +138,7 @@ class ConversationTokenizer:
         if row["num_images"] > int(has_image):
             return "its turns speak of a picture that the row does not hold"
         if placeholders != row["num_images"]:
-            return f"its text holds the image placeholder {self.processor.image_token!r}"
+            return f"the chat template writes {placeholders} image placeholders for its {row['num_images']} pictures"
         if not any(row["scored"]):
             return "it has no answer to learn from"
         if self.max_length is not None and row["length"] > self.max_length:

@@ -20,7 +20,7 @@ from .strict import NothingLearned
 logger = logging.get_logger(__name__)
 
 # Part of the cache key of tokenised corpora: raise it when ConversationTokenizer writes something else.
-TOKENIZER_VERSION = 1
+TOKENIZER_VERSION = 2
 
 
 def load_corpus(corpus: CorpusRecipe, where: str) -> Dataset:
