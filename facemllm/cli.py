@@ -156,5 +156,9 @@ def _about_an_option(error: ValueError, args: argparse.Namespace) -> str | None:
 
 def _mistakes_in_data() -> tuple[type[Exception], ...]:
     # Who raised one has imported it: datasets takes a second to import, and where only exports are run it is missing.
-    known = (("datasets_scripts.schema", "CorpusError"), ("facemllm_recipes.strict", "RecipeError"))
+    known = (
+        ("datasets_scripts.schema", "CorpusError"),
+        ("facemllm_recipes.strict", "RecipeError"),
+        ("modeling_facemllm.errors_facemllm", "PromptTooLongError"),
+    )
     return tuple(getattr(sys.modules[module], name) for module, name in known if module in sys.modules)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from .errors_facemllm import check_context
 from .user_texts_facemllm import as_text
 
 
@@ -109,11 +110,17 @@ def ask_with_images(
     num_images: int,
     image_token: int,
     num_image_tokens: int,
+    position_limit: int | None = None,
 ) -> list[TokenizedQuestion]:
     """The questions' tokens, with as many image tokens as an image takes.
 
+    Args:
+        position_limit: tokens that the language model reads; the last one of an answer is only predicted.
+
     Raises:
-        ValueError: "Image features and image tokens do not match …", when the template writes another number of them.
+        ValueError: "Image features and image tokens do not match …", when the template writes another number of
+            them.
+        PromptTooLongError: when a question with one of its options is longer than `position_limit`.
     """
     asked = []
     for question in questions:
@@ -127,5 +134,15 @@ def ask_with_images(
         prompt = [
             copy for token in tokens.prompt for copy in [token] * (num_image_tokens if token == image_token else 1)
         ]
+        check_question_fits(question, len(prompt), tokens.answers, position_limit)
         asked.append(TokenizedQuestion(tuple(prompt), tokens.answers))
     return asked
+
+
+def check_question_fits(
+    question: ClosedQuestion, prompt_length: int, answers: Sequence[Sequence[int]], position_limit: int | None
+) -> None:
+    """Raises `PromptTooLongError` for a question that, with its longest answer, the language model does not read."""
+    longest = prompt_length + max(map(len, answers)) - 1
+    start = question.text if len(question.text) <= 60 else f"{question.text[:59]}…"
+    check_context(longest, position_limit, f"the question {start!r} with its options")

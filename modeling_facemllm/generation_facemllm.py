@@ -8,16 +8,50 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from transformers.generation import GenerationMixin
+from transformers.generation import GenerationMixin, StoppingCriteria, StoppingCriteriaList
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
+from .errors_facemllm import check_context
 from .versions_facemllm import CACHE_NAME, cache_length
 
 PICTURES = ("pixel_values", "mm_encoder_outputs")
 
 
+class EndOfContext(StoppingCriteria):
+    """Ends answers at `length` tokens of the ids that `generate` holds."""
+
+    def __init__(self, length: int):
+        self.length = length
+
+    def __call__(self, input_ids: torch.LongTensor, scores: Any, **kwargs) -> torch.BoolTensor:
+        return torch.full((len(input_ids),), input_ids.shape[1] >= self.length, device=input_ids.device)
+
+
 class FaceMLLMGenerationMixin(GenerationMixin):
     """For models with `config.image_token_id`, `config.num_image_tokens` and embeddings for ids."""
+
+    def generate(
+        self, inputs=None, generation_config=None, logits_processor=None, stopping_criteria=None, **kwargs: Any
+    ) -> Any:
+        """As [`GenerationMixin.generate`]. An answer also ends where the language model reads no further.
+
+        Raises:
+            PromptTooLongError: a ValueError, when a prompt is longer than that.
+        """
+        position_limit = getattr(self.config.get_text_config(), "max_position_embeddings", None)
+        ids, embeds = kwargs.get("input_ids", inputs), kwargs.get("inputs_embeds")
+        prompt = embeds if embeds is not None else ids
+        if position_limit is not None and prompt is not None:
+            mask = kwargs.get("attention_mask")
+            longest = prompt.shape[1] if mask is None or mask.dim() != 2 else int(mask.sum(-1).max())
+            check_context(longest, position_limit)
+            held = 0 if ids is None else ids.shape[1]
+            # The last token of an answer is not read.
+            end = EndOfContext(held + position_limit - longest + 1)
+            stopping_criteria = StoppingCriteriaList([*(stopping_criteria or []), end])
+        return super().generate(
+            inputs, generation_config, logits_processor, stopping_criteria=stopping_criteria, **kwargs
+        )
 
     def prepare_inputs_for_generation(self, input_ids, *args, inputs_embeds=None, **kwargs):
         # `generate` takes `inputs_embeds` only where this signature names them.

@@ -62,6 +62,7 @@ class PackedScorer:
         self.batch_size, self.pack_tokens = batch_size, pack_tokens
         self.image_token, self.num_image_tokens = model.config.image_token_id, model.config.num_image_tokens
         self.text_config = model.get_decoder().config
+        self.position_limit = getattr(self.text_config, "max_position_embeddings", None)
         self.windows = attention_windows(self.text_config)
         weight = model.get_input_embeddings().weight
         self.device, self.dtype = device_of_inputs(weight), weight.dtype
@@ -81,7 +82,12 @@ class PackedScorer:
             alike = all(questions[face] == questions[batch[0]] for face in batch)
             asked = [
                 ask_with_images(
-                    self.tokenize, questions[face], len(faces[face]), self.image_token, self.num_image_tokens
+                    self.tokenize,
+                    questions[face],
+                    len(faces[face]),
+                    self.image_token,
+                    self.num_image_tokens,
+                    self.position_limit,
                 )
                 for face in (batch[:1] if alike else batch)
             ]

@@ -16,7 +16,7 @@ from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 from transformers.utils import logging
 
-from .closed_questions_facemllm import ClosedQuestion, QuestionTokenizer, question_messages
+from .closed_questions_facemllm import ClosedQuestion, QuestionTokenizer, check_question_fits, question_messages
 from .option_scores_facemllm import Questions, Scores, faces_and_questions, no_numbers, probabilities
 from .packed_scoring_facemllm import PackedScorer, agreement, device_of_inputs, difference
 from .token_tree_facemllm import CannotPack
@@ -74,6 +74,7 @@ def option_log_likelihoods(
     Raises:
         ValueError: when the arguments do not fit together; the message says which. Also when the model gives other
             logits with a cache than without, as on a release of transformers that it does not suit.
+        PromptTooLongError: a ValueError, when a question with one of its options is longer than the model reads.
     """
     faces, asked = faces_and_questions(images, questions, batch_size, pack_tokens)
     with _ready_to_score(model, processor) as (network, tokens):
@@ -167,7 +168,7 @@ def _score_alone(
     """The log-likelihoods of the options, from one prompt per question."""
     return [
         [
-            _answers_alone(model, processor, question_messages(question.text, images), answers, batch_size)
+            _answers_alone(model, processor, question, images, answers, batch_size)
             for question in asked
             for answers in [tokens(question, len(images)).answers]
         ]
@@ -175,8 +176,13 @@ def _score_alone(
     ]
 
 
-def _answers_alone(model, processor, messages: list[dict], answers: tuple[tuple[int, ...], ...], batch_size: int):
+def _answers_alone(
+    model, processor, question: ClosedQuestion, images: tuple, answers: tuple[tuple[int, ...], ...], batch_size: int
+) -> list[float]:
+    messages = question_messages(question.text, images)
     inputs = chat_inputs(processor, messages, add_generation_prompt=True, return_tensors="pt")
+    position_limit = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    check_question_fits(question, inputs["input_ids"].shape[1], answers, position_limit)
     inputs = inputs.to(device_of_inputs(model), dtype=model.dtype)
     device = inputs["input_ids"].device
     last_only = {"logits_to_keep": 1} if "logits_to_keep" in inspect.signature(model.forward).parameters else {}

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -40,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     *sources, question = args.prompt
-    if Path(question).is_file():
+    if os.path.isfile(question):  # False for a text that is too long for a name
         raise UserError(
             f'the question is missing: the last argument, {question}, is a file; add a "question" after it'
         )

@@ -11,6 +11,7 @@ import numpy as np
 from facemllm_onnx.export_location import EXPORT_RECORD, GRAPH_FOLDER, exported_folder
 from modeling_facemllm.chat_messages_facemllm import image_mismatch
 from modeling_facemllm.closed_questions_facemllm import question_messages
+from modeling_facemllm.errors_facemllm import check_context
 from modeling_facemllm.option_scores_facemllm import Scores
 
 from .arguments import check_messages, check_names, check_whole_number, checked_prompt
@@ -212,6 +213,7 @@ class FaceMLLMForONNX:
 
         Raises:
             ValueError: when the inputs do not fit together or a number is out of range.
+            PromptTooLongError: a ValueError, when a prompt is longer than the model reads.
             TypeError: for arguments of other names.
         """
         check_names(unknown, self.generate_tokens)
@@ -301,11 +303,12 @@ class FaceMLLMForONNX:
         # The last token of an answer is not read.
         left = self.max_length - mask.shape[1] + 1
         if left < 1:
+            check_context(mask.shape[1], self.position_limit)
             limit = f"the model reads {self.position_limit} at most"
-            if self.max_length < self.position_limit:
-                of_model = f" ({limit})" if self.position_limit < sys.maxsize else ""
-                limit = f"max_length={self.max_length} allows no more{of_model}"
-            raise ValueError(f"a prompt of {mask.shape[1]} tokens: {limit}")
+            of_model = f" ({limit})" if self.position_limit < sys.maxsize else ""
+            raise ValueError(
+                f"a prompt of {mask.shape[1]} tokens: max_length={self.max_length} allows no more{of_model}"
+            )
         return min(max_new_tokens, left)
 
     def score(self, images: Sequence, questions: Sequence, **options: Any) -> Scores:
@@ -345,6 +348,7 @@ class FaceMLLMForONNX:
             self.image_token_id,
             self.num_image_tokens,
             self._decoder.vocab_size,
+            self.position_limit,
             self.end_token_ids,
             self.record["precision"],
         )

@@ -36,6 +36,7 @@ class OptionScorer:
         processor: its `image_processor` gives `pixel_values` as NumPy arrays; its tokenizer and chat template are
             the model's.
         image_token_id, num_image_tokens, vocab_size: of the model.
+        position_limit: tokens that it reads; any number where absent.
         end_token_ids: what ends a turn, besides the tokenizer's own.
         number_type: what the graph computes in, as messages say it.
     """
@@ -45,6 +46,7 @@ class OptionScorer:
     image_token_id: int
     num_image_tokens: int
     vocab_size: int
+    position_limit: int | None = None
     end_token_ids: Sequence[int] = ()
     number_type: str = "fp32"
 
@@ -62,6 +64,7 @@ class OptionScorer:
 
         Raises:
             ValueError: when the arguments do not fit together, or the chat template lets the prompts share no row.
+            PromptTooLongError: a ValueError, when a question with one of its options is longer than the model reads.
         """
         faces, asked = faces_and_questions(images, questions, batch_size, pack_tokens)
         tokens = QuestionTokenizer(self.processor, self.end_token_ids)
@@ -69,7 +72,14 @@ class OptionScorer:
         for batch in batches(faces, asked, batch_size):
             pictures = [faces[face] for face in batch]
             prompts = [
-                ask_with_images(tokens, asked[face], len(faces[face]), self.image_token_id, self.num_image_tokens)
+                ask_with_images(
+                    tokens,
+                    asked[face],
+                    len(faces[face]),
+                    self.image_token_id,
+                    self.num_image_tokens,
+                    self.position_limit,
+                )
                 for face in batch
             ]
             for face, of_face in zip(batch, self._score_batch(pictures, prompts, pack_tokens), strict=True):

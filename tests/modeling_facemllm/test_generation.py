@@ -6,6 +6,7 @@ import transformers
 from packaging.version import Version
 from transformers import DynamicCache, GenerationConfig, LogitsProcessor
 
+from modeling_facemllm.errors_facemllm import PromptTooLongError
 from modeling_facemllm.versions_facemllm import CACHE_NAME, cache_of
 
 LENGTH = 8
@@ -301,3 +302,34 @@ def test_a_long_prompt_in_chunks_gives_the_same_or_an_error(model, inputs):
     except ValueError:
         return
     assert torch.equal(chunked, expected)
+
+
+@pytest.fixture
+def narrow(model):
+    """A model that reads 40 tokens."""
+    model.config.get_text_config().max_position_embeddings = 40
+    return model
+
+
+@pytest.mark.parametrize("given", ["input_ids", "inputs_embeds"])
+def test_a_prompt_beyond_the_context_is_refused_with_the_numbers(narrow, given):
+    ids = torch.full((1, 41), 5)
+    prompt = ids if given == "input_ids" else narrow.get_input_embeddings()(ids)
+    with pytest.raises(PromptTooLongError) as caught:
+        narrow.generate(**{given: prompt}, attention_mask=torch.ones_like(ids))
+    assert (caught.value.tokens, caught.value.position_limit) == (41, 40)
+
+
+@pytest.mark.parametrize("given", ["input_ids", "inputs_embeds"])
+@pytest.mark.parametrize("options", [{}, {"num_beams": 2}, {"stopping_criteria": []}])
+def test_an_answer_ends_where_the_model_reads_no_further(narrow, given, options):
+    """After 40 tokens were read, one more is written: as the ONNX runtime does."""
+    ids, padding = torch.full((2, 39), 5), 2
+    mask = torch.ones_like(ids)
+    mask[:, :padding] = 0
+    prompt = ids if given == "input_ids" else narrow.get_input_embeddings()(ids)
+    narrow.generation_config.eos_token_id = None
+    out = narrow.generate(**{given: prompt}, attention_mask=mask, max_new_tokens=20, **options)
+    assert out.shape[1] - (39 if given == "input_ids" else 0) == 4
+    short = narrow.generate(**{given: prompt}, attention_mask=mask, max_new_tokens=2, **options)
+    assert short.shape[1] - (39 if given == "input_ids" else 0) == 2

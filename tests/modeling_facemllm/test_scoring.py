@@ -20,6 +20,7 @@ from transformers import (
 
 from modeling_facemllm import FaceMLLMForConditionalGeneration
 from modeling_facemllm.closed_questions_facemllm import QuestionTokenizer
+from modeling_facemllm.errors_facemllm import PromptTooLongError
 from modeling_facemllm.scoring_facemllm import (
     ClosedQuestion,
     option_log_likelihoods,
@@ -304,6 +305,20 @@ def test_what_does_not_fit_is_refused_in_words(arguments, message, model, proces
         score_options(model, processor, **arguments)
 
 
+@pytest.mark.parametrize("score", [score_options, score_each_alone])
+def test_a_question_beyond_the_context_is_refused_with_the_numbers(score, model, processor, photo):
+    """What is read is the prompt and all but the last token of the longest option."""
+    asked = QuestionTokenizer(processor)(GLASSES, 1)
+    read = len(asked.prompt) + processor.num_image_tokens - 1 + len("sunglasses")
+    config = model.config.get_text_config()
+    config.max_position_embeddings = read
+    assert score(model, processor, [photo], [SMILE, GLASSES])
+    config.max_position_embeddings = read - 1
+    with pytest.raises(PromptTooLongError, match=re.escape(GLASSES.text)) as caught:
+        score(model, processor, [photo], [SMILE, GLASSES])
+    assert (caught.value.tokens, caught.value.position_limit) == (read, read - 1)
+
+
 @pytest.mark.parametrize("options", [("yes",), ("yes", "yes"), ("yes", ""), ("yes", 1), "yes"])
 def test_a_closed_question_has_two_or_more_distinct_texts(options):
     with pytest.raises(ValueError, match=r"options\b.*'Smile\?'"):
@@ -319,7 +334,7 @@ def test_nan_is_no_probability(model, processor, photo):
 
 def test_a_prompt_that_is_too_long_does_not_make_the_others_slow(vision_config, processor, photo):
     model = compose(LANGUAGE_MODELS["gpt2-absolute-positions"], vision_config, processor)
-    with pytest.raises(IndexError):
+    with pytest.raises(PromptTooLongError):
         score_options(model, processor, [photo], [ClosedQuestion("Smile? " * 100, ("yes", "no"))])
     encoded = []
     model.model.vision_tower.register_forward_hook(lambda *_: encoded.append(1))

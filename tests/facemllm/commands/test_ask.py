@@ -62,3 +62,9 @@ def test_code_that_comes_with_a_model_needs_permission(tmp_path, face_png, capsy
     (tmp_path / "code.py").write_text("raise SystemExit('ran')")
     assert _ask(tmp_path, face_png, QUESTION) == 2
     assert "--trust-remote-code" in capsys.readouterr().err
+
+
+def test_a_question_beyond_the_context_is_one_line_with_the_numbers(tiny_model, face_png, capsys):
+    assert _ask(tiny_model, face_png, "How old is the person? " * 1000) == 2
+    error = capsys.readouterr().err
+    assert "the model reads 512 at most" in error and error.count("\n") == 1

@@ -17,6 +17,7 @@ from facemllm_onnx.export.scoring_graph import Scoring
 from facemllm_onnx.runtime.scoring import lay_out, stack
 from modeling_facemllm import FaceMLLMForConditionalGeneration
 from modeling_facemllm.closed_questions_facemllm import ClosedQuestion, QuestionTokenizer, ask_with_images
+from modeling_facemllm.errors_facemllm import PromptTooLongError
 from modeling_facemllm.scoring_facemllm import option_log_likelihoods, score_options
 from modeling_facemllm.token_tree_facemllm import CannotPack, pack_prompts
 from tests.tiny import TEXT
@@ -76,6 +77,15 @@ def test_probabilities_are_those_of_pytorch(runtime, model, processor, pictures)
     values = runtime.score(pictures, [AGE, SMILE])
     assert_close(values, score_options(model, processor, pictures, [AGE, SMILE]))
     assert all(sum(question) == pytest.approx(1) for face in values for question in face)
+
+
+def test_a_question_beyond_the_context_is_refused_as_pytorch_refuses_it(runtime, model, processor, pictures):
+    long = ClosedQuestion("Does this person smile? " * 30, ("yes", "no"))
+    with pytest.raises(PromptTooLongError) as ours:
+        runtime.score(pictures, [SMILE, long])
+    with pytest.raises(PromptTooLongError) as theirs:
+        score_options(model, processor, pictures, [SMILE, long])
+    assert str(ours.value) == str(theirs.value) and ours.value.position_limit == 512
 
 
 def test_the_folder_for_batches_scores_the_same(onnx_batch_folder, runtime, pictures):

@@ -8,6 +8,7 @@ import torch
 
 from facemllm_onnx import FaceMLLMForONNX
 from facemllm_onnx.runtime.sessions import ProviderUnavailable
+from modeling_facemllm.errors_facemllm import PromptTooLongError
 
 
 def _user(text, images=0):
@@ -167,6 +168,9 @@ def test_an_answer_ends_where_the_model_reads_no_further(onnx_folder):
     assert runtime.generate_tokens(prompt, max_new_tokens=100).shape == (1, 4)
     with pytest.raises(ValueError, match=r"\b21 tokens\b.*max_length=20\b.*\b512 at most"):
         runtime.generate_tokens(np.full((1, 21), 5))
+    with pytest.raises(PromptTooLongError) as caught:
+        runtime.generate_tokens(np.full((1, 513), 5))
+    assert (caught.value.tokens, caught.value.position_limit) == (513, 512)
     with pytest.raises(ValueError, match=r"max_length=513: .*\b1 to 512 tokens"):
         FaceMLLMForONNX.from_pretrained(onnx_folder, provider="cpu", max_length=513)
 
