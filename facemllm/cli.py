@@ -160,5 +160,6 @@ def _mistakes_in_data() -> tuple[type[Exception], ...]:
         ("datasets_scripts.schema", "CorpusError"),
         ("facemllm_recipes.strict", "RecipeError"),
         ("modeling_facemllm.errors_facemllm", "PromptTooLongError"),
+        ("modeling_facemllm.errors_facemllm", "NoNumbersError"),
     )
     return tuple(getattr(sys.modules[module], name) for module, name in known if module in sys.modules)

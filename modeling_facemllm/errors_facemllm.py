@@ -30,3 +30,23 @@ class ArgumentError(ValueError):
 
     def __str__(self) -> str:
         return f"{self.argument}={self.value!r}: {self.remedy}"
+
+
+class NoNumbersError(ValueError):
+    """A model's numbers are NaN or infinite.
+
+    Args:
+        model: its folder or name.
+        number_type: what it computes in (`"float16"`, …).
+        tensor: the weight that holds such numbers; `None` where none was found.
+    """
+
+    def __init__(self, model: str, number_type: str, tensor: str | None):
+        super().__init__(model, number_type, tensor)
+        self.model, self.number_type, self.tensor = model, number_type, tensor
+
+    def __str__(self) -> str:
+        cause = f"no weight that can be read here is, so {self.number_type} overflows: take a wider number type"
+        if self.tensor is not None:
+            cause = f"its weight {self.tensor} is: get the weights again, or go back to a checkpoint before"
+        return f"{self.model}: the model's numbers are no numbers, but NaN or infinite; {cause}"

@@ -12,6 +12,7 @@ from transformers.generation import GenerationMixin, StoppingCriteria, StoppingC
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from .errors_facemllm import check_context
+from .finite_numbers_facemllm import check_finite
 from .versions_facemllm import CACHE_NAME, cache_length
 
 PICTURES = ("pixel_values", "mm_encoder_outputs")
@@ -28,7 +29,10 @@ class EndOfContext(StoppingCriteria):
 
 
 class FaceMLLMGenerationMixin(GenerationMixin):
-    """For models with `config.image_token_id`, `config.num_image_tokens` and embeddings for ids."""
+    """For models with `config.image_token_id`, `config.num_image_tokens` and embeddings for ids.
+
+    `generate` raises [`NoNumbersError`] where the logits are NaN or infinite.
+    """
 
     def generate(
         self, inputs=None, generation_config=None, logits_processor=None, stopping_criteria=None, **kwargs: Any
@@ -101,6 +105,7 @@ class FaceMLLMGenerationMixin(GenerationMixin):
         return input_ids, model_kwargs | pictures
 
     def _update_model_kwargs_for_generation(self, outputs, model_kwargs, *args, **kwargs):
+        check_finite(self, outputs.logits[:, -1].amax(-1))  # assisted decoding has excluded some already
         model_kwargs = super()._update_model_kwargs_for_generation(outputs, model_kwargs, *args, **kwargs)
         # The cache holds what was seen. An image token among the answers shows nothing.
         if model_kwargs.get(CACHE_NAME) is not None:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:  # not needed here: `save_pretrained` copies to a model's fold
     from .face_finding_facemllm import FaceChoice  # noqa: F401
     from .face_task_table_facemllm import DEFAULT_FACE_TASKS  # noqa: F401
     from .face_tasks_facemllm import FaceTask  # noqa: F401
+    from .finite_numbers_facemllm import FiniteLogits  # noqa: F401
     from .image_loading_facemllm import load_image  # noqa: F401
     from .option_scores_facemllm import Scores  # noqa: F401
     from .picture_stream_facemllm import each_image  # noqa: F401

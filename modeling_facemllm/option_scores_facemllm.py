@@ -46,21 +46,13 @@ def faces_and_questions(
     return faces, [tuple(one) for one in questions]
 
 
-def no_numbers(number_type: str) -> ValueError:
-    """What to raise for NaN."""
-    return ValueError(
-        f"the model's probabilities are no numbers: in {number_type} it overflows, or its weights are broken"
-    )
+def are_finite(scores: Scores) -> bool:
+    """Whether none of the log-likelihoods is NaN or infinite."""
+    return all(math.isfinite(value) for face in scores for values in face for value in values)
 
 
-def probabilities(scores: Scores, number_type: str) -> Scores:
-    """The softmax of each question's log-likelihoods, which the model computed in `number_type` ("float32", …).
-
-    Raises:
-        ValueError: for NaN.
-    """
-    if any(math.isnan(value) for face in scores for values in face for value in values):
-        raise no_numbers(number_type)
+def probabilities(scores: Scores) -> Scores:
+    """The softmax of each question's log-likelihoods."""
     return [[_softmax(values) for values in face] for face in scores]
 
 

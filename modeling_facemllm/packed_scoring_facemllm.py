@@ -13,6 +13,7 @@ from transformers import DynamicCache, PretrainedConfig, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
 from .closed_questions_facemllm import ClosedQuestion, QuestionTokenizer, TokenizedQuestion, ask_with_images
+from .finite_numbers_facemllm import check_finite
 from .option_scores_facemllm import Scores, batches, by_question
 from .token_tree_facemllm import CannotPack, TokenTree, pack_prompts
 
@@ -182,6 +183,7 @@ class PackedScorer:
 
         Raises:
             CannotPack: when it is not.
+            NoNumbersError: when the plain prompt gives none.
         """
         face = max(range(len(row)), key=lambda number: len(row[number]))
         tree = row[face]
@@ -195,6 +197,7 @@ class PackedScorer:
             of_face = encoded[face * per_face : (face + 1) * per_face]
             features = {"image": type(features["image"])(pooler_output=of_face)}
         plain = self._read([*prefix, *tree.path(len(tree) - 1)], 1, features, None)[0, -1]
+        check_finite(self.model, plain)
         if not difference(hidden[face, len(tree)], plain) < agreement(self.dtype):
             self._refuse("does not keep to the masks or positions of a packed row")
         agreed.add(circumstances)

@@ -24,6 +24,7 @@ from .picture_stream_facemllm import each_image, holds_several, read_ahead, with
 from .scoring_facemllm import score_options
 
 if TYPE_CHECKING:  # not needed here: transformers 4.57 copies from a folder only what the pipeline's own file names
+    from .finite_numbers_facemllm import FiniteLogits  # noqa: F401
     from .option_scores_facemllm import Scores  # noqa: F401
     from .packed_scoring_facemllm import PackedScorer  # noqa: F401
     from .token_tree_facemllm import TokenTree  # noqa: F401

@@ -17,7 +17,8 @@ from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 from transformers.utils import logging
 
 from .closed_questions_facemllm import ClosedQuestion, QuestionTokenizer, check_question_fits, question_messages
-from .option_scores_facemllm import Questions, Scores, faces_and_questions, no_numbers, probabilities
+from .finite_numbers_facemllm import check_finite, no_numbers
+from .option_scores_facemllm import Questions, Scores, are_finite, faces_and_questions, probabilities
 from .packed_scoring_facemllm import PackedScorer, agreement, device_of_inputs, difference
 from .token_tree_facemllm import CannotPack
 from .user_texts_facemllm import chat_inputs
@@ -36,12 +37,11 @@ def score_options(
 ) -> Scores:
     """How probable each option of each question is, in one pass for all questions about a face.
 
-    It is the softmax of [`option_log_likelihoods`] over each question's options, and takes the same arguments. Raises
-    ValueError also when the model gives NaN.
+    It is the softmax of [`option_log_likelihoods`] over each question's options, and takes the same arguments.
     """
     if getattr(model, "is_exported", False):  # a graph has no hidden states to read; another one scores
         return model.score_options(processor, images, questions, **options)
-    return probabilities(option_log_likelihoods(model, processor, images, questions, **options), _number_type(model))
+    return probabilities(option_log_likelihoods(model, processor, images, questions, **options))
 
 
 def option_log_likelihoods(
@@ -75,16 +75,17 @@ def option_log_likelihoods(
         ValueError: when the arguments do not fit together; the message says which. Also when the model gives other
             logits with a cache than without, as on a release of transformers that it does not suit.
         PromptTooLongError: a ValueError, when a question with one of its options is longer than the model reads.
+        NoNumbersError: a ValueError, when the model gives NaN or infinite numbers.
     """
     faces, asked = faces_and_questions(images, questions, batch_size, pack_tokens)
     with _ready_to_score(model, processor) as (network, tokens):
         try:
             scorer = PackedScorer(network, processor, tokens, batch_size, pack_tokens)
             with _masked_attention(network):
-                return scorer.score(faces, asked)
+                return _finite(network, scorer.score(faces, asked))
         except CannotPack as reason:
             logger.warning_once(f"questions are scored one by one: {reason}")
-            return _score_alone(network, processor, faces, asked, tokens, batch_size)
+            return _finite(network, _score_alone(network, processor, faces, asked, tokens, batch_size))
 
 
 def score_each_alone(
@@ -94,12 +95,17 @@ def score_each_alone(
 
     Args:
         batch_size (`int`): options of a question that are run together. The others are as in
-            [`option_log_likelihoods`].
+            [`option_log_likelihoods`], and so is what is raised.
     """
     faces, asked = faces_and_questions(images, questions, batch_size)
     with _ready_to_score(model, processor) as (network, tokens):
-        scores = _score_alone(network, processor, faces, asked, tokens, batch_size)
-        return probabilities(scores, _number_type(network))
+        return probabilities(_finite(network, _score_alone(network, processor, faces, asked, tokens, batch_size)))
+
+
+def _finite(model: PreTrainedModel, scores: Scores) -> Scores:
+    if not are_finite(scores):
+        raise no_numbers(model)
+    return scores
 
 
 @contextlib.contextmanager
@@ -110,10 +116,6 @@ def _ready_to_score(model: PreTrainedModel, processor: Any) -> Iterator[tuple[Pr
     ends = ends if isinstance(ends, (list, tuple)) else [] if ends is None else [ends]
     with torch.no_grad(), _evaluating(network):
         yield network, QuestionTokenizer(processor, ends)
-
-
-def _number_type(model: PreTrainedModel) -> str:
-    return str(model.dtype).removeprefix("torch.")
 
 
 def _unwrapped(model: PreTrainedModel) -> PreTrainedModel:
@@ -220,8 +222,7 @@ def _check_continuation(model: PreTrainedModel, logits: torch.Tensor, inputs, id
 
     A release that renames the cache would leave it unread, and each answer would be scored without its question.
     """
-    if logits.isnan().any():
-        raise no_numbers(_number_type(model))
+    check_finite(model, logits)
     if model in _continue_rightly:
         return
     # Activations that are quantized row by row or all together differ more than rounding does.

@@ -21,6 +21,7 @@ from transformers.cache_utils import Cache, DynamicLayer
 from transformers.modeling_outputs import BaseModelOutputWithPooling, CausalLMOutputWithPast
 
 from modeling_facemllm import FaceMLLMConfig
+from modeling_facemllm.errors_facemllm import NoNumbersError
 from modeling_facemllm.generation_facemllm import FaceMLLMGenerationMixin
 from modeling_facemllm.versions_facemllm import CACHE_NAME, given_cache
 
@@ -114,6 +115,10 @@ class ONNXFaceMLLM(PreTrainedModel, FaceMLLMGenerationMixin):
             processor: not used; the runtime's own prepares the same inputs.
         """
         return self.runtime.score(images, questions, **options)
+
+    def no_numbers(self) -> NoNumbersError:
+        """What to raise where the graphs' numbers are NaN or infinite."""
+        return self.runtime.no_numbers()
 
     def forward(
         self,

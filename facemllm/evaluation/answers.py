@@ -75,16 +75,17 @@ def score_batch(faces: Sequence[AskedFace], score: Callable[[list, list], Any]) 
 
     Raises:
         UserError: where the model cannot be scored, with another way to ask it.
+        NoNumbersError: where its numbers are none.
         PromptTooLongError: where it reads less than a question, in any way.
     """
     from modeling_facemllm.closed_questions_facemllm import ClosedQuestion
-    from modeling_facemllm.errors_facemllm import PromptTooLongError
+    from modeling_facemllm.errors_facemllm import NoNumbersError, PromptTooLongError
 
     images = [face.images if len(face.images) > 1 else (face.images or (None,))[0] for face in faces]
     questions = [[ClosedQuestion(asked.text, asked.options) for asked in face.questions] for face in faces]
     try:
         scores = score(images, questions)
-    except PromptTooLongError:
+    except (NoNumbersError, PromptTooLongError):
         raise
     except ValueError as error:
         raise UserError(f"{error}; or have it write its answers with --ways generation") from error

@@ -6,8 +6,9 @@ from typing import Any
 
 import torch
 from PIL import Image
-from transformers import PreTrainedModel, ProcessorMixin, TextStreamer
+from transformers import LogitsProcessorList, PreTrainedModel, ProcessorMixin, TextStreamer
 
+from modeling_facemllm.finite_numbers_facemllm import FiniteLogits
 from modeling_facemllm.user_texts_facemllm import chat_inputs
 
 
@@ -26,10 +27,16 @@ def answer(
     max_new_tokens: int = 256,
     streamer: TextStreamer | None = None,
 ) -> str:
-    """The model's greedy answer to one question about any number of images; `streamer` gets it token by token."""
+    """The model's greedy answer to one question about any number of images; `streamer` gets it token by token.
+
+    Raises:
+        NoNumbersError: when the model's numbers are NaN or infinite.
+        PromptTooLongError: when the question is longer than the model reads.
+    """
     inputs = chat_inputs(processor, [user_message(question, images)], add_generation_prompt=True, return_tensors="pt")
     inputs = inputs.to(model.device, dtype=model.dtype)
-    tokens = model.generate(**inputs, do_sample=False, max_new_tokens=max_new_tokens, streamer=streamer)
+    options = {"do_sample": False, "logits_processor": LogitsProcessorList([FiniteLogits(model)])}
+    tokens = model.generate(**inputs, **options, max_new_tokens=max_new_tokens, streamer=streamer)
     return processor.decode(tokens[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True).strip()
 
 
@@ -40,7 +47,11 @@ def answer_prompts(
     prompts: Sequence[tuple[str, Sequence[Image.Image]]],
     max_new_tokens: int,
 ) -> list[str]:
-    """The greedy answers to many prompts at once, each a question and its images; padded on the left."""
+    """The greedy answers to many prompts at once, each a question and its images; padded on the left.
+
+    Raises:
+        NoNumbersError: when the model's numbers are NaN or infinite.
+    """
     tokenizer = processor.tokenizer
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
@@ -55,6 +66,7 @@ def answer_prompts(
         return_tensors="pt",
         **padding,
     ).to(model.device, dtype=model.dtype)
-    tokens = model.generate(**inputs, do_sample=False, max_new_tokens=max_new_tokens)
+    options = {"do_sample": False, "logits_processor": LogitsProcessorList([FiniteLogits(model)])}
+    tokens = model.generate(**inputs, **options, max_new_tokens=max_new_tokens)
     texts = processor.batch_decode(tokens[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
     return [text.strip() for text in texts]

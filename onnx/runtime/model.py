@@ -11,10 +11,11 @@ import numpy as np
 from facemllm_onnx.export_location import EXPORT_RECORD, GRAPH_FOLDER, exported_folder
 from modeling_facemllm.chat_messages_facemllm import image_mismatch
 from modeling_facemllm.closed_questions_facemllm import question_messages
-from modeling_facemllm.errors_facemllm import check_context
-from modeling_facemllm.option_scores_facemllm import Scores
+from modeling_facemllm.errors_facemllm import NoNumbersError, check_context
+from modeling_facemllm.option_scores_facemllm import Scores, are_finite, probabilities
 
 from .arguments import check_messages, check_names, check_whole_number, checked_prompt
+from .broken_weights import broken_weight
 from .decoding import STORAGE, Decoder, DecoderRun, run_on_host, to_float32, to_storage
 from .prompting import ONNXProcessor, read_json
 from .sampling import Sampling, TokenChooser
@@ -214,6 +215,7 @@ class FaceMLLMForONNX:
         Raises:
             ValueError: when the inputs do not fit together or a number is out of range.
             PromptTooLongError: a ValueError, when a prompt is longer than the model reads.
+            NoNumbersError: a ValueError, when the logits are NaN or infinite.
             TypeError: for arguments of other names.
         """
         check_names(unknown, self.generate_tokens)
@@ -238,6 +240,8 @@ class FaceMLLMForONNX:
             with DecoderRun(self._decoder, mask, max_new_tokens) as run:
                 logits = run.read(embeds)
                 for left in reversed(range(max_new_tokens)):
+                    if not np.isfinite(logits.max(axis=-1)).all():
+                        raise self.no_numbers()
                     tokens = ends.add(choose(logits))
                     yield tokens
                     if ends.all or not left:
@@ -326,9 +330,13 @@ class FaceMLLMForONNX:
             For each face and each of its questions, the options' probabilities; they sum to 1.
 
         Raises:
-            ValueError: when the folder has no scoring graph, the arguments do not fit together or the model gives NaN.
+            ValueError: when the folder has no scoring graph, or the arguments do not fit together.
+            NoNumbersError: a ValueError, when the graph gives NaN or infinite numbers.
         """
-        return self.scorer.score_options(images, questions, **options)
+        scores = self.scorer.option_log_likelihoods(images, questions, **options)
+        if not are_finite(scores):
+            raise self.no_numbers()
+        return probabilities(scores)
 
     @cached_property
     def scorer(self) -> OptionScorer:
@@ -350,8 +358,12 @@ class FaceMLLMForONNX:
             self._decoder.vocab_size,
             self.position_limit,
             self.end_token_ids,
-            self.record["precision"],
         )
+
+    def no_numbers(self) -> NoNumbersError:
+        """What to raise where the graphs' numbers are NaN or infinite; their weights are read for it."""
+        graphs = sorted((self.folder / GRAPH_FOLDER).glob("*.onnx"))
+        return NoNumbersError(str(self.folder), self.record["precision"], broken_weight(graphs))
 
     def encode_images(self, images: Any) -> np.ndarray:
         """What the language model sees of images: float32 `(images, image tokens, hidden)`.

@@ -1,7 +1,6 @@
 """From logits to the next tokens: transformers' logits processors, in its order, on NumPy."""
 
 import logging
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from numbers import Real
@@ -33,7 +32,6 @@ NOT_DONE_HERE = {
 """What else `generate` of transformers does, with the values that change nothing."""
 
 OF_DRAWING = ("temperature", "top_k", "top_p")
-NOT_A_NUMBER = "the model gives NaN instead of logits: its precision is too low for this prompt"
 
 
 @dataclass(frozen=True)
@@ -122,7 +120,7 @@ class TokenChooser:
             self._seen[rows, prompt[rows, columns]] = True
 
     def __call__(self, logits: np.ndarray) -> np.ndarray:
-        """int64 `(batch,)` from float32 `(batch, vocab_size)`. Raises ValueError where they are no numbers."""
+        """int64 `(batch,)` from float32 `(batch, vocab_size)`, which are numbers."""
         if self._seen is not None:
             penalty = np.float32(self.sampling.repetition_penalty)
             logits = np.where(self._seen, np.where(logits < 0, logits * penalty, logits / penalty), logits)
@@ -132,9 +130,6 @@ class TokenChooser:
             )
         else:
             tokens = logits.argmax(axis=-1)
-            # One NaN is NumPy's greatest number: the chosen one shows it.
-            if any(math.isnan(row[token]) for row, token in zip(logits, tokens.tolist(), strict=True)):
-                raise ValueError(NOT_A_NUMBER)
         if self._seen is not None:
             self._seen[np.arange(len(tokens)), tokens] = True
         return tokens
@@ -164,8 +159,6 @@ def next_token_probabilities(logits: np.ndarray, sampling: Sampling) -> tuple[np
 
 
 def _draw(logits: np.ndarray, sampling: Sampling, random: np.random.Generator) -> int:
-    if np.isnan(logits).any():
-        raise ValueError(NOT_A_NUMBER)
     tokens, probabilities = next_token_probabilities(logits, sampling)
     sums = probabilities.cumsum(dtype=np.float64)
     drawn = np.searchsorted(sums, random.random() * sums[-1], side="right")

@@ -17,7 +17,6 @@ from modeling_facemllm.option_scores_facemllm import (
     batches,
     by_question,
     faces_and_questions,
-    probabilities,
 )
 from modeling_facemllm.token_tree_facemllm import CannotPack, TokenTree, pack_prompts
 
@@ -38,7 +37,6 @@ class OptionScorer:
         image_token_id, num_image_tokens, vocab_size: of the model.
         position_limit: tokens that it reads; any number where absent.
         end_token_ids: what ends a turn, besides the tokenizer's own.
-        number_type: what the graph computes in, as messages say it.
     """
 
     session: onnxruntime.InferenceSession
@@ -48,11 +46,6 @@ class OptionScorer:
     vocab_size: int
     position_limit: int | None = None
     end_token_ids: Sequence[int] = ()
-    number_type: str = "fp32"
-
-    def score_options(self, images: Sequence[Any], questions: Questions, **options: Any) -> Scores:
-        """The softmax of [`option_log_likelihoods`] over each question's options. Raises ValueError also for NaN."""
-        return probabilities(self.option_log_likelihoods(images, questions, **options), self.number_type)
 
     def option_log_likelihoods(
         self, images: Sequence[Any], questions: Questions, *, batch_size: int = 8, pack_tokens: int = 2048

@@ -11,6 +11,7 @@ from facemllm.evaluation.answers import AskedFace, AskedQuestion
 from facemllm.evaluation.stub_answerer import Known, StubAnswerer
 from facemllm.inference.answering import answer
 from facemllm.inference.loading import load_model
+from modeling_facemllm.errors_facemllm import NoNumbersError
 from tests.recipes.tiny_internvl import write_internvl
 
 GENDER = AskedQuestion("gender", "What is the gender of this person? Options: female, male.", ("female", "male"))
@@ -85,15 +86,26 @@ def test_any_image_text_to_text_model_answers_in_both_ways(internvl, faces):
     assert written[1].text == answer(answerer.model, answerer.processor, faces[0].images, HAT.text, max_new_tokens=4)
 
 
-def test_broken_weights_are_told_not_counted(face_mllm, faces):
+def test_broken_weights_end_an_evaluation(face_mllm, faces):
     head = face_mllm.model.get_output_embeddings().weight.data
     kept = head.clone()
     head.fill_(float("nan"))
     try:
-        with pytest.raises(UserError, match=r"\bprobabilities\b.*\bfloat32\b.*--ways generation"):
-            list(face_mllm.answer(faces, "scoring"))
+        for way in ("scoring", "generation"):
+            with pytest.raises(NoNumbersError):
+                list(face_mllm.answer(faces, way))
     finally:
         head.copy_(kept)
+
+
+def test_broken_weights_of_other_makers_models_end_an_evaluation(internvl, faces):
+    answerer = load_answerer("torch", internvl, device="cpu")
+    answerer.model.get_output_embeddings().weight.data.fill_(float("inf"))
+    for way in ("scoring", "generation"):
+        with pytest.raises(NoNumbersError, match=r"embed_tokens\.weight"):
+            list(answerer.answer(faces[:1], way))
+    with pytest.raises(NoNumbersError, match=r"embed_tokens\.weight"):
+        answer(answerer.model, answerer.processor, faces[0].images, HAT.text, max_new_tokens=4)
 
 
 @pytest.fixture(scope="module")
