@@ -158,6 +158,7 @@ def _mistakes_in_data() -> tuple[type[Exception], ...]:
     # Who raised one has imported it: datasets takes a second to import, and where only exports are run it is missing.
     known = (
         ("datasets_scripts.schema", "CorpusError"),
+        ("facemllm_recipes.model_folder", "DamagedModel"),
         ("facemllm_recipes.strict", "RecipeError"),
         ("modeling_facemllm.errors_facemllm", "PromptTooLongError"),
         ("modeling_facemllm.errors_facemllm", "NoNumbersError"),

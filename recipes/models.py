@@ -7,9 +7,10 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoModelForImageTextToText, PreTrainedModel
+from transformers import AutoModel, AutoModelForCausalLM, AutoModelForImageTextToText, PreTrainedModel
 
 from .internvl import load_processor
+from .model_folder import DamagedModel, check_model_folder, check_size
 from .packaged import tower_folder
 from .recipe import TRAINABLE, ModelRecipe
 from .strict import RecipeError
@@ -39,18 +40,28 @@ def load_model(recipe: ModelRecipe) -> tuple[PreTrainedModel, Any]:
         if recipe.base:
             base = str(Path(recipe.base).expanduser()) if Path(recipe.base).expanduser().exists() else recipe.base
             trust = {"trust_remote_code": recipe.trust_remote_code}
+            _check_folder(base, AutoModelForImageTextToText, **trust)
             processor = load_processor(base, **trust)
-            model = AutoModelForImageTextToText.from_pretrained(base, **trust, **kwargs)
+            model = AutoModelForImageTextToText.from_pretrained(base, use_safetensors=True, **trust, **kwargs)
         else:
             model, processor = _compose(recipe, kwargs)
     except RecipeError:
         raise
-    except (OSError, ValueError) as error:
+    except DamagedModel as error:
+        raise RecipeError(f"model: {error}") from error
+    except Exception as error:  # what is named may be damaged in any way, and hold any code
         source = recipe.base or f"{recipe.vision} and {recipe.text}"
-        raise RecipeError(f"model: cannot load {source}: {' '.join(str(error).split())[:400]}") from error
+        reason = " ".join(str(error).split())[:400] or type(error).__name__
+        raise RecipeError(f"model: cannot load {source}: {reason}") from error
     if not hasattr(processor, "image_processor") or not hasattr(processor, "tokenizer"):
         raise RecipeError(f"model: {recipe.base!r} has no processor for images and text; give a vision-language model")
     return model, processor
+
+
+def _check_folder(name: str, auto_class: type, **trust: bool) -> None:
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        check_size(folder, check_model_folder(folder), auto_class, **trust)
 
 
 def _compose(recipe: ModelRecipe, kwargs: dict) -> tuple[PreTrainedModel, Any]:
@@ -61,6 +72,8 @@ def _compose(recipe: ModelRecipe, kwargs: dict) -> tuple[PreTrainedModel, Any]:
         shared["vision_feature_select_strategy"] = recipe.vision_feature_select_strategy
     layer = {} if recipe.vision_feature_layer is None else {"vision_feature_layer": recipe.vision_feature_layer}
     vision, text = tower_folder(recipe.vision, "model.vision"), tower_folder(recipe.text, "model.text")
+    _check_folder(vision, AutoModel)
+    _check_folder(text, AutoModelForCausalLM)
     processor = FaceMLLMProcessor.from_towers(vision, text, image_size=recipe.image_size, **shared)
     model = FaceMLLMForConditionalGeneration.from_towers(
         vision, text, tokenizer=processor.tokenizer, dtype=kwargs["dtype"], **shared, **layer

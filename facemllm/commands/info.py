@@ -95,20 +95,24 @@ def devices() -> dict[str, Any]:
 def describe_model(folder: str) -> dict[str, Any]:
     """Architecture, towers, sizes and licence of a model folder, and how old the code is that it carries.
 
-    Raises `UserError` when the folder is missing or holds no model that transformers can describe.
+    Raises `UserError` when the folder is missing or holds no model that transformers can describe, and `DamagedModel`
+    when a file of it is damaged.
     """
     from transformers import AutoConfig
 
     import modeling_facemllm
+    from facemllm_recipes.model_folder import WHOLE, check_model_folder
 
     modeling_facemllm.register()
     path = Path(folder).expanduser()
     if not (path / "config.json").is_file():
         raise UserError(f"{folder}: no model folder (it has no config.json); give the folder that training left")
+    check_model_folder(path)
     try:
         config = AutoConfig.from_pretrained(path, trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{folder}: config.json cannot be read ({str(error).splitlines()[0]})") from error
+    except Exception as error:  # a configuration may be damaged in any way
+        line = " ".join(str(error).split())[:300] or type(error).__name__
+        raise UserError(f"{folder}: config.json cannot be read ({line}); {WHOLE}") from error
     vision = getattr(config, "vision_config", None)
     parameters, dtypes = count_parameters(path)
     # As it is in the file: the configuration that is loaded is today's code's.
@@ -138,8 +142,8 @@ def describe_export(model: str, file: Path) -> dict[str, Any]:
     record = read_export(file)
     if not Path(model).expanduser().is_dir():  # what is missing beside the record is an error below
         from_hub(model, "config.json"), from_hub(model, "README.md")
+    config = read_settings(file.parent / "config.json")
     try:
-        config = json.loads((file.parent / "config.json").read_text(encoding="utf-8"))
         return {
             "architecture": config["architectures"][0],
             "model_type": config["model_type"],
@@ -175,17 +179,16 @@ def _accuracy(precision: str, quality: dict[str, Any] | None) -> str:
 def count_parameters(folder: Path) -> tuple[dict[str, int], list[str]]:
     """Parameters of each part and the dtypes they are stored in, from the headers of the safetensors files.
 
-    Raises `UserError` when the folder has no safetensors weights.
+    Raises `DamagedModel` when the folder has no safetensors weights.
     """
     from safetensors import safe_open
 
-    files = sorted(folder.glob("*.safetensors"))
-    if not files:
-        raise UserError(f"{folder}: it holds no *.safetensors weights")
+    from facemllm_recipes.model_folder import weight_files
+
     counts = {"vision_tower": 0, "projector": 0, "language_model": 0}
     dtypes = set()
-    for file in files:
-        with safe_open(file, framework="pt") as weights:
+    for file in weight_files(folder):
+        with safe_open(file, framework="numpy") as weights:
             for name in weights.keys():  # noqa: SIM118  (not a dict)
                 tensor = weights.get_slice(name)
                 counts[_part_of(name)] += math.prod(tensor.get_shape())

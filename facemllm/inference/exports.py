@@ -1,11 +1,11 @@
 """ONNX exports as the commands take them: recognized beside PyTorch models, and loaded on what `--device` names."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from facemllm.cli import UserError
 from facemllm_onnx.export_location import EXPORT_RECORD
+from facemllm_onnx.runtime.record import read_record
 from modeling_facemllm.installation import install_command
 
 from .hub_names import could_be_hub_id, from_hub
@@ -33,12 +33,9 @@ def export_file(model: str | Path) -> Path | None:
 def read_export(file: Path) -> dict[str, Any]:
     """The record of an export. Raises `UserError` for a file that is none."""
     try:
-        record = json.loads(file.read_text(encoding="utf-8"))
-        if not isinstance(record["graphs"], dict):
-            raise TypeError("its graphs are no table")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{file}: is no record of facemllm export ({error}); export the model again") from error
-    return record
+        return read_record(file.parent)
+    except ValueError as error:
+        raise UserError(str(error)) from error
 
 
 def checked_export(folder: Path) -> dict[str, Any]:
@@ -51,26 +48,24 @@ def checked_export(folder: Path) -> dict[str, Any]:
     """
     check_runtime(folder)
     from facemllm_onnx.runtime.prompting import ONNXProcessor
+    from facemllm_onnx.runtime.record import read_config, read_generation_config
 
     record = read_export(folder / EXPORT_RECORD)
     try:
-        ONNXProcessor(folder)
+        read_config(folder), read_generation_config(folder), ONNXProcessor(folder)
         for graph in record["graphs"].values():
-            _check_graph(folder / graph["file"], graph["bytes"], record["device"])
+            _check_graph(folder / graph["file"], graph["bytes"], record)
     except (OSError, ValueError) as error:
         raise _load_error(folder, "cpu", error) from error
-    except (KeyError, TypeError) as error:
-        raise UserError(
-            f"{folder / EXPORT_RECORD}: is no record of facemllm export ({error!r}); export again"
-        ) from error
     return record
 
 
-def _check_graph(path: Path, size: int, device: str) -> None:
+def _check_graph(path: Path, size: int, record: dict[str, Any]) -> None:
     import onnx
     from google.protobuf.message import DecodeError
 
     from facemllm_onnx.export.folder import graph_files
+    from facemllm_onnx.runtime.record import check_graph
     from facemllm_onnx.runtime.sessions import ProviderUnavailable, open_sessions
 
     files = graph_files(path)
@@ -78,7 +73,8 @@ def _check_graph(path: Path, size: int, device: str) -> None:
     if files and found != size:
         raise ValueError(f"{path}: has {found:,} bytes with its weights, and had {size:,} when it was exported")
     try:
-        open_sessions({path.stem: path}, device)
+        sessions, _ = open_sessions({path.stem: path}, record["device"])
+        check_graph(sessions[path.stem], path, record)
     except ProviderUnavailable:
         try:
             onnx.load(path, load_external_data=False)

@@ -9,6 +9,7 @@ from typing import Any
 
 import modeling_facemllm
 from facemllm.cli import UserError
+from facemllm_recipes.model_folder import DamagedModel, read_object
 
 CODE = "*_facemllm.py"
 CONFIG = "config.json"
@@ -84,12 +85,9 @@ def code_of_others(folder: Path) -> list[str]:
 def read_settings(path: Path) -> dict[str, Any]:
     """A JSON object. Raises `UserError` for anything else."""
     try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"{path}: is no JSON ({error}); save the model again") from error
-    if not isinstance(settings, dict):
-        raise UserError(f"{path}: is no JSON object but a {type(settings).__name__}; save the model again")
-    return settings
+        return read_object(path)
+    except DamagedModel as error:
+        raise UserError(str(error)) from error
 
 
 def _changes_in(folder: Path) -> Iterator[tuple[str, bytes | None]]:

@@ -19,6 +19,7 @@ from datasets_scripts.files import alone, replacing_folder, scratch_folder
 from facemllm.cli import UserError
 from facemllm.inference.hub_names import ADAPTER, check_model_name
 from facemllm_onnx.export_location import EXPORT_RECORD, why_not_downloaded
+from facemllm_recipes.model_folder import check_settings, stored_shapes
 
 from .comparison import CODE, CONFIG, code_age, code_of_others, planned_changes, read_settings, tested_range
 
@@ -43,6 +44,7 @@ def upgrade_model(model: str | Path, out: str | Path | None = None, revision: st
 
     Raises:
         UserError: for no Face-MLLM, newer code, a place that cannot be written, and a folder that would not load.
+        DamagedModel: for a folder with a damaged file, or with weights as a pickle.
     """
     out = None if out is None else Path(out).expanduser()
     if out is not None and out.exists() and not (out.is_dir() and not any(out.iterdir())):
@@ -51,11 +53,12 @@ def upgrade_model(model: str | Path, out: str | Path | None = None, revision: st
     if out is not None and out.resolve().is_relative_to(folder.resolve()):
         raise UserError(f"--out {out}: lies in {folder}; give a folder beside it")
     base_model = _check_kind(model, folder)
-    if base_model is None and folder == Path(model).expanduser() and not _has_weights(folder):
-        raise UserError(f"{model}: no weights are there (*.safetensors): give the whole folder")
     carries_code = base_model is None or any(folder.glob(CODE))
     if out is None and carries_code:
         _check_writable(folder)
+    check_settings(folder)
+    if base_model is None and folder == Path(model).expanduser():
+        stored_shapes(folder)
     changes = planned_changes(folder) if carries_code else {}
     report = {"model": str(model), "folder": None, **_changed_files(folder, changes), "base_model": base_model}
     report |= {"transformers_tested": tested_range() if carries_code else None}
@@ -101,7 +104,7 @@ def _whole(model: str | Path, folder: Path) -> Path:
 
 
 def _has_weights(folder: Path) -> bool:
-    return any(folder.glob("*.safetensors")) or any(folder.glob("*.bin"))
+    return any(folder.glob("*.safetensors"))
 
 
 def _check_kind(model: str | Path, folder: Path) -> str | None:

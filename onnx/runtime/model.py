@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from facemllm_onnx.export_location import EXPORT_RECORD, GRAPH_FOLDER, exported_folder
+from facemllm_onnx.export_location import GRAPH_FOLDER, exported_folder
 from modeling_facemllm.chat_messages_facemllm import image_mismatch
 from modeling_facemllm.closed_questions_facemllm import question_messages
 from modeling_facemllm.errors_facemllm import NoNumbersError, check_context
@@ -17,15 +17,13 @@ from modeling_facemllm.option_scores_facemllm import Scores, are_finite, probabi
 from .arguments import check_messages, check_names, check_whole_number, checked_prompt
 from .broken_weights import broken_weight
 from .decoding import STORAGE, Decoder, DecoderRun, run_on_host, to_float32, to_storage
-from .prompting import ONNXProcessor, read_json
+from .prompting import ONNXProcessor
+from .record import GENERATION, check_graph, read_config, read_generation_config, read_record
 from .sampling import Sampling, TokenChooser
 from .scoring import OptionScorer
 from .sessions import open_sessions
 from .text_stream import EndOfAnswers, TextStream, split_stop
 
-FORMAT = 1
-RECORDED = ("format", "batch", "cache", "model", "precision")
-CONFIGURED = ("text_config", "image_token_id")
 GRAPH_NAMES = ("vision_encoder", "embed_tokens", "decoder_model_merged")
 
 
@@ -51,17 +49,16 @@ class FaceMLLMForONNX:
         self, folder: str | Path, provider: str = "auto", *, threads: int | None = None, max_length: int | None = None
     ):
         self.folder = folder = Path(folder)
-        self.record = read_json(folder, EXPORT_RECORD, RECORDED)
-        if self.record["format"] != FORMAT:
-            written = f"{EXPORT_RECORD} says format {self.record['format']}"
-            raise ValueError(f"{folder}: {written}, this runtime reads {FORMAT}: export the model again")
-        self.config = read_json(folder, "config.json", CONFIGURED)
-        has_defaults = (folder / "generation_config.json").is_file()
-        self.generation_config = read_json(folder, "generation_config.json") if has_defaults else {}
-        self.default_sampling = Sampling.from_config(self.generation_config)
+        self.record = read_record(folder)
+        self.config = read_config(folder)
+        self.generation_config = read_generation_config(folder)
+        try:
+            self.default_sampling = Sampling.from_config(self.generation_config)
+        except ValueError as error:
+            raise ValueError(f"{folder / GENERATION}: {error}") from error
         self.processor = ONNXProcessor(folder)
         # Not of config.json, where some language models call it otherwise; with ALiBi there is none.
-        self.position_limit: int = self.record["model"]["max_position_embeddings"] or sys.maxsize
+        self.position_limit: int = self.record["model"].get("max_position_embeddings") or sys.maxsize
         if max_length is not None:
             check_whole_number("max_length", max_length)
             if max_length > self.position_limit:
@@ -70,6 +67,8 @@ class FaceMLLMForONNX:
         self.threads = threads
         files = {name: folder / GRAPH_FOLDER / f"{name}.onnx" for name in GRAPH_NAMES}
         self.sessions, self.provider = open_sessions(files, provider, threads)
+        for name, session in self.sessions.items():
+            check_graph(session, files[name], self.record)
         graphs = self.sessions["embed_tokens"], self.sessions["decoder_model_merged"]
         self._decoder = Decoder(*graphs, self.record["cache"], self.provider, max_length)
         self.image_token_id: int = self.config["image_token_id"]
@@ -350,6 +349,7 @@ class FaceMLLMForONNX:
             why = f": {self.record['no_scoring']}" if self.record.get("no_scoring") else ""
             raise ValueError(f"{self.folder}: has no graph to score with{why}; let the model write its answers")
         sessions, _ = open_sessions({"scoring": path}, self.provider, self.threads)
+        check_graph(sessions["scoring"], path, self.record)
         return OptionScorer(
             sessions["scoring"],
             self.processor,

@@ -28,6 +28,7 @@ from modeling_facemllm.image_loading_facemllm import load_images
 from modeling_facemllm.user_texts_facemllm import as_text
 
 from .picture_preprocessing import PicturePreprocessor
+from .record import read_json
 
 SPECIAL_TOKENS = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 
@@ -99,6 +100,11 @@ class ONNXProcessor:
         self.tokenizer = ONNXTokenizer(folder)
         self.chat_template = self.tokenizer.chat_template
         settings = config.get("image_processor") or read_json(folder, "preprocessor_config.json")
+        if not isinstance(settings, dict) or not isinstance(config["num_image_tokens"], int):
+            raise ValueError(
+                f"{folder / 'processor_config.json'}: image_processor has to be an object, and num_image_tokens a "
+                "whole number; export the model again"
+            )
         self.image_processor = PicturePreprocessor(settings)
         self.image_token: str = config.get("image_token", "<image>")
         self.num_image_tokens: int = config["num_image_tokens"]
@@ -215,21 +221,6 @@ class ONNXProcessor:
         return [self.decode(row, skip_special_tokens) for row in rows]
 
 
-def read_json(folder: Path, name: str, needed: Sequence[str] = ()) -> dict[str, Any]:
-    """A JSON object of an exported folder. Raises ValueError when it is missing, broken or lacks what is `needed`."""
-    try:
-        settings = json.loads((folder / name).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ValueError(f"{folder}: has no {name}; give a folder that `facemllm export` wrote") from None
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{folder / name}: cannot read it: {error}") from error
-    if not isinstance(settings, dict):
-        raise ValueError(f"{folder / name}: holds no JSON object; export the model again")
-    if lacking := [key for key in needed if key not in settings]:
-        raise ValueError(f"{folder}: {name} says nothing of {', '.join(lacking)}: export the model again")
-    return settings
-
-
 class _GenerationBlock(jinja2.ext.Extension):
     """`{% generation %}`, which marks what is trained on; it writes what is in it."""
 
@@ -268,7 +259,7 @@ def _check_name(name: str) -> None:
 def _render(template: str, **variables: Any) -> str:
     try:
         return _compiled(template).render(**variables)
-    except (jinja2.TemplateError, TypeError, LookupError, AttributeError) as error:
+    except Exception as error:  # a template is a stranger's code
         raise ValueError(f"the chat template refuses these messages: {error}") from error
 
 

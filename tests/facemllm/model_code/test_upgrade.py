@@ -177,7 +177,8 @@ def test_a_kill_between_two_files_is_mended_by_the_same_command(old_model, capsy
 
 
 def test_a_folder_that_would_not_load_stays_as_it_was(old_model, capsys):
-    (old_model / "tokenizer.json").write_text("{}")
+    settings = json.loads((old_model / "processor_config.json").read_text())
+    (old_model / "processor_config.json").write_text(json.dumps(settings | {"num_image_tokens": "many"}))
     before = contents(old_model)
     message = refused(capsys, old_model)
     assert str(old_model) in message and "nothing was changed" in message

@@ -159,6 +159,56 @@ def test_a_file_that_lacks_something_is_named_with_it(copied, name, key):
         FaceMLLMForONNX.from_pretrained(copied, provider="cpu")
 
 
+@pytest.mark.parametrize(
+    ("name", "part", "key", "value"),
+    [
+        ("export.json", "cache", "kv_heads", "two"),
+        ("export.json", "cache", "kv_heads", 3),
+        ("export.json", "cache", "head_dim", 10**12),
+        ("export.json", "model", "max_position_embeddings", "many"),
+        ("export.json", None, "batch", "some"),
+        ("export.json", None, "source", [1]),
+        ("export.json", "graphs", "scoring", 5),
+        ("config.json", None, "text_config", [1]),
+        ("config.json", None, "face_tasks", [1]),
+        ("generation_config.json", None, "eos_token_id", "end"),
+        ("processor_config.json", None, "image_processor", "x"),
+    ],
+)
+def test_a_value_that_cannot_be_is_named_with_its_file(copied, name, part, key, value):
+    settings = json.loads((copied / name).read_text())
+    (settings if part is None else settings[part])[key] = value
+    (copied / name).write_text(json.dumps(settings))
+    with pytest.raises(ValueError, match=r"export the model again") as caught:
+        FaceMLLMForONNX.from_pretrained(copied, provider="cpu")
+    assert str(copied) in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["export.json", "config.json", "tokenizer_config.json", "generation_config.json"])
+def test_json_without_end_is_named(copied, name):
+    (copied / name).write_text("[" * 100_000)
+    with pytest.raises(ValueError, match=f"{name}: cannot read it"):
+        FaceMLLMForONNX.from_pretrained(copied, provider="cpu")
+
+
+def test_another_graph_in_its_place_is_refused(copied):
+    shutil.copyfile(copied / "onnx" / "embed_tokens.onnx", copied / "onnx" / "decoder_model_merged.onnx")
+    with pytest.raises(ValueError, match=r"decoder_model_merged\.onnx: is another graph .*again"):
+        FaceMLLMForONNX.from_pretrained(copied, provider="cpu")
+
+
+def test_weights_beside_a_graph_that_are_cut_off_are_refused(copied):
+    import onnx
+
+    path = copied / "onnx" / "embed_tokens.onnx"
+    onnx.save(onnx.load(path), path, save_as_external_data=True, location=f"{path.name}_data", size_threshold=1000)
+    FaceMLLMForONNX.from_pretrained(copied, provider="cpu")
+    data = path.with_name(f"{path.name}_data")
+    data.write_bytes(data.read_bytes()[:1000])
+    with pytest.raises(ValueError, match=r"embed_tokens\.onnx: ONNX Runtime .* cannot load it"):
+        FaceMLLMForONNX.from_pretrained(copied, provider="cpu")
+
+
 def test_a_language_model_that_calls_its_number_of_positions_otherwise_loads(copied):
     path = copied / "config.json"
     config = json.loads(path.read_text())
