@@ -2,9 +2,12 @@
 
 import argparse
 import json
+import sys
+from functools import partial
 from typing import Any
 
 from datasets_scripts.shown_text import in_terminal
+from facemllm.cli import UserError
 
 from .options import check_not_written, given
 
@@ -12,6 +15,7 @@ HELP = (
     "Publish on the Hugging Face Hub.\n\n"
     "The same command goes on with an upload that was interrupted, and sends nothing when nothing has changed."
 )
+MAX_LISTED = 100
 EXAMPLE = "facemllm publish corpus corpora/fairface my-lab/fairface-conversations --private"
 MODEL_EXAMPLE = "facemllm publish model runs/face_mllm/stage3_face_tasks my-lab/face-mllm --report reports/fairface"
 
@@ -85,6 +89,7 @@ def _add_common(parser: argparse.ArgumentParser, overwrite: str) -> None:
     parser.add_argument("--private", action="store_true", help="make it private: only members see it")
     parser.add_argument("--revision", default="main", metavar="BRANCH", help="branch to write to (default: main)")
     parser.add_argument("--overwrite", action="store_true", help=overwrite)
+    parser.add_argument("--yes", action="store_true", help="do not ask before sending, as on a terminal")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
 
 
@@ -99,7 +104,7 @@ def _publish_corpus(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
     from facemllm.publishing.corpus import publish_corpus
 
     options = given(args, "private", "gate", "revision", "may_pass_on", "overwrite")
-    report = publish_corpus(args.folder, args.repository, **options)
+    report = publish_corpus(args.folder, args.repository, look=partial(_before_sending, args), **options)
     return report, _corpus_summary(report)
 
 
@@ -107,8 +112,34 @@ def _publish_model(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
     from facemllm.publishing.model import publish_model
 
     options = given(args, "reports", "race", "base_model", "private", "revision", "overwrite", "dry_run")
-    report = publish_model(args.folder, args.repository, trust_remote_code=args.trust_remote_code, **options)
+    options["trust_remote_code"] = args.trust_remote_code
+    report = publish_model(args.folder, args.repository, look=partial(_before_sending, args), **options)
     return report, _plan(report) if args.dry_run else _model_summary(report)
+
+
+def _before_sending(args: argparse.Namespace, files: dict[str, int]) -> None:
+    """List what goes; on a terminal, ask. Raises `UserError` when the answer is not yes."""
+    print(f"{args.folder}: {_amount(files)} to {args.repository}", *_listed(files), sep="\n", file=sys.stderr)
+    if args.yes or not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return
+    print("Send them? [y/N] ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise UserError(f"{args.repository}: nothing was sent; answer y, or give --yes")
+
+
+def _amount(files: dict[str, int]) -> str:
+    return f"{len(files):,} files, {sum(files.values()) / 1e6:,.1f} MB"
+
+
+def _listed(files: dict[str, int]) -> list[str]:
+    """A line for each file, or, where there are many of them, for each folder."""
+    if len(files) <= MAX_LISTED:
+        return [f"{size:>14,}  {name}" for name, size in sorted(files.items())]
+    sizes: dict[str, dict[str, int]] = {}
+    for name, size in files.items():
+        folder = name.rpartition("/")[0]
+        sizes.setdefault(f"{folder}/ ({{}} files)" if folder else name, {})[name] = size
+    return [f"{sum(held.values()):>14,}  {name.format(len(held))}" for name, held in sorted(sizes.items())]
 
 
 def _model_summary(report: dict[str, Any]) -> str:
@@ -124,9 +155,8 @@ def _model_summary(report: dict[str, Any]) -> str:
 
 
 def _plan(report: dict[str, Any]) -> str:
-    files = [f"{size:>14,}  {name}" for name, size in sorted(report["sent"].items())]
-    total = f"{report['files']:,} files, {report['new_bytes'] / 1e6:,.1f} MB, would go to {report['repository']}"
-    return "\n".join([total, *files, *_left_out(report), *report["notes"], "", report["card"]])
+    total = f"{_amount(report['sent'])}, would go to {report['repository']}"
+    return "\n".join([total, *_listed(report["sent"]), *_left_out(report), *report["notes"], "", report["card"]])
 
 
 def _corpus_summary(report: dict[str, Any]) -> str:

@@ -8,6 +8,7 @@ import json
 import os
 import re
 import time
+from collections.abc import Callable
 from typing import Any
 
 from datasets_scripts.corpus.card import REPOSITORY
@@ -15,7 +16,8 @@ from datasets_scripts.corpus.complete import CompleteCorpus, open_corpus
 from datasets_scripts.corpus.writing import CARD, MANIFEST
 from facemllm.cli import UserError
 
-from .repository import HubRepository, open_repository, upload_bar
+from .own_files import check_inside
+from .repository import HubRepository, connect, open_repository, upload_bar
 
 COMMIT_FILES = 250  # what huggingface_hub begins with when it uploads a folder
 FOLDER_FILES = 10_000  # the Hub's own limit for one folder
@@ -47,6 +49,7 @@ def publish_corpus(
     overwrite: bool = False,
     commit_files: int = COMMIT_FILES,
     progress: bool = True,
+    look: Callable[[dict[str, int]], None] | None = None,
 ) -> dict[str, Any]:
     """Publish the complete corpus in `folder` as the data set `repo_id`, and return what was done.
 
@@ -61,6 +64,7 @@ def publish_corpus(
         may_pass_on: the caller has the right to pass on pictures or labels of people whose terms do not give it.
         overwrite: put the corpus in the place of another one, or beside data that did not come from here.
         commit_files: files that one commit may change.
+        look: gets the bytes of each file, by its path, before anything is sent; what it raises ends the call.
 
     Returns:
         `repository`, `url`, `revision`, `commit`, `private`, `gated`, `files`, `new_files`,
@@ -69,7 +73,8 @@ def publish_corpus(
 
     Raises:
         CorpusError: if the folder is no complete corpus.
-        UserError: for everything the caller can mend: rights, token, name, network, room on the Hub.
+        UserError: for everything the caller can mend: rights, token, name, network, room on the Hub, and a file that
+            lies outside the folder, behind a link.
     """
     began = time.monotonic()
     corpus = open_corpus(folder)
@@ -77,6 +82,11 @@ def publish_corpus(
         remedy = "keep it to yourself, or, if you have the right to pass it on, say so with --i-may-pass-this-on"
         raise UserError(f"{corpus.folder} {reason}: {remedy}")
     _check_folders(corpus)
+    files = [*corpus.shards, CARD, MANIFEST]
+    check_inside(corpus.folder, files)
+    connect(repo_id)  # nothing is asked where nothing could be sent
+    if look is not None:
+        look({name: (corpus.folder / name).stat().st_size for name in files})
     with open_repository(repo_id, "dataset", private=private, revision=revision) as repository:
         known = _known_configs(repository, corpus, overwrite)
         _set_gate(repository, corpus, gate)

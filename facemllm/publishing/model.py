@@ -4,7 +4,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,10 @@ from facemllm.model_code.comparison import CONFIG, code_age, describe_code, read
 from facemllm_onnx.export_location import EXPORT_RECORD
 
 from .model_card import exported_model_card, trained_model_card
-from .model_folder import ADAPTER_CONFIG, ModelFolder, is_model_file, open_model_folder
+from .model_folder import ADAPTER_CONFIG, ModelFolder, open_model_folder
 from .model_index import eval_results, read_card, read_reports, with_results
-from .repository import HubRepository, check_repository_name, open_repository, upload_bar
+from .own_files import is_loaded
+from .repository import HubRepository, check_repository_name, connect, open_repository, upload_bar
 
 LOCAL_PATH = re.compile(r'"((?:/|[A-Z]:\\\\)[^"\s]*[/\\][^"\s]+)"')
 PEFT_TEMPLATE = "# Model Card for Model ID"  # which PEFT leaves beside adapters, with nothing filled in
@@ -36,6 +37,7 @@ def publish_model(
     trust_remote_code: bool = False,
     dry_run: bool = False,
     progress: bool = True,
+    look: Callable[[dict[str, int]], None] | None = None,
 ) -> dict[str, Any]:
     """Publish the model in `folder` as `repo_id`, and return what was done.
 
@@ -53,6 +55,7 @@ def publish_model(
         overwrite: put the model in the place of another kind of model.
         trust_remote_code: allow code that comes with the folder, and is not Face-MLLM's, to run.
         dry_run: look at everything and send nothing; the Hub is not asked.
+        look: gets the bytes of each file, by its path, before anything is sent; what it raises ends the call.
 
     Returns:
         `repository`, `url`, `revision`, `commit`, `private`, `files`, `new_files`, `new_bytes`,
@@ -87,18 +90,22 @@ def publish_model(
         "results": len(results),
         "load": _load_calls(model, repo_id, revision, base_model),
     }
+    planned = texts | {CARD: _card(model, None, repo_id, base_model, results)}
+    sent = {addition.path_in_repo: addition.upload_info.size for addition in _additions(model, planned)}
     if dry_run:
-        texts[CARD] = _card(model, None, repo_id, base_model, results)
-        sent = {addition.path_in_repo: addition.upload_info.size for addition in _additions(model, texts)}
+        texts = planned
         notes = _notes(model, texts)
         return about | {"sent": sent, "new_bytes": sum(sent.values()), "notes": notes, "card": texts[CARD]}
+    connect(repo_id)  # nothing is asked where nothing could be sent
+    if look is not None:
+        look(sent)
     with open_repository(repo_id, "model", private=private, revision=revision) as repository:
         present = repository.present
         _check_place(repository, model, overwrite)
         published = repository.read_text(CARD) if CARD in present and _kind(present) == _kind(model.files) else None
         texts[CARD] = _card(model, published, repo_id, base_model, results)
         additions = repository.changed(_additions(model, texts))
-        stale = [path for path in present if _was_the_models(path) and path not in model.files]
+        stale = [path for path in present if is_loaded(path) and path not in model.files]
         with upload_bar(additions, progress) as bar:
             repository.upload(additions, bar)
             changes = [*additions, *(CommitOperationDelete(path, is_folder=False) for path in stale)]
@@ -212,11 +219,6 @@ def _check_place(repository: HubRepository, model: ModelFolder, overwrite: bool)
         raise UserError(f"{repository.repo_id} holds another kind of model, {theirs!r} and not {own!r}: {remedy}")
 
 
-def _was_the_models(path: str) -> bool:
-    """Whether a file would be loaded with the new model; somebody's own Python, such as a handler, would not."""
-    return is_model_file(path) and (not path.endswith(".py") or path.endswith("_facemllm.py"))
-
-
 def _notes(model: ModelFolder, texts: dict[str, str]) -> list[str]:
     """What nobody refuses and the publisher may want to mend."""
     notes = []
@@ -228,7 +230,7 @@ def _notes(model: ModelFolder, texts: dict[str, str]) -> list[str]:
             notes.append(f"its code is {describe_code(model.folder, config)}")
     for name in model.files:
         if name.endswith(("config.json", "run.json")):
-            text = texts.get(name) or (model.folder / name).read_text(encoding="utf-8")
+            text = texts.get(name) or (model.folder / name).read_text(encoding="utf-8", errors="replace")
             if found := LOCAL_PATH.search(text):
                 notes.append(f"{name} names a path of this machine, {found[1]}: everybody will read it")
     return notes

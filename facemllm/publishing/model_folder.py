@@ -1,8 +1,7 @@
 """What of a folder is the model, and whether anybody else could load it: looked at before anything is published."""
 
-import ast
 import fnmatch
-from collections.abc import Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,14 +10,11 @@ from facemllm.cli import UserError
 from facemllm.inference.exports import checked_export
 from facemllm.model_code.comparison import read_settings
 from facemllm_onnx.export_location import EXPORT_RECORD
+from facemllm_recipes.model_folder import WHOLE, check_model_folder
+
+from .own_files import FOLDERS, own_files
 
 ADAPTER_CONFIG = "adapter_config.json"
-_MODEL = ("*.safetensors", "*.safetensors.index.json", "*config.json", "*.py", "*.jinja")
-_TOKENIZER = ("tokenizer.json", "tokenizer.model", "special_tokens_map.json", "added_tokens.json")
-_EXPORT = ("*.onnx", "*.onnx_data", EXPORT_RECORD)
-MODEL_FILES = (*_MODEL, *_TOKENIZER, "vocab.*", "merges.txt", *_EXPORT)
-BESIDE = ("README.md", "LICENSE*", "NOTICE*", "run.json", "loss.png")  # in the model's own folder only
-MODEL_FOLDERS = ("adapter", "additional_chat_templates", "onnx", "transformers.js")
 STATE_OF_TRAINING = ("trainer_state.json", "optimizer*", "scheduler.pt", "scaler.pt", "rng_state*.pth", "global_step*")
 
 
@@ -37,30 +33,27 @@ class ModelFolder:
     export: dict[str, Any] | None = None
 
 
-def is_model_file(path: str) -> bool:
-    """Whether what lies at `path` in a folder or repository is read when the model is loaded, by its name."""
-    parent, _, name = path.rpartition("/")
-    return parent in ("", *MODEL_FOLDERS) and _is_one_of(name, MODEL_FILES)
-
-
 def open_model_folder(folder: str | Path, trust_remote_code: bool = False) -> ModelFolder:
     """The model in `folder`, after a look at whether it loads: no weights are read, only their names and shapes.
     Of an ONNX export, each graph is loaded.
 
     Raises:
         UserError: for no folder, a training checkpoint, an unfinished run, weights that do not fit the configuration,
-            code that is named and not there, and graphs that are missing, cut off or do not load.
+            code that is named and not there, graphs that are missing, cut off or do not load, and files that lie
+            outside the folder, behind a link.
+        DamagedModel: for a damaged file, or weights as a pickle.
     """
     folder = Path(folder).expanduser()
     if not folder.is_dir():
         raise UserError(f"{folder}: there is no such folder; give the one that training left")
     _check_finished(folder)
-    files, others = _sort(folder)
+    files = own_files(folder)
+    others = _others(folder, files)
     if EXPORT_RECORD in files:
         return ModelFolder(folder, files, others, None, checked_export(folder))
     if ADAPTER_CONFIG in files and "config.json" not in files:
         return ModelFolder(folder, files, others, _check_adapter(folder, files))
-    _check_code(folder, files)
+    check_model_folder(folder)
     _check_weights(folder, trust_remote_code)
     return ModelFolder(folder, files, others, None)
 
@@ -69,19 +62,16 @@ def _is_one_of(name: str, patterns: tuple[str, ...]) -> bool:
     return not name.startswith(".") and any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
 
 
-def _sort(folder: Path) -> tuple[list[str], list[str]]:
-    """The model's files, and the others: whole folders by their name and a slash."""
-    files, others = [], []
+def _others(folder: Path, files: Collection[str]) -> list[str]:
+    """What lies in the folder and is none of the model's `files`: whole folders by their name and a slash."""
+    others = []
     for path in sorted(folder.iterdir()):
-        if path.is_dir() and path.name in MODEL_FOLDERS:
+        if path.is_dir() and path.name in FOLDERS:
             inside = [f"{path.name}/{entry.name}" for entry in sorted(path.iterdir())]
-            files += [name for name in inside if is_model_file(name) and (folder / name).is_file()]
             others += [name for name in inside if name not in files]
-        elif path.is_file() and (is_model_file(path.name) or _is_one_of(path.name, BESIDE)):
-            files.append(path.name)
-        elif path.name != "__pycache__":
+        elif path.name not in files and path.name != "__pycache__":
             others.append(path.name + ("/" if path.is_dir() else ""))
-    return files, others
+    return others
 
 
 def _check_finished(folder: Path) -> None:
@@ -98,58 +88,16 @@ def _check_finished(folder: Path) -> None:
 
 
 def _check_adapter(folder: Path, files: list[str]) -> str:
-    from safetensors import SafetensorError, safe_open
-
     config = read_settings(folder / ADAPTER_CONFIG)
     weights = "adapter_model.safetensors"
     if weights not in files:
         raise UserError(f"{folder}: has {ADAPTER_CONFIG} and no {weights}")
-    try:
-        with safe_open(folder / weights, framework="numpy") as opened:
-            empty = not list(opened.keys())
-    except SafetensorError as error:
-        raise UserError(f"{folder / weights}: cannot be read: {error}") from error
-    if empty:
+    if not check_model_folder(folder):
         raise UserError(f"{folder / weights}: holds no weights")
     return str(config.get("base_model_name_or_path") or "")
 
 
-def _check_code(folder: Path, files: list[str]) -> None:
-    """Every module that the configurations name is there and compiles, with all it imports from its own folder."""
-    named = {
-        module for name in files if name.endswith("config.json") for module in _modules(read_settings(folder / name))
-    }
-    seen: set[str] = set()
-    while named - seen:
-        module = sorted(named - seen)[0]
-        seen.add(module)
-        path = folder / f"{module}.py"
-        if not path.is_file():
-            raise UserError(f"{folder}: its code needs {path.name}, which is not there; save the model again")
-        try:
-            tree = ast.parse(path.read_text(encoding="utf-8"))
-        except (SyntaxError, UnicodeDecodeError) as error:
-            raise UserError(f"{path}: is no Python that can be run ({error})") from error
-        named |= {
-            (node.module or alias.name).split(".")[0]
-            for node in ast.walk(tree)
-            if isinstance(node, ast.ImportFrom) and node.level == 1
-            for alias in node.names
-        }
-
-
-def _modules(config: Any) -> Iterator[str]:
-    """Modules of the folder itself in `auto_map` and `custom_pipelines`; `owner/name--module` is elsewhere."""
-    classes = list((config.get("auto_map") or {}).values())
-    classes += [pipeline.get("impl") for pipeline in (config.get("custom_pipelines") or {}).values()]
-    for entry in classes:
-        for name in entry if isinstance(entry, list) else [entry]:
-            if name and "--" not in name:
-                yield name.split(".")[0]
-
-
 def _check_weights(folder: Path, trust_remote_code: bool) -> None:
-    from safetensors import SafetensorError
     from transformers import AutoModelForImageTextToText, AutoProcessor
     from transformers.utils import logging
 
@@ -165,13 +113,13 @@ def _check_weights(folder: Path, trust_remote_code: bool) -> None:
         # On the meta device: a model of 38 B parameters is checked in the memory of a small one.
         options |= {"device_map": "meta", "use_safetensors": True, "ignore_mismatched_sizes": True}
         _, loaded = AutoModelForImageTextToText.from_pretrained(folder, output_loading_info=True, **options)
-    except (OSError, ValueError, ImportError, RuntimeError, SafetensorError) as error:
-        line = next(iter(str(error).strip().splitlines()), type(error).__name__)
+    except Exception as error:  # a folder may be damaged in any way
+        line = " ".join(str(error).split())[:300] or type(error).__name__
         if "trust_remote_code" in str(error):
             raise UserError(
                 f"{folder}: brings its own Python code: read it, then allow it to run with --trust-remote-code"
             ) from error
-        raise UserError(f"{folder}: does not load as an image-text-to-text model: {line}") from error
+        raise UserError(f"{folder}: does not load as an image-text-to-text model: {line}; {WHOLE}") from error
     finally:
         logging.set_verbosity(verbosity)
     for what, keys in (("missing", loaded["missing_keys"]), ("of another shape", loaded["mismatched_keys"])):

@@ -161,7 +161,7 @@ def empty_the_record(folder):
     [
         (cut, r"scoring\.onnx\b.*\b1,000 bytes\b"),
         (lose_a_graph, r"embed_tokens\.onnx\b.*export the model again"),
-        (empty_the_record, r"export\.json\b.*facemllm export"),
+        (empty_the_record, r"export\.json\b.*\bformat\b"),
     ],
 )
 def test_an_export_that_nobody_could_load_is_not_published(spoiled, capsys, spoil, message):

@@ -14,6 +14,7 @@ from PIL import Image
 from datasets_scripts.corpus.writing import write_corpus
 from datasets_scripts.schema import assistant_turn, make_record, user_turn
 from facemllm.cli import main
+from facemllm.commands.publish import _listed
 from tests.facemllm.publishing.hub_process import ROOT, until
 
 
@@ -332,6 +333,23 @@ def test_a_folder_that_is_no_whole_corpus_is_refused(tmp_path, capsys):
         "nowhere": r"--out DIR",
     }.items():
         assert re.search(f"{tmp_path / name}.*{told}", refused(tmp_path / name, capsys))
+
+
+@pytest.mark.parametrize("name", ["captions/train-00001-of-00004.parquet", "README.md", "corpus.json"])
+def test_a_link_out_of_the_folder_is_not_followed(tmp_path, capsys, name):
+    folder = build(tmp_path / "out")
+    (folder / name).rename(tmp_path / "elsewhere")
+    (folder / name).symlink_to(tmp_path / "elsewhere")
+    message = refused(folder, capsys)
+    assert name in message and str(tmp_path / "elsewhere") in message and "copy" in message
+
+
+def test_a_corpus_says_how_much_of_it_goes():
+    files = {f"captions/train-{number:05d}-of-00200.parquet": 1000 for number in range(200)} | {"README.md": 5}
+    assert [line.split() for line in _listed(files)] == [
+        ["5", "README.md"],
+        ["200,000", "captions/", "(200", "files)"],
+    ]
 
 
 def test_a_repository_needs_an_owner_in_its_name(tmp_path, capsys):

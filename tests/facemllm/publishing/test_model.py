@@ -1,6 +1,9 @@
 """`facemllm publish model`, in a process of its own, against a Hub on loopback that speaks HTTP."""
 
+import contextlib
 import json
+import os
+import pty
 import re
 import shutil
 import subprocess
@@ -257,3 +260,85 @@ def test_results_join_a_card_and_leave_the_rest_of_it():
 def test_figures_about_race_go_into_a_card_only_when_named():
     tasks = [{result.metric_args["task"] for result in eval_results([REPORT], race=race)} for race in (False, True)]
     assert tasks == [{"gender"}, {"gender", "race"}]
+
+
+NOT_THE_MODELS = (
+    "notes.py",
+    "secret_config.json",
+    "old.safetensors",
+    "LICENSES.txt",
+    "onnx/stray.onnx",
+    "notes.jinja",
+)
+
+
+def test_only_what_the_code_and_the_index_name_is_sent(model, capsys):
+    (model / "onnx").mkdir()
+    for name in NOT_THE_MODELS:
+        (model / name).write_text("{}")
+    assert main(["publish", "model", str(model), "faces/model", "--dry-run", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert not set(NOT_THE_MODELS) & set(report["sent"])
+    assert set(NOT_THE_MODELS) <= set(report["ignored"])
+    assert {"config.json", "model.safetensors", "modeling_facemllm.py", "chat_template.jinja"} <= set(report["sent"])
+
+
+@pytest.mark.parametrize("name", ["README.md", "model.safetensors", "vision_facemllm.py", "adapter", "run.json"])
+def test_a_link_out_of_the_folder_is_not_followed(model, tmp_path, capsys, name):
+    outside = tmp_path / "outside"
+    if name == "adapter":
+        outside.mkdir()
+        (outside / "adapter_config.json").write_text("{}")
+        shutil.copyfile(model / "model.safetensors", outside / "adapter_model.safetensors")
+    else:
+        outside.write_bytes((model / name).read_bytes() if (model / name).exists() else b"{}")
+        (model / name).unlink(missing_ok=True)
+    (model / name).symlink_to(outside)
+    assert main(["publish", "model", str(model), "faces/model", "--dry-run"]) == 2
+    error = capsys.readouterr().err
+    assert str(model / name) in error and str(outside) in error and "copy" in error
+
+
+def test_a_link_within_the_folder_is_sent(model, capsys):
+    (model / "LICENSE").symlink_to("config.json")
+    assert main(["publish", "model", str(model), "faces/model", "--dry-run", "--json"]) == 0
+    assert "LICENSE" in json.loads(capsys.readouterr().out)["sent"]
+
+
+@pytest.mark.parametrize("name", ["/etc/hosts.Config", "../other.Config", "no_such_module.Config"])
+def test_code_that_is_named_elsewhere_is_refused(model, capsys, name):
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps(config | {"auto_map": {"AutoConfig": name}}))
+    assert main(["publish", "model", str(model), "faces/model", "--dry-run"]) == 2
+    assert ".py, which is not there" in capsys.readouterr().err
+
+
+NO_HUB = {"HF_TOKEN": "hf_token", "HF_ENDPOINT": "http://127.0.0.1:9", "HF_HUB_OFFLINE": "0"}
+PUBLISH = (sys.executable, "-m", "facemllm", "publish", "model")
+
+
+def test_what_goes_is_listed_before_the_hub_is_asked(model):
+    command, environment = [*PUBLISH, str(model), "faces/model"], os.environ | NO_HUB
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, env=environment, capture_output=True, text=True)
+    *listed, mistake = done.stderr.splitlines()
+    assert any(line.endswith("  model.safetensors") for line in listed)
+    assert done.returncode == 2 and "127.0.0.1:9" in mistake
+
+
+@pytest.mark.parametrize(
+    ("answer", "words", "sends"), [("n", (), False), ("", (), False), ("y", (), True), ("", ("--yes",), True)]
+)
+def test_on_a_terminal_it_is_asked_before_anything_is_sent(model, answer, words, sends):
+    ours, theirs = pty.openpty()
+    os.write(ours, f"{answer}\n".encode())
+    command, environment = [*PUBLISH, str(model), "faces/model", *words], os.environ | NO_HUB
+    done = subprocess.run(command, stdin=theirs, stderr=theirs, env=environment, stdout=subprocess.PIPE, check=False)
+    os.close(theirs)
+    printed = b""
+    with contextlib.suppress(OSError):  # where nobody has the other end any more
+        while part := os.read(ours, 100_000):
+            printed += part
+    os.close(ours)
+    assert done.returncode == 2
+    assert (b"[y/N]" in printed) == (not words)
+    assert (b"127.0.0.1:9" in printed) == sends and (b"nothing was sent" in printed) == (not sends)
