@@ -28,6 +28,7 @@ if TYPE_CHECKING:  # not needed here: transformers 4.57 copies from a folder onl
     from .option_scores_facemllm import Scores  # noqa: F401
     from .packed_scoring_facemllm import PackedScorer  # noqa: F401
     from .token_tree_facemllm import TokenTree  # noqa: F401
+    from .url_fetching_facemllm import fetch  # noqa: F401
     from .user_texts_facemllm import as_text  # noqa: F401
     from .versions_facemllm import TESTED  # noqa: F401
 

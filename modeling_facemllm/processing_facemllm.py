@@ -3,7 +3,7 @@
 import copy
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from transformers.configuration_utils import PretrainedConfig
@@ -23,6 +23,9 @@ from .versions_facemllm import (
     default_image_processor,
     make_tokenizer_portable,
 )
+
+if TYPE_CHECKING:  # not needed here: transformers 4.57 copies from a folder only what an entry file names
+    from .url_fetching_facemllm import fetch  # noqa: F401
 
 AUTO_MAP = {"AutoProcessor": "processing_facemllm.FaceMLLMProcessor"}
 
