@@ -22,6 +22,8 @@ from pathlib import Path
 from typing import IO, Any
 
 MAX_SHOWN, MAX_LENGTH = 3, 40
+LOCK = ".lock"
+"""The lock file of an output folder, while a process writes it."""
 WITHOUT_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)  # what such a file system answers
 
 
@@ -217,7 +219,7 @@ def writer_of(output: str | os.PathLike, beside: bool = False) -> str | None:
 
 def _lock_path(output: str | os.PathLike, beside: bool) -> Path:
     output = Path(output).resolve()
-    return output.with_name(f".{output.name}.lock") if beside else output / ".lock"
+    return output.with_name(f".{output.name}{LOCK}") if beside else output / LOCK
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ code holds no second place for it. Defaults are here, once. Relative paths resol
 """
 
 import dataclasses
+import math
 import re
 import typing
 from collections.abc import Iterable
@@ -236,6 +237,26 @@ def _check_location(value: str, where: str, owner: bool = False) -> None:
         )
 
 
+_LEAST = {
+    "per_device_train_batch_size": 1,
+    "per_device_eval_batch_size": 1,
+    "gradient_accumulation_steps": 1,
+    "learning_rate": 0,
+    "weight_decay": 0,
+    "num_train_epochs": 0.001,
+}
+"""The least that numbers may be: others end in a traceback, or in a run without a step."""
+
+
+def _check_numbers(trainer: dict) -> None:
+    for key, least in _LEAST.items():
+        value = trainer.get(key)
+        if isinstance(value, int | float) and not least <= value < math.inf:
+            raise RecipeError(f"trainer.{key}: {value!r} is out of range, allowed: {least} or more")
+    if trainer.get("max_steps", -1) not in (-1, None) and trainer["max_steps"] < 1:
+        raise RecipeError(f"trainer.max_steps: {trainer['max_steps']} is out of range, allowed: 1 or more, or -1")
+
+
 def _check_trainer(values: dict) -> dict:
     from trl import SFTConfig
 
@@ -252,6 +273,7 @@ def _check_trainer(values: dict) -> dict:
         # SFTConfig takes JSON text for its mapping fields; in YAML a mapping is written as one.
         if isinstance(value, str) and dict in typing.get_args(hint):
             raise RecipeError(f"trainer.{key}: {value!r} is text, allowed: {describe(dict)}")
+    _check_numbers(checked)
     limit = checked["save_total_limit"]
     if limit is not None and limit < 2:
         raise RecipeError(

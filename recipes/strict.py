@@ -65,7 +65,11 @@ def parse_yaml(text: str, where: str) -> Any:
 
 def read_yaml(path: str | Path) -> dict:
     """The mapping in the YAML file at `path`."""
-    data = parse_yaml(Path(path).read_text(encoding="utf-8"), str(path))
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise RecipeError(f"{path}: is no text in UTF-8; give the YAML file of a recipe") from None
+    data = parse_yaml(text, str(path))
     if not isinstance(data, dict):
         raise RecipeError(f"{path}: a recipe is a mapping of keys to values, this is {describe(type(data))}")
     return data

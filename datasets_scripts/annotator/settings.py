@@ -1,6 +1,7 @@
 """What an annotator is asked and with which settings: a face's requests, where faces come from, and the model."""
 
 import base64
+import math
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -109,13 +110,11 @@ class Annotator:
             raise CorpusArgumentError("model", "", "name the model as the endpoint does (see its /v1/models)")
         if self.structured not in STRUCTURED:
             raise CorpusArgumentError("structured", self.structured, f"give one of {', '.join(STRUCTURED)}")
-        for name, least in (("concurrency", 1), ("attempts", 1), ("max_retries", 0), ("max_body", 1)):
-            if getattr(self, name) < least:
-                raise CorpusArgumentError(name, getattr(self, name), f"give {least} or more")
-        if self.max_tokens is not None and self.max_tokens < 1:
-            raise CorpusArgumentError("max_tokens", self.max_tokens, "give 1 or more, or None")
-        if self.timeout <= 0:
-            raise CorpusArgumentError("timeout", self.timeout, "give seconds, more than 0")
+        least = {"concurrency": 1, "attempts": 1, "max_retries": 0, "max_body": 1, "max_tokens": 1, "timeout": 0.001}
+        for name, low in {**least, "temperature": 0, "input_price": 0, "output_price": 0}.items():
+            value = getattr(self, name)
+            if value is not None and not low <= value < math.inf:  # NaN is refused, too
+                raise CorpusArgumentError(name, value, f"give {low} or more")
 
     def api_key(self) -> str:
         """The key from the environment; `CorpusError` if there is none. Endpoints without keys ignore `none`."""

@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     from facemllm.inference.exports import is_onnx_export
     from facemllm.inference.hub_names import check_model_name
     from facemllm.inference.identity import identify
-    from facemllm_onnx.export.folder import ExportError
+    from facemllm_onnx.export.folder import ExportArgumentError, ExportError
     from facemllm_onnx.export.request import ExportRequest
 
     check_model_name(args.model)
@@ -64,6 +64,8 @@ def run(args: argparse.Namespace) -> int:
             model, processor = load_model(args.model, "cpu", args.trust_remote_code, args.adapter)
             source = {"name": args.model, "digest": identify(args.model, args.adapter), "adapter": args.adapter}
             record = write_export(request, model, processor, source=source, progress=True)
+    except ExportArgumentError:
+        raise
     except ExportError as error:
         raise UserError(str(error)) from error
     print(json.dumps(record, indent=2) if args.json else in_terminal(_summary(Path(args.out), record), lines=True))

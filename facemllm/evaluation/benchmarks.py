@@ -197,6 +197,8 @@ def open_synthetic(wanted: Wanted) -> Benchmark:
     if unknown := set(wanted.options) - {"seed", "size"}:
         raise UserError(f"--set {min(unknown)}: drawn faces have seed and size")
     seed, size = (_whole(wanted.options, name, usual) for name, usual in (("seed", 0), ("size", 64)))
+    if not 16 <= size <= 4096:
+        raise UserError(f"--set size={size}: give 16 to 4096, the side of the pictures in pixels")
     split, count = wanted.split or "test", wanted.limit or 500
     if split not in SPLITS:
         raise UserError(f"--split {split}: drawn faces have {', '.join(SPLITS)}")

@@ -13,6 +13,7 @@ from typing import Any
 import onnx_ir
 
 from facemllm_onnx.export_location import EXPORT_RECORD, GRAPH_FOLDER
+from modeling_facemllm.errors_facemllm import ArgumentError
 
 from .transformers_js import write_json, write_transformers_js_files
 
@@ -22,6 +23,10 @@ EXTERNAL_DATA_ABOVE = 1_900_000_000
 
 class ExportError(ValueError):
     """What was asked cannot be exported; the message says why and what can."""
+
+
+class ExportArgumentError(ExportError, ArgumentError):
+    """An `ExportError` about one argument, in parts."""
 
 
 def save_graph(model: onnx_ir.Model, path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from modeling_facemllm.installation import is_installed
 
-from .folder import ExportError, check_replaceable
+from .folder import ExportArgumentError, ExportError, check_replaceable
 from .precisions import DEVICES, FLOATS, PRECISIONS, QUANTIZED, TRACED
 
 BACKENDS = ("auto", "optimum", "transformers")
@@ -42,7 +42,7 @@ class ExportRequest:
         """
         for argument, choices in (("backend", BACKENDS), ("precision", PRECISIONS), ("device", DEVICES)):
             if (value := getattr(self, argument)) not in choices:
-                raise ExportError(f"{argument} {value!r} is unknown: take one of {', '.join(choices)}")
+                raise ExportArgumentError(argument, value, f"take one of {', '.join(choices)}")
         self._check_refusal(self.device)
         check_replaceable(self.out)
         chosen = replace(self, backend=_choose_backend(self.backend))
@@ -51,7 +51,7 @@ class ExportRequest:
 
     def _check_refusal(self, by: str) -> None:
         if reason := FLOATS[self.traced].refused_by.get(by):
-            raise ExportError(f"precision {self.precision}: {reason}")
+            raise ExportArgumentError("precision", self.precision, reason)
 
     @property
     def traced(self) -> str:

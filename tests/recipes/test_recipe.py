@@ -43,6 +43,11 @@ def test_overrides_reach_into_mappings_and_lists(recipe_file):
         ("trainer.max_steps=1.5", r"^trainer\.max_steps: 1\.5\b.*a whole number"),
         ("trainer.max_length=512", r"^trainer\.max_length: 512\b.*set max_length at the top"),
         ("trainer.save_total_limit=1", r"^trainer\.save_total_limit: 1\b.*2 or more, or null"),
+        ("trainer.learning_rate=-1", r"^trainer\.learning_rate: -1\.0\b.*0 or more"),
+        ("trainer.learning_rate=.nan", r"^trainer\.learning_rate: nan\b.*0 or more"),
+        ("trainer.per_device_train_batch_size=0", r"^trainer\.per_device_train_batch_size: 0\b.*1 or more"),
+        ("trainer.num_train_epochs=-1", r"^trainer\.num_train_epochs: -1\.0\b"),
+        ("trainer.max_steps=-5", r"^trainer\.max_steps: -5\b.*1 or more, or -1"),
         ("seed=true", r"^seed: True\b.*a whole number"),
         ("output_dir=null", r"^output_dir: None\b.*\btext\b"),
         ("model.trainable=[head]", r"^model\.trainable\.0: 'head'.* 'vision_tower' or 'projector'"),
@@ -65,6 +70,12 @@ def test_mistakes_are_told_in_one_line(recipe_file, override, message):
         load_recipe(recipe_file, [override])
     assert "\n" not in str(caught.value)
     assert re.search(message, str(caught.value)), str(caught.value)
+
+
+def test_a_file_that_is_no_text_is_no_recipe(tmp_path):
+    (tmp_path / "photo.jpg").write_bytes(b"\xff\xd8\xff\xe0")
+    with pytest.raises(RecipeError, match=r"photo\.jpg: .*YAML file"):
+        load_recipe(tmp_path / "photo.jpg")
 
 
 def test_a_folder_that_cannot_be_trained_is_no_base(recipe_file, tmp_path):

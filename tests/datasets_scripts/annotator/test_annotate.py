@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import math
 import os
 import resource
 import time
@@ -334,6 +335,11 @@ def test_an_endpoint_is_named_with_or_without_v1(given, called):
         ("endpoint", "localhost:8000", "http://localhost:8000/v1"),
         ("structured", "xml", "json_schema, json_object, none"),
         ("attempts", 0, "1 or more"),
+        ("max_tokens", 0, "1 or more"),
+        ("timeout", 0, "or more"),
+        ("timeout", math.inf, "or more"),
+        ("temperature", -1, "0 or more"),
+        ("input_price", -1.0, "0 or more"),
     ],
 )
 def test_wrong_settings_are_refused(argument, value, remedy):

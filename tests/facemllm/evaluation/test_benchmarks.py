@@ -203,6 +203,9 @@ def test_drawn_faces_are_made_on_the_spot_the_same_each_time():
     first, second = (list(open_benchmark("synthetic", Wanted(limit=3)).faces()) for _ in range(2))
     assert [face.labels for face in first] == [face.labels for face in second] and len(first) == 3
     assert first[0].image.tobytes() == second[0].image.tobytes()
+    for size in ("0", "-3", "100000"):
+        with pytest.raises(UserError, match=f"--set size={size}: .*16 to 4096"):
+            open_benchmark("synthetic", Wanted(options={"size": size}))
     small = next(open_benchmark("synthetic", Wanted(limit=1, options={"size": "32", "seed": "1"})).faces())
     assert small.image.size == (32, 32)
 

@@ -12,6 +12,7 @@ import pytest
 from huggingface_hub import ModelCard
 from PIL import Image
 
+from datasets_scripts.files import alone
 from datasets_scripts.synthetic.faces import ATTRIBUTES
 from facemllm.cli import UserError, main
 from facemllm.evaluation.report.report import write_report
@@ -35,7 +36,8 @@ def plan(tiny_towers, tmp_path_factory):
 @pytest.fixture(scope="module")
 def finished(plan, tmp_path_factory):
     out = tmp_path_factory.mktemp("quickstart") / "run"
-    return out, Quickstart(out, 0, plan).run()
+    with alone(out):  # as the command does
+        return out, Quickstart(out, 0, plan).run()
 
 
 def test_leaves_a_model_a_report_and_faces(finished):

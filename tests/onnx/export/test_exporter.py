@@ -158,9 +158,9 @@ def test_a_model_whose_weights_are_not_whole_is_not_exported(tmp_path, capsys, m
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--precision", "int3"], "precision 'int3'.*fp32, fp16, bf16, int8, int4"),
-        (["--device", "tpu"], "device 'tpu'.*cpu, cuda"),
-        (["--backend", "tflite"], "backend 'tflite'.*auto, optimum, transformers"),
+        (["--precision", "int3"], r"--precision int3: .*fp32, fp16, bf16, int8, int4"),
+        (["--device", "tpu"], r"--device tpu: .*cpu, cuda"),
+        (["--backend", "tflite"], r"--backend tflite: .*auto, optimum, transformers"),
     ],
 )
 def test_an_unknown_choice_is_one_line(tmp_path, capsys, model_folder, arguments, message):
