@@ -75,7 +75,8 @@ def build_corpus(
     for split in options_by_split or {}:
         if split not in splits:
             given = ", ".join((options_by_split or {})[split])
-            raise CorpusError(f"{given} for {split!r}: that split is not built; the splits are {', '.join(splits)}")
+            remedy = f"that split is not built; the splits are {', '.join(splits)}"
+            raise CorpusArgumentError(given, split, remedy)
     keep_apart(root, out)
 
     def read(split: str) -> FaceReader:

@@ -82,6 +82,8 @@ def writing(folder: Path, first_process: bool) -> Iterator[None]:
         OSError: in one line, for whatever an operating system, safetensors or PyTorch raises where a disk is full.
     """
     where, printed = f"output_dir: {str(folder)!r}", threading.excepthook
+    if folder.is_file():
+        raise RecipeError(f"{where} is a file; give a folder")
     threading.excepthook = lambda found: None if _why_not_written(found.exc_value) else printed(found)
     with contextlib.ExitStack() as held:
         try:

@@ -180,6 +180,8 @@ def _rooms(source: Any) -> set[str]:
 @contextlib.contextmanager
 def alone_in(out: Path) -> Iterator[None]:
     """Hold the lock of an output folder as `files.alone` does; `CorpusArgumentError` where another process has it."""
+    if out.is_file():
+        raise CorpusArgumentError("out", str(out), "it is a file; give a folder")
     with contextlib.ExitStack() as held:
         try:
             held.enter_context(alone(out))

@@ -67,15 +67,16 @@ def engine_options(engine: str, options: Mapping[str, Any]) -> Any:
     values = {}
     for name, value in options.items():
         if name not in known:
-            raise CorpusError(f"option {name!r} of engine {engine}: expected one of {', '.join(known) or 'none'}")
+            remedy = f"engine {engine} has {', '.join(known) or 'no options'}"
+            raise CorpusArgumentError("engine_options", f"{name}={value}", remedy)
         try:
             values[name] = _converted(value, known[name])
         except (ValueError, TypeError, KeyError, AttributeError):
             wanted = getattr(known[name], "__name__", known[name])
-            raise CorpusError(f"option {name}={value!r} of engine {engine}: expected {wanted}") from None
+            raise CorpusArgumentError("engine_options", f"{name}={value}", f"give {wanted}") from None
     missing = [name for name in ("partition",) if name in known and not values.get(name)]
     if missing:
-        raise CorpusError(f"engine {engine} needs the option {missing[0]}")
+        raise CorpusArgumentError("engine_options", None, f"engine {engine} needs {missing[0]}=NAME")
     return kind(**values)
 
 

@@ -77,9 +77,7 @@ def find_tars(shards: str | os.PathLike | list[str] | tuple[str, ...]) -> tuple[
             raise CorpusError(f"{place}: no such folder or tar; give the folder that img2dataset wrote")
     if not found:
         names = ", ".join(map(str, given))
-        raise CorpusError(
-            f"shards={names!r}: no tar there; give the folder that img2dataset wrote (webdataset format)"
-        )
+        raise CorpusError(f"{names}: no tar there; give the folder that img2dataset wrote (webdataset format)")
     return tuple(sorted({str(path.resolve()) for path in found}))
 
 

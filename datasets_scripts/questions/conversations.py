@@ -213,7 +213,7 @@ def _row(task: str) -> AnyTask:
         near = get_close_matches(task, names)
         hint = f"did you mean {' or '.join(near)}? " if near else ""
         remedy = "datasets_scripts/questions/tasks.py has them all, facemllm data NAME --help those of a dataset"
-        raise CorpusError(f"task={task!r} is unknown: {hint}{remedy}")
+        raise CorpusArgumentError("tasks", task, f"there is no such task; {hint}{remedy}")
     return TASKS[task]
 
 

@@ -44,6 +44,8 @@ def check_positive(args: argparse.Namespace, *names: str) -> None:
 @contextlib.contextmanager
 def alone_in(option: str, folder: str | os.PathLike, beside: bool = False) -> Iterator[None]:
     """Hold the lock of an output folder as `files.alone` does; `UserError` where another process has it."""
+    if os.path.isfile(folder):
+        raise UserError(f"{option} {folder}: is a file; give a folder")
     with contextlib.ExitStack() as held:
         try:
             held.enter_context(alone(folder, beside))

@@ -162,8 +162,11 @@ def load_answerer(
             raise UserError(f"--adapter {adapter}: an ONNX export takes none; export the model with the adapter")
         kind, loaded = ONNXAnswerer, (load_runtime(model, device),)
     else:
+        from facemllm.inference.exports import is_onnx_export
         from facemllm.inference.loading import load_model
 
+        if is_onnx_export(model):
+            raise UserError(f"--backend {backend}: {model} is an ONNX export; leave --backend out")
         loaded = network, _ = load_model(model, device, trust_remote_code, adapter=adapter)
         if network.device.type == "cpu":
             batch_size = batch_size or FACES_ON_CPU

@@ -116,7 +116,7 @@ def test_presence_of_an_action_unit_begins_where_the_source_says(tmp_path):
     ("settings", "message"),
     [
         ({"name": "imdb"}, r"'imdb'.*300w_lp, affectnet"),
-        ({"tasks": ["expresion"]}, r"task='expresion'.*\bexpression\b"),
+        ({"tasks": ["expresion"]}, r"tasks='expresion'.*\bexpression\b"),
         ({"root": "nowhere"}, r"nowhere.*folder of RAF-DB"),
     ],
 )

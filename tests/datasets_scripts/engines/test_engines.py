@@ -207,7 +207,7 @@ def test_options_are_checked_and_may_be_text():
     assert engine_options("ray", {"mem_per_cpu_gb": "1.5"}).mem_per_cpu_gb == 1.5
     for engine, given, named in [
         ("slurm", {}, r"slurm\b.*\bpartition\b"),
-        ("slurm", {"partition": "cpu", "cpus_per_task": "many"}, r"cpus_per_task='many'.*\bslurm\b.*\bint\b"),
+        ("slurm", {"partition": "cpu", "cpus_per_task": "many"}, r"cpus_per_task=many.*\bint\b"),
         ("slurm", {"partition": "cpu", "cpus_per_task": 1.5}, r"cpus_per_task=1\.5\b.*\bslurm\b.*\bint\b"),
         ("slurm", {"partition": "cpu", "wait": "maybe"}, r"wait='maybe'.*\bslurm\b.*\bbool\b"),
         ("local", {"memory": 1}, r"'memory'.*\blocal\b.*\bnone\b"),

@@ -187,7 +187,7 @@ def test_a_value_that_the_table_lacks_is_refused(config):
 
 
 def test_an_unknown_task_or_config_is_refused():
-    with pytest.raises(CorpusError, match=r"task='mood'.*\btasks\.py\b.*facemllm data NAME --help"):
+    with pytest.raises(CorpusError, match=r"tasks='mood'.*\btasks\.py\b.*facemllm data NAME --help"):
         canonical_question("mood")
     with pytest.raises(CorpusError, match=r"config='chat'.*captions, vqa, face_tasks"):
         make_conversation("chat", WOMAN, random.Random(0))

@@ -217,5 +217,5 @@ def test_units_that_are_active_and_others_are_asked_about_equally_often():
     ],
 )
 def test_an_unknown_task_is_told_with_those_that_are_like_it(task, remedy):
-    with pytest.raises(CorpusError, match=rf"task='{task}'.*\b{remedy}\b"):
+    with pytest.raises(CorpusError, match=rf"tasks='{task}'.*\b{remedy}\b"):
         make_conversation("vqa", FACE, random.Random(0), [task])
