@@ -15,7 +15,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,7 @@ class Photo:
             read or breaks off.
         pixels: those of a frame; a photo is read by `load`.
         error: why there is nothing to be looked at.
+        private_hosts: whether it may be fetched from a private network.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Photo:
     time: float | None = 0.0
     pixels: Image.Image | None = None
     error: str | None = None
+    private_hosts: bool = True
 
     def load(self) -> "Picture":
         """The picture. Raises `UnreadableImage` with the reason, whatever is wrong with it."""
@@ -63,7 +65,7 @@ class Photo:
         if self.pixels is not None:
             return Picture(self.pixels, self.pixels.size)
         source = self.name if is_url(self.name) else Path(self.name)
-        with open_image(source) as image:
+        with open_image(source, private_hosts=self.private_hosts) as image:
             size = upright_size(image)
             if image.width * image.height <= LARGE:
                 return Picture(load_image(image), size)
@@ -91,7 +93,13 @@ class Ignored:
 
 
 def find_photos(
-    inputs: Iterable[str], *, every: float, wanted: Wanted, ended: Callable[[str], None], ignored: Ignored
+    inputs: Iterable[str],
+    *,
+    every: float,
+    wanted: Wanted,
+    ended: Callable[[str], None],
+    ignored: Ignored,
+    private_hosts: bool = False,
 ) -> Iterator[Photo]:
     """The photos and frames that the inputs name, folders with all that is below them, in natural order.
 
@@ -103,11 +111,13 @@ def find_photos(
         wanted: asked with name and frame before anything is read; what is not wanted is left out.
         ended: gets the name of each video that was read to its end.
         ignored: counts the files in folders that are neither photos nor videos.
+        private_hosts: whether URLs of that list may be on private networks; those among `inputs` may.
     """
     for text in inputs:
         if text == STDIN:
             lines = (os.fsdecode(line.rstrip(b"\r\n")) for line in sys.stdin.buffer)
-            yield from find_photos(filter(None, lines), every=every, wanted=wanted, ended=ended, ignored=ignored)
+            listed = find_photos(filter(None, lines), every=every, wanted=wanted, ended=ended, ignored=ignored)
+            yield from (replace(photo, private_hosts=private_hosts) for photo in listed)
             continue
         for file in _files(text, _sorted_entries):
             if isinstance(file, Photo):

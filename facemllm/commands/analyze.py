@@ -78,6 +78,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--every", type=float, default=1.0, metavar="SECONDS", help="between a video's frames; 0: all (default: 1)"
     )
+    private = "fetch URLs of a list (-) from private networks too; those that you type always may be there"
+    parser.add_argument("--private-hosts", action="store_true", help=private)
     parser.add_argument("--batch-size", type=int, default=16, metavar="N", help="faces at once (default: 16)")
     add_device_options(parser)
     parser.add_argument("--json", action="store_true", help="JSON lines on a terminal too; the counts as JSON")
@@ -142,7 +144,8 @@ def run(args: argparse.Namespace) -> int:
             if journal is not None:
                 journal.settle(row_key(video, None))
 
-        photos = find_photos(args.inputs, every=args.every, wanted=wanted, ended=ended, ignored=ignored)
+        options = {"every": args.every, "private_hosts": args.private_hosts}
+        photos = find_photos(args.inputs, wanted=wanted, ended=ended, ignored=ignored, **options)
         try:
             analyze(photos, pipeline, write_row, drawings=drawings, must_have_face=args.on_no_face == "raise")
         except torch.OutOfMemoryError as error:

@@ -1,5 +1,6 @@
 """Photos from wherever: folders in natural order without a list in memory, and videos by time."""
 
+import io
 import os
 import shutil
 
@@ -111,6 +112,18 @@ def test_a_damaged_video_loses_nothing_before_the_damage(video, tmp_path):
         path.write_bytes(damaged)
         for photo in found(path, every=0):
             assert photo.error or photo.load().pixels.mode == "RGB"
+
+
+def test_a_url_of_a_list_leads_to_no_private_network_unless_asked(monkeypatch):
+    def listed(**options):
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"http://127.0.0.1:1/a.jpg\n")))
+        options |= {"every": 1, "wanted": lambda *_: True, "ended": print, "ignored": Ignored()}
+        return next(find_photos(["-"], **options))
+
+    (typed,) = found("http://127.0.0.1:1/a.jpg")
+    for photo, reason in ((listed(), "private network"), (listed(private_hosts=True), "refused"), (typed, "refused")):
+        with pytest.raises(UnreadableImage, match=reason):
+            photo.load()
 
 
 @pytest.mark.parametrize("name", ["pipe.mp4", "pipe.jpg"])
