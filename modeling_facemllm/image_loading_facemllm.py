@@ -21,6 +21,7 @@ MAX_PIXELS = 100_000_000
 FORMATS = ("AVIF", "BMP", "GIF", "HEIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP")
 """What is opened, whatever a file is called. Others are not: for PostScript, Pillow would start Ghostscript."""
 EXIF_ORIENTATION = 0x0112
+WHOLE_SIZE = "facemllm_whole_size"
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -119,8 +120,9 @@ def exif_orientation(image: Image.Image) -> int:
 
 
 def upright_size(image: Image.Image) -> tuple[int, int]:
-    """The (width, height) that an opened picture has when it is turned upright."""
-    return image.size[::-1] if exif_orientation(image) >= 5 else image.size
+    """The (width, height) that an opened picture has when it is turned upright, also if it is decoded smaller."""
+    size = image.info.get(WHOLE_SIZE, image.size)
+    return size[::-1] if exif_orientation(image) >= 5 else size
 
 
 def load_listed_image(
@@ -269,6 +271,7 @@ def _open(encoded: bytes, max_pixels: int, shrink: bool) -> Image.Image:
     width, height = image.size
     # A progressive one is decoded whole before it is made smaller.
     if width * height > max_pixels and shrink and "progressive" not in image.info:
+        image.info[WHOLE_SIZE] = image.size
         smaller = ((width // part, height // part) for part in (2, 4, 8))
         image.draft(None, next((size for size in smaller if size[0] * size[1] <= max_pixels), None))
     return _checked(image, max_pixels)

@@ -69,12 +69,14 @@ class Photo:
             size = upright_size(image)
             if image.width * image.height <= LARGE:
                 return Picture(load_image(image), size)
-            part = next(part for part in (2, 4, 8) if image.width * image.height <= part**2 * LARGE)
             with _one_large:
-                if image.format == "JPEG":
+                if image.format == "JPEG":  # decoded at half its size, or less
+                    part = next((part for part in (2, 4) if image.width * image.height <= part**2 * LARGE), 8)
                     image.draft(None, (image.width // part, image.height // part))
-                    return Picture(load_image(image), size)
-                return Picture(load_image(image).reduce(part), size)
+                pixels = load_image(image)
+                while pixels.width * pixels.height > LARGE:
+                    pixels = pixels.reduce(2)
+                return Picture(pixels, size)
 
 
 @dataclass(frozen=True)

@@ -279,6 +279,8 @@ def test_a_picture_of_too_many_pixels_is_not_decoded(kind):
 
 def test_a_jpeg_of_too_many_pixels_is_decoded_smaller():
     assert load_image(encoded(Image.new("RGB", (201, 100)), "JPEG"), max_pixels=10_000).size == (101, 50)
+    with open_image(encoded(Image.new("RGB", (201, 100)), "JPEG"), max_pixels=10_000) as opened:
+        assert upright_size(opened) == (201, 100) and load_image(opened).size == (101, 50)
     with pytest.raises(UnreadableImage, match=r"more than 0.0001 megapixels"):
         load_image(encoded(Image.new("RGB", (201, 100)), "JPEG"), max_pixels=100)
     with pytest.raises(UnreadableImage, match=r"more than 0.01 megapixels"):
