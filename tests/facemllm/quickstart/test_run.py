@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -233,3 +234,20 @@ def test_the_real_quickstart_reaches_what_is_required(tmp_path):
         for number, python in enumerate(pythons)
     ]
     assert said[0]["decoded"] and {answer["decoded"] for answer in said} == {said[0]["decoded"]}
+
+
+def test_ctrl_c_in_a_new_folder_says_how_to_go_on(tmp_path):
+    out = tmp_path / "quickstart"
+    program = (
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        f"from facemllm.cli import main; sys.exit(main(['quickstart', '--out', {str(out)!r}]))"
+    )
+    words = {"stderr": subprocess.PIPE, "text": True, "cwd": Path(__file__).parents[3]}
+    process = subprocess.Popen([sys.executable, "-c", program], **words)
+    while process.poll() is None and not (out / "corpus").exists():
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    error = process.communicate(timeout=120)[1]
+    assert process.returncode == 130, error
+    assert error.splitlines()[-1] == "facemllm quickstart: interrupted; the same command goes on"
+    assert "Traceback" not in error and not (out / ".lock").exists()
