@@ -1,10 +1,22 @@
 """What a worker process needs so that it never outlives its parent and never gets Ctrl-C before it."""
 
+import contextlib
 import multiprocessing
 import os
 import signal
 import threading
+from collections.abc import Iterator
 from multiprocessing.connection import Connection
+
+
+@contextlib.contextmanager
+def without_interrupts() -> Iterator[None]:
+    """Start workers in this block: Ctrl-C reaches them neither while they import, nor later; nor this thread in it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def follow_parent() -> None:

@@ -21,7 +21,7 @@ from datasets import Features
 
 from datasets_scripts.files import replacing
 from datasets_scripts.schema import CorpusError, Skipped, validate_record
-from datasets_scripts.worker_processes import follow_parent, message_of_dead_worker
+from datasets_scripts.worker_processes import follow_parent, message_of_dead_worker, without_interrupts
 
 METADATA_KEY = b"facemllm_corpus"
 ROW_GROUP_ROWS = 128  # what a streaming reader holds at once
@@ -188,7 +188,8 @@ def write_runs(runs: Sequence[Run], settings: ShardSettings, num_proc: int, on_r
     try:
         with workers:
             try:
-                pending = {workers.submit(_work, run, settings) for run in runs}
+                with without_interrupts():
+                    pending = {workers.submit(_work, run, settings) for run in runs}
                 while pending:
                     done, pending = wait(pending, timeout=0.2, return_when=FIRST_EXCEPTION)
                     _pass_on(reports, on_rows)
@@ -196,7 +197,7 @@ def write_runs(runs: Sequence[Run], settings: ShardSettings, num_proc: int, on_r
                         future.result()
             except BaseException:
                 stopped.set()
-                workers.shutdown(wait=False, cancel_futures=True)
+                workers.shutdown(cancel_futures=True)  # they read what this process holds while they start
                 raise
         _pass_on(reports, on_rows)
     except BrokenProcessPool as error:

@@ -11,7 +11,12 @@ import dill
 from datatrove.executor.local import LocalPipelineExecutor
 
 from datasets_scripts.schema import CorpusError
-from datasets_scripts.worker_processes import end_when_closed, follow_parent, message_of_dead_worker
+from datasets_scripts.worker_processes import (
+    end_when_closed,
+    follow_parent,
+    message_of_dead_worker,
+    without_interrupts,
+)
 
 from .tasks import Failures, TaskExecutor
 
@@ -38,12 +43,13 @@ class LocalTasks(TaskExecutor, LocalPipelineExecutor):
         try:
             with pool:
                 try:
-                    started = {pool.submit(_work, rank): rank for rank in ranks}
+                    with without_interrupts():
+                        started = {pool.submit(_work, rank): rank for rank in ranks}
                     for future in as_completed(started):
                         failures.record(started.pop(future), future.exception())
                 except BaseException:
                     writer.close()
-                    pool.shutdown(wait=False, cancel_futures=True)
+                    pool.shutdown(cancel_futures=True)
                     raise
         except BrokenProcessPool as error:
             raise CorpusError(message_of_dead_worker("fewer workers")) from error
