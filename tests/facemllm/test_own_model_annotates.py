@@ -33,6 +33,7 @@ def describer(tiny_towers, tmp_path_factory):
     model = FaceMLLMForConditionalGeneration.from_towers(
         vision, text, tokenizer=processor.tokenizer, pixel_shuffle_factor=2
     )
+    model.config.text_config.max_position_embeddings = 2048  # the longest question, with its schema, has some 520
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
     answer = {"role": "assistant", "content": [{"type": "text", "text": DESCRIPTION}]}
     losses = [1.0] * 8
