@@ -149,7 +149,10 @@ class FaceReader:
         if isinstance(picture, str):
             return Skipped(name, picture)
         url = path if shown_path is None else shown_path
-        image = {"bytes": picture, "path": PurePosixPath(f"{key}{PurePosixPath(path).suffix.lower()}").name}
+        file = PurePosixPath(f"{key}{PurePosixPath(path).suffix.lower()}").name
+        # A file's name need not be UTF-8, a text in Parquet has to be.
+        name, url, file = (text.encode(errors="backslashreplace").decode() for text in (name, url, file))
+        image = {"bytes": picture, "path": file}
         return LabelledFace(name, image, labels, self.split, self.TITLE, self.LICENSE, url, box, landmarks)
 
 
@@ -339,7 +342,7 @@ def hashed_split(key: str, shares: Mapping[str, float] = OUR_SHARES) -> str:
 
     Where people are known, give the person as the key, so that nobody is in two splits.
     """
-    place = int.from_bytes(sha256(key.encode()).digest()[:8]) / 2**64
+    place = int.from_bytes(sha256(key.encode(errors="surrogateescape")).digest()[:8]) / 2**64
     for split, share in shares.items():
         place -= share
         if place < 0:

@@ -1,10 +1,12 @@
 """A row that says again what an earlier one said is no second face, and a number beyond all bounds is no label."""
 
 import io
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from datasets_scripts.build import build_corpus
 from datasets_scripts.schema import Skipped
@@ -17,6 +19,7 @@ from datasets_scripts.sources.fairface import FairFace, read_age_group
 from datasets_scripts.sources.maad_face import MAADFace
 from datasets_scripts.sources.morph import MORPH
 from datasets_scripts.sources.raf_db import RAFDB
+from datasets_scripts.sources.readers import READERS
 from tests.datasets_scripts.sources import (
     test_affectnet,
     test_celeba,
@@ -126,3 +129,17 @@ def test_a_numpy_file_of_something_else_is_no_label(tmp_path, content):
     Path(tmp_path / "train_set/annotations/0_exp.npy").write_bytes(content)
     found = test_affectnet.faces(tmp_path)
     assert [getattr(face, "reason", None) for face in found] == ["no label of the expression", None]
+
+
+@pytest.mark.parametrize(("name", "labelled"), [("utkface", "25_0_1_20170116.jpg"), ("agedb", "3_AlGore_57_m.jpg")])
+def test_names_that_are_no_utf8_are_rows_as_others(tmp_path, name, labelled):
+    folder = bytes(tmp_path) + b"/part\x80"
+    os.mkdir(folder)
+    for file in (labelled.encode(), b"\xff_12.jpg"):
+        with open(folder + b"/" + file, "wb") as out:
+            Image.new("RGB", (16, 16)).save(out, "JPEG")
+    reader = READERS[name]
+    rows = [row for split in reader.SPLITS for row in reader(str(tmp_path), split).faces()]
+    (face,) = [row for row in rows if not isinstance(row, Skipped)]
+    assert [row.reason for row in rows if isinstance(row, Skipped)] == ["malformed name"]
+    assert f"{face.id}{face.url}{face.image['path']}".encode()
