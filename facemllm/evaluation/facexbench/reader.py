@@ -173,8 +173,11 @@ def _shared(name: str, content: Mapping[str, Any]) -> QuestionFile:
         raise ValueError(f"category {category!r} with sub-category {sub_category!r} is none of the benchmark's")
     if content["num_images"] not in IMAGE_KINDS:
         raise ValueError(f"num_images is {content['num_images']!r}, not one of {', '.join(IMAGE_KINDS)}")
-    words = [content.get(key) or "" for key in ("context", "prepend_text", "postpend_text")]
-    return QuestionFile(name, category, sub_category, content["dataset"], content["num_images"], *words)
+    words = [content["dataset"], *(content.get(key) or "" for key in ("context", "prepend_text", "postpend_text"))]
+    if not all(isinstance(text, str) for text in words):
+        raise ValueError("dataset, context, prepend_text or postpend_text is no text")
+    dataset, *words = words
+    return QuestionFile(name, category, sub_category, dataset, content["num_images"], *words)
 
 
 def _question(id: str, shared: QuestionFile, entry: Mapping[str, Any]) -> Question:

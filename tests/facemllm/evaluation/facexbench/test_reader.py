@@ -92,6 +92,14 @@ def test_a_malformed_file_is_named_and_the_others_are_read(root, text):
     assert list(bench.malformed) == ["broken.json"] and len(bench.questions) == 26
 
 
+@pytest.mark.parametrize("change", [{"dataset": ["rafdb"]}, {"context": {"a": 1}}, {"postpend_text": 5}])
+def test_what_all_questions_of_a_file_share_is_text(root, change):
+    path = root / "benchmark" / "lapa_single_mcq.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    bench = read_facexbench(root)
+    assert list(bench.malformed) == ["lapa_single_mcq.json"] and next(iter(change)) in bench.malformed[path.name]
+
+
 def test_one_sub_category_can_be_read_alone(root):
     bench = read_facexbench(root, ["age", "expression"])
     assert {question.file.sub_category for question in bench.questions} == {"age", "expression"}
