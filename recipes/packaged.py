@@ -5,6 +5,7 @@ Also which command makes what a packaged recipe reads and does not find.
 
 import difflib
 import re
+from functools import cache
 from itertools import takewhile
 from pathlib import Path
 
@@ -75,5 +76,12 @@ def command_that_makes(path: str) -> str | None:
     path = Path(path).as_posix()
     if path in MADE_BY:
         return MADE_BY[path]
-    stages = (name for name in recipe_names() if read_yaml(RECIPES / f"{name}.yaml")["output_dir"] == path)
-    return next((f"facemllm train {name}" for name in stages), None)
+    stage = _stages().get(path)
+    return stage and f"facemllm train {stage}"
+
+
+@cache
+def _stages() -> dict[str, str]:
+    """The packaged recipes by their `output_dir`, the first of those with the same."""
+    names = reversed(recipe_names())
+    return {read_yaml(RECIPES / f"{name}.yaml")["output_dir"]: name for name in names}

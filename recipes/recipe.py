@@ -192,7 +192,7 @@ def _check_model(model: ModelRecipe) -> None:
 
 
 def _check_model_folder(value: str, where: str) -> None:
-    path = Path(value).expanduser()
+    path = _path(value, where)
     if (path / "export.json").is_file():
         raise RecipeError(
             f"{where}: {value!r} is an ONNX export, which cannot be trained; give the model that it was made from"
@@ -222,9 +222,18 @@ def _check_data(recipe: Recipe) -> None:
         )
 
 
+def _path(value: str, where: str) -> Path:
+    try:
+        path = Path(value).expanduser()
+        path.exists()
+    except (OSError, RuntimeError, ValueError) as error:  # a name that is too long, or a user who is unknown
+        raise RecipeError(f"{where}: {value!r} is no path here ({error}); give a folder or a Hub id") from None
+    return path
+
+
 def _check_location(value: str, where: str, owner: bool = False) -> None:
     """Refuse what can neither be a folder here nor a Hub id: `owner/name`, without `owner` also `name`."""
-    if Path(value).expanduser().exists():
+    if _path(value, where).exists():
         return
     command = command_that_makes(value)
     if command:

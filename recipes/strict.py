@@ -15,9 +15,24 @@ from typing import Any
 
 import yaml
 
+from datasets_scripts.shown_text import in_terminal
+
+MAX_VALUES = 100_000
+"""Values of a recipe, texts by 100 characters, aliases written out: a few lines of them can stand for billions."""
+MAX_MESSAGE = 1000
+
 
 class RecipeError(ValueError):
-    """A mistake in a recipe: one line that names the key, its value and what is allowed."""
+    """A mistake in a recipe: one line that names the key, its value and what is allowed.
+
+    Of a long one the middle is left out: a value can be of any length, and the remedy comes last.
+    """
+
+    def __init__(self, message: str):
+        line = in_terminal(" ".join(message.splitlines()))
+        super().__init__(
+            line if len(line) <= MAX_MESSAGE else f"{line[: MAX_MESSAGE // 2]} … {line[-MAX_MESSAGE // 2 :]}"
+        )
 
 
 class NothingLearned(RecipeError):
@@ -54,13 +69,39 @@ _Loader.add_implicit_resolver(
 def parse_yaml(text: str, where: str) -> Any:
     """The plain data in `text`; a syntax error becomes a `RecipeError` that starts with `where`."""
     try:
-        return yaml.load(text, Loader=_Loader)
+        data = yaml.load(text, Loader=_Loader)
+        if _count(data) > MAX_VALUES:
+            raise RecipeError(f"more than {MAX_VALUES:,} values with its aliases written out; keep those of a recipe")
+        return data
     except RecipeError as error:
         raise RecipeError(f"{where}: {error}") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f", line {mark.line + 1}" if mark else ""
         raise RecipeError(f"{where}{place}: not valid YAML: {getattr(error, 'problem', None) or error}") from None
+    except RecursionError:
+        raise RecipeError(f"{where}: nested too deeply, or an alias within itself; no recipe is") from None
+    except (
+        ValueError,
+        OverflowError,
+        TypeError,
+        LookupError,
+        AttributeError,
+    ) as error:  # dates and numbers that are none
+        raise RecipeError(f"{where}: not valid YAML: {error}; write it as text, in quotes") from None
+
+
+def _count(data: Any, known: dict[int, int] | None = None) -> int:
+    """How many values there are, each alias written out; what an alias stands for is counted once."""
+    known = {} if known is None else known
+    if isinstance(data, str | bytes):
+        return 1 + len(data) // 100
+    if not isinstance(data, dict | list | tuple | set):
+        return 1
+    if id(data) not in known:
+        parts = [*data, *data.values()] if isinstance(data, dict) else data
+        known[id(data)] = 1 + sum(_count(part, known) for part in parts)
+    return known[id(data)]
 
 
 def read_yaml(path: str | Path) -> dict:
@@ -99,7 +140,7 @@ def apply_overrides(data: dict, overrides: Iterable[str]) -> dict:
 def _index(node: dict | list, part: str, key: str) -> str | int:
     if isinstance(node, dict):
         return part
-    if not part.isdigit() or int(part) >= len(node):
+    if not (part.isdecimal() and len(part) < 10) or int(part) >= len(node):
         raise RecipeError(
             f"override {key}: {part!r} is not a position in a list of {len(node)} (0 to {len(node) - 1})"
         )

@@ -1,6 +1,7 @@
 """Recipes are read strictly: a mistake is one line that names the key, the value and what is allowed."""
 
 import re
+from itertools import pairwise
 
 import pytest
 
@@ -95,6 +96,39 @@ def test_lora_and_full_training_of_the_language_model_exclude_each_other(recipe_
 def test_weights_are_for_all_corpora_or_for_none(recipe_file, texts, pictures):
     with pytest.raises(RecipeError, match=r"data\.1\.weight\b.*give every corpus a weight, or none"):
         load_recipe(recipe_file, [f"data=[{{path: {pictures}, weight: 1}}, {{path: {texts}}}]"])
+
+
+LAUGHS = ", ".join(f"&{name} [{', '.join([f'*{before}'] * 9)}]" for before, name in pairwise("abcdefghij"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"seed: {'9' * 5000}",
+        "seed: 2001-99-99",
+        "seed: 0x_",
+        "a\0b",
+        "[" * 3000,
+        "seed: &a [*a]",
+        f"seed: [&a [x], {LAUGHS}]",
+        f"seed: {'x' * 70_000}",
+        'seed: "\\e[2J"',
+        '"\\e[2J\\n": 1',
+        f"output_dir: out\ndata: [{{path: {'x' * 5000}}}]\nmodel: {{base: owner/name, trainable: [projector]}}",
+        "output_dir: out\ndata: [{path: ~no_such_user/x}]\nmodel: {base: owner/name, trainable: [projector]}",
+    ],
+)
+def test_what_is_no_recipe_is_refused_in_a_short_line(tmp_path, text):
+    (tmp_path / "recipe.yaml").write_text(text)
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(tmp_path / "recipe.yaml")
+    message = str(caught.value)
+    assert len(message.splitlines()) == 1 and len(message) < 1500 and message.isprintable()
+
+
+def test_a_position_in_a_list_is_a_number(recipe_file):
+    with pytest.raises(RecipeError, match=r"data\.²\.path: '²' is not a position"):
+        load_recipe(recipe_file, ["data.².path=x"])
 
 
 def test_a_key_given_twice_is_refused(recipe_file):
