@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from datasets_scripts.schema import CorpusError, LabelledFace, Skipped
 
+from .matlab import MAX_BYTES, read_matlab
 from .protocol import ALIGNED, NAMELESS, DatasetProtocol
 from .reading import FaceReader, gender_and_attributes
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     import numpy as np
 
 ATTRIBUTE_FILE, SPLIT_FILE = "lfw_att_40.mat", "indices_train_test.mat"
+TEXTS = ("name", "AttrName")
+MAX_CELLS, MAX_LETTERS = 100_000, 1000
 INDICES = {"train": "indices_img_train", "test": "indices_img_test"}
 
 
@@ -25,7 +28,7 @@ class LFWA(FaceReader):
     """One split of LFWA. File names hold people's names, which are never passed on.
 
     A picture is known by its row in the attribute file, counted from 1, its url by `lfw_att_40.mat#17`. The two
-    files are MATLAB 7.3's, which is HDF5: h5py reads them. Copies in MATLAB's older format need SciPy alone.
+    files are MATLAB 7.3's, which is HDF5: h5py reads them. Copies in MATLAB's older format do without.
     """
 
     NAME = "lfwa"
@@ -92,9 +95,11 @@ def read_arrays(path: Path, names: tuple[str, ...]) -> "dict[str, np.ndarray]":
 
 
 def _read_older(path: Path, names: tuple[str, ...]) -> "dict[str, np.ndarray]":
-    from scipy.io import loadmat
-
-    return {name: value for name, value in loadmat(path, variable_names=names).items() if name in names}
+    numbers = tuple(name for name in names if name not in TEXTS)
+    found = read_matlab(path, numbers, tuple(name for name in names if name in TEXTS))
+    if isinstance(found, str):
+        raise ValueError(found)
+    return found
 
 
 def _read_hdf5(path: Path, names: tuple[str, ...]) -> "dict[str, np.ndarray]":
@@ -108,10 +113,16 @@ def _read_hdf5(path: Path, names: tuple[str, ...]) -> "dict[str, np.ndarray]":
     with h5py.File(path, "r") as file:
         arrays = {}
         for name in (name for name in names if name in file):
+            if file[name].nbytes > MAX_BYTES:  # as it claims: a compressed or an empty one takes no space in the file
+                raise ValueError(f"{name} has more than {MAX_BYTES // 2**20} MiB")
             values = file[name][()]
             if values.dtype == h5py.ref_dtype:
-                texts = ["".join(map(chr, np.ravel(file[place][()]))) for place in values.ravel()]
-                arrays[name] = np.array(texts, dtype=object)
+                if values.size > MAX_CELLS:
+                    raise ValueError(f"{name} has more than {MAX_CELLS:,} texts")
+                cells = [file[place] for place in values.ravel()]
+                if any(cell.size > MAX_LETTERS for cell in cells):
+                    raise ValueError(f"{name} has a text of more than {MAX_LETTERS:,} letters")
+                arrays[name] = np.array(["".join(map(chr, np.ravel(cell[()]))) for cell in cells], dtype=object)
             else:
                 arrays[name] = values.T  # HDF5 has the axes the other way round
         return arrays

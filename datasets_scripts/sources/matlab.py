@@ -1,8 +1,8 @@
-"""Matrices of numbers from MATLAB's `.mat` files; a damaged one is a picture to skip, not the end of a build.
+"""Matrices of numbers and of texts from MATLAB's `.mat` files; a damaged one is no more than a file to skip.
 
 `scipy.io.loadmat` is not made for damaged files, as its documentation says: version 1.17 ends the process with a
 segmentation fault at some. So the little that is needed here is read with every length checked: level 5 files (what
-MATLAB saves as -v6 and -v7), real numbers, two dimensions.
+MATLAB saves as -v6 and -v7), real numbers and cells of texts, two dimensions.
 https://www.mathworks.com/help/pdf_doc/matlab/matfile_format.pdf
 """
 
@@ -23,11 +23,18 @@ MATRIX, COMPRESSED = 14, 15
 NUMBERS = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
 NUMERIC_CLASSES = range(6, 16)  # double, single, and the whole numbers; not cells, structures, text, sparse matrices
 COMPLEX = 0x800
+CELLS, TEXT = 1, 4
+WIDE = (4, 17, 18)  # in the file's order of bytes
+CHARACTERS = {1: "latin-1", 2: "latin-1", 4: "utf-16", 16: "utf-8", 17: "utf-16", 18: "utf-32"}
 MAX_BYTES = 16 * 2**20  # of a file, and of what its compressed variables unfold to; one of 300W-LP has some thousand
 
 
-def read_matlab(path: str | os.PathLike, names: tuple[str, ...]) -> "dict[str, np.ndarray] | str":
+def read_matlab(
+    path: str | os.PathLike, names: tuple[str, ...], texts: tuple[str, ...] = ()
+) -> "dict[str, np.ndarray] | str":
     """Those of the real matrices `names` that the file holds, as float64 of two dimensions.
+
+    And those of the cell arrays `texts` in which each cell is a text, as objects.
 
     Or the reason for none, as `Skipped` counts it. Files of MATLAB 7.3, which are HDF5, and of level 4 count as
     unreadable: none of the data sets here comes in them.
@@ -43,12 +50,14 @@ def read_matlab(path: str | os.PathLike, names: tuple[str, ...]) -> "dict[str, n
         return f"label file of more than {MAX_BYTES // 2**20} MiB"
     try:
         order = ORDERS[content[HEADER - 4 : HEADER]]
-        return dict(_matrices(memoryview(content)[HEADER:], order, names))
+        return dict(_matrices(memoryview(content)[HEADER:], order, names, texts))
     except (KeyError, ValueError, OverflowError, struct.error, zlib.error):
         return "unreadable label file"
 
 
-def _matrices(data: memoryview, order: str, names: tuple[str, ...]) -> "Iterator[tuple[str, np.ndarray]]":
+def _matrices(
+    data: memoryview, order: str, names: tuple[str, ...], texts: tuple[str, ...]
+) -> "Iterator[tuple[str, np.ndarray]]":
     left = MAX_BYTES
     for kind, content in _elements(data, order):
         if kind == COMPRESSED:
@@ -60,6 +69,7 @@ def _matrices(data: memoryview, order: str, names: tuple[str, ...]) -> "Iterator
             kind, content = next(_elements(memoryview(unfolded), order), (None, content))
         if kind == MATRIX:
             yield from _matrix(content, order, names)
+            yield from _cells(content, order, texts)
 
 
 def _matrix(data: memoryview, order: str, names: tuple[str, ...]) -> "Iterator[tuple[str, np.ndarray]]":
@@ -77,6 +87,33 @@ def _matrix(data: memoryview, order: str, names: tuple[str, ...]) -> "Iterator[t
     if min(dimensions) < 0 or dimensions[0] * dimensions[1] != len(numbers):
         raise ValueError(f"{len(numbers)} numbers for a matrix of {dimensions[0]} x {dimensions[1]}")
     yield bytes(parts[2][1]).decode(), numbers.reshape(dimensions, order="F").astype(np.float64)
+
+
+def _cells(data: memoryview, order: str, names: tuple[str, ...]) -> "Iterator[tuple[str, np.ndarray]]":
+    """The texts of the cell array in this element, if it is one of two dimensions and among `names`."""
+    import numpy as np
+
+    head = list(islice(_elements(data, order), 3))
+    if len(head) < 3 or bytes(head[2][1]) not in {name.encode() for name in names}:
+        return
+    flags, dimensions = np.frombuffer(head[0][1], f"{order}u4"), np.frombuffer(head[1][1], f"{order}i4").tolist()
+    if not len(flags) or flags[0] & 0xFF != CELLS or len(dimensions) != 2:
+        return
+    texts = np.array([_text(cell, order) for _, cell in islice(_elements(data, order), 3, None)], dtype=object)
+    if min(dimensions) < 0 or dimensions[0] * dimensions[1] != len(texts):
+        raise ValueError(f"{len(texts)} cells for an array of {dimensions[0]} x {dimensions[1]}")
+    yield bytes(head[2][1]).decode(), texts.reshape(dimensions, order="F")
+
+
+def _text(data: memoryview, order: str) -> str:
+    parts = list(islice(_elements(data, order), 4))  # flags, dimensions, name, characters
+    if len(parts) < 4 or len(parts[0][1]) < 4 or struct.unpack(f"{order}I", parts[0][1][:4])[0] & 0xFF != TEXT:
+        raise ValueError("a cell that is no text")
+    kind, characters = parts[3]
+    encoding = CHARACTERS[kind]
+    return bytes(characters).decode(
+        f"{encoding}-{'le' if order == '<' else 'be'}" if kind in (4, 17, 18) else encoding
+    )
 
 
 def _elements(data: memoryview, order: str) -> Iterator[tuple[int, memoryview]]:

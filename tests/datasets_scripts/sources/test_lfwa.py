@@ -126,3 +126,29 @@ def test_a_folder_without_the_layout_is_refused_by_what_it_lacks(tmp_path, missi
     (write(tmp_path) / missing).rename(tmp_path / "elsewhere")
     with pytest.raises(CorpusError, match=f"{missing}.*folder of LFWA"):
         LFWA(str(tmp_path), "train")
+
+
+def test_a_damaged_file_is_read_or_refused_and_ends_no_process(tmp_path):
+    file = write(tmp_path) / "lfw_att_40.mat"
+    content = file.read_bytes()
+    for place in range(0, len(content), 5):
+        file.write_bytes(content[:place] + b"\xff\xff\x07\x00" + content[place + 4 :])
+        try:
+            assert len(faces(tmp_path)) == 2
+        except CorpusError as error:
+            assert str(file) in str(error)
+
+
+@pytest.mark.parametrize(("name", "size"), [("label", 10**10), ("name", 10**6)])
+def test_an_hdf5_file_that_claims_more_than_it_has_is_refused(tmp_path, name, size):
+    import h5py
+
+    write(tmp_path)
+    arrays = {"label": labels(), "name": cells(NAMES), "AttrName": cells(ATTRIBUTES)}
+    write_hdf5(tmp_path / "lfw_att_40.mat", arrays)
+    with h5py.File(tmp_path / "lfw_att_40.mat", "r+") as file:
+        kind = file[name].dtype
+        del file[name]
+        file.create_dataset(name, (1, size), dtype=kind, chunks=(1, 1000))  # which takes no space before it is written
+    with pytest.raises(CorpusError, match=rf"lfw_att_40\.mat.*{name} has more than"):
+        faces(tmp_path)
