@@ -125,6 +125,14 @@ def test_no_code_in_a_numpy_file_is_run(tmp_path):
     assert [face.reason for face in faces(tmp_path)] == ["no label of the expression"]
 
 
+@pytest.mark.parametrize("damage", [b"{'descr': (", b"[" * 100, bytes(9), b"'''", b"\xff"])
+def test_a_damaged_header_is_counted(tmp_path, damage):
+    path = write_arrays(tmp_path, (1, 0, 0)) / "train_set/annotations/0_exp.npy"
+    content = path.read_bytes()
+    path.write_bytes(content[:10] + damage + content[10 + len(damage) :])
+    assert [face.reason for face in faces(tmp_path)] == ["no label of the expression"]
+
+
 @LAYOUTS
 def test_any_part_can_be_read_alone_and_elsewhere(tmp_path, write):
     reader = AffectNet(str(write(tmp_path, *[(number % 8, 0, 0) for number in range(12)])), "train")
