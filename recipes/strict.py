@@ -19,6 +19,8 @@ from datasets_scripts.shown_text import in_terminal
 
 MAX_VALUES = 100_000
 """Values of a recipe, texts by 100 characters, aliases written out: a few lines of them can stand for billions."""
+MAX_BITS = 10_000
+"""Of a number: Python does not write one of 4,300 digits, as one in hexadecimal may be."""
 MAX_MESSAGE = 1000
 
 
@@ -97,6 +99,8 @@ def _count(data: Any, known: dict[int, int] | None = None) -> int:
     if isinstance(data, str | bytes):
         return 1 + len(data) // 100
     if not isinstance(data, dict | list | tuple | set):
+        if isinstance(data, int) and data.bit_length() > MAX_BITS:
+            raise ValueError(f"a number of {data.bit_length():,} bits")
         return 1
     if id(data) not in known:
         parts = [*data, *data.values()] if isinstance(data, dict) else data
@@ -197,7 +201,8 @@ def convert(hint: Any, value: Any, where: str) -> Any:
     elif origin is dict and isinstance(value, dict):
         return value
     elif hint is float and isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
+        with contextlib.suppress(OverflowError):
+            return float(value)
     elif isinstance(hint, type) and isinstance(value, hint) and isinstance(value, bool) == (hint is bool):
         return value
     raise RecipeError(f"{where}: {value!r} is {describe(type(value))}, allowed: {describe(hint)}")

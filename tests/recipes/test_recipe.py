@@ -105,6 +105,8 @@ LAUGHS = ", ".join(f"&{name} [{', '.join([f'*{before}'] * 9)}]" for before, name
     "text",
     [
         f"seed: {'9' * 5000}",
+        f"output_dir: 0x{'f' * 5000}",
+        f"data: [{{path: a/b, weight: 1{'0' * 400}}}]",
         "seed: 2001-99-99",
         "seed: 0x_",
         "a\0b",
