@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 Setting = Literal["zero-shot", "in-context"]
 
 LETTERS = ("A", "B", "C", "D")
+MAX_REASON = 300  # characters: a value that is quoted may be of any length
 SETTINGS: tuple[Setting, ...] = ("zero-shot", "in-context")
 IMAGE_KINDS = ("single", "multiple", "zero")
 CATEGORIES: dict[str, tuple[str, ...]] = {
@@ -176,6 +177,7 @@ def _shared(name: str, content: Mapping[str, Any]) -> QuestionFile:
     words = [content["dataset"], *(content.get(key) or "" for key in ("context", "prepend_text", "postpend_text"))]
     if not all(isinstance(text, str) for text in words):
         raise ValueError("dataset, context, prepend_text or postpend_text is no text")
+    "".join(words).encode()  # half of a surrogate pair is JSON, and cannot be stored
     dataset, *words = words
     return QuestionFile(name, category, sub_category, dataset, content["num_images"], *words)
 
@@ -191,8 +193,10 @@ def _question(id: str, shared: QuestionFile, entry: Mapping[str, Any]) -> Questi
         raise ValueError(f"names a picture outside of the benchmark's folder: {str(paths)[:100]}")
     if not paths and shared.images != "zero":
         raise ValueError("names no picture")
-    return Question(id, shared, str(entry["question_text"]), options, entry["correct_answer_option"], paths)
+    question = Question(id, shared, str(entry["question_text"]), options, entry["correct_answer_option"], paths)
+    "".join([question.id, question.text, *options, *paths]).encode()
+    return question
 
 
 def _reason(error: Exception) -> str:
-    return f"lacks {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
+    return f"lacks {error}" if isinstance(error, KeyError) else " ".join(str(error).split())[:MAX_REASON]

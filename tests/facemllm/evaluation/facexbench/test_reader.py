@@ -73,6 +73,9 @@ def test_pictures_are_opened_only_when_asked_for_and_a_broken_one_is_named(root)
         ({"image_paths": ["../secret.png"]}, "outside"),
         ({"image_paths": ["/etc/passwd"]}, "outside"),
         ({"image_paths": [5]}, "outside"),
+        ({"correct_answer_option": "x" * 70_000}, "correct_answer_option is 'xx"),
+        ({"question_text": "\ud800"}, "surrogates"),
+        ({"options": ["a", "b", "c", "\udfff"]}, "surrogates"),
     ],
 )
 def test_a_malformed_question_is_named_and_the_others_are_read(root, change, reason):
@@ -82,6 +85,7 @@ def test_a_malformed_question_is_named_and_the_others_are_read(root, change, rea
     path.write_text(json.dumps(content))
     bench = read_facexbench(root)
     assert list(bench.malformed) == ["lapa_single_mcq/2"] and reason in bench.malformed["lapa_single_mcq/2"]
+    assert len(bench.malformed["lapa_single_mcq/2"]) <= 300
     assert "lapa_single_mcq/1" in by_id(bench)
 
 
