@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
 from datasets_scripts.schema import AGE_EDGES, AGE_GROUPS, CorpusArgumentError, CorpusError, LabelledFace, Skipped
+from datasets_scripts.shown_text import in_terminal
 from modeling_facemllm.image_loading_facemllm import UnreadableImage, load_image, open_image, read_image_file
 
 from .protocol import DatasetProtocol
@@ -227,7 +228,7 @@ def csv_rows(
                 names = [name.strip() for name in next(rows, [])]
             missing = [name for name in needed if name not in names]
             if missing:
-                found = ", ".join(names) or "nothing"
+                found = in_terminal(", ".join(names)[:500]) or "nothing"
                 raise CorpusError(f"{path}: no column {', '.join(missing)}; its first line has {found}")
             for row in rows:
                 yield dict(zip_longest(names, row[: len(names)], fillvalue=""))

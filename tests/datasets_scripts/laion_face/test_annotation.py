@@ -290,7 +290,7 @@ def test_mistakes_are_told_before_anything_is_done(tmp_path):
     ask = Annotator("http://127.0.0.1:1", "a/model")
     with refuses("configs", "text", "captions, vqa, face_tasks"):
         annotate_laion(tmp_path, tmp_path / "out", ask, configs=["text"])
-    with pytest.raises(CorpusError, match=r"shards=.*folder that img2dataset wrote"):
+    with pytest.raises(CorpusError, match=rf"{tmp_path}: .*folder that img2dataset wrote"):
         annotate_laion(tmp_path, tmp_path / "out", ask)
     write_tar(tmp_path / "00000.tar", [])
     with refuses("detector", "no.onnx", "face_detection_yunet_2023mar.onnx", "opencv/face_detection_yunet"):

@@ -151,7 +151,7 @@ def test_addresses_and_a_list_on_standard_input(analyze, photos, faces, monkeypa
         )
         with open(tmp_path / "list") as listed:
             monkeypatch.setattr(sys, "stdin", listed)
-            rc, out, _ = analyze("-", "--tasks", "gender")
+            rc, out, _ = analyze("-", "--private-hosts", "--tasks", "gender")
     first, second, *failed = map(json.loads, out.splitlines())
     assert rc == 1
     assert first["faces"] == second["faces"]

@@ -216,7 +216,7 @@ def test_drawn_faces_are_made_on_the_spot_the_same_each_time():
         ({}, "raf_db .*--root DIR"),
         ({"root": "nowhere"}, r"nowhere\b.*folder of RAF-DB"),
         ({"split": "train2"}, "split='train2'.*train.*test"),
-        ({"tasks": ("hat",)}, r"task='hat'.*facemllm data NAME --help"),
+        ({"tasks": ("hat",)}, r"tasks='hat'.*facemllm data NAME --help"),
         ({"tasks": ("gender",)}, "--tasks gender: .*2 faces.*expression"),
         ({"tasks": ("valence_arousal",)}, "'valence_arousal'.*name valence and arousal"),
         ({"options": {"fold": "2"}}, "--set fold=2: .*aligned"),

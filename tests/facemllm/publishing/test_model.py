@@ -176,7 +176,7 @@ def test_a_folder_that_nobody_could_load_is_refused(model, capsys, tmp_path):
 
     assert re.search(r"code: .*vision_facemllm\.py\b.*save the model again", refused(broken["code"], capsys))
     assert re.search(f"weights: .*{re.escape(name)} .*shape", refused(broken["weights"], capsys))
-    assert f"{broken['cut']}: " in refused(broken["cut"], capsys)
+    assert f"{broken['cut']}/model.safetensors: " in refused(broken["cut"], capsys)
     assert re.search(r"state: .*\(optimizer\.pt\).*give the run's own folder", refused(broken["state"], capsys))
     assert re.search(rf"{tmp_path}: .*config\.json\b.*give the folder", refused(tmp_path, capsys))
 
