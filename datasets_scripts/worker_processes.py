@@ -11,12 +11,24 @@ from multiprocessing.connection import Connection
 
 @contextlib.contextmanager
 def without_interrupts() -> Iterator[None]:
-    """Start workers in this block: Ctrl-C reaches them neither while they import, nor later; nor this thread in it."""
+    """Start workers in this block: Ctrl-C reaches them neither while they import nor later, and this process after it.
+
+    A worker reads what it is to do from a pipe: interrupted half-way through writing that, it ends in a traceback.
+    Workers inherit the mask. It does not keep Ctrl-C from this process, whose other threads may take it, so the handler
+    waits as well.
+    """
+    waiting: list[int] = []
+    main = threading.current_thread() is threading.main_thread()  # no other thread is ever interrupted
+    handler = signal.signal(signal.SIGINT, lambda number, frame: waiting.append(number)) if main else None
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        if main:
+            signal.signal(signal.SIGINT, handler or signal.SIG_DFL)
+            if waiting:
+                signal.raise_signal(signal.SIGINT)
 
 
 def follow_parent() -> None:
