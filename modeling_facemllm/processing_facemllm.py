@@ -15,7 +15,7 @@ from .chat_messages_facemllm import check_images_per_prompt, fill_images, image_
 from .configuration_facemllm import FaceMLLMConfig, FaceMLLMVisionConfig
 from .image_loading_facemllm import load_images
 from .prompt_facemllm import CHAT_TEMPLATE, IMAGE_TOKEN, prepare_tokenizer
-from .user_texts_facemllm import as_text
+from .user_texts_facemllm import variables_as_text
 from .versions_facemllm import (
     AutoImageProcessor,
     ProcessorBase,
@@ -214,7 +214,7 @@ class FaceMLLMProcessor(ProcessorBase):
             fill_images(conversations, images)
         reader = self
         if kwargs.get("tokenize"):
-            (conversations, kwargs), reader = as_text(self, [conversations, kwargs], chat_template)
+            conversations, kwargs, reader = variables_as_text(self, conversations, kwargs, chat_template)
         return super(FaceMLLMProcessor, reader).apply_chat_template(
             conversations if batched else conversations[0], chat_template=chat_template, **kwargs
         )

@@ -52,7 +52,7 @@ def as_text(processor: Any, conversation: Any, chat_template: str | None = None)
 
     Args:
         processor: of any vision-language model, or the ONNX runtime's.
-        conversation: chat messages, or a batch of them; also in a list with what else the template is given.
+        conversation: chat messages, or a batch of them, or a list with other texts of the same prompts.
         chat_template: the Jinja template, where it is not the processor's.
 
     Raises:
@@ -86,13 +86,26 @@ def as_text(processor: Any, conversation: Any, chat_template: str | None = None)
     return marked, reader
 
 
+def variables_as_text(
+    processor: Any, conversation: Any, variables: Mapping[str, Any], chat_template: str | None = None
+) -> tuple[Any, dict[str, Any], Any]:
+    """[`as_text`] of a conversation with what else its template is given: both to render, and the processor.
+
+    Of the variables, those named `…_token` (`image_token`, `eos_token`) name a token, and stay as they are.
+    """
+    tokens = {name: value for name, value in variables.items() if name.endswith("_token")}
+    others = {name: value for name, value in variables.items() if name not in tokens}
+    (conversation, others), reader = as_text(processor, [conversation, others], chat_template)
+    return conversation, {**others, **tokens}, reader
+
+
 def chat_inputs(processor: Any, conversation: Any, **kwargs: Any) -> Any:
     """`processor.apply_chat_template(…, tokenize=True, return_dict=True)` of any processor, texts tokenised as text.
 
     Raises:
         ValueError: as [`as_text`], and what the processor raises.
     """
-    (conversation, kwargs), processor = as_text(processor, [conversation, kwargs])
+    conversation, kwargs, processor = variables_as_text(processor, conversation, kwargs)
     return processor.apply_chat_template(conversation, tokenize=True, return_dict=True, **kwargs)
 
 

@@ -25,7 +25,7 @@ from modeling_facemllm.chat_messages_facemllm import (
     plain_conversations,
 )
 from modeling_facemllm.image_loading_facemllm import load_images
-from modeling_facemllm.user_texts_facemllm import as_text
+from modeling_facemllm.user_texts_facemllm import variables_as_text
 
 from .picture_preprocessing import PicturePreprocessor
 from .record import read_json
@@ -189,7 +189,7 @@ class ONNXProcessor:
             )
         reader = self
         if tokenize:
-            (conversations, variables), reader = as_text(self, [conversations, variables], template)
+            conversations, variables, reader = variables_as_text(self, conversations, variables, template)
         prompts = [
             _render(
                 template,

@@ -253,6 +253,14 @@ def test_a_token_that_is_added_later_is_known(processor):
     assert processor.tokenizer.convert_tokens_to_ids("<|new|>") not in row
 
 
+def test_a_token_that_the_template_is_given_by_name_stays_one(processor, photo):
+    template = "{% for part in messages[0].content %}{{ mark_token if part.type == 'image' else part.text }}{% endfor %}"
+    messages = [{"role": "user", "content": [{"type": "image", "image": photo}, {"type": "text", "text": "<image>?"}]}]
+    given = {"chat_template": template, "mark_token": "<image>"}
+    row = processor.apply_chat_template(messages, tokenize=True, return_dict=True, **given)["input_ids"][0]
+    assert list(row).count(processor.image_token_id) == processor.num_image_tokens
+
+
 def test_nothing_is_copied_for_an_innocent_text(processor):
     messages = [said("How old?")]
     conversation, reader = as_text(processor, messages)
