@@ -204,7 +204,32 @@ def test_the_vision_tower_can_be_built_again_to_its_threshold(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(2700)  # trained to a threshold: another processor took 3,600 steps where 1,900 had done
+def test_the_text_tower_learns_its_first_lesson_from_scratch():
+    training = text.TextTraining(seed=0)
+    first = text.CURRICULUM[0]
+    before = training.accuracy(first, faces=64)
+    while training.steps < 400 and training.accuracy(first, faces=64) < first.accuracy:
+        for _ in range(text.CHECK_EVERY):
+            training.step(0)
+    assert before < 0.1 and training.accuracy(first, faces=64) >= first.accuracy
+
+
+@pytest.mark.slow
+def test_the_packaged_text_tower_keeps_its_threshold_through_every_lesson(tmp_path):
+    training = text.TextTraining(seed=0, folder=TOWERS / "text")
+    training.train()
+    training.save(tmp_path)
+    assert training.measure()["accuracy"]["caption"] >= text.REQUIRED_ACCURACY
+    assert Qwen3ForCausalLM.from_pretrained(tmp_path).num_parameters() == training.model.num_parameters()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7200)
+@pytest.mark.skipif(
+    "FACEMLLM_REBUILD_TOWERS" not in os.environ,
+    reason="FACEMLLM_REBUILD_TOWERS is not set: the text tower is not trained from scratch to its threshold, which "
+    "takes 8 to 45 minutes, as luck and the processor have it",
+)
 def test_the_text_tower_can_be_built_again_to_its_threshold(tmp_path):
     measured = built_again("text", tmp_path)
     assert measured["accuracy"]["caption"] >= text.REQUIRED_ACCURACY
