@@ -14,8 +14,8 @@ def without_interrupts() -> Iterator[None]:
     """Start workers in this block: Ctrl-C reaches them neither while they import nor later, and this process after it.
 
     A worker reads what it is to do from a pipe: interrupted half-way through writing that, it ends in a traceback.
-    Workers inherit the mask. It does not keep Ctrl-C from this process, whose other threads may take it, so the handler
-    waits as well.
+    Workers inherit the mask. It does not keep Ctrl-C from this process, whose other threads may take it, so the
+    handler waits as well.
     """
     waiting: list[int] = []
     main = threading.current_thread() is threading.main_thread()  # no other thread is ever interrupted

@@ -254,7 +254,8 @@ def test_a_token_that_is_added_later_is_known(processor):
 
 
 def test_a_token_that_the_template_is_given_by_name_stays_one(processor, photo):
-    template = "{% for part in messages[0].content %}{{ mark_token if part.type == 'image' else part.text }}{% endfor %}"
+    part = "{{ mark_token if part.type == 'image' else part.text }}"
+    template = "{% for part in messages[0].content %}" + part + "{% endfor %}"
     messages = [{"role": "user", "content": [{"type": "image", "image": photo}, {"type": "text", "text": "<image>?"}]}]
     given = {"chat_template": template, "mark_token": "<image>"}
     row = processor.apply_chat_template(messages, tokenize=True, return_dict=True, **given)["input_ids"][0]
