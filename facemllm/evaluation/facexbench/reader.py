@@ -5,12 +5,14 @@ Some pictures are missing from the public copy, and options may be integers. htt
 """
 
 import json
+import os
 from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from datasets_scripts.shown_text import in_terminal
 from datasets_scripts.sources.reading import inside
 from facemllm.cli import UserError
 
@@ -133,7 +135,11 @@ def read_facexbench(
         _read_file(path, bench, sub_categories)
     if not bench.questions:
         wrong = next(iter(bench.malformed.items()), None)
-        reason = f"{wrong[0]}: {wrong[1]}" if wrong else f"lacking pictures: {len(bench.missing)}"
+        reason = (
+            f"{in_terminal(wrong[0])[:MAX_REASON]}: {in_terminal(wrong[1])}"
+            if wrong
+            else f"lacking pictures: {len(bench.missing)}"
+        )
         raise UserError(f"--root {root}: none of its {bench.listed} questions can be asked ({reason})")
     if limit is not None and limit < len(bench.questions):
         bench.questions = [bench.questions[place * len(bench.questions) // limit] for place in range(limit)]
@@ -158,7 +164,7 @@ def _read_file(path: Path, bench: FaceXBench, sub_categories: Collection[str] | 
         except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
             bench.malformed[f"{path.stem}/{key}"] = _reason(error)
             continue
-        missing = [image for image in question.image_paths if not (bench.folder / image).is_file()]
+        missing = [image for image in question.image_paths if not os.path.isfile(bench.folder / image)]
         if missing and shared.images == "zero":
             bench.no_placeholder += 1
             question = replace(question, image_paths=())
