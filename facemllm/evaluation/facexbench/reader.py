@@ -134,12 +134,10 @@ def read_facexbench(
     for path in files:
         _read_file(path, bench, sub_categories)
     if not bench.questions:
-        wrong = next(iter(bench.malformed.items()), None)
-        reason = (
-            f"{in_terminal(wrong[0])[:MAX_REASON]}: {in_terminal(wrong[1])}"
-            if wrong
-            else f"lacking pictures: {len(bench.missing)}"
-        )
+        reason = f"lacking pictures: {len(bench.missing)}"
+        if bench.malformed:
+            name, wrong = next(iter(bench.malformed.items()))
+            reason = f"{in_terminal(name)[:MAX_REASON]}: {in_terminal(wrong)}"
         raise UserError(f"--root {root}: none of its {bench.listed} questions can be asked ({reason})")
     if limit is not None and limit < len(bench.questions):
         bench.questions = [bench.questions[place * len(bench.questions) // limit] for place in range(limit)]
