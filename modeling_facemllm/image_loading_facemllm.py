@@ -54,6 +54,7 @@ def load_image(
     max_pixels: int = MAX_PIXELS,
     max_bytes: int = MAX_BYTES,
     private_hosts: bool = True,
+    halve_above: int | None = None,
 ) -> Image.Image:
     """Read one image as 8-bit RGB, turned upright as its EXIF orientation says.
 
@@ -71,16 +72,18 @@ def load_image(
             size, if that is enough.
         max_bytes: bytes that it may have while it is encoded.
         private_hosts: whether a URL's host may be on a private network: False for a URL that your user did not type.
+        halve_above: pixels above which width and height are halved, as often as it takes; the whole picture is then
+            held once, as its file has it.
 
     Raises:
         UnreadableImage: a `ValueError`, whatever is wrong; it names the source and the reason.
     """
     with _unreadable(source):
         if is_array(source):
-            return _to_rgb(_from_array(source))
+            return _to_rgb(_from_array(source), halve_above)
         limits = {"timeout": timeout, "max_pixels": max_pixels, "max_bytes": max_bytes, "private_hosts": private_hosts}
         with open_image(source, **limits) as image:
-            return _to_rgb(image)
+            return _to_rgb(image, halve_above)
 
 
 @contextlib.contextmanager
@@ -298,28 +301,38 @@ def _checked(image: Image.Image, max_pixels: int) -> Image.Image:
     return image
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if (orientation := _load(image)) in TURNS:
-        image = image.transpose(TURNS[orientation])
-        image.info = {}  # the orientation stands there still
-    if image.mode == "RGB" and "transparency" not in image.info:
-        return image
+def _to_rgb(image: Image.Image, halve_above: int | None = None) -> Image.Image:
+    orientation = _load(image)
     if image.mode == "F" or image.mode.startswith("I"):
         deep = np.asarray(image)
         # Pillow opens 16-bit files in a 32-bit mode too.
         image = _from_array(deep if deep.dtype.kind == "f" or deep.max(initial=0) <= 255 else deep.astype(np.uint16))
-    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
-        return _over_white(image)
-    return image.convert("RGB")
+    part = 1
+    while halve_above is not None and image.width * image.height > halve_above * part**2:
+        part *= 2
+    if part > 1 or _is_transparent(image):
+        image = _by_strips(image, part)
+    if orientation in TURNS:
+        image = image.transpose(TURNS[orientation])
+        image.info = {}  # the orientation stands there still
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
-def _over_white(image: Image.Image) -> Image.Image:
-    """Strip by strip: of a large picture, half a dozen copies would not fit into the memory."""
-    result = Image.new("RGB", image.size)
-    rows = max(1, _STRIP_PIXELS // image.width)
+def _is_transparent(image: Image.Image) -> bool:
+    return image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info
+
+
+def _by_strips(image: Image.Image, part: int) -> Image.Image:
+    """The picture as RGB over white, at `1 / part` of its sides: of a large one, several copies would be too much."""
+    result = Image.new("RGB", (-(-image.width // part), -(-image.height // part)))
+    rows = max(1, _STRIP_PIXELS // image.width // part) * part
     for top in range(0, image.height, rows):
-        layer = image.crop((0, top, image.width, min(top + rows, image.height))).convert("RGBA")
-        result.paste(Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB"), (0, top))
+        strip = image.crop((0, top, image.width, min(top + rows, image.height)))
+        if _is_transparent(image):
+            strip = strip.convert("RGBA")
+            strip = Image.alpha_composite(Image.new("RGBA", strip.size, "white"), strip)
+        strip = strip.convert("RGB")
+        result.paste(strip if part == 1 else strip.reduce(part), (0, top // part))
     return result
 
 

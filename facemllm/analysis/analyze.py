@@ -1,5 +1,8 @@
 """Photos in, rows out: pictures are read ahead by threads, looked at as they come, and their rows written in order."""
 
+import functools
+import sys
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,7 +18,8 @@ from .photos import Photo, Picture, readable
 
 READERS = 4
 READ_AHEAD = 8  # pictures
-PIXELS_AHEAD = 64_000_000  # of those that are read already: 192 MB
+BLOCK_BYTES = 64 << 20  # of Pillow's memory: what glibc gives back at once; of its own 16 MiB it keeps gigabytes
+PIXELS_AHEAD = 32_000_000  # of all of them, the next one aside: 128 MB
 
 Faces = list[dict[str, Any]]
 Look = Callable[[Iterator[Image.Image]], Iterator[Faces | dict[str, str]]]
@@ -80,7 +84,7 @@ def analyze(
             write_row(_row(waiting.popleft(), drawings))
 
     def pictures(readers: ThreadPoolExecutor) -> Iterator[Image.Image]:
-        for photo, picture in _read_ahead(photos, readers):
+        for photo, picture in _read_ahead(photos, readers, room):
             if isinstance(picture, str):
                 waiting.append(_Waiting(photo, error=picture))
                 write_failures()  # at once: no picture may come after them for a long time
@@ -89,7 +93,8 @@ def analyze(
                 waiting.append(_Waiting(photo, list(picture.size), kept, scale=picture.size[0] / picture.pixels.width))
                 yield picture.pixels
 
-    readers = ThreadPoolExecutor(READERS, "read")
+    Image.core.set_block_size(BLOCK_BYTES)
+    readers, room = ThreadPoolExecutor(READERS, "read"), _Room(PIXELS_AHEAD)
     try:
         for found in look(pictures(readers)):
             write_failures()
@@ -101,6 +106,7 @@ def analyze(
             write_row(_row(looked_at, drawings, _at_full_size(found, looked_at.scale)))
         write_failures()
     finally:
+        room.close()
         readers.shutdown(wait=False, cancel_futures=True)
 
 
@@ -134,21 +140,59 @@ def _at_full_size(faces: Faces | dict[str, str], scale: float) -> Faces | dict[s
     ]
 
 
-def _read_ahead(photos: Iterable[Photo], readers: ThreadPoolExecutor) -> Iterator[tuple[Photo, Picture | str]]:
+class _Room:
+    """Memory for pictures, in pixels: a reader waits for its share, unless its photo is the next that is looked at."""
+
+    def __init__(self, pixels: int):
+        self._pixels, self._changed = pixels, threading.Condition()
+        self._shares: dict[int, int] = {}
+        self._next = 0
+
+    def reserve(self, number: int, pixels: int) -> None:
+        """Wait for room for the photo with this number, which then has `pixels` in place of what it had before."""
+        with self._changed:
+            self._changed.wait_for(lambda: number <= self._next or self._free_for(number) >= pixels)
+            self._shares[number] = pixels
+            self._changed.notify_all()
+
+    def leave(self, number: int) -> None:
+        """The photo with this number is held here no more, and the one behind it is the next."""
+        with self._changed:
+            self._shares.pop(number, None)
+            self._next = number + 1
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Nobody takes any more pictures: let no reader wait for that."""
+        self.leave(sys.maxsize)
+
+    def _free_for(self, number: int) -> int:
+        return self._pixels - sum(pixels for other, pixels in self._shares.items() if other != number)
+
+
+def _read_ahead(
+    photos: Iterable[Photo], readers: ThreadPoolExecutor, room: _Room
+) -> Iterator[tuple[Photo, Picture | str]]:
     """Each photo with its picture, or with the reason why there is none."""
-    reading: deque[tuple[Photo, Future]] = deque()
-    for photo in photos:
-        reading.append((photo, readers.submit(photo.load)))
-        while len(reading) == READ_AHEAD or sum(_pixels(future) for _, future in reading) > PIXELS_AHEAD:
-            yield _read(*reading.popleft())
+    reading: deque[tuple[int, Photo, Future]] = deque()
+
+    def load(number: int, photo: Photo) -> Picture:
+        picture = photo.load(functools.partial(room.reserve, number))
+        room.reserve(number, picture.pixels.width * picture.pixels.height)
+        return picture
+
+    def next_one() -> tuple[Photo, Picture | str]:
+        number, photo, future = reading.popleft()
+        read = _read(photo, future)
+        room.leave(number)
+        return read
+
+    for number, photo in enumerate(photos):
+        reading.append((number, photo, readers.submit(load, number, photo)))
+        if len(reading) == READ_AHEAD:
+            yield next_one()
     while reading:
-        yield _read(*reading.popleft())
-
-
-def _pixels(reading: Future) -> int:
-    if not reading.done() or reading.exception() is not None:
-        return 0
-    return reading.result().pixels.width * reading.result().pixels.height
+        yield next_one()
 
 
 def _read(photo: Photo, reading: Future) -> tuple[Photo, Picture | str]:

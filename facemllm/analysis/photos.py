@@ -13,7 +13,6 @@ import re
 import stat
 import sys
 import tempfile
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,16 +20,22 @@ from typing import Any
 
 from PIL import Image
 
-from modeling_facemllm.image_loading_facemllm import FORMATS, UnreadableImage, load_image, open_image, upright_size
+from modeling_facemllm.image_loading_facemllm import (
+    FORMATS,
+    WHOLE_SIZE,
+    UnreadableImage,
+    load_image,
+    open_image,
+    upright_size,
+)
 from modeling_facemllm.installation import install_command
 
 STDIN = "-"
 _MPEG_SUFFIXES = frozenset((".3gp", ".m2ts", ".m4v", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".vob"))
 VIDEO_SUFFIXES = _MPEG_SUFFIXES | {".asf", ".avi", ".flv", ".mkv", ".ogv", ".webm", ".wmv"}
 HEIF_SUFFIXES = frozenset((".heic", ".heif"))
-LARGE = 32_000_000
+LARGE = 24_500_000
 """Pixels above which a picture is looked at with half the width and height, or less: several would fill the memory."""
-_one_large = threading.Lock()
 SORTED_AT_ONCE = 100_000  # names of one folder that are held in memory
 
 Wanted = Callable[[str, int | None], bool]
@@ -58,25 +63,25 @@ class Photo:
     error: str | None = None
     private_hosts: bool = True
 
-    def load(self) -> "Picture":
-        """The picture. Raises `UnreadableImage` with the reason, whatever is wrong with it."""
+    def load(self, reserve: Callable[[int], None] = lambda pixels: None) -> "Picture":
+        """The picture. Raises `UnreadableImage` with the reason, whatever is wrong with it.
+
+        `reserve` gets the number of pixels before they are decoded, and may wait until there is room for them.
+        """
         if self.error is not None:
             raise UnreadableImage(repr(self.name), self.error)
         if self.pixels is not None:
             return Picture(self.pixels, self.pixels.size)
         source = self.name if is_url(self.name) else Path(self.name)
         with open_image(source, private_hosts=self.private_hosts) as image:
-            size = upright_size(image)
-            if image.width * image.height <= LARGE:
-                return Picture(load_image(image), size)
-            with _one_large:
-                if image.format == "JPEG":  # decoded at half its size, or less
-                    part = next((part for part in (2, 4) if image.width * image.height <= part**2 * LARGE), 8)
-                    image.draft(None, (image.width // part, image.height // part))
-                pixels = load_image(image)
-                while pixels.width * pixels.height > LARGE:
-                    pixels = pixels.reduce(2)
-                return Picture(pixels, size)
+            image.info.setdefault(WHOLE_SIZE, image.size)
+            whole = image.width * image.height
+            if whole > LARGE and image.format == "JPEG":  # decoded at half its size, or less
+                part = next((part for part in (2, 4) if whole <= part**2 * LARGE), 8)
+                image.draft(None, (image.width // part, image.height // part))
+            reserve(image.width * image.height)
+            size = upright_size(image)  # decodes a PNG, whose EXIF may stand behind its pixels
+            return Picture(load_image(image, halve_above=LARGE), size)
 
 
 @dataclass(frozen=True)
