@@ -166,8 +166,7 @@ class FaceDetector:
             network = cv2.FaceDetectorYN.create(self.weights, "", (320, 320), self.min_score, 0.3, 5000)
             network.detect(np.zeros((320, 320, 3), np.uint8))
         except cv2.error as error:
-            reason = str(error).strip().splitlines()[0]
-            raise ValueError(f"OpenCV cannot run {self.weights!r} as YuNet: {reason}") from error
+            raise ValueError(f"OpenCV {cv2.__version__} cannot run {self.weights!r} as YuNet: {REMEDY}") from error
         finally:
             logging.setLogLevel(level)
         self._network = network

@@ -1,5 +1,6 @@
 """Any image-text-to-text model and its processor: a folder or Hub id, an adapter merged in, or an ONNX export."""
 
+import re
 from pathlib import Path
 
 import torch
@@ -29,9 +30,13 @@ def pick_device(name: str = "auto") -> torch.device:
         return accelerator if accelerator is not None else torch.device("cpu")
     try:
         device = torch.device(name)
+    except RuntimeError as error:  # which lists twenty kinds
+        raise UserError(f"--device {name}: there is no such device; give auto, cpu, cuda, cuda:1 or mps") from error
+    try:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise UserError(f"--device {name}: not usable here ({_one_line(error)}); try cpu or auto") from error
+        reason = re.split(r"\n|\. ", str(error).strip())[0]  # advice about drivers and debugging follows
+        raise UserError(f"--device {name}: not usable here ({reason}); try cpu or auto") from error
     return device
 
 

@@ -453,6 +453,14 @@ def test_without_opencv_the_remedy_is_a_command(analyze, photos, monkeypatch, tm
     assert (rc, "pip install opencv-python-headless" in err, err.count("\n")) == (2, True, 1)
 
 
+def test_a_detector_that_is_another_file_is_one_line_of_ours(analyze, photos):
+    photo = photos / "face1.jpg"
+    rc, _, err = analyze(photos, detector=photo)
+    assert (rc, err.count("\n")) == (2, 1)
+    assert f"--detector {photo}: " in err and "face_detection_yunet_2023mar.onnx" in err and "'none'" in err
+    assert ".cpp" not in err
+
+
 def test_yunet_that_cannot_be_fetched_is_one_line_with_the_ways_out(analyze, photos, monkeypatch, tmp_path):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     rc, _, err = analyze(photos, detector="yunet")
