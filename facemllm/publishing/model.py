@@ -13,6 +13,7 @@ from facemllm.cli import UserError
 from facemllm.inference.hub_names import could_be_hub_id
 from facemllm.model_code.comparison import CONFIG, code_age, describe_code, read_settings
 from facemllm_onnx.export_location import EXPORT_RECORD
+from modeling_facemllm.errors_facemllm import ArgumentError
 
 from .model_card import exported_model_card, trained_model_card
 from .model_folder import ADAPTER_CONFIG, ModelFolder, open_model_folder
@@ -64,12 +65,15 @@ def publish_model(
         what the Hub would have said.
 
     Raises:
-        UserError: for everything the caller can mend: the folder, rights, token, name, network, room on the Hub.
+        ArgumentError: for a `base_model` that is no Hub id.
+        UserError: for all else that the caller can mend: the folder, rights, token, name, network, room on the Hub.
     """
     from huggingface_hub import CommitOperationDelete
 
     began = time.monotonic()
     check_repository_name(repo_id)
+    if base_model is not None and not could_be_hub_id(base_model):
+        raise ArgumentError("base_model", base_model, "give the Hub id of a model, ORGANISATION/NAME or USER/NAME")
     model = open_model_folder(folder, trust_remote_code)
     read = read_reports(reports)
     _check_reports(reports, read, model)

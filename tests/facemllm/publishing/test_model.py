@@ -161,6 +161,10 @@ def test_a_name_without_owner_is_refused_in_a_dry_run_too(capsys, tmp_path, name
     assert message.count("\n") == 1 and f"{name!r} " in message and "ORGANISATION/NAME" in message
 
 
+def test_a_base_model_without_owner_is_refused(model, capsys):
+    assert re.search("--base-model foo: .*ORGANISATION/NAME", refused(model, capsys, "--base-model", "foo"))
+
+
 def test_a_folder_that_nobody_could_load_is_refused(model, capsys, tmp_path):
     import torch
     from safetensors.torch import load_file, save_file
