@@ -6,6 +6,7 @@ import math
 from transformers import AutoConfig, PretrainedConfig
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
+from .errors_facemllm import ArgumentError
 from .versions_facemllm import CACHE_NAMES, TESTED, adapt_rope, check_transformers
 
 AUTO_MAP = {
@@ -52,7 +53,8 @@ class FaceMLLMVisionConfig(PretrainedConfig):
             Standard deviation that linear layers are initialised with.
 
     Raises:
-        ValueError: when the blocks cannot halve the image, or the heads do not divide the width.
+        ArgumentError: for a size that is no whole number of at least 1, another setting that is no number, and when
+            the blocks cannot halve the image, or the heads do not divide the width.
     """
 
     model_type = "facemllm_vision"
@@ -72,6 +74,22 @@ class FaceMLLMVisionConfig(PretrainedConfig):
         **kwargs,
     ):
         super().__init__(**kwargs)
+        sizes = {
+            "image_size": image_size,
+            "num_channels": num_channels,
+            "hidden_size": hidden_size,
+            "intermediate_size": intermediate_size,
+            "num_hidden_layers": num_hidden_layers,
+            "num_attention_heads": num_attention_heads,
+        }
+        for name, size in sizes.items():
+            if not _is_size(size):
+                raise ArgumentError(name, size, "give a whole number, 1 or more")
+        for name, number in {"layer_norm_eps": layer_norm_eps, "initializer_range": initializer_range}.items():
+            if not isinstance(number, (int, float)) or not 0 <= number < math.inf:
+                raise ArgumentError(name, number, "give a number, 0 or more, such as 0.01")
+        if not isinstance(stem_channels, (list, tuple)) or not stem_channels or not all(map(_is_size, stem_channels)):
+            raise ArgumentError("stem_channels", stem_channels, "give a list of whole numbers, such as [32, 64, 96]")
         self.image_size = image_size
         self.num_channels = num_channels
         self.stem_channels = list(stem_channels)
@@ -81,14 +99,12 @@ class FaceMLLMVisionConfig(PretrainedConfig):
         self.num_attention_heads = num_attention_heads
         self.layer_norm_eps = layer_norm_eps
         self.initializer_range = initializer_range
-        if not self.stem_channels or image_size % self.patch_size:
-            raise ValueError(
-                f"image_size={image_size} cannot be halved {len(self.stem_channels)} times (stem_channels="
-                f"{self.stem_channels}): take a multiple of {self.patch_size}"
-            )
+        if image_size % self.patch_size:
+            halved = f"stem_channels={self.stem_channels} halve it {len(self.stem_channels)} times"
+            raise ArgumentError("image_size", image_size, f"{halved}: take a multiple of {self.patch_size}")
         if hidden_size % num_attention_heads:
-            raise ValueError(
-                f"hidden_size={hidden_size} is not a multiple of num_attention_heads={num_attention_heads}"
+            raise ArgumentError(
+                "hidden_size", hidden_size, f"take a multiple of num_attention_heads={num_attention_heads}"
             )
 
     @property
@@ -227,7 +243,8 @@ class FaceMLLMConfig(PretrainedConfig):
             )
         own_size, patch = self.tower_image_size, _side(self.vision_config.patch_size)
         if self.image_size != own_size and self.vision_config.model_type == FaceMLLMVisionConfig.model_type:
-            raise ValueError(f"image_size={self.image_size}: this tower takes {own_size}-pixel images only")
+            remedy = f"this tower takes {own_size}-pixel images only: leave image_size out, or take another tower"
+            raise ArgumentError("image_size", self.image_size, remedy)
         if self.image_size < patch:
             raise ValueError(f"image_size={self.image_size} is less than one patch: take a multiple of {patch}")
         factor, grid = self.pixel_shuffle_factor, self.vision_grid_size
@@ -266,10 +283,14 @@ def _as_config(config, default: str) -> PretrainedConfig:
     return CONFIG_MAPPING[model_type](**config)
 
 
+def _is_size(value) -> bool:
+    return isinstance(value, int) and value > 0
+
+
 def _side(size) -> int:
     if isinstance(size, (list, tuple)):
         if len(set(size)) > 1:
-            raise ValueError(f"the vision tower takes images of {size}: only square ones are supported")
+            raise ValueError(f"the vision tower takes images of {size}: take one of square images")
         return size[0]
     return size
 

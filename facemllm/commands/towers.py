@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     check_positive(args, "faces", "image_size", "steps", "batch_size")
+    if not 0 < args.learning_rate < math.inf:
+        raise UserError(f"--learning-rate {args.learning_rate}: give a number above 0")
     if args.corpus and args.text:
         raise UserError(f"--corpus {args.corpus}: it teaches the vision tower; leave --text out")
     if args.tower and args.text and not args.vision:
@@ -102,11 +105,14 @@ def _train_text(args: argparse.Namespace) -> Any:
 def _train_vision(args: argparse.Namespace, shape: dict[str, Any]) -> Any:
     from facemllm.tower_training import vision
     from modeling_facemllm import FaceMLLMVisionConfig
+    from modeling_facemllm.errors_facemllm import ArgumentError
 
     try:
         config = FaceMLLMVisionConfig(**{"image_size": args.image_size, **shape})
-    except ValueError as error:
-        raise UserError(f"--image-size / --tower: {error}") from None
+    except ArgumentError as error:
+        if error.argument == "image_size" and "image_size" not in shape:
+            raise
+        raise UserError(f"--tower {error.argument}={error.value}: {error.remedy}") from error
     if args.corpus:
         train, held_out = vision.corpus_pictures(args.corpus, args.config, config.image_size)
     else:
@@ -136,7 +142,10 @@ def _shape(pairs: list[str]) -> dict[str, Any]:
         key, equals, value = pair.partition("=")
         if not equals or key not in allowed or key == "kwargs":
             raise UserError(f"--tower {pair}: give KEY=VALUE with one of {', '.join(allowed[:-1])}")
-        shape[key] = yaml.safe_load(value)
+        try:
+            shape[key] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise UserError(f"--tower {pair}: give a number, or a list such as [32,64,96]") from error
     return shape
 
 

@@ -182,11 +182,15 @@ def test_the_command_trains_a_vision_tower_on_any_captioned_corpus(tmp_path):
         (["--corpus", "nowhere", "--text"], "--corpus.*leave --text out"),
         (["--vision", "--corpus", "nowhere"], "--corpus nowhere"),
         (["--vision", "--tower", "depth=3"], "--tower depth=3: .*KEY=VALUE"),
-        (["--vision", "--image-size", "30"], r"\b30\b"),
+        (["--vision", "--image-size", "30"], "--image-size 30: .*multiple of 8"),
+        (["--learning-rate", "-1"], r"--learning-rate -1\.0: .*above 0"),
+        (["--vision", "--tower", "hidden_size=-4"], "--tower hidden_size=-4: .*1 or more"),
+        (["--vision", "--tower", "hidden_size=abc"], "--tower hidden_size=abc: .*1 or more"),
+        (["--vision", "--tower", "stem_channels=[8"], r"--tower stem_channels=\[8: .*list"),
     ],
 )
-def test_a_mistake_ends_in_one_line(arguments, message, capsys):
-    assert main(["towers", *arguments]) == 2
+def test_a_mistake_ends_in_one_line(arguments, message, tmp_path, capsys):
+    assert main(["towers", *arguments, "--out", str(tmp_path / "out")]) == 2
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert re.search(message, error)
 

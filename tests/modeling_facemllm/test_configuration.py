@@ -99,8 +99,12 @@ def test_what_does_not_fit_is_refused(kwargs, message):
     ("kwargs", "message"),
     [
         ({"image_size": 60}, r"image_size=60\b.*stem_channels.*take a multiple of \d+"),
-        ({"stem_channels": []}, r"stem_channels=\[\].*take a multiple of \d+"),
+        ({"stem_channels": []}, r"stem_channels=\[\]: .*\[32, 64, 96\]"),
+        ({"stem_channels": "abc"}, r"stem_channels='abc': .*\[32, 64, 96\]"),
         ({"num_attention_heads": 5}, r"hidden_size=\d+\b.*multiple of num_attention_heads=5\b"),
+        ({"hidden_size": -4}, r"hidden_size=-4: .*1 or more"),
+        ({"num_hidden_layers": "two"}, r"num_hidden_layers='two': .*1 or more"),
+        ({"layer_norm_eps": "1e-6"}, r"layer_norm_eps='1e-6': .*a number"),
     ],
 )
 def test_a_tiny_tower_that_cannot_be_built_is_refused(kwargs, message):
