@@ -15,6 +15,7 @@ from typing import Any
 from datasets_scripts.annotator.annotate import Answered, annotate_corpus
 from datasets_scripts.annotator.answers import AnsweredFaces, read_answers
 from datasets_scripts.annotator.settings import Annotator, FaceToAsk, InvalidAnswer, Request, picture_part
+from datasets_scripts.build import keep_apart
 from datasets_scripts.questions.conversations import DEFAULT_TASKS
 from datasets_scripts.schema import CorpusArgumentError, CorpusError, Skipped
 from datasets_scripts.shown_text import in_code
@@ -167,12 +168,13 @@ def annotate_fairfacegpt(
     not and why. `corpus` is None, and nothing is written, if no answer was kept.
 
     Raises:
-        CorpusError: for a folder that is not FairFace's, an unknown config, and what `annotate` and
-            `write_corpus` raise.
+        CorpusError: for a folder that is not FairFace's, an unknown config, `out` and `root` one inside the other, and
+            what `annotate` and `write_corpus` raise.
     """
     unknown = [config for config in configs if config not in CONFIGS]
     if unknown or not configs:
         raise CorpusArgumentError("configs", ", ".join(unknown), f"FairFaceGPT has {', '.join(CONFIGS)}")
+    keep_apart(root, out)
     pairs: dict[str, dict[str, int]] = {}
 
     def read(work: Path, report: Mapping[str, Any]) -> Answered:

@@ -16,6 +16,7 @@ import numpy as np
 
 from datasets_scripts.annotator.annotate import Answered, annotate_corpus
 from datasets_scripts.annotator.settings import Annotator, FaceToAsk
+from datasets_scripts.build import keep_apart
 from datasets_scripts.questions.conversations import AskedFaces
 from datasets_scripts.schema import CorpusArgumentError, Skipped
 
@@ -157,6 +158,9 @@ def annotate_laion(
     unknown = [config for config in configs if config not in CONFIGS]
     if unknown or not configs:
         raise CorpusArgumentError("configs", ", ".join(unknown), f"LAION-Face has {', '.join(CONFIGS)}")
+    for place in [shards] if isinstance(shards, (str, os.PathLike)) else shards:
+        if os.path.isdir(place):
+            keep_apart(place, out)
     source = LaionFaces.from_pretrained(
         shards, detector=detector, detections=detections, rules=rules, progress=progress
     )

@@ -288,13 +288,17 @@ def test_without_a_sound_answer_there_is_no_corpus_but_a_report(tmp_path):
 
 def test_mistakes_are_told_before_anything_is_done(tmp_path):
     ask = Annotator("http://127.0.0.1:1", "a/model")
+    tars = tmp_path / "tars"
+    tars.mkdir()
     with refuses("configs", "text", "captions, vqa, face_tasks"):
-        annotate_laion(tmp_path, tmp_path / "out", ask, configs=["text"])
-    with pytest.raises(CorpusError, match=rf"{tmp_path}: .*folder that img2dataset wrote"):
-        annotate_laion(tmp_path, tmp_path / "out", ask)
-    write_tar(tmp_path / "00000.tar", [])
+        annotate_laion(tars, tmp_path / "out", ask, configs=["text"])
+    with pytest.raises(CorpusError, match=rf"{tars}: .*folder that img2dataset wrote"):
+        annotate_laion(tars, tmp_path / "out", ask)
+    write_tar(tars / "00000.tar", [])
+    with refuses("out", str(tars / "out"), "apart from it"):
+        annotate_laion(tars, tars / "out", ask)
     with refuses("detector", "no.onnx", "face_detection_yunet_2023mar.onnx", "opencv/face_detection_yunet"):
-        annotate_laion(tmp_path, tmp_path / "out", ask, detector="no.onnx")
+        annotate_laion(tars, tmp_path / "out", ask, detector="no.onnx")
     assert not (tmp_path / "out").exists()
 
 

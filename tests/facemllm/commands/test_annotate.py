@@ -105,9 +105,11 @@ def test_an_endpoint_that_does_not_answer_is_one_line(fairface, tmp_path, capsys
         (["--endpoint", "http://me:key@host/v1"], "--endpoint http://host: .*name a variable"),
         (["--workers", "64", "--concurrency", "8"], "--concurrency 8: .*64 workers.*64 or more"),
         (["--engine", "slurm"], r"\bslurm\b.*\bpartition\b"),
+        (["--out", "FairFace/corpus"], "--out FairFace/corpus: .*apart"),
     ],
 )
-def test_a_mistake_is_one_line_that_names_it(words, message, fairface, tmp_path, capsys):
+def test_a_mistake_is_one_line_that_names_it(words, message, fairface, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     with AnnotatorServer(tmp_path / "log") as server:
         assert annotate(fairface, tmp_path, server, *words) == 2
     assert re.search(message, capsys.readouterr().err)
