@@ -49,10 +49,9 @@ def run(args: argparse.Namespace) -> int:
         raise UserError('the question is empty; give one, as in "What is the expression?"')
     check_positive(args, "max_new_tokens")
     images = [read_picture(source) for source in sources]
+    answer = _load_exported(args) if is_onnx_export(args.model) else _load(args)
     if not images:
         print("no picture given: the answer is to the question alone", file=sys.stderr)
-
-    answer = _load_exported(args) if is_onnx_export(args.model) else _load(args)
     start = time.perf_counter()
     text = answer(images, question)
     if args.json:

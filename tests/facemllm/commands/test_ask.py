@@ -39,12 +39,21 @@ def test_any_number_of_pictures(tiny_model, face_png, capsys, pictures):
     [
         (("MODEL", "nowhere.png", QUESTION), "nowhere.png"),
         (("nowhere/at/all", "FACE", QUESTION), "nowhere/at/all"),
+        (("nowhere", "Hi"), "nowhere"),
         (("MODEL", "FACE"), "question"),
         (("MODEL", "MODEL/config.json", QUESTION), "config.json"),
         (("MODEL", "FACE", " "), "question"),
         (("FACES", "FACE", QUESTION), "config.json"),
     ],
-    ids=["no picture", "no model", "no question", "not a picture", "empty question", "not a model"],
+    ids=[
+        "no picture",
+        "no model",
+        "no model and no picture",
+        "no question",
+        "not a picture",
+        "empty question",
+        "not a model",
+    ],
 )
 def test_a_mistake_is_one_line_that_names_it(tiny_model, face_png, capsys, words, told):
     names = {"MODEL": str(tiny_model), "FACES": str(face_png.parent), "FACE": str(face_png)}
