@@ -134,6 +134,8 @@ def _run(command: str | None, argv: list[str]) -> int:
         args.overrides += rest
     elif rest:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if getattr(args, "out", None) == "":  # what "$DIR" is where DIR is not set, and this folder as a path
+        raise UserError("--out '': the name is empty; give one, or . for this folder")
     args.command_line = shlex.join(["facemllm", *argv])
     try:
         return args.run(args)

@@ -73,7 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--batch-size", type=int, metavar="N", help="faces per batch (default: 64, on a CPU and for other models 8)"
     )
     add_device_options(parser)
-    parser.add_argument("--out", type=Path, metavar="DIR", help="write predictions, report and plots to DIR")
+    parser.add_argument("--out", metavar="DIR", help="write predictions, report and plots to DIR")
     parser.add_argument("--rescore", action="store_true", help="write the report in --out again, without a model")
     parser.add_argument("--json", action="store_true", help="print the whole report as JSON")
 
@@ -81,16 +81,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     _check(args)
     if args.out is not None:
-        with alone_in("--out", args.out):
-            return _print_report(args, args.out) if args.rescore else _evaluate(args, args.out)
+        out = Path(args.out)
+        with alone_in("--out", out):
+            return _print_report(args, out) if args.rescore else _evaluate(args, out)
     with tempfile.TemporaryDirectory() as folder:
         return _evaluate(args, Path(folder))
 
 
 def _check(args: argparse.Namespace) -> None:
     check_positive(args, "limit", "batch_size")
-    if args.out is not None and args.out.exists() and not args.out.is_dir():
-        raise UserError(f"--out {args.out}: is a file; give a folder")
     if args.rescore and args.out is None:
         raise UserError("--rescore needs --out DIR: the folder of an earlier evaluation")
     if not args.rescore and args.benchmark is None:

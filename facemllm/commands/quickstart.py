@@ -20,7 +20,7 @@ EXAMPLE = "facemllm quickstart --out quickstart --seed 0"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--out", type=Path, default=Path("quickstart"), metavar="DIR", help="default: quickstart")
+    parser.add_argument("--out", default="quickstart", metavar="DIR", help="default: quickstart")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="another seed is another corpus (default: 0)")
     parser.add_argument("--json", action="store_true", help="print report.json at the end instead of the table")
 
@@ -42,12 +42,12 @@ def run(args: argparse.Namespace) -> int:
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     with alone_in("--out", args.out), open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
-        report = Quickstart(args.out, args.seed, Plan()).run()
+        report = Quickstart(Path(args.out), args.seed, Plan()).run()
     if args.json:
         print(json.dumps(report, indent=2))
     else:
         print(table(report))
-        print(in_terminal(next_steps(args.out), lines=True))
+        print(in_terminal(next_steps(Path(args.out)), lines=True))
     return 0 if report["passed"] else 1
 
 

@@ -58,6 +58,16 @@ def test_a_folder_that_another_process_writes_is_refused_in_one_line(command, wo
     assert not out.exists() and not list(tmp_path.glob(".*.lock"))
 
 
+@pytest.mark.parametrize("command", [command for command, out in COMMANDS.items() if out == "--out"])
+def test_an_empty_name_is_refused_and_nothing_written(command, words, tmp_path, capsys, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert main([*words[command][:-1], ""]) == 2
+    error = capsys.readouterr().err
+    assert "--out '': " in error and error.count("\n") == 1
+    assert not list(Path().iterdir())
+
+
 def test_a_command_leaves_no_lock_behind(words, tmp_path):
     assert main(words["data"]) == 0
     assert not list(Path(tmp_path).rglob(".lock"))
