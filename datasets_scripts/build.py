@@ -70,7 +70,7 @@ def build_corpus(
     configs = configs_to_build(reader, configs, splits, tasks)
     if "race" in tasks and not reader.ASKS_RACE:
         raise CorpusArgumentError(
-            "tasks", ", ".join(tasks), f"{reader.TITLE} has no race labels that could be asked about"
+            "tasks", ", ".join(tasks), f"{reader.TITLE} has no race labels to ask about: leave race out"
         )
     for split in options_by_split or {}:
         if split not in splits:
@@ -190,5 +190,6 @@ def _known(what: str, given: Sequence[str] | None, known: Sequence[str], reader:
     """`given`, or all that are known; `CorpusError` for one that is not."""
     for name in given or ():
         if name not in known:
-            raise CorpusArgumentError(what, name, f"{reader.TITLE} has {', '.join(known) or 'none'}")
+            remedy = f"give one that {reader.TITLE} has: {', '.join(known)}" if known else "leave it out"
+            raise CorpusArgumentError(what, name, remedy)
     return tuple(known if given is None else given)

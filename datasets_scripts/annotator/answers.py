@@ -106,7 +106,7 @@ def read_answers(out: str | os.PathLike) -> AnsweredFaces:
     """The answers in the work folder `out`; `CorpusError` unless the annotation there is complete."""
     answered = AnsweredFaces(str(out))
     if not (Path(out) / PLAN).exists():
-        raise CorpusError(f"{out} holds no annotation: there is no {PLAN}")
+        raise CorpusError(f"{out} holds no annotation (it has no {PLAN}): give a folder that one is in")
     missing = [part for part in range(answered.plan["parts"]) if not part_path(out, part).exists()]
     if missing:
         state = f"{len(missing)} of {answered.plan['parts']} parts of the source are not answered yet"
@@ -238,7 +238,7 @@ def read_work(path: Path) -> Any:
     except ValueError as error:
         content, problem = None, f"is damaged ({error})"
     if content is None:
-        raise CorpusError(f"{path} {problem}: was something removed from the work folder?")
+        raise CorpusError(f"{path} {problem}: put it back, or annotate into another folder")
     return content
 
 

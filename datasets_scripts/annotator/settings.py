@@ -122,10 +122,10 @@ class Annotator:
             return "none"
         key = os.environ.get(self.api_key_env, "").strip()
         if not key:
-            raise CorpusArgumentError("api_key_env", self.api_key_env, "there is no key in this environment variable")
+            raise CorpusArgumentError("api_key_env", self.api_key_env, "set this environment variable to the key")
         if not (key.isascii() and key.isprintable()) or " " in key:  # clients print a header that they cannot send
             raise CorpusArgumentError(
-                "api_key_env", self.api_key_env, "what this environment variable holds is no key"
+                "api_key_env", self.api_key_env, "this environment variable holds no key: set it to the key alone"
             )
         return key
 

@@ -347,7 +347,8 @@ def _count(shards: Mapping[str, Mapping[str, list[Path]]], fingerprint: str) -> 
                 for path in paths:  # or the next run, with the pictures in place, would keep these empty shards
                     path.unlink()
                 reasons = ", ".join(f"{reason}: {rows}" for reason, rows in count.skipped.most_common(5))
-                raise NothingUsable(f"{config}/{split} has no usable row ({reasons or 'its source is empty'})")
+                reasons = reasons or "its source is empty"
+                raise NothingUsable(f"{config}/{split} has no usable row ({reasons}): mend that, or leave it out")
             total += count
             configs.setdefault(config, {})[split] = {
                 "rows": count.rows,

@@ -173,7 +173,7 @@ def annotate_fairfacegpt(
     """
     unknown = [config for config in configs if config not in CONFIGS]
     if unknown or not configs:
-        raise CorpusArgumentError("configs", ", ".join(unknown), f"FairFaceGPT has {', '.join(CONFIGS)}")
+        raise CorpusArgumentError("configs", ", ".join(unknown), f"give one or more of {', '.join(CONFIGS)}")
     keep_apart(root, out)
     pairs: dict[str, dict[str, int]] = {}
 

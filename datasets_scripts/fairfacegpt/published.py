@@ -194,7 +194,7 @@ def build_published(
     """
     reader = PublishedFaces(os.fspath(file), os.fspath(images), race)
     if "face_tasks" in (configs or ()) and not reader.labels:
-        raise CorpusError(f"config=face_tasks needs labels: {images} has no {LABEL_FILES['validation']}")
+        raise CorpusError(f"config=face_tasks needs labels: {images} has no {LABEL_FILES['validation']}; put it there")
     pairs = count_pairs(reader)
     tasks = (*DEFAULT_TASKS, "race") if race else DEFAULT_TASKS
     records = {config: {"train": DescribedFaces(reader, config, seed, tasks)} for config in configs or CONFIGS}

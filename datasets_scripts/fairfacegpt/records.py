@@ -67,7 +67,7 @@ class DescribedFaces:
 
     def __post_init__(self) -> None:
         if self.config not in CONFIGS:
-            raise CorpusArgumentError("config", self.config, f"FairFaceGPT has {', '.join(CONFIGS)}")
+            raise CorpusArgumentError("config", self.config, f"give one of {', '.join(CONFIGS)}")
 
     def __len__(self) -> int:
         return len(self.reader) * self._rows_per_face

@@ -82,7 +82,8 @@ def json_entries(path: str | os.PathLike, start: int = 0, block_bytes: int = 2**
                     place += len(text[begin:end].encode())
                     at = end
         except ValueError as error:
-            raise CorpusError(f"{path} is no whole ShareGPT file: at byte {place:,}: {error}") from error
+            problem = f"at byte {place:,}: {error}"
+            raise CorpusError(f"{path} is no whole ShareGPT file: {problem}; get it again") from error
 
 
 def _whole(text: str) -> int | float:

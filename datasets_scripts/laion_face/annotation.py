@@ -157,7 +157,7 @@ def annotate_laion(
     """
     unknown = [config for config in configs if config not in CONFIGS]
     if unknown or not configs:
-        raise CorpusArgumentError("configs", ", ".join(unknown), f"LAION-Face has {', '.join(CONFIGS)}")
+        raise CorpusArgumentError("configs", ", ".join(unknown), f"give one or more of {', '.join(CONFIGS)}")
     for place in [shards] if isinstance(shards, (str, os.PathLike)) else shards:
         if os.path.isdir(place):
             keep_apart(place, out)

@@ -18,6 +18,7 @@ import numpy as np
 from datasets_scripts.files import replacing
 from datasets_scripts.schema import CorpusArgumentError, CorpusError
 
+REMEDY = "download it again, or leave it out"
 TABLES = ("ids", "starts", "faces")  # int64 (samples,) rising; int64 (samples + 1,); float32 (faces, 15)
 
 
@@ -30,7 +31,7 @@ class Detections:
     def __post_init__(self) -> None:
         if not self._folders():
             raise CorpusArgumentError(
-                "detections", self.folder, "there are no converted detections; see convert_detections"
+                "detections", self.folder, "has no converted detections; give what convert_detections returned"
             )
 
     def find(self, sample_id: int) -> np.ndarray | None:
@@ -78,7 +79,9 @@ def convert_detections(folder: str | os.PathLike, out: str | os.PathLike | None 
     files = sorted(folder.glob("sample2detect_*.pth"), key=lambda path: (len(path.name), path.name))
     if not files:
         raise CorpusArgumentError(
-            "detections", str(folder), "there is no sample2detect_*.pth, and no tables made of them"
+            "detections",
+            str(folder),
+            "has no sample2detect_*.pth, and no tables made of them: give the folder that has",
         )
     out = folder / "tables" if out is None else Path(out)
     missing = [path for path in files if not (out / path.stem / "ids.npy").is_file()]
@@ -103,11 +106,10 @@ def _load(path: Path) -> dict[Any, Any]:
         except (pickle.UnpicklingError, OSError, EOFError, RuntimeError, ValueError) as error:
             found = re.search(r"GLOBAL ([\w.]+)", str(error))
             reason = f"it names {found[1]}" if found else str(error).strip().splitlines()[0]
-            raise CorpusError(
-                f"{path} cannot be read safely ({reason}): download it again, or leave it out"
-            ) from error
+            raise CorpusError(f"{path} cannot be read safely ({reason}): {REMEDY}") from error
     if not isinstance(loaded, dict):
-        raise CorpusError(f"{path} holds a {type(loaded).__name__}, not LAION-Face's dict of detections")
+        kind = type(loaded).__name__
+        raise CorpusError(f"{path} holds a {kind}, not LAION-Face's dict of detections: {REMEDY}")
     return loaded
 
 
@@ -140,7 +142,7 @@ def _tables(samples: dict[Any, Any], path: Path) -> tuple[np.ndarray, np.ndarray
                 row[:4], row[4:14], row[14] = _flat(box), _flat(landmarks), score
     except (TypeError, ValueError, OverflowError) as error:
         raise CorpusError(
-            f"{path} holds something else than (box, landmarks, score) for each face: {error}"
+            f"{path} holds something else than (box, landmarks, score) for each face ({error}): {REMEDY}"
         ) from error
     return ids[order], starts, faces
 

@@ -147,11 +147,13 @@ def read_url_tables(urls: str | os.PathLike) -> tuple[dict[str, int], list[str]]
         try:
             metadata = parquet.read_metadata(path)
         except (OSError, pyarrow.ArrowInvalid) as error:
-            raise CorpusError(f"{path} is no Parquet file: {str(error).splitlines()[0]}") from error
+            reason = str(error).splitlines()[0]
+            raise CorpusError(f"{path} is no Parquet file ({reason}): get it again, or leave it out") from error
         names = metadata.schema.to_arrow_schema().names
         missing = [name for name in (URL, CAPTION, SAMPLE_ID) if name not in names]
         if missing:
-            raise CorpusError(f"{path} has no column {', '.join(missing)}; it has {', '.join(names)}")
+            remedy = "give LAION-Face's own table, or name its columns so"
+            raise CorpusError(f"{path} has no column {', '.join(missing)}; it has {', '.join(names)}: {remedy}")
         rows[path.name] = metadata.num_rows
         carried = [name for name in carried if name in names]
     return rows, carried
@@ -224,7 +226,7 @@ def _run(command: Sequence[str], out: Path, held: IO, total: int, progress: bool
             )
         except OSError as error:
             raise CorpusArgumentError(
-                "img2dataset", command[0], f"cannot be run ({error.strerror}); {INSTALL}"
+                "img2dataset", command[0], f"cannot be run ({error.strerror}); install it and give its path: {INSTALL}"
             ) from error
         held.write(f"img2dataset {process.pid}\n")
         held.flush()
@@ -248,7 +250,8 @@ def _run(command: Sequence[str], out: Path, held: IO, total: int, progress: bool
     if process.returncode:
         last = (out / LOG).read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
         message = last[0] if last else "without a message"
-        raise CorpusError(f"img2dataset ended with {process.returncode} ({message}); see {out / LOG}")
+        remedy = f"mend what {out / LOG} says, and the same command goes on"
+        raise CorpusError(f"img2dataset ended with {process.returncode} ({message}): {remedy}")
 
 
 def _show(bar: Any, out: Path) -> None:

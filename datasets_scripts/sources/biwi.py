@@ -77,11 +77,13 @@ class BIWI(FaceReader):
         if self.protocol not in PROTOCOLS:
             raise CorpusArgumentError("protocol", self.protocol, f"give {' or '.join(PROTOCOLS)}")
         if self.protocol == "all_test" and self.split != "test":
-            raise CorpusArgumentError("split", self.split, "with protocol='all_test' all of BIWI is test")
+            remedy = "with protocol='all_test' all of BIWI is test: give test, or protocol='by_person'"
+            raise CorpusArgumentError("split", self.split, remedy)
         need(self.root, "hpdb", *PEOPLE, what="BIWI, with hpdb in it")
         if not any((self._database / recording).is_dir() for recording in self._recordings):
             folders = ", ".join(self._recordings)
-            raise CorpusError(f"{self._database} has none of the folders of {self.split}: {folders}")
+            remedy = "unpack the archive again, or give another split"
+            raise CorpusError(f"{self._database} has none of the folders of {self.split} ({folders}): {remedy}")
 
     @property
     def _database(self) -> Path:

@@ -74,10 +74,14 @@ class BP4D(CodedRecordings):
         wanted = "AU_OCC" if self.coding == "occurrence" else "AU_INT"
         need(Path(self.root) / "AUCoding", wanted, what="BP4D's action units, unpacked")
         if self.images is not None and not Path(self.images).is_dir():
-            raise CorpusError(f"there is no folder images={self.images}: give the folder that has F001 and so on")
+            remedy = "there is no such folder; give the one that has F001 and so on"
+            raise CorpusArgumentError("images", self.images, remedy)
         if not any(file.is_file() for file in self._label_files()):
             people = ", ".join(self.people)
-            raise CorpusError(f"{self.root}/AUCoding/{wanted} has no file of {people}: fold {self.fold} needs them")
+            remedy = "unpack them there, or give another fold"
+            raise CorpusError(
+                f"{self.root}/AUCoding/{wanted} has no file of {people}, which fold {self.fold} needs: {remedy}"
+            )
         if self._pictures_root is None:
             remedy = "give their folder with images= (--images)"
             raise CorpusError(f"{self.root} has no pictures of {', '.join(self.people)}: {remedy}")
@@ -141,7 +145,8 @@ def read_occurrences(path: str | os.PathLike) -> dict[int, dict[int, float]]:
     header = [_whole(cell) for cell in rows[0]] if rows else []
     columns = {unit: column for column, unit in enumerate(header) if column and unit in UNITS}
     if rows and not columns:
-        raise CorpusError(f"{path}: its first line names none of the units {', '.join(map(str, UNITS))}")
+        units = ", ".join(map(str, UNITS))
+        raise CorpusError(f"{path}: its first line names none of the units {units}; unpack the file again")
     return {
         _frame(path, row): {unit: _code(row, column) for unit, column in columns.items()}
         for row in rows[1:]

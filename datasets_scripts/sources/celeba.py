@@ -77,7 +77,9 @@ class CelebA(FaceReader):
         names = second if counted else first[1:]
         if sorted(names) != sorted(ATTRIBUTES):
             wrong = sorted(set(ATTRIBUTES) ^ set(names))
-            raise CorpusError(f"{path}: its header does not name CelebA's 40 attributes; see {', '.join(wrong[:3])}")
+            raise CorpusError(
+                f"{path}: its header does not name CelebA's 40 attributes (see {', '.join(wrong[:3])}); get it again"
+            )
         return (int(first[0]) if counted else None), names, 2 if counted else 1
 
     def _rows(self) -> Iterator[tuple[list[str], list[str]]]:
@@ -91,10 +93,13 @@ class CelebA(FaceReader):
                 names = [fields[0] if fields else "nothing" for fields in (row, place)]
                 raise CorpusError(
                     f"{partition_file}: row {number} is about {names[1]}, but that of "
-                    f"{attribute_file.name} about {names[0]}: the two files must list the same pictures"
+                    f"{attribute_file.name} about {names[0]}: the two files must list the same pictures; "
+                    "get both again"
                 )
             if len(place) != 2 or place[1] not in PARTITIONS:
-                raise CorpusError(f"{partition_file}: row {number} has {' '.join(place)!r}, not a file and 0-2")
+                raise CorpusError(
+                    f"{partition_file}: row {number} has {' '.join(place)!r}, not a file and 0-2; get it again"
+                )
             if PARTITIONS[place[1]] == self.split:
                 yield columns, row
 

@@ -83,9 +83,12 @@ class DISFA(CodedRecordings):
                 self.root, *self._video_folders, what="DISFA, or that of its extracted frames with frames= (--frames)"
             )
         elif not Path(self.frames).is_dir():
-            raise CorpusError(f"there is no folder frames={self.frames}: give the folder that has SN001 and so on")
+            remedy = "there is no such folder; give the one that has SN001 and so on"
+            raise CorpusArgumentError("frames", self.frames, remedy)
         if not any((labels / person).is_dir() for person in self.people):
-            raise CorpusError(f"{labels} has none of {', '.join(self.people)}: fold {self.fold} needs them")
+            people = ", ".join(self.people)
+            remedy = "unpack them there, or give another fold"
+            raise CorpusError(f"{labels} has none of {people}, which fold {self.fold} needs: {remedy}")
 
     @property
     def _video_folders(self) -> tuple[str, str]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 ATTRIBUTE_FILE, SPLIT_FILE = "lfw_att_40.mat", "indices_train_test.mat"
 TEXTS = ("name", "AttrName")
+REMEDY = "it is not LFWA's file: get it again"
 MAX_CELLS, MAX_LETTERS = 100_000, 1000
 INDICES = {"train": "indices_img_train", "test": "indices_img_test"}
 
@@ -53,17 +54,17 @@ class LFWA(FaceReader):
         try:
             names, attributes = (_texts(table[name]) for name in ("name", "AttrName"))
         except (AttributeError, IndexError) as error:
-            raise CorpusError(f"{attribute_file}: a name or an attribute is no text: it is not LFWA's file") from error
+            raise CorpusError(f"{attribute_file}: a name or an attribute is no text; {REMEDY}") from error
         label = table["label"]
         if label.shape != (len(names), len(attributes)) or "Male" not in attributes:
             raise CorpusError(
                 f"{attribute_file}: label has the shape {label.shape}, with {len(names)} names and {len(attributes)} "
-                "attributes: it is not LFWA's file"
+                f"attributes; {REMEDY}"
             )
         rows = read_arrays(split_file, (INDICES[self.split],))[INDICES[self.split]].astype(int).ravel().tolist()
         for row in rows:
             if not 1 <= row <= len(names):
-                raise CorpusError(f"{split_file}: row {row} of {len(names)}: it does not belong to {ATTRIBUTE_FILE}")
+                raise CorpusError(f"{split_file}: row {row} of {len(names)} of {ATTRIBUTE_FILE}; get both again")
             yield row, names[row - 1], dict(zip(attributes, label[row - 1].tolist(), strict=True))
 
     def _key(self, row: tuple[int, str, dict[str, Any]]) -> str:
@@ -90,7 +91,7 @@ def read_arrays(path: Path, names: tuple[str, ...]) -> "dict[str, np.ndarray]":
         raise CorpusError(f"{path} is no file of MATLAB's, or a damaged one: {error}; get it again") from error
     missing = [name for name in names if name not in arrays]
     if missing:
-        raise CorpusError(f"{path} has no array {', '.join(missing)}: it is not LFWA's file")
+        raise CorpusError(f"{path} has no array {', '.join(missing)}; {REMEDY}")
     return arrays
 
 

@@ -81,7 +81,8 @@ class MAADFace(FaceReader):
         names = _fields(header, delimiter)
         missing = [name for name in ("Filename", *ATTRIBUTES) if name not in names]
         if missing or names[0] != "Filename":
-            raise CorpusError(f"{path}: no column {', '.join(missing[:3]) or 'Filename at the beginning'}")
+            lacking = ", ".join(missing[:3]) or "Filename at the beginning"
+            raise CorpusError(f"{path}: no column {lacking}; get MAAD-Face's file again")
         return delimiter, names
 
     @cached_property

@@ -8,7 +8,7 @@ from typing import Any
 
 from datasets_scripts.questions.conversations import CONFIGS, Conventions
 from datasets_scripts.questions.zero_shot import ZERO_SHOT
-from datasets_scripts.schema import CorpusError
+from datasets_scripts.schema import CorpusArgumentError
 
 from .reading import FaceReader
 
@@ -32,7 +32,7 @@ READERS = _find_readers()
 def reader_of(name: str) -> type[FaceReader]:
     """The reader of a dataset; `CorpusError` for a name that is none."""
     if name not in READERS:
-        raise CorpusError(f"corpus {name!r} is unknown; there are readers for {', '.join(READERS)}")
+        raise CorpusArgumentError("name", name, f"give one of {', '.join(READERS)}")
     return READERS[name]
 
 

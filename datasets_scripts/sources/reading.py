@@ -59,7 +59,7 @@ class FaceReader:
     def __post_init__(self) -> None:
         if self.split not in self.SPLITS:
             known = " and ".join([", ".join(self.SPLITS[:-1]), self.SPLITS[-1]] if self.SPLITS[1:] else self.SPLITS)
-            raise CorpusArgumentError("split", self.split, f"{self.TITLE} has {known}")
+            raise CorpusArgumentError("split", self.split, f"give one that {self.TITLE} has: {known}")
         if self.limit is not None and self.limit < 1:
             raise CorpusArgumentError("limit", self.limit, "give 1 or more, or leave it out for all rows")
         self._check_layout()
@@ -229,7 +229,8 @@ def csv_rows(
             missing = [name for name in needed if name not in names]
             if missing:
                 found = in_terminal(", ".join(names)[:500]) or "nothing"
-                raise CorpusError(f"{path}: no column {', '.join(missing)}; its first line has {found}")
+                remedy = "get the file again, or name its columns so"
+                raise CorpusError(f"{path}: no column {', '.join(missing)}; its first line has {found}: {remedy}")
             for row in rows:
                 yield dict(zip_longest(names, row[: len(names)], fillvalue=""))
     except UnicodeDecodeError as error:

@@ -51,9 +51,9 @@ def iter_records(
         CorpusError: if config or split is unknown or a number is out of range.
     """
     if config not in CONFIGS:
-        raise CorpusArgumentError("config", config, f"the synthetic corpus has {', '.join(CONFIGS)}")
+        raise CorpusArgumentError("config", config, f"give one of {', '.join(CONFIGS)}")
     if split not in SPLITS:
-        raise CorpusArgumentError("split", split, f"the synthetic corpus has {', '.join(SPLITS)}")
+        raise CorpusArgumentError("split", split, f"give one of {', '.join(SPLITS)}")
     for name, number, least in (("count", count, 0), ("start", start, 0), ("size", size, 16)):
         if number < least:
             raise CorpusArgumentError(name, number, f"give {least} or more")

@@ -144,7 +144,7 @@ def test_wrong_settings_are_refused(root, argument, value, remedy):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"images": "nowhere"}, r"images=nowhere\b.*folder.*F001"),
+        ({"images": "nowhere"}, r"images='nowhere': .*folder.*F001"),
         ({"fold": 2}, r"AU_OCC\b.*F003, .*fold 2\b"),
         ({"root": "nowhere"}, r"nowhere\b.*folder of BP4D.*AUCoding"),
     ],

@@ -192,7 +192,7 @@ def test_wrong_settings_are_refused(root, argument, value, remedy):
     ("settings", "message"),
     [
         ({"camera": "right"}, "Videos_RightCamera.*Video_RightCamera.*--frames"),
-        ({"frames": "nowhere"}, r"frames=nowhere\b.*folder.*SN001"),
+        ({"frames": "nowhere"}, r"frames='nowhere': .*folder.*SN001"),
         ({"fold": 2}, r"SN006, .*fold 2\b"),
     ],
 )
