@@ -149,7 +149,9 @@ class ONNXFaceMLLM(PreTrainedModel, FaceMLLMGenerationMixin):
         if logits_to_keep not in (0, 1):
             wanted.append(f"logits_to_keep={logits_to_keep}")
         if wanted:
-            raise ValueError(f"{', '.join(wanted)}: an exported model gives the logits of the last position alone")
+            raise ValueError(
+                f"{', '.join(wanted)}: an exported model gives the logits of the last position alone; leave it out"
+            )
         cache = given_cache(past_key_values, cache)
         cache = DynamicCache() if cache is None else cache
         past = _states(cache)
@@ -207,7 +209,9 @@ class ONNXFaceMLLM(PreTrainedModel, FaceMLLMGenerationMixin):
         """Logits `(batch, 1, vocab)` and, of each layer, keys and values `(batch, heads, length of mask, head)`."""
         if self._one_row and mask.shape[1] > self.runtime.position_limit:
             limit = self.runtime.position_limit
-            raise ValueError(f"prompt and answer have {mask.shape[1]} tokens: this export reads {limit} at most")
+            raise ValueError(
+                f"prompt and answer have {mask.shape[1]} tokens: this export reads {limit} at most; shorten it"
+            )
         sizes, batch = self.runtime.record["cache"], len(mask)
         shape = (batch, sizes["kv_heads"], mask.shape[1], sizes["head_dim"])
         nothing = inputs_embeds.new_empty(batch, shape[1], 0, shape[3])
@@ -278,7 +282,7 @@ def _states(cache: Cache) -> list[State]:
     """Keys and values of each layer; none where nothing was read yet."""
     layers = getattr(cache, "layers", None)
     if layers is None or not all(type(layer) is DynamicLayer for layer in layers):
-        raise ValueError(f"past_key_values={type(cache).__name__}: an exported model takes a plain DynamicCache")
+        raise ValueError(f"past_key_values={type(cache).__name__}: give a plain DynamicCache")
     return [(layer.keys, layer.values) for layer in layers] if cache.get_seq_length() else []
 
 

@@ -22,7 +22,7 @@ def check_exportable(model: PreTrainedModel) -> None:
         ExportError: when it is no Face-MLLM, or its language model keeps something else than keys and values.
     """
     if model.config.model_type != "facemllm":
-        raise ExportError(f"a {model.config.model_type} model is no Face-MLLM: only those are exported")
+        raise ExportError(f"a {model.config.model_type} model is no Face-MLLM, and only those are exported: give one")
     text = model.config.text_config
     others = sorted(set(getattr(text, "layer_types", None) or ()) - ATTENTION)
     if others or not hasattr(text, "num_attention_heads"):
@@ -46,7 +46,9 @@ def check_exportable(model: PreTrainedModel) -> None:
 
 
 def _refusal(text_config: Any, reason: str) -> ExportError:
-    return ExportError(f"the language model ({text_config.model_type}) {reason}; it cannot be exported")
+    return ExportError(
+        f"the language model ({text_config.model_type}) {reason}; it cannot be exported: run it with PyTorch"
+    )
 
 
 def _rotations(text_config: Any) -> set[str]:

@@ -91,5 +91,6 @@ def lacks_kernels(path: Path) -> bool:
     except Exception as error:  # ONNX Runtime's exceptions have no base class of their own
         if "NOT_IMPLEMENTED" in str(error):
             return True
-        raise ExportError(f"{path.name} is no valid graph: {first_line(error)}") from error
+        reason = first_line(error)
+        raise ExportError(f"{path.name} is no valid graph ({reason}); take another precision or backend") from error
     return False

@@ -16,7 +16,7 @@ import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
-from .folder import ExportError, graph_files, save_graph
+from .folder import ExportArgumentError, ExportError, graph_files, save_graph
 from .precisions import QUANTIZED, BlockWise, Dynamic, WeightPrecision
 
 MICROSOFT = "com.microsoft"
@@ -42,7 +42,7 @@ def quantize_graphs(folder: str | Path, precision: str, *, device: str = "cpu") 
         ExportError: for an unknown precision, or a folder without graphs.
     """
     if precision not in QUANTIZED:
-        raise ExportError(f"precision {precision!r}: graphs are quantized to {', '.join(QUANTIZED)}")
+        raise ExportArgumentError("precision", precision, f"take one of {', '.join(QUANTIZED)}")
     settings = QUANTIZED[precision][device]
     paths = sorted(Path(folder).glob("*.onnx"))
     if not paths:

@@ -52,7 +52,8 @@ def trace(
     except Exception as error:  # torch's tracing and ONNX's translation raise whatever they meet
         towers = f"{module.config.vision_config.model_type} and {module.config.text_config.model_type}"
         raise ExportError(
-            f"{graph.name} of {towers} cannot be traced by transformers {transformers.__version__}: {_reason(error)}"
+            f"{graph.name} of {towers} cannot be traced by transformers {transformers.__version__} "
+            f"({_reason(error)}); try the backend optimum"
         ) from error
     _name_tensors(model, graph)
     return model

@@ -65,7 +65,7 @@ def checked_prompt(
         raise ValueError(f"the prompt has shape {given.shape}: give {wanted}, none of them 0")
     mask = np.asarray(np.ones(given.shape[:2]) if attention_mask is None else attention_mask, dtype=np.int64)
     if mask.shape != given.shape[:2]:
-        raise ValueError(f"attention_mask has shape {mask.shape} for a prompt of {given.shape[:2]}")
+        raise ValueError(f"attention_mask has shape {mask.shape} for a prompt of {given.shape[:2]}; give the prompt's")
     if not (np.isin(np.diff(mask, axis=1), (0, 1)).all() and (mask[:, -1] == 1).all() and mask.min() >= 0):
         raise ValueError("attention_mask: prompts have to be padded on the left, with 0 there and 1 elsewhere")
     return given, mask

@@ -46,7 +46,7 @@ class ONNXTokenizer:
         try:
             self._tokenizer = Tokenizer.from_file(str(path))
         except Exception as error:  # the library raises nothing more specific
-            raise ValueError(f"{path}: cannot read it as a tokenizer: {error}") from error
+            raise ValueError(f"{path}: cannot read it as a tokenizer ({error}); export the model again") from error
         # What was set when the file was saved; here the caller decides.
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()

@@ -111,7 +111,9 @@ def _open(path: Path, provider: str, threads: int, not_loaded: Sequence[str]) ->
         reason = first_line(error)
         if provider == "cuda" and "CUDA failure" in str(error) and "out of memory" not in str(error):
             raise ProviderUnavailable(_not_starting(reason)) from error
-        raise ValueError(f"{path}: ONNX Runtime {onnxruntime.__version__} cannot load it: {reason}") from error
+        raise ValueError(
+            f"{path}: ONNX Runtime {onnxruntime.__version__} cannot load it ({reason}); export the model again"
+        ) from error
     # Where CUDA's libraries do not load, ONNX Runtime only writes a warning and takes the CPU.
     if EXECUTION_PROVIDERS[provider] not in session.get_providers():
         missing = f"{', '.join(not_loaded)} missing" if not_loaded else "its warning on standard error says why"

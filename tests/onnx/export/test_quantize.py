@@ -180,7 +180,7 @@ def test_weights_beside_a_graph_are_read_while_they_are_replaced(onnx_folder, tm
 
 @pytest.mark.parametrize(
     ("precision", "message"),
-    [("int5", "precision 'int5': .*int8, int4"), ("int8", r"\.onnx .*give the onnx folder of an export")],
+    [("int5", "precision='int5': .*int8, int4"), ("int8", r"\.onnx .*give the onnx folder of an export")],
 )
 def test_what_cannot_be_quantized_is_said(precision, message, tmp_path):
     with pytest.raises(ExportError, match=message):
