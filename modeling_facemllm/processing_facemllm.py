@@ -13,6 +13,7 @@ from transformers.processing_utils import MultiModalData, ProcessingKwargs, Unpa
 
 from .chat_messages_facemllm import check_images_per_prompt, fill_images, image_mismatch, plain_conversations
 from .configuration_facemllm import FaceMLLMConfig, FaceMLLMVisionConfig
+from .errors_facemllm import ArgumentError
 from .image_loading_facemllm import load_images
 from .prompt_facemllm import CHAT_TEMPLATE, IMAGE_TOKEN, prepare_tokenizer
 from .user_texts_facemllm import variables_as_text
@@ -60,7 +61,7 @@ class FaceMLLMProcessor(ProcessorBase):
     ):
         check_transformers()
         if num_image_tokens is not None and not (isinstance(num_image_tokens, int) and num_image_tokens > 0):
-            raise ValueError(f"num_image_tokens={num_image_tokens!r}: the number of tokens per image is 1 or more")
+            raise ArgumentError("num_image_tokens", num_image_tokens, "give the tokens of an image, 1 or more")
         tokenizer.model_input_names = ["input_ids", "attention_mask"]  # no token_type_ids on 4.57
         self.num_image_tokens = num_image_tokens
         self.image_token = image_token
@@ -148,7 +149,7 @@ class FaceMLLMProcessor(ProcessorBase):
         """Load the images into one flat list. Arrays stay as they are with `do_rescale=False` or `input_data_format`,
         which say that the caller has prepared them."""
         if videos is not None or audio is not None:
-            raise ValueError(f"{type(self).__name__} takes images and text, no videos and no audio")
+            raise ValueError(f"{type(self).__name__} takes images and text, no videos and no audio; leave those out")
         if images is not None:
             if text is not None:
                 check_images_per_prompt(images, text, self.image_token)

@@ -177,7 +177,7 @@ def _check(args: argparse.Namespace) -> None:
         raise UserError(f"INPUT {STDIN}: standard input can be read once; name it once")
     for name in args.inputs:
         if name != STDIN and not is_url(name) and not os.path.exists(os.path.expanduser(name)):
-            raise UserError(f"{name}: there is no such photo, folder or video")
+            raise UserError(f"{name}: there is no such photo, folder or video; give one, or a URL")
         if args.draw and os.path.isdir(os.path.expanduser(name)) and _is_within(args.draw, name):
             raise UserError(
                 f"--draw {args.draw}: is in {name}, where the copies would be analyzed as photos; give a folder "

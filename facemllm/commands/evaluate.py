@@ -120,7 +120,7 @@ def _evaluate(args: argparse.Namespace, out: Path) -> int:
     check_model_name(args.model)
     args.backend = args.backend or backend_of(args.model)
     if args.backend not in BACKENDS:
-        raise UserError(f"--backend {args.backend}: there are {', '.join(BACKENDS)}")
+        raise UserError(f"--backend {args.backend}: give one of {', '.join(BACKENDS)}")
     logging.disable_progress_bar()
     load = partial(
         load_answerer,

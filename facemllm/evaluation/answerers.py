@@ -151,7 +151,7 @@ def load_answerer(
             as `loading.load_model` and `exports.load_runtime`.
     """
     if backend not in BACKENDS:
-        raise UserError(f"--backend {backend}: there are {', '.join(BACKENDS)}")
+        raise UserError(f"--backend {backend}: give one of {', '.join(BACKENDS)}")
     kind: type[Any]
     if backend == "onnx":
         from facemllm.inference.exports import load_runtime

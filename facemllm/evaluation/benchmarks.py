@@ -101,7 +101,7 @@ def _open_dataset(name: str, wanted: Wanted, dataset: DatasetProtocol) -> Benchm
     reader = reader_of(name)
     names = expand_tasks(dataset.tasks if wanted.tasks is None else wanted.tasks)
     if "race" in names and not reader.ASKS_RACE:
-        raise UserError(f"--tasks race: {reader.TITLE} has no race labels")
+        raise UserError(f"--tasks race: {reader.TITLE} has no race labels; leave it out")
     race = reader.ASKS_RACE and (wanted.race or "race" in names)
     options = {**_options(reader, wanted.options), **({"race": True} if race else {})}
     split = wanted.split or dataset.split
@@ -195,17 +195,17 @@ def open_synthetic(wanted: Wanted) -> Benchmark:
     if wanted.root is not None:
         raise UserError(f"--root {wanted.root}: drawn faces are made on the spot; leave it out")
     if unknown := set(wanted.options) - {"seed", "size"}:
-        raise UserError(f"--set {min(unknown)}: drawn faces have seed and size")
+        raise UserError(f"--set {min(unknown)}: give seed or size, which drawn faces have")
     seed, size = (_whole(wanted.options, name, usual) for name, usual in (("seed", 0), ("size", 64)))
     if not 16 <= size <= 4096:
         raise UserError(f"--set size={size}: give 16 to 4096, the side of the pictures in pixels")
     split, count = wanted.split or "test", wanted.limit or 500
     if split not in SPLITS:
-        raise UserError(f"--split {split}: drawn faces have {', '.join(SPLITS)}")
+        raise UserError(f"--split {split}: give one that drawn faces have: {', '.join(SPLITS)}")
     known = [attribute.name for attribute in ATTRIBUTES]
     for name in wanted.tasks or ():
         if name not in known:
-            raise UserError(f"--tasks {name}: drawn faces have {', '.join(known)}")
+            raise UserError(f"--tasks {name}: give some that drawn faces have: {', '.join(known)}")
     asked = tuple(DrawnAttribute(name) for name in wanted.tasks or known)
 
     def faces() -> Iterator[LabelledFace]:

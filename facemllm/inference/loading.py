@@ -144,7 +144,9 @@ def _merge(network: PreTrainedModel, adapter: str | Path) -> PreTrainedModel:
     try:
         merged = PeftModel.from_pretrained(network, str(folder if folder.is_dir() else adapter))
     except Exception as error:  # an adapter may be damaged in any way
-        raise UserError(f"--adapter {adapter}: does not fit the model: {_one_line(error)}") from error
+        raise UserError(
+            f"--adapter {adapter}: does not fit the model ({_one_line(error)}); give its own base"
+        ) from error
     return merged.merge_and_unload()
 
 

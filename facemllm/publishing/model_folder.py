@@ -91,9 +91,9 @@ def _check_adapter(folder: Path, files: list[str]) -> str:
     config = read_settings(folder / ADAPTER_CONFIG)
     weights = "adapter_model.safetensors"
     if weights not in files:
-        raise UserError(f"{folder}: has {ADAPTER_CONFIG} and no {weights}")
+        raise UserError(f"{folder}: has {ADAPTER_CONFIG} and no {weights}; save the adapter again")
     if not check_model_folder(folder):
-        raise UserError(f"{folder / weights}: holds no weights")
+        raise UserError(f"{folder / weights}: holds no weights; save the adapter again")
     return str(config.get("base_model_name_or_path") or "")
 
 
@@ -126,5 +126,5 @@ def _check_weights(folder: Path, trust_remote_code: bool) -> None:
         if keys:
             first = min(key if isinstance(key, str) else key[0] for key in keys)
             raise UserError(
-                f"{folder}: its weights do not fit its config.json ({first} is {what}, one of {len(keys)})"
+                f"{folder}: its weights do not fit its config.json ({first} is {what}, one of {len(keys)}); {WHOLE}"
             )

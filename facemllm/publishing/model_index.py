@@ -35,7 +35,7 @@ def read_reports(folders: Iterable[str | Path]) -> list[dict[str, Any]]:
         except ValueError as error:
             raise UserError(f"{argument}: {REPORT} is no JSON ({error}); run facemllm evaluate again") from error
         if not {"dataset", "tasks", "complete", "run"} <= set(reports[-1]):
-            raise UserError(f"{argument}: {REPORT} is not a report of facemllm evaluate")
+            raise UserError(f"{argument}: {REPORT} is none of facemllm evaluate; give what its --out has written")
         if not reports[-1]["complete"]:
             raise UserError(f"{argument}: its evaluation is not complete; run facemllm evaluate again to go on")
     return reports

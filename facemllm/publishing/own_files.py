@@ -79,7 +79,7 @@ def _modules(folder: Path) -> set[str]:
         try:
             tree = ast.parse(path.read_text(encoding="utf-8"))
         except (SyntaxError, ValueError, RecursionError) as error:
-            raise UserError(f"{path}: is no Python that can be run ({error})") from error
+            raise UserError(f"{path}: is no Python that can be run ({error}); save the model again") from error
         named |= {
             (node.module or alias.name).split(".")[0]
             for node in ast.walk(tree)

@@ -78,7 +78,7 @@ def corpus_pictures(path: str, config: str, size: int) -> tuple[CaptionedPicture
         raise CorpusError(f"--corpus {path} --config {config}: {error}") from None
     measured = min(600, len(rows) // 10)
     if not measured:
-        raise CorpusError(f"--corpus {path}: {len(rows)} pictures are too few to learn to see from")
+        raise CorpusError(f"--corpus {path}: {len(rows)} pictures are too few to learn to see from; give 10 or more")
     return _read(path, rows.skip(measured), size), _read(path, rows.take(measured), size)
 
 
@@ -90,7 +90,9 @@ def _read(path: str, rows: Any, size: int) -> CaptionedPictures:
     captions, folders = [], folders_of(path)
     for number, row in enumerate(tqdm(rows, desc="reading pictures", unit="picture", mininterval=1)):
         if row["image"] is None:
-            raise CorpusError(f"--corpus {path}: record {row['id']} has no picture to learn from")
+            raise CorpusError(
+                f"--corpus {path}: record {row['id']} has no picture to learn from; build it with its pictures"
+            )
         picture = load_listed_image(row["image"], folders)
         pixels[number] = np.asarray(picture.resize((size, size), Image.Resampling.BICUBIC))
         captions.append(row["messages"][-1]["content"][-1]["text"])

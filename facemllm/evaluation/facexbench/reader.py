@@ -124,7 +124,7 @@ def read_facexbench(
     """
     for name in sub_categories or ():
         if name not in SUB_CATEGORIES:
-            raise UserError(f"--tasks {name}: FaceXBench has {', '.join(SUB_CATEGORIES)}")
+            raise UserError(f"--tasks {name}: give some that FaceXBench has: {', '.join(SUB_CATEGORIES)}")
     folder = Path(root) / "benchmark" if (Path(root) / "benchmark").is_dir() else Path(root)
     files = sorted(folder.glob("*.json"))
     if not files:
