@@ -56,6 +56,11 @@ class FaceSFTTrainer(SFTTrainer):
             self._counts += torch.stack([turns.new_tensor(turns.numel()), turns.sum(), unreadable.sum()])
         return super().compute_loss(model, inputs, *args, **kwargs)
 
+    def get_batch_samples(self, epoch_iterator: Any, num_batches: int, *args: Any) -> tuple[list, Any]:
+        # transformers looks whether training is over after a step, never before the first one of a run taken up again.
+        over = self.state.global_step >= self.state.max_steps
+        return super().get_batch_samples(epoch_iterator, 0 if over else num_batches, *args)
+
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
         seen, questions, unreadable = self._counts.tolist()
         if unreadable:

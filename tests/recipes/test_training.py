@@ -57,6 +57,18 @@ def test_a_run_leaves_a_model_folder_its_curve_and_its_story(make_recipe):
     assert sum(parameter.numel() for parameter in model.parameters()) == written["total_parameters"]
 
 
+def test_a_run_that_lacks_only_its_model_trains_no_step_more(make_recipe):
+    recipe = make_recipe(trainer={"max_steps": 8, "save_steps": 4})  # an epoch has 6
+    folder = Path(recipe.output_dir)
+    whole, trained = train(recipe), weights(folder)
+    for name in ("run.json", "config.json", "model.safetensors"):  # what a kill after the last step leaves unwritten
+        (folder / name).unlink()
+    again = train(recipe)
+    assert again["resumed_from"] == "checkpoint-8"
+    assert (again["steps"], again["loss_history"]) == (whole["steps"], whole["loss_history"])
+    assert all(torch.equal(trained[name], weight) for name, weight in weights(folder).items())
+
+
 def test_loss_and_token_accuracy_are_readable_by_tensorboard(make_recipe):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
