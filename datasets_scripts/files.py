@@ -217,6 +217,15 @@ def writer_of(output: str | os.PathLike, beside: bool = False) -> str | None:
         return None
 
 
+def first_in(output: str | os.PathLike) -> str | None:
+    """The first name in the folder `output`, for one that no claim says is the caller's; None where it holds nothing.
+
+    The lock does not count, and neither does what a kill left of a claim half-written.
+    """
+    names = os.listdir(output) if os.path.isdir(output) else []
+    return min((name for name in names if name != LOCK and not name.endswith(".partial")), default=None)
+
+
 def _lock_path(output: str | os.PathLike, beside: bool) -> Path:
     output = Path(output).resolve()
     return output.with_name(f".{output.name}{LOCK}") if beside else output / LOCK

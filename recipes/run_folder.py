@@ -13,7 +13,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from datasets_scripts.files import Busy, alone, read_claim, read_json, replacing, write_json
+from datasets_scripts.files import Busy, alone, first_in, read_claim, read_json, replacing, write_json
 
 from .strict import RecipeError
 
@@ -49,7 +49,7 @@ def read_finished(folder: Path) -> dict | None:
 
 
 def claim(folder: Path, recipe: dict, data: list[dict], processes: int) -> None:
-    """Let `folder` belong to this recipe, or refuse it if it belongs to another one.
+    """Let `folder` belong to this recipe, or refuse it if it belongs to another one, or holds what is not of a run.
 
     `data` holds the facts of the corpora, `processes` is the number of training processes. Raises `RecipeError`,
     naming what differs: going on from a checkpoint of other settings would give a model that no recipe describes.
@@ -65,8 +65,8 @@ def claim(folder: Path, recipe: dict, data: list[dict], processes: int) -> None:
     except ValueError as error:
         remedy = "take another output_dir, or delete that folder to start anew"
         raise RecipeError(f"output_dir: {error}; {remedy}") from error
-    if earlier is None and (folder / "config.json").exists():
-        raise RecipeError(f"output_dir: {str(folder)!r} holds a model that no recipe here wrote; take another folder")
+    if earlier is None and (other := first_in(folder)):
+        raise RecipeError(f"output_dir: {str(folder)!r} holds {other}, which no recipe here wrote; take another")
     if earlier is None:
         write_json(folder / STARTED, claimed)
 

@@ -13,7 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from datasets_scripts.files import read_claim, read_json, write_json
+from datasets_scripts.files import first_in, read_claim, read_json, write_json
 from datasets_scripts.schema import LabelledFace, Skipped
 from datasets_scripts.sources.reading import REPEATED
 from facemllm.cli import NothingDone, UserError
@@ -89,7 +89,7 @@ def run_into(
             `majority`). It is not called where nothing can be missing, so it may load the model.
 
     Raises:
-        UserError: where `out` holds predictions of other settings, or of a run that does not say whose.
+        UserError: where `out` holds predictions of other settings, or anything without saying whose.
     """
     read_run(out)  # where it is not of an evaluation, the message says so
     try:
@@ -100,8 +100,8 @@ def run_into(
         )
     except ValueError as error:
         raise UserError(f"{error}; take another --out, or delete that folder") from error
-    if earlier is None and (out / PREDICTIONS).exists():
-        raise UserError(f"{out} holds predictions without {RUN}, which says whose: take another --out, or delete it")
+    if earlier is None and (other := first_in(out)):
+        raise UserError(f"{out}: holds {other}, and no {RUN} that says whose; take another --out")
     if earlier is not None:
         done = earlier["settings"]["ways"]
         if earlier["status"] == "complete" and set(ways) <= set(done) and (out / PREDICTIONS).exists():

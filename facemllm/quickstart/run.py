@@ -13,7 +13,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from datasets_scripts.files import LOCK, peak_memory, read_claim, read_json, replacing_folder, write_json, write_text
+from datasets_scripts.files import (
+    first_in,
+    peak_memory,
+    read_claim,
+    read_json,
+    replacing_folder,
+    write_json,
+    write_text,
+)
 from datasets_scripts.shown_text import in_terminal
 from facemllm.cli import UserError
 from facemllm_recipes.packaged import RECIPES, tower_folder
@@ -129,8 +137,8 @@ class Quickstart:
             ) from error
         if state is not None:
             self.steps = state["steps"]
-        elif self.out.is_dir() and any(path.name != LOCK for path in self.out.iterdir()):
-            raise UserError(f"--out {self.out}: the folder is not empty and not a quickstart's; give another one")
+        elif other := first_in(self.out):
+            raise UserError(f"--out {self.out}: holds {other}, and is not a quickstart's; give another folder")
         self._save()
 
     def _save(self) -> None:

@@ -1,16 +1,20 @@
 """A folder never looks finished before it is."""
 
+from pathlib import Path
+
 import pytest
 
 from facemllm_recipes.run_folder import (
     CHECKPOINTS,
     COMPLETE,
+    STARTED,
     claim,
     last_complete_checkpoint,
     plot_losses,
     put_in_place,
     read_finished,
 )
+from facemllm_recipes.sft import train
 from facemllm_recipes.strict import RecipeError
 
 
@@ -52,10 +56,21 @@ def test_a_folder_belongs_to_one_recipe_but_logging_may_change(tmp_path):
         claim(tmp_path, recipe, data, 2)
 
 
-def test_a_model_that_no_recipe_wrote_is_not_overwritten(tmp_path):
-    (tmp_path / "config.json").write_text("{}")
-    with pytest.raises(RecipeError, match=rf"output_dir: '{tmp_path}'.*take another folder"):
-        claim(tmp_path, {"trainer": {}}, [], 1)
+@pytest.mark.parametrize("name", ["config.json", "notes.txt"])
+def test_what_no_recipe_wrote_is_not_written_among(name, make_recipe):
+    recipe = make_recipe()
+    folder = Path(recipe.output_dir)
+    folder.mkdir()
+    (folder / name).write_text("{}")
+    with pytest.raises(RecipeError, match=rf"output_dir: '{folder}' holds {name}.*take another"):
+        train(recipe)
+    assert [path.name for path in folder.iterdir()] == [name]
+
+
+def test_a_run_that_was_killed_while_it_claimed_its_folder_claims_it_again(tmp_path):
+    (tmp_path / f".{STARTED}.1.partial").touch()
+    claim(tmp_path, {"trainer": {}}, [], 1)
+    assert (tmp_path / STARTED).is_file()
 
 
 def test_a_curve_without_any_point_is_still_drawn(tmp_path):

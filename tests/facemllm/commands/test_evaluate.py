@@ -110,6 +110,13 @@ def test_other_settings_for_the_same_folder_are_one_line_and_exit_code_2(corpus,
     assert re.search(r"tasks: \['gender', 'age'\].*\['age'\].*another --out", told)
 
 
+def test_a_folder_of_other_things_is_not_written_into(corpus, tiny_model, tmp_path, capsys):
+    (tmp_path / "notes.txt").touch()
+    told = last_line(tiny_model, corpus, *CPU, "--out", tmp_path, capsys=capsys)
+    assert re.search(rf"{tmp_path}: .*notes\.txt.*another --out", told)
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
 def test_a_dataset_is_evaluated_from_its_own_folder_in_both_ways_and_a_face_missing_is_exit_code_1(
     fairface, tiny_model, tmp_path, capsys
 ):
