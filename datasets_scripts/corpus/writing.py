@@ -137,11 +137,13 @@ def write_corpus(
         if done is not None:
             return {**done, "out": str(out), "seconds": round(time.monotonic() - began, 2), "rows_written": 0}
 
-        shard_settings = ShardSettings(fingerprint, features, include_images, shard_rows)
-        rows_written, shards = _write_missing(records_by_config_split, out, shard_settings, num_proc, progress, name)
         manifest = {"name": name, "license": license, "fingerprint": fingerprint, "images": include_images}
         manifest |= {"people": people, "gated": settings["gated"]}
-        manifest |= _count(shards, fingerprint)
+        shard_settings = ShardSettings(fingerprint, features, include_images, shard_rows)
+        with _unclaiming(out):
+            written = _write_missing(records_by_config_split, out, shard_settings, num_proc, progress, name)
+            rows_written, shards = written
+            manifest |= _count(shards, fingerprint)
         _move(out, shards)
         manifest["settings"] = settings
         write_json(out / MANIFEST, manifest)
@@ -237,6 +239,17 @@ def _claim(out: Path, settings: dict[str, Any], overwrite: bool) -> dict[str, An
     return None
 
 
+@contextlib.contextmanager
+def _unclaiming(out: Path) -> Iterator[None]:
+    """After an error, let `out` be nobody's again where no shard is in it that the same call could go on from."""
+    try:
+        yield
+    except BaseException:
+        if not any(chain((out / BUILDING).rglob("*.parquet"), out.glob("*/*-*-of-*.parquet"))):
+            shutil.rmtree(out / BUILDING, ignore_errors=True)
+        raise
+
+
 def _clear(out: Path) -> None:
     """Remove what builds here have written, the card first, and nothing else."""
     from pyarrow import parquet
@@ -286,7 +299,7 @@ def _write_missing(
     return sum(written), shards
 
 
-def _splits(corpora: Mapping[str, Mapping[str, Records]]) -> Iterator[tuple[str, str, Records]]:
+def _splits(corpora: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, str, Any]]:
     for config, splits in corpora.items():
         for split, records in splits.items():
             yield config, split, records
@@ -339,24 +352,26 @@ def _write_stream(
 
 def _count(shards: Mapping[str, Mapping[str, list[Path]]], fingerprint: str) -> dict[str, Any]:
     configs: dict[str, dict[str, Any]] = {}
-    total = ShardCount()
-    for config, splits in shards.items():
-        for split, paths in splits.items():
-            count = sum((read_count(path, fingerprint) for path in paths), ShardCount())
-            if not count.rows:
-                for path in paths:  # or the next run, with the pictures in place, would keep these empty shards
-                    path.unlink()
-                reasons = ", ".join(f"{reason}: {rows}" for reason, rows in count.skipped.most_common(5))
-                reasons = reasons or "its source is empty"
-                raise NothingUsable(f"{config}/{split} has no usable row ({reasons}): mend that, or leave it out")
-            total += count
-            configs.setdefault(config, {})[split] = {
-                "rows": count.rows,
-                "shards": len(paths),
-                "bytes": count.bytes,
-                "file_bytes": sum(path.stat().st_size for path in paths),
-                "skipped": dict(sorted(count.skipped.items())),
-            }
+    total, empty = ShardCount(), []
+    for config, split, paths in _splits(shards):
+        count = sum((read_count(path, fingerprint) for path in paths), ShardCount())
+        if not count.rows:
+            reasons = ", ".join(f"{reason}: {rows}" for reason, rows in count.skipped.most_common(5))
+            reasons = reasons or "its source is empty"
+            empty.append(f"{config}/{split} has no usable row ({reasons}): mend that, or leave it out")
+            for path in paths:  # or the next run, with the pictures in place, would keep these empty shards
+                path.unlink()
+            continue
+        total += count
+        configs.setdefault(config, {})[split] = {
+            "rows": count.rows,
+            "shards": len(paths),
+            "bytes": count.bytes,
+            "file_bytes": sum(path.stat().st_size for path in paths),
+            "skipped": dict(sorted(count.skipped.items())),
+        }
+    if empty:
+        raise NothingUsable(empty[0])
     kept = total.to_json()
     return {"configs": configs, **{key: kept[key] for key in ("labels", "sources", "licenses", "pictures")}} | {
         "annotations": [dict(zip(ANNOTATION, entry, strict=True)) for entry in kept["annotations"]]

@@ -202,3 +202,14 @@ def test_a_corpus_without_a_usable_picture_is_no_success(fairface, tmp_path, cap
         assert build("fairface", fairface, "--out", tmp_path / "out", "--config", "vqa") == 1
         error = capsys.readouterr().err.splitlines()[-1]
         assert "vqa/train" in error and "missing image: 18" in error
+        assert not (tmp_path / "out").exists()
+
+
+def test_what_a_failed_build_has_finished_is_kept_and_only_then_its_folder_claimed(fairface, tmp_path, capsys):
+    for path in (fairface / "val").iterdir():
+        path.unlink()
+    words = ("fairface", fairface, "--out", tmp_path / "out", "--config", "vqa")
+    assert build(*words) == 1
+    assert [path.name for path in (tmp_path / "out").rglob("*.parquet")] == ["train-00000.parquet"]
+    assert build(*words, "--seed", "1") == 2
+    assert "--overwrite" in capsys.readouterr().err
