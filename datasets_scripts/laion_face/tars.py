@@ -6,6 +6,7 @@ with the standard library's `tarfile` and not with `webdataset`: where each pict
 that it can be read again without going through the tar, and every fault is counted.
 """
 
+import io
 import json
 import math
 import os
@@ -20,6 +21,7 @@ from datasets_scripts.schema import CorpusError, Skipped
 
 PICTURES = ("jpg", "jpeg", "png", "webp")
 LARGEST_MEMBER = 128 * 2**20  # bytes: a header that a damaged tar made up must not fill the memory
+LARGEST_HEADER = 2**20  # bytes: names have a few hundred
 MAX_NUMBER = 2**63 - 1  # of an id or a size: what the detections' tables can hold
 NUMBERS = ("SAMPLE_ID", "WIDTH", "HEIGHT", "original_width", "original_height")
 SOURCE = "laion_face"
@@ -61,6 +63,29 @@ class _Members:
     fault: str | None = None
 
 
+class LargeHeader(tarfile.TarError):
+    """A member's headers, with the pax records and long names before it, are larger than `LARGEST_HEADER`."""
+
+
+class _HeaderReader(io.BufferedReader):
+    """A tar's bytes, of which `tarfile` reads no more than `LARGEST_HEADER` for the headers of a member."""
+
+    left: float = LARGEST_HEADER
+
+    def read(self, size: int = -1, /) -> bytes:
+        self.left -= size
+        if self.left < 0:
+            raise LargeHeader(f"tar with a header of more than {LARGEST_HEADER // 2**20} MB")
+        return super().read(size)
+
+    def next_member(self, tar: tarfile.TarFile) -> tarfile.TarInfo | None:
+        """`tar.next()`; what is read of the member afterwards is not bounded here."""
+        self.left = LARGEST_HEADER
+        member = tar.next()
+        self.left = math.inf
+        return member
+
+
 def find_tars(shards: str | os.PathLike | list[str] | tuple[str, ...]) -> tuple[str, ...]:
     """The tars of a folder (those below it too), or the ones that are named; absolute paths, sorted.
 
@@ -86,9 +111,9 @@ def read_tar(path: str | os.PathLike) -> Iterator[TarSample | Skipped]:
     name = Path(path).stem
     sample: _Members | None = None
     try:
-        with tarfile.open(path, "r:") as tar:
-            while (member := tar.next()) is not None:
-                tar.members = []  # tarfile would remember every one
+        with _HeaderReader(open(path, "rb", buffering=0)) as file, tarfile.open(fileobj=file, mode="r:") as tar:
+            while (member := file.next_member(tar)) is not None:
+                tar.members, tar.pax_headers = [], {}  # tarfile would remember every one
                 if not member.isfile():
                     continue
                 name_there = member.name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
@@ -99,15 +124,15 @@ def read_tar(path: str | os.PathLike) -> Iterator[TarSample | Skipped]:
                 sample = sample or _Members(key)
                 _take(sample, extension.lower(), tar, member)
             tar.fileobj.seek(tar.offset)
-            whole = tar.fileobj.read(tarfile.BLOCKSIZE) == bytes(tarfile.BLOCKSIZE)
-    except (tarfile.TarError, *DAMAGE):
-        whole = False
+            whole, why = file.read(tarfile.BLOCKSIZE) == bytes(tarfile.BLOCKSIZE), "tar cut off or damaged"
+    except (tarfile.TarError, *DAMAGE) as error:
+        whole, why = False, str(error) if isinstance(error, LargeHeader) else "tar cut off or damaged"
     if sample is not None and (whole or not sample.fault):
         finished = _finish(sample, name)
         if whole or isinstance(finished, TarSample):
             yield finished
     if not whole:
-        yield Skipped(f"{SOURCE}/{name}", "tar cut off or damaged: the rest of it")
+        yield Skipped(f"{SOURCE}/{name}", f"{why}: the rest of it")
 
 
 def read_again(path: str | os.PathLike, offset: int, size: int) -> bytes:

@@ -5,6 +5,7 @@ import tarfile
 
 import pytest
 
+from datasets_scripts.files import peak_memory
 from datasets_scripts.laion_face.tars import TarSample, find_tars, read_again, read_tar, whole_number
 from datasets_scripts.schema import CorpusError, Skipped
 from tests.datasets_scripts.laion_face.img2dataset_folder import FIRST_ID, sample, write_tar
@@ -188,6 +189,27 @@ def test_headers_that_lie_end_the_tar_and_are_counted(tmp_path, header):
     path.write_bytes(content[:end] + lies + bytes(1024))
     read = list(read_tar(path))
     assert isinstance(read[0], TarSample) and {item.reason for item in read[1:]} <= {CUT, "cut off", LARGE}
+
+
+@pytest.mark.parametrize(
+    "kind", [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK]
+)
+@pytest.mark.parametrize("there", [True, False], ids=["gigabytes", "gigabytes that are not there"])
+def test_a_header_of_gigabytes_ends_the_tar_in_little_memory(tmp_path, kind, there):
+    path = write_tar(tmp_path / "00000.tar", samples(1))
+    lie = tarfile.TarInfo("././@LongLink")
+    lie.type, lie.size = kind, 3 * 2**30
+    with tarfile.open(path) as tar:
+        end = tar.getmembers()[-1].offset_data + 512  # its txt is in one block
+    with open(path, "r+b") as file:
+        file.truncate(end)
+        file.seek(end)
+        file.write(lie.tobuf(tarfile.GNU_FORMAT))
+        file.truncate(file.tell() + lie.size * there)  # a hole on the disk
+    before = peak_memory()
+    (first, last) = read_tar(path)
+    assert isinstance(first, TarSample) and last.reason == "tar with a header of more than 1 MB: the rest of it"
+    assert peak_memory() - before < 50 * 2**20
 
 
 LARGE = "member of more than 128 MB"
