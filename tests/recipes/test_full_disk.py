@@ -1,23 +1,11 @@
 """A full disk ends a run in one line, and the same recipe goes on."""
 
-import resource
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from facemllm_recipes.sft import train
-
-
-@contextmanager
-def files_of_at_most(size):
-    """Files can be no larger than this, as on a disk that is full."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+from tests.full_disk import files_of_at_most
 
 
 @pytest.mark.parametrize("kilobytes", [100, 300], ids=["weights", "optimizer"])

@@ -5,7 +5,6 @@ import base64
 import json
 import math
 import os
-import resource
 import time
 
 import pytest
@@ -20,6 +19,7 @@ from datasets_scripts.files import Journal
 from datasets_scripts.schema import CorpusError, Skipped
 from tests.datasets_scripts.annotator.faces import PIXELS, SCHEMA, Faces, check, jpeg, user
 from tests.datasets_scripts.annotator.server import AnnotatorServer, answer_to
+from tests.full_disk import files_of_at_most
 from tests.refusals import refuses
 
 
@@ -241,13 +241,10 @@ def test_answers_of_an_unfinished_run_are_not_read(server, tmp_path):
 
 
 def test_a_full_disk_ends_the_run_and_loses_no_answer(server, tmp_path):
-    source, (soft, hard) = Faces(each=400), resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, hard))
-    try:
-        with pytest.raises((OSError, CorpusError), match=r"journal|File too large"):
-            ask(server, tmp_path / "out", source, concurrency=4)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    source = Faces(each=400)
+    full = pytest.raises((OSError, CorpusError), match=r"journal|File too large")
+    with files_of_at_most(30_000), full:
+        ask(server, tmp_path / "out", source, concurrency=4)
     asked = len(server.requests())
     kept = journalled(tmp_path / "out")
     assert 20 < asked < 300 and kept >= asked - 4

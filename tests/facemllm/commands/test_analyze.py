@@ -1,17 +1,10 @@
 """`facemllm analyze`: a row for every photo, whatever is wrong with it; nothing is lost, and nothing done twice."""
 
 import csv
-import fcntl
 import json
 import os
 import re
-import resource
-import shutil
-import signal
-import subprocess
 import sys
-import time
-from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -24,52 +17,14 @@ from PIL import Image
 
 from datasets_scripts.corpus.hashed_names import HashedNames
 from datasets_scripts.files import read_json
-from datasets_scripts.synthetic.faces import draw_face, sample_labels
-from facemllm.analysis.journal import FaceJournal
 from facemllm.analysis.table import write_table
-from facemllm.cli import main
-from tests.datasets_scripts.laion_face.img2dataset_folder import YUNET, encode, needs_faces, plain
+from tests.datasets_scripts.laion_face.img2dataset_folder import YUNET, needs_faces, plain
 from tests.datasets_scripts.laion_face.picture_server import PictureServer
+from tests.facemllm.commands.rows import read, spoil
 
 needs_yunet = pytest.mark.skipif(
     not YUNET.is_file(), reason=f"the detector's weights are no part of the repository, and not at {YUNET}"
 )
-
-
-@pytest.fixture(scope="module")
-def faces():
-    return [encode(draw_face(sample_labels(0, index, "test"), 0, index, "test").convert("RGB")) for index in range(6)]
-
-
-@pytest.fixture
-def photos(tmp_path, faces):
-    """A folder of six photos, one of them a folder further down, and a file that is none."""
-    folder = tmp_path / "photos"
-    (folder / "sub").mkdir(parents=True)
-    for index, face in enumerate(faces):
-        name = f"sub/{index}.jpg" if index == 5 else f"face{2 * index + 1}.jpg"
-        (folder / name).write_bytes(face)
-    (folder / "notes.txt").write_text("no photo")
-    return folder
-
-
-@pytest.fixture
-def analyze(tiny_model, capsys):
-    """The command, with every photo taken for one face unless a detector is given: exit code, output, errors."""
-
-    def run(*words, detector="none", model=tiny_model):
-        rc = main(["analyze", str(model), *map(str, words), "--detector", str(detector), "--device", "cpu"])
-        return rc, *capsys.readouterr()
-
-    return run
-
-
-def read(path):
-    return [json.loads(line) for line in Path(path).read_text(encoding="utf-8").splitlines()]
-
-
-def spoil(path):
-    path.write_bytes(path.read_bytes()[:200])
 
 
 # What is told
@@ -281,15 +236,6 @@ def test_a_video_that_was_mended_has_its_frames_and_no_error(analyze, tmp_path):
     assert [(row["frame"], row["time"], row["error"]) for row in rows] == [(0, 0.0, ""), (10, 1.0, ""), (20, 2.0, "")]
 
 
-def test_a_torn_file_goes_on_as_if_it_had_never_been_torn(analyze, photos, tmp_path):
-    out = tmp_path / "faces.jsonl"
-    analyze(photos, "--out", out)
-    whole = out.read_bytes()
-    out.write_bytes(whole[: len(whole) // 2])
-    assert analyze(photos, "--out", out)[0] == 0
-    assert out.read_bytes() == whole
-
-
 def test_a_photo_given_twice_has_one_row(analyze, photos):
     _, out, _ = analyze(photos, photos / "face1.jpg", f"{photos}/")
     assert len(out.splitlines()) == 6
@@ -341,61 +287,6 @@ def test_rows_of_an_adapter_go_on_with_that_adapter_only(analyze, photos, tiny_m
     assert json.loads(rows()[1])["done_before"] == 1
     train(seed=1)
     assert "other settings (model:" in rows()[2]
-
-
-def test_another_process_on_the_same_file_is_refused(analyze, photos, tmp_path):
-    with open(tmp_path / "faces.jsonl", "w") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        locked = subprocess.run(
-            [sys.executable, "-c", _JOURNAL, str(tmp_path / "faces.jsonl")], capture_output=True, text=True
-        )
-    assert re.search(r"faces\.jsonl\b.*wait for it, or give another", locked.stderr)
-
-
-_JOURNAL = "import sys; from facemllm.analysis.journal import FaceJournal; FaceJournal(sys.argv[1], {})"
-
-
-@contextmanager
-def _room_for(size):
-    """Files can be no larger than this, as on a disk that is full."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
-def test_a_full_disk_is_one_line_and_leaves_whole_rows(analyze, photos, tmp_path):
-    out = tmp_path / "faces.jsonl"
-    for number in range(14):
-        shutil.copy(photos / "face1.jpg", photos / f"more{number}.jpg")
-    with _room_for(6000):
-        rc, _, err = analyze(photos, "--out", out)
-    assert rc == 2
-    assert "the same command goes on" in err.splitlines()[-1]
-    assert 0 < len(read(out)) < 20
-    assert analyze(photos, "--out", out)[0] == 0
-    assert len(read(out)) == 20
-
-
-@pytest.mark.slow
-def test_a_killed_run_goes_on_to_the_same_file(analyze, photos, faces, tiny_model, tmp_path):
-    for index in range(150):
-        (photos / f"more{index}.jpg").write_bytes(faces[index % 6])
-    spoil(photos / "more7.jpg")
-    out, whole = tmp_path / "faces.jsonl", tmp_path / "whole.jsonl"
-    command = [sys.executable, "-m", "facemllm", "analyze", str(tiny_model), str(photos), "--out", str(out)]
-    run = subprocess.Popen([*command, "--detector", "none", "--device", "cpu"], stderr=subprocess.DEVNULL)
-    while not (out.exists() and out.read_bytes().count(b"\n") >= 20):
-        assert run.poll() is None
-        time.sleep(0.01)
-    run.send_signal(signal.SIGKILL)
-    run.wait()
-    assert out.read_bytes().count(b"\n") < 156
-    assert analyze(photos, "--out", out)[0] == 1
-    analyze(photos, "--out", whole)
-    assert out.read_bytes() == whole.read_bytes()
 
 
 def test_names_are_remembered_in_few_bytes_and_none_is_lost():
@@ -467,13 +358,3 @@ def test_yunet_that_cannot_be_fetched_is_one_line_with_the_ways_out(analyze, pho
     assert (rc, err.count("\n")) == (2, 1)
     assert "give the path of face_detection_yunet_2023mar.onnx" in err
     assert "--detector yunet: " in err and "give 'none'" in err
-
-
-def test_a_journal_that_somebody_wrote_into_is_refused(tmp_path):
-    with FaceJournal(tmp_path / "faces.jsonl", {"tasks": None}) as journal:
-        journal.append({"image": "a.jpg", "frame": 0, "faces": [], "error": ""})
-    shutil.copy(tmp_path / "faces.jsonl", tmp_path / "kept")
-    with open(tmp_path / "faces.jsonl", "a") as file:
-        file.write("a note\n")
-    with pytest.raises(ValueError, match=r"faces\.jsonl, line 2\b.*remove that line, or give another --out"):
-        FaceJournal(tmp_path / "faces.jsonl", {"tasks": None})
