@@ -4,9 +4,12 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
+from types import FrameType
 
 
 @contextlib.contextmanager
@@ -18,7 +21,7 @@ def without_interrupts() -> Iterator[None]:
     handler waits as well.
     """
     waiting: list[int] = []
-    main = threading.current_thread() is threading.main_thread()  # no other thread is ever interrupted
+    main = _is_main_thread()
     handler = signal.signal(signal.SIGINT, lambda number, frame: waiting.append(number)) if main else None
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
@@ -29,6 +32,66 @@ def without_interrupts() -> Iterator[None]:
             signal.signal(signal.SIGINT, handler or signal.SIG_DFL)
             if waiting:
                 signal.raise_signal(signal.SIGINT)
+
+
+@contextlib.contextmanager
+def interrupting_this_process_alone() -> Iterator[None]:
+    """Let `datasets` fork a pool of workers in this block: Ctrl-C ends it in `KeyboardInterrupt` and nothing else.
+
+    Else each worker ends in a traceback, and this process in that of a time that ran out.
+    """
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler or not _is_main_thread():
+        yield
+        return
+    parent, interrupted = os.getpid(), []
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        if os.getpid() != parent:
+            _wait_for_the_end(parent, frame)
+            return
+        if _is_in("popen_fork", frame):  # what is raised there is printed and lost
+            threading.Timer(0.1, os.kill, (parent, number)).start()
+            return
+        interrupted.append(number)
+        signal.default_int_handler(number, frame)
+
+    shown = sys.unraisablehook  # it gets what a generator raises that is closed on the way out
+    sys.unraisablehook = lambda found: None if interrupted else shown(found)
+    signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    except (Exception, KeyboardInterrupt):
+        if not interrupted:
+            raise
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        sys.unraisablehook = shown
+    if interrupted:
+        from multiprocess import active_children  # the multiprocessing of datasets
+
+        for left in active_children():  # its queue's process: this one would wait for that at its end
+            left.terminate()
+        raise KeyboardInterrupt
+
+
+def _is_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()  # no other thread is ever interrupted
+
+
+def _wait_for_the_end(parent: int, frame: FrameType | None) -> None:
+    """Let a pool's worker stand still until it is terminated: its pool would wait for a lock that it then held."""
+    if not _is_in("queues", frame):
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+
+def _is_in(module: str, frame: FrameType | None) -> bool:
+    """Whether a function of `multiprocessing.MODULE`, or of the copy of it that `datasets` has, is being called."""
+    names = (f"multiprocess.{module}", f"multiprocessing.{module}")
+    while frame is not None and frame.f_globals.get("__name__") not in names:
+        frame = frame.f_back
+    return frame is not None
 
 
 def follow_parent() -> None:

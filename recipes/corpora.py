@@ -11,6 +11,7 @@ from datasets.fingerprint import Hasher
 from transformers.utils import logging
 
 from datasets_scripts.corpus.loading import load_rows
+from datasets_scripts.worker_processes import interrupting_this_process_alone
 
 from .conversations import TOKEN_FEATURES, ConversationTokenizer
 from .corpus_check import cannot_load, check_folder, no_conversations
@@ -79,16 +80,17 @@ def tokenize_corpus(
     def tokenize(batch: dict[str, list], positions: list[int]) -> dict[str, list]:
         return tokenizer({"messages": batch["messages"], "has_image": has_image[positions].tolist()})
 
-    tokens = rows.select_columns(["messages"]).map(
-        tokenize,
-        batched=True,
-        with_indices=True,
-        remove_columns=["messages"],
-        features=TOKEN_FEATURES,
-        num_proc=num_proc if num_proc and len(rows) > 10_000 else None,
-        new_fingerprint=fingerprint,
-        desc=f"tokenising {where}",
-    )
+    with interrupting_this_process_alone():
+        tokens = rows.select_columns(["messages"]).map(
+            tokenize,
+            batched=True,
+            with_indices=True,
+            remove_columns=["messages"],
+            features=TOKEN_FEATURES,
+            num_proc=num_proc if num_proc and len(rows) > 10_000 else None,
+            new_fingerprint=fingerprint,
+            desc=f"tokenising {where}",
+        )
     found = tokens["problem"][:]
     problems = Counter(problem for problem in found if problem)
     for problem, count in problems.items():

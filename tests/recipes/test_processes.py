@@ -1,6 +1,7 @@
 """Runs of whole processes: killed and taken up again, two at a time, and through the command line."""
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -17,6 +18,7 @@ from facemllm_recipes.run_folder import CHECKPOINTS, COMPLETE
 from facemllm_recipes.sft import train
 from facemllm_recipes.strict import RecipeError
 from tests.fresh_environment import fresh_environment, plain_variables
+from tests.recipes.tiny import text_record, write_corpus
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "recipes" / "sft.py"
@@ -72,6 +74,22 @@ def test_a_killed_run_ends_as_an_uninterrupted_one(kind, make_recipe, towers, tm
     assert losses(resumed) == losses(uninterrupted)
     first, second = load_file(killed / "model.safetensors"), load_file(whole / "model.safetensors")
     assert first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.parametrize("after", [0.0, 0.5], ids=["as workers start", "as they tokenise"])
+def test_ctrl_c_while_workers_tokenise_is_one_line(after, make_recipe, tmp_path):
+    corpus = write_corpus([text_record(index % 24) for index in range(20_000)], tmp_path / "texts")
+    recipe = make_recipe(data=[{"path": corpus}], num_proc=2, trainer={"max_steps": 1})
+    command = [sys.executable, "-m", "facemllm", "train", written(recipe, tmp_path / "recipe.yaml")]
+    streams = {"stderr": subprocess.PIPE, "text": True, "env": environment(), "start_new_session": True}
+    process = subprocess.Popen(command, cwd=ROOT, **streams)
+    while "tokenising" not in (line := process.stderr.readline()):
+        assert line, "it ended"
+    time.sleep(after)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal sends it: to the workers too
+    error = process.communicate(timeout=60)[1]
+    assert process.returncode == 130 and "Traceback" not in error
+    assert "the same command goes on" in error.splitlines()[-1]
 
 
 def test_another_recipe_in_the_same_folder_is_refused_and_a_finished_one_is_not_repeated(make_recipe):
