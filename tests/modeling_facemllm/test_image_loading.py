@@ -376,3 +376,20 @@ def encoded(image, kind, **options):
     buffer = io.BytesIO()
     image.save(buffer, kind, **options)
     return buffer.getvalue()
+
+
+def test_a_large_picture_is_halved_over_white(tmp_path):
+    pixels = np.zeros((6, 4, 4), np.uint8)
+    pixels[:2, :, 0], pixels[..., 3] = 200, 255
+    pixels[4:, :, 3] = 0
+    Image.fromarray(pixels).save(tmp_path / "p.png")
+    halved = load_image(tmp_path / "p.png", halve_above=10)
+    assert halved.size == (2, 3) and halved.mode == "RGB"
+    assert [halved.getpixel((0, row)) for row in range(3)] == [(200, 0, 0), (0, 0, 0), (255, 255, 255)]
+
+
+def test_a_halved_picture_is_turned_upright(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (8, 4)).save(tmp_path / "p.png", exif=exif)
+    assert load_image(tmp_path / "p.png", halve_above=8).size == (2, 4)
