@@ -134,9 +134,10 @@ def write_card(report: Mapping[str, Any], folder: Path) -> None:
 
 
 def trained_model_card(folder: Path, repo_id: str, base_model: str | None = None) -> str:
-    """The card of a trained model, or of an adapter of `base_model`: what its `run.json` knows, and no numbers."""
-    if base_model is None:
+    """The card of a trained model or adapter, of `base_model`: what its `run.json` knows, and no numbers."""
+    if not (folder / "adapter_config.json").is_file():
         library, tags, what = "transformers", (), "A multimodal language model for pictures of faces"
+        what += f", tuned from {_link(base_model)}" if base_model else ""
         loading = _LOADING.format(folder=repo_id, comment="", question=_sample_question(folder / "config.json"))
     else:
         library, tags, what = "peft", ("lora",), f"LoRA adapters for {_link(base_model)} on pictures of faces"

@@ -247,6 +247,12 @@ def test_the_card_shows_a_question_that_the_model_was_taught(face_tasks, questio
     assert f'{{"type": "text", "text": "{question}"}}' in trained_model_card(tmp_path, "us/model")
 
 
+def test_a_whole_model_with_a_base_is_no_adapter(model):
+    card = publish_model(model, "faces/tuned", base_model="OpenGVLab/InternVL3-1B-hf", dry_run=True)["card"]
+    assert "base_model: OpenGVLab/InternVL3-1B-hf" in card and "library_name: transformers" in card
+    assert "tuned from [OpenGVLab/InternVL3-1B-hf]" in card and "LoRA" not in card
+
+
 def test_results_join_a_card_and_leave_the_rest_of_it():
     card = (
         "---\nlicense: mit\nwidget:\n- text: hello\nmodel-index:\n- name: theirs\n  results:\n"
