@@ -140,13 +140,15 @@ class FaceReader:
         shown_path: str | None = None,
         box: Any = None,
         landmarks: Any = None,
+        picture: bytes | None = None,
     ) -> LabelledFace | Skipped:
         """The face `NAME/key` whose picture is `root/path`, or why there is none.
 
         `shown_path` stands in the record in place of `path` where the file's name shows what may not be passed on.
+        `picture` is the picture's file where it was read already.
         """
         name = f"{self.NAME}/{key}"
-        picture = read_picture(self.root, path)
+        picture = read_picture(self.root, path) if picture is None else checked_picture(picture)
         if isinstance(picture, str):
             return Skipped(name, picture)
         url = path if shown_path is None else shown_path
@@ -300,6 +302,11 @@ def read_picture(root: str | os.PathLike, path: str) -> bytes | str:
         return "missing image"
     except ValueError:  # of more bytes than a picture may have
         return "unreadable image"
+    return checked_picture(picture)
+
+
+def checked_picture(picture: bytes) -> bytes | str:
+    """A picture's file, or the reason why it is none, as `Skipped` counts it."""
     return picture if is_readable(picture) else "unreadable image"
 
 

@@ -7,13 +7,13 @@ from hypothesis import strategies as st
 
 from datasets_scripts.schema import CorpusError, Skipped, assistant_turn, make_record, user_turn, validate_record
 from datasets_scripts.sources.readers import READERS
-from tests.datasets_scripts.sources import test_affectnet, test_lfwa
+from tests.datasets_scripts.sources import test_affectnet, test_fairface_parquet, test_lfwa
 from tests.datasets_scripts.sources.miniatures import WRITERS
 from tests.robustness.cases import assert_one_line, bounded, fuzzed
 from tests.robustness.mutations import FRAGMENTS, mutated
 
 COST = {"seconds": 5, "mebibytes": 200}
-LABELS = (".csv", ".txt", ".mat", ".cal", ".npy", ".xml")
+LABELS = (".csv", ".txt", ".mat", ".cal", ".npy", ".xml", ".parquet")
 NAMED = ("utkface", "agedb")
 """Datasets whose labels are the names of their pictures."""
 
@@ -28,7 +28,16 @@ def _affectnet_of_arrays(root):
     test_affectnet.write_arrays(root, (1, 0.5, -0.25), (7, -2, -2))
 
 
-LAYOUTS = WRITERS | {"lfwa (HDF5)": _lfwa_of_matlab_7, "affectnet (NumPy)": _affectnet_of_arrays}
+def _fairface_of_parquet(root):
+    for split in ("train", "val"):
+        test_fairface_parquet.write(root / f"{split}.parquet", test_fairface_parquet.rows(*range(6), split=split))
+
+
+LAYOUTS = WRITERS | {
+    "lfwa (HDF5)": _lfwa_of_matlab_7,
+    "affectnet (NumPy)": _affectnet_of_arrays,
+    "fairface (Parquet)": _fairface_of_parquet,
+}
 
 
 @pytest.fixture(scope="module", params=sorted(LAYOUTS.keys() - set(NAMED)))
