@@ -282,12 +282,14 @@ _ROWS = (
         "picture_sharpness",
         "sharp: single hairs can be told; blurred: the eyes have no clear edge",
         "The picture is {claim}.",
+        group="sharpness",
     ),
     FaceAttribute(
         "picture_colors",
         "tinted: sepia or a filter of one color",
         "The picture is {claim}.",
         words={"color": "in color", "black and white": "in black and white"},
+        group="picture colors",
     ),
     FaceAttribute(
         "surroundings",

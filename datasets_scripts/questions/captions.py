@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .attribute_tasks import ATTRIBUTE_TASKS
-from .closed_task import DEFAULT_CONVENTIONS, Conventions, as_sentence
+from .closed_task import DEFAULT_CONVENTIONS, Conventions, as_sentence, read_label
 from .tasks import TASKS
 
 REQUESTS = (
@@ -95,6 +95,18 @@ SEEN = {
 }
 UNSAID = ("none", "stubble", "one closed", "dyed", "wrapped cloth")
 
+# What is said of the picture itself; sharp, balanced and in color go without saying.
+PICTURE = {
+    "picture_colors": {"black and white": "in black and white", "tinted": "tinted"},
+    "picture_exposure": {"dark": "dark", "overexposed": "overexposed"},
+    "picture_sharpness": {"soft": "slightly soft", "blurred": "blurred"},
+}
+LIT = {"even": ("The light is even.", "The face is evenly lit.")}
+LIT |= {
+    where: (f"The light comes {where}.", f"The face is lit {where}.")
+    for where in ("from the left", "from the right", "from above", "from below", "from behind")
+}
+
 _LOOKS = {"happiness": "happy", "sadness": "sad", "surprise": "surprised", "fear": "fearful"}
 _LOOKS |= {"disgust": "disgusted", "anger": "angry", "contempt": "contemptuous"}
 EXPRESSIONS = {
@@ -133,6 +145,7 @@ def caption_turns(
     """A request and a caption about a face; None where nothing is known that a caption says."""
     person, details = describe_person(labels, rng), _details(labels, rng)
     sentences = [*_expression(labels, rng), *_pose(labels), *_movements(labels, rng, conventions)]
+    sentences += _picture(labels, rng)
     if person is None and not details and not sentences:
         return None
     if person is None and not details and rng.random() < 0.5:
@@ -184,12 +197,18 @@ def _expression(labels: Mapping[str, Any], rng: random.Random) -> list[str]:
 def _pose(labels: Mapping[str, Any]) -> list[str]:
     """One sentence on where the head points, by the bins of the questions on it."""
     turned = {name: TASKS[name].value(labels) for name in ("yaw", "pitch", "roll")}
-    if turned["yaw"] is None:
-        return []
-    words = [f"turned {TASKS['yaw'].answers[turned['yaw']]}"]
+    words = [] if turned["yaw"] is None else [f"turned {TASKS['yaw'].answers[turned['yaw']]}"]
     words += {"up": ["raised"], "down": ["lowered"]}.get(turned["pitch"], [])
     words += {"left": ["tilted to the left"], "right": ["tilted to the right"]}.get(turned["roll"], [])
-    return [f"The head is {_listed(words)}."]
+    return [f"The head is {_listed(words)}."] if words else []
+
+
+def _picture(labels: Mapping[str, Any], rng: random.Random) -> list[str]:
+    """What is remarkable in the picture itself, and where its light comes from."""
+    known = {name: read_label(f"attributes.{name}", labels) for name in (*PICTURE, "light_direction")}
+    words = [PICTURE[name][known[name]] for name in PICTURE if known[name] in PICTURE[name]]
+    sentences = [f"The picture is {_listed(words)}."] if words else []
+    return sentences + ([rng.choice(LIT[known["light_direction"]])] if known["light_direction"] in LIT else [])
 
 
 def _movements(labels: Mapping[str, Any], rng: random.Random, conventions: Conventions) -> list[str]:
