@@ -11,7 +11,9 @@ from datasets_scripts.corpus.writing import write_corpus
 from datasets_scripts.questions.conversations import DEFAULT_TURNS, AskedFaces, expand_tasks
 from datasets_scripts.questions.zero_shot import ZERO_SHOT, attributes_of, tasks_of_side
 from datasets_scripts.schema import CorpusArgumentError, CorpusError, NothingUsable
-from datasets_scripts.sources.readers import configs_of, conventions_of_reader, own_options, reader_of
+from datasets_scripts.sources.measured import MeasuredToo, find_weights
+from datasets_scripts.sources.measuring import MEASURED_TASKS
+from datasets_scripts.sources.readers import UNLABELLED, configs_of, conventions_of_reader, own_options, reader_of
 from datasets_scripts.sources.reading import FaceReader
 from datasets_scripts.synthetic import records as synthetic
 
@@ -24,6 +26,11 @@ ZERO_SHOT_DESCRIPTION = """\
 In the config `zero_shot`, rows of `train` ask about some attributes, rows of the other splits about others, of which
 `train` says nothing (`datasets_scripts/questions/zero_shot.py`). The other configs do tell of them: a model to be
 tested on attributes it has never been asked about is trained on no other config of this corpus."""
+
+MEASURED_DESCRIPTION = """\
+These labels were measured, where the dataset has none of its own: {tasks}. They come from the pictures and YuNet's
+landmarks (`datasets_scripts/sources/measuring.py`), not from a person. They are coarse. Where a measure was near a
+threshold, the label is unknown."""
 
 SYNTHETIC_DESCRIPTION = """\
 Drawn faces with exact labels, captions in varied wording and questions with answers, for learning how a face model is
@@ -45,18 +52,22 @@ def build_corpus(
     limit: int | None = None,
     options: Mapping[str, Any] | None = None,
     options_by_split: Mapping[str, Mapping[str, Any]] | None = None,
+    measure: str | None = None,
     **corpus_options: Any,
 ) -> dict[str, Any]:
-    """The dataset `name` of `readers.READERS`, from its folder `root`, as a corpus in `out`.
+    """The dataset `name` that `readers.py` has a reader of, from its folder `root`, as a corpus in `out`.
 
     Args:
         configs, splits: all that the dataset has, unless named; `zero_shot` only where `tasks` has attributes of
             the side of each split.
         tasks: what is asked about (`tasks.TASKS`, or a word for several such as `attributes`); the reader's
-            `TASKS` unless named. Only where `race` is among them are race labels read, asked about and written.
+            `TASKS` unless named, and what `measure` measures. Only where `race` is among them are race labels read,
+            asked about and written.
         turns: questions about a face at most; with 1, each face is asked one.
         limit: rows at most that are read of each split.
         options, options_by_split: the reader's own settings, for all splits and for single ones.
+        measure: YuNet's ONNX file, or a Hub repository with it: labels that can be measured on the pictures are added
+            to the dataset's own.
         corpus_options: goes to `write_corpus`, whose report is returned.
 
     Raises:
@@ -66,7 +77,8 @@ def build_corpus(
     """
     reader = reader_of(name)
     splits = _known("split", splits, reader.SPLITS, reader)
-    tasks = tuple(reader.TASKS if tasks is None else tasks)
+    tasks = default_tasks(reader, measure is not None) if tasks is None else tuple(tasks)
+    weights = None if measure is None else find_weights("measure", measure)
     configs = configs_to_build(reader, configs, splits, tasks)
     if "race" in tasks and not reader.ASKS_RACE:
         raise CorpusArgumentError(
@@ -86,9 +98,10 @@ def build_corpus(
         return reader(os.fspath(root), split, limit=limit, **race, **settings)
 
     faces = {split: read(split) for split in splits}
+    sources = faces if weights is None else {split: MeasuredToo(own, weights) for split, own in faces.items()}
     records = {
         config: {
-            split: AskedFaces(faces[split], config, tasks, seed, turns, conventions_of_reader(faces[split]))
+            split: AskedFaces(sources[split], config, tasks, seed, turns, conventions_of_reader(faces[split]))
             for split in splits
         }
         for config in configs
@@ -102,13 +115,18 @@ def build_corpus(
             kind = CorpusError if filled else NothingUsable
             raise kind(f"{split} of {reader.TITLE} in {root} has no row; {remedy}")
     corpus_options = {
-        "description": describe_corpus(reader, configs, tasks),
+        "description": describe_corpus(reader, configs, tasks, measured=measure is not None or name in UNLABELLED),
         "name": f"{reader.TITLE} conversations",
         "license_link": reader.URL if reader.LICENSE == "other" else None,
         "notices": [f"{reader.TITLE}: {reader.TERMS}"],
         **corpus_options,
     }
-    return write_corpus(records, out, license=reader.LICENSE, people=True, **corpus_options)
+    return write_corpus(records, out, license=faces[splits[0]].license, people=True, **corpus_options)
+
+
+def default_tasks(reader: type[FaceReader], measured: bool = False) -> tuple[str, ...]:
+    """What is asked about a dataset's faces unless tasks are named; with `measured`, measured labels too."""
+    return (*reader.TASKS, *(task for task in MEASURED_TASKS if measured and task not in reader.TASKS))
 
 
 def configs_to_build(
@@ -146,7 +164,9 @@ def keep_apart(root: str | os.PathLike, out: str | os.PathLike) -> None:
             )
 
 
-def describe_corpus(reader: type[FaceReader], configs: Sequence[str], tasks: Sequence[str]) -> str:
+def describe_corpus(
+    reader: type[FaceReader], configs: Sequence[str], tasks: Sequence[str], *, measured: bool = False
+) -> str:
     """What the card of a corpus says it is, in Markdown."""
     # "CelebA (Liu et al., ...): ..."
     first_line = (inspect.getdoc(inspect.getmodule(reader)) or "").partition("\n")[0]
@@ -157,6 +177,9 @@ def describe_corpus(reader: type[FaceReader], configs: Sequence[str], tasks: Seq
         citation=citation[0] if citation else "",
         tasks=", ".join(task.replace("_", " ") for task in tasks),
     )
+    if measured:
+        names = ", ".join(task.replace("_", " ") for task in MEASURED_TASKS)
+        description += f"\n\n{MEASURED_DESCRIPTION.format(tasks=names)}"
     return f"{description}\n\n{ZERO_SHOT_DESCRIPTION}" if ZERO_SHOT in configs else description
 
 

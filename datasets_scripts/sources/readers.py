@@ -26,14 +26,17 @@ def _find_readers() -> dict[str, type[FaceReader]]:
     return dict(sorted(found.items()))
 
 
-READERS = _find_readers()
+_FOUND = _find_readers()
+READERS = {name: reader for name, reader in _FOUND.items() if hasattr(reader, "PROTOCOL")}
+UNLABELLED = {name: reader for name, reader in _FOUND.items() if name not in READERS}
+"""Readers without an evaluation protocol: nobody labelled their faces, so that no figure can be about them."""
 
 
 def reader_of(name: str) -> type[FaceReader]:
     """The reader of a dataset; `CorpusError` for a name that is none."""
-    if name not in READERS:
-        raise CorpusArgumentError("name", name, f"give one of {', '.join(READERS)}")
-    return READERS[name]
+    if name not in _FOUND:
+        raise CorpusArgumentError("name", name, f"give one of {', '.join(_FOUND)}")
+    return _FOUND[name]
 
 
 def configs_of(reader: type[FaceReader]) -> tuple[str, ...]:

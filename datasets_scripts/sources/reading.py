@@ -81,6 +81,11 @@ class FaceReader:
         """The intensity from which an action unit counts as present in published figures."""
         return 2.0
 
+    @property
+    def license(self) -> str:
+        """The Hub's name of the licence that the faces are under."""
+        return self.LICENSE
+
     def describe(self) -> dict[str, Any]:
         """What the faces depend on: the labels by their content, the pictures by name only."""
         settings = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "root"}
@@ -156,7 +161,7 @@ class FaceReader:
         # A file's name need not be UTF-8, a text in Parquet has to be.
         name, url, file = (text.encode(errors="backslashreplace").decode() for text in (name, url, file))
         image = {"bytes": picture, "path": file}
-        return LabelledFace(name, image, labels, self.split, self.TITLE, self.LICENSE, url, box, landmarks)
+        return LabelledFace(name, image, labels, self.split, self.TITLE, self.license, url, box, landmarks)
 
 
 @dataclass(frozen=True)

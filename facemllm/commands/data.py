@@ -21,16 +21,16 @@ HELP = (
 EXAMPLE = "facemllm data fairface FairFace --out corpora/fairface --num-proc 4"
 SPLITS = ("train", "validation", "test")
 FEWER_QUESTIONS = "fewer questions than about other faces"  # FairFaceGPT's reason
-FOLDER_OPTIONS = ("frames", "images")  # places on this machine: the card does not name them
+PLACES = {"frames": "FOLDER", "images": "FOLDER", "detector": "YUNET.onnx"}  # of this machine: no card names them
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    from datasets_scripts.sources.readers import READERS
+    from datasets_scripts.sources.readers import READERS, UNLABELLED
 
     corpora = parser.add_subparsers(dest="corpus", metavar="CORPUS", required=True)
     _add_synthetic(corpora)
     _add_fairfacegpt(corpora)
-    for reader in READERS.values():
+    for reader in (*UNLABELLED.values(), *READERS.values()):
         _add_reader(corpora, reader)
 
 
@@ -78,13 +78,14 @@ def _add_fairfacegpt(corpora: Any) -> None:
 
 def _add_reader(corpora: Any, reader: Any) -> None:
     from datasets_scripts.questions.conversations import DEFAULT_TURNS
-    from datasets_scripts.sources.readers import configs_of, own_options
+    from datasets_scripts.sources.readers import READERS, configs_of, own_options
 
+    detector = "" if reader.NAME in READERS else " --detector YUNET.onnx"
     parser = corpora.add_parser(
         reader.NAME,
         help=f"{reader.TITLE}: {', '.join(reader.TASKS).replace('_', ' ')}",
         description=_describe(reader),
-        epilog=f"example: facemllm data {reader.NAME} FOLDER --out corpora/{reader.NAME} --num-proc 4",
+        epilog=f"example: facemllm data {reader.NAME} FOLDER{detector} --out corpora/{reader.NAME} --num-proc 4",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("root", metavar="FOLDER", help=f"the folder of {reader.TITLE}")
@@ -94,12 +95,18 @@ def _add_reader(corpora: Any, reader: Any) -> None:
     parser.add_argument(
         "--tasks",
         nargs="+",
-        default=list(reader.TASKS),
         metavar="TASK",
         help="what is asked about: names of datasets_scripts/questions/tasks.py, or attributes for all of them; "
         "zero_shot asks those of its side, captions say what is known whatever is asked "
-        f"(default: {' '.join(reader.TASKS)})",
+        f"(default: {' '.join(reader.TASKS)}{'' if detector else ', and what --measure measures'})",
     )
+    if reader.NAME in READERS:
+        parser.add_argument(
+            "--measure",
+            metavar="YUNET.onnx",
+            help="add labels that can be measured on a picture with YuNet's landmarks: yaw, roll, light, exposure, "
+            "sharpness, colors; the dataset's own labels stay",
+        )
     parser.add_argument(
         "--turns",
         type=int,
@@ -188,6 +195,7 @@ def run(args: argparse.Namespace) -> int:
             args.out,
             splits=args.split,
             **given(args, "tasks", "turns", "limit"),
+            measure=getattr(args, "measure", None),
             options=options,
             options_by_split=labels,
             include_images=not args.no_images,
@@ -203,10 +211,12 @@ def run(args: argparse.Namespace) -> int:
 
 def _settle(args: argparse.Namespace) -> None:
     """Make a dataset's tasks and configs what will be built: race only where it is asked for by its own option."""
-    from datasets_scripts.build import configs_to_build
+    from datasets_scripts.build import configs_to_build, default_tasks
     from datasets_scripts.sources.readers import reader_of
 
     reader = reader_of(args.corpus)
+    if args.tasks is None:
+        args.tasks = list(default_tasks(reader, getattr(args, "measure", None) is not None))
     if "race" in args.tasks and reader.ASKS_RACE and not args.race:
         raise UserError("--tasks race: race is only asked with --race")
     if reader.ASKS_RACE and args.race:
@@ -234,6 +244,7 @@ def _card_command(args: argparse.Namespace) -> str:
     else:
         words += ["FOLDER", *option_words(args, "split"), *_reader_words(args), *option_words(args, "tasks")]
         words += ["--race"] if "race" in args.tasks else []
+        words += ["--measure", "YUNET.onnx"] if getattr(args, "measure", None) is not None else []
         words += option_words(args, "turns", "limit", "no_images")
     return " ".join([*words, *option_words(args, "config", "seed", "shard_rows"), "--out DIR"])
 
@@ -251,7 +262,7 @@ def _reader_words(args: argparse.Namespace) -> list[str]:
         elif value is False:
             words += [f"--no-{option[2:]}"]
         else:
-            words += [option, "FOLDER"] if name in FOLDER_OPTIONS else option_words(args, name)
+            words += [option, PLACES[name]] if name in PLACES else option_words(args, name)
     return words
 
 
