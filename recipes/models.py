@@ -67,14 +67,14 @@ def _check_folder(name: str, auto_class: type, **trust: bool) -> None:
 def _compose(recipe: ModelRecipe, kwargs: dict) -> tuple[PreTrainedModel, Any]:
     from modeling_facemllm import FaceMLLMForConditionalGeneration, FaceMLLMProcessor
 
-    shared = {"pixel_shuffle_factor": recipe.pixel_shuffle_factor}
+    shared = {"pixel_shuffle_factor": recipe.pixel_shuffle_factor, "image_size": recipe.image_size}
     if recipe.vision_feature_select_strategy is not None:
         shared["vision_feature_select_strategy"] = recipe.vision_feature_select_strategy
     layer = {} if recipe.vision_feature_layer is None else {"vision_feature_layer": recipe.vision_feature_layer}
     vision, text = tower_folder(recipe.vision, "model.vision"), tower_folder(recipe.text, "model.text")
     _check_folder(vision, AutoModel)
     _check_folder(text, AutoModelForCausalLM)
-    processor = FaceMLLMProcessor.from_towers(vision, text, image_size=recipe.image_size, **shared)
+    processor = FaceMLLMProcessor.from_towers(vision, text, **shared)
     model = FaceMLLMForConditionalGeneration.from_towers(
         vision, text, tokenizer=processor.tokenizer, dtype=kwargs["dtype"], **shared, **layer
     )
