@@ -37,13 +37,16 @@ TOWERS_WITHOUT_CLASS_TOKEN = {"siglip_vision_model", "siglip2_vision_model", "fa
 
 
 class FaceMLLMVisionConfig(PretrainedConfig):
-    """The project's own tiny vision tower: strided convolutions, then transformer layers over the grid they leave.
+    """The project's own small vision tower: strided convolutions, then transformer layers over the grid they leave.
 
     Args:
         image_size (`int`, *optional*, defaults to 64): side of the square input, in pixels.
         num_channels (`int`, *optional*, defaults to 3): channels of the input.
         stem_channels (`list[int]`, *optional*, defaults to `[32, 64, 96]`): width of each convolution block. Every
             block halves the side, so three of them turn 64 pixels into an 8×8 grid.
+        inverted_residuals (`list[list[int]]`, *optional*):
+            `[kernel, stride, expansion, channels, repeats]` of each row of EfficientNet-Lite's blocks, which then
+            follow the first and only of `stem_channels` in place of this project's own ones.
         hidden_size (`int`, *optional*, defaults to 96): width of the transformer layers and of the features.
         intermediate_size (`int`, *optional*, defaults to 192): width of their feed-forward part.
         num_hidden_layers (`int`, *optional*, defaults to 2): number of transformer layers.
@@ -65,6 +68,7 @@ class FaceMLLMVisionConfig(PretrainedConfig):
         image_size=64,
         num_channels=3,
         stem_channels=(32, 64, 96),
+        inverted_residuals=None,
         hidden_size=96,
         intermediate_size=192,
         num_hidden_layers=2,
@@ -79,29 +83,37 @@ class FaceMLLMVisionConfig(PretrainedConfig):
             "num_channels": num_channels,
             "hidden_size": hidden_size,
             "intermediate_size": intermediate_size,
-            "num_hidden_layers": num_hidden_layers,
             "num_attention_heads": num_attention_heads,
         }
         for name, size in sizes.items():
             if not _is_size(size):
                 raise ArgumentError(name, size, "give a whole number, 1 or more")
+        if num_hidden_layers != 0 and not _is_size(num_hidden_layers):
+            raise ArgumentError("num_hidden_layers", num_hidden_layers, "give a whole number, 0 or more")
         for name, number in {"layer_norm_eps": layer_norm_eps, "initializer_range": initializer_range}.items():
             if not isinstance(number, (int, float)) or not 0 <= number < math.inf:
                 raise ArgumentError(name, number, "give a number, 0 or more, such as 0.01")
         if not isinstance(stem_channels, (list, tuple)) or not stem_channels or not all(map(_is_size, stem_channels)):
             raise ArgumentError("stem_channels", stem_channels, "give a list of whole numbers, such as [32, 64, 96]")
+        for row in inverted_residuals or ():
+            if not isinstance(row, (list, tuple)) or len(row) != 5 or not all(map(_is_size, row)) or row[1] > 2:
+                remedy = "give rows of [kernel, stride (1 or 2), expansion, channels, repeats]"
+                raise ArgumentError("inverted_residuals", inverted_residuals, remedy)
         self.image_size = image_size
         self.num_channels = num_channels
         self.stem_channels = list(stem_channels)
+        self.inverted_residuals = None if inverted_residuals is None else [list(row) for row in inverted_residuals]
         self.hidden_size = hidden_size
         self.intermediate_size = intermediate_size
         self.num_hidden_layers = num_hidden_layers
         self.num_attention_heads = num_attention_heads
         self.layer_norm_eps = layer_norm_eps
         self.initializer_range = initializer_range
+        if inverted_residuals is not None and len(self.stem_channels) != 1:
+            raise ArgumentError("stem_channels", self.stem_channels, "before inverted_residuals, give one width")
         if image_size % self.patch_size:
-            halved = f"stem_channels={self.stem_channels} halve it {len(self.stem_channels)} times"
-            raise ArgumentError("image_size", image_size, f"{halved}: take a multiple of {self.patch_size}")
+            remedy = f"the blocks (stem_channels={self.stem_channels}) halve it: take a multiple of {self.patch_size}"
+            raise ArgumentError("image_size", image_size, remedy)
         if hidden_size % num_attention_heads:
             raise ArgumentError(
                 "hidden_size", hidden_size, f"take a multiple of num_attention_heads={num_attention_heads}"
@@ -110,7 +122,7 @@ class FaceMLLMVisionConfig(PretrainedConfig):
     @property
     def patch_size(self) -> int:
         """Pixels of the image, per side, that one cell of the grid stands for."""
-        return 2 ** len(self.stem_channels)
+        return 2 ** len(self.stem_channels) * math.prod(stride for _, stride, *_ in self.inverted_residuals or ())
 
 
 class FaceMLLMConfig(PretrainedConfig):

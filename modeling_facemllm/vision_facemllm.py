@@ -1,9 +1,11 @@
-"""The project's own tiny vision tower, small enough to be trained from scratch on a laptop.
+"""The project's own small vision tower, which a laptop can train: from scratch, or from EfficientNet-Lite's weights.
 
 Convolutions come first because transformers without them learn much slower at this size; their normalisation is
-GroupNorm because frozen BatchNorm statistics drift whenever the whole model is put into training mode.
+GroupNorm because frozen BatchNorm statistics drift whenever the whole model is put into training mode. EfficientNet's
+blocks have none: their BatchNorm is folded into the convolutions before they come here.
 """
 
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -33,6 +35,63 @@ class FaceMLLMVisionStage(nn.Module):
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
         hidden_states = nn.functional.relu(self.norm_1(self.downsample(hidden_states)))
         return nn.functional.relu(hidden_states + self.norm_2(self.conv(hidden_states)))
+
+
+class FaceMLLMVisionConv(nn.Conv2d):
+    """A convolution, and ReLU6 behind it, whose zeros around the image lie as TensorFlow's "SAME" puts them.
+
+    With a stride of two that is one less at the top and left: weights from there are right with no other.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, kernel: int = 1, stride: int = 1, groups: int = 1):
+        super().__init__(in_channels, out_channels, kernel, stride, groups=groups)
+        before, after = (kernel - stride) // 2, (kernel - stride + 1) // 2
+        self.around = (before, after, before, after)
+
+    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        return nn.functional.relu6(super().forward(nn.functional.pad(hidden_states, self.around)))
+
+
+class FaceMLLMVisionStem(nn.Module):
+    """The first convolution of an EfficientNet-Lite: `(B, 3, H, W)` to `(B, C, H / 2, W / 2)`."""
+
+    def __init__(self, in_channels: int, out_channels: int):
+        super().__init__()
+        self.downsample = FaceMLLMVisionConv(in_channels, out_channels, kernel=3, stride=2)
+
+    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        return self.downsample(hidden_states)
+
+
+class FaceMLLMVisionInvertedResidual(nn.Module):
+    """EfficientNet-Lite's block, after MobileNetV2: widen, convolve each channel by itself, narrow without ReLU6."""
+
+    def __init__(self, in_channels: int, out_channels: int, kernel: int, stride: int, expansion: int):
+        super().__init__()
+        wide = in_channels * expansion
+        self.expand = FaceMLLMVisionConv(in_channels, wide) if expansion > 1 else None
+        self.depthwise = FaceMLLMVisionConv(wide, wide, kernel, stride, groups=wide)
+        self.project = nn.Conv2d(wide, out_channels, kernel_size=1)
+        self.is_residual = stride == 1 and in_channels == out_channels
+
+    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        wide = hidden_states if self.expand is None else self.expand(hidden_states)
+        narrow = self.project(self.depthwise(wide))
+        return hidden_states + narrow if self.is_residual else narrow
+
+
+def vision_stages(config: FaceMLLMVisionConfig) -> Iterator[nn.Module]:
+    """The convolutions of a tower, in their order; see [`FaceMLLMVisionConfig`]."""
+    if config.inverted_residuals is None:
+        for before, after in pairwise([config.num_channels, *config.stem_channels]):
+            yield FaceMLLMVisionStage(before, after, config.layer_norm_eps)
+        return
+    width = config.stem_channels[0]
+    yield FaceMLLMVisionStem(config.num_channels, width)
+    for kernel, stride, expansion, channels, repeats in config.inverted_residuals:
+        for repeat in range(repeats):
+            yield FaceMLLMVisionInvertedResidual(width, channels, kernel, 1 if repeat else stride, expansion)
+            width = channels
 
 
 class FaceMLLMVisionLayer(GradientCheckpointingLayer):
@@ -65,7 +124,7 @@ class FaceMLLMVisionLayer(GradientCheckpointingLayer):
 
 
 class FaceMLLMVisionModel(PreTrainedModel):
-    """The tiny tower: `pixel_values` of shape `(B, 3, image_size, image_size)` to one feature per cell of the grid."""
+    """The small tower: `pixel_values` of shape `(B, 3, image_size, image_size)` to one feature per grid cell."""
 
     config_class = FaceMLLMVisionConfig
     main_input_name = "pixel_values"
@@ -76,15 +135,18 @@ class FaceMLLMVisionModel(PreTrainedModel):
     _supports_flash_attn = True
     _supports_flex_attn = True
     _supports_attention_backend = True
-    _no_split_modules = ["FaceMLLMVisionStage", "FaceMLLMVisionLayer"]
+    _no_split_modules = [
+        "FaceMLLMVisionStage",
+        "FaceMLLMVisionStem",
+        "FaceMLLMVisionInvertedResidual",
+        "FaceMLLMVisionLayer",
+    ]
 
     def __init__(self, config: FaceMLLMVisionConfig):
         super().__init__(config)
-        widths = [config.num_channels, *config.stem_channels]
-        self.stages = nn.ModuleList(
-            FaceMLLMVisionStage(before, after, config.layer_norm_eps) for before, after in pairwise(widths)
-        )
-        self.patch_projection = nn.Linear(widths[-1], config.hidden_size)
+        self.stages = nn.ModuleList(vision_stages(config))
+        width = config.inverted_residuals[-1][3] if config.inverted_residuals else config.stem_channels[-1]
+        self.patch_projection = nn.Linear(width, config.hidden_size)
         self.position_embedding = nn.Embedding((config.image_size // config.patch_size) ** 2, config.hidden_size)
         self.layers = nn.ModuleList(FaceMLLMVisionLayer(config) for _ in range(config.num_hidden_layers))
         self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
@@ -134,7 +196,7 @@ class FaceMLLMVisionModel(PreTrainedModel):
         grid = pixel_values.to(self.stages[0].downsample.weight.dtype)
         for stage in self.stages:
             grid = stage(grid)
-        tokens = grid.flatten(2).transpose(1, 2)  # (B, grid * grid, stem_channels[-1])
+        tokens = grid.flatten(2).transpose(1, 2)  # (B, grid * grid, channels of the last stage)
         # Through the module: where weights are offloaded, its hook brings them.
         positions = torch.arange(tokens.shape[1], device=tokens.device)
         tokens = self.patch_projection(tokens) + self.position_embedding(positions)

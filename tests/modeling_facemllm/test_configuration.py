@@ -103,7 +103,7 @@ def test_what_does_not_fit_is_refused(kwargs, message):
         ({"stem_channels": "abc"}, r"stem_channels='abc': .*\[32, 64, 96\]"),
         ({"num_attention_heads": 5}, r"hidden_size=\d+\b.*multiple of num_attention_heads=5\b"),
         ({"hidden_size": -4}, r"hidden_size=-4: .*1 or more"),
-        ({"num_hidden_layers": "two"}, r"num_hidden_layers='two': .*1 or more"),
+        ({"num_hidden_layers": "two"}, r"num_hidden_layers='two': .*0 or more"),
         ({"layer_norm_eps": "1e-6"}, r"layer_norm_eps='1e-6': .*a number"),
     ],
 )
