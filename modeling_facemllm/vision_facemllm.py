@@ -18,6 +18,7 @@ from transformers.modeling_outputs import BaseModelOutput
 from .configuration_facemllm import FaceMLLMVisionConfig
 
 if TYPE_CHECKING:  # not needed here: transformers 4.57 copies from a folder only what is named in the file it loads
+    from .errors_facemllm import ArgumentError  # noqa: F401
     from .versions_facemllm import TESTED  # noqa: F401
 
 
