@@ -68,11 +68,19 @@ FEATURES = Features(
 )
 
 
+LONGEST_ERROR = 1500  # characters
 QUOTED = re.compile(r"(?<!\w)(['\"])(.{41,})\1(?!\w)")
 
 
 class CorpusError(ValueError):
-    """A mistake in a corpus, its source or its settings, in one line with its remedy."""
+    """A mistake in a corpus, its source or its settings, in one line with its remedy.
+
+    What it quotes of a file may be of any length: of a long line, its beginning and its end are shown.
+    """
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        return text if len(text) <= LONGEST_ERROR else f"{text[: LONGEST_ERROR - 500]} … {text[-450:]}"
 
 
 class NothingUsable(CorpusError):

@@ -137,7 +137,7 @@ class AffectNet(FaceReader):
             raise
         except Exception:  # as many as there are ways to damage a header, which is Python's text
             return None
-        return numbers if numbers and max(map(abs, numbers)) < 1e6 else None
+        return numbers if numbers and all(abs(number) < 1e6 for number in numbers) else None  # nor NaN
 
 
 def _file(row: dict[str, str]) -> str:

@@ -3,6 +3,7 @@
 https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice, zip_longest
@@ -73,7 +74,7 @@ class CelebA(FaceReader):
         """How many rows the file says it has (Kaggle's does not), the attributes' names, and the header's lines."""
         path = self._label_files()[0]
         first, second = (line.replace(",", " ").split() for line in [*islice(text_lines(path), 2), "", ""][:2])
-        counted = len(first) == 1 and first[0].isdigit()
+        counted = len(first) == 1 and re.fullmatch("[0-9]{1,18}", first[0]) is not None
         names = second if counted else first[1:]
         if sorted(names) != sorted(ATTRIBUTES):
             wrong = sorted(set(ATTRIBUTES) ^ set(names))

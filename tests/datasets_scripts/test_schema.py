@@ -74,3 +74,8 @@ def test_a_wrong_record_is_refused_with_its_id_column_and_value(changes, message
 def test_a_column_that_does_not_exist_is_refused():
     with pytest.raises(CorpusError, match=r"caption = 'x'.*\bmessages\b"):
         validate_record({**record(), "caption": "x"})
+
+
+def test_an_error_that_quotes_a_long_line_keeps_its_place_and_its_remedy():
+    told = str(CorpusError(f"labels.csv: row 3 has {'9 ' * 40_000}, not a file; get it again"))
+    assert told.startswith("labels.csv: row 3 has 9") and told.endswith("get it again") and len(told) < 1500

@@ -119,6 +119,13 @@ def test_pictures_and_numpy_files_without_each_other_are_counted(tmp_path):
     assert "valence" not in fourth.labels and fourth.labels["arousal"] == 0
 
 
+def test_landmarks_that_are_no_numbers_are_unknown(tmp_path):
+    write_arrays(tmp_path, (1, 0, 0))
+    np.save(tmp_path / "train_set/annotations/0_lnd.npy", np.array([0.0, np.nan, *range(134)]))
+    [face] = faces(tmp_path)
+    assert face.landmarks is None and face.labels["expression"] == "happiness"
+
+
 def test_no_code_in_a_numpy_file_is_run(tmp_path):
     write_arrays(tmp_path, (1, 0, 0))
     np.save(tmp_path / "train_set/annotations/0_exp.npy", np.array([{}], dtype=object), allow_pickle=True)

@@ -113,6 +113,14 @@ def test_other_attributes_than_celebas_are_refused(tmp_path):
         faces(tmp_path)
 
 
+@pytest.mark.parametrize("count", ["²", "9" * 5000])
+def test_a_count_that_is_no_number_is_refused(tmp_path, count):
+    path = write(tmp_path) / "list_attr_celeba.txt"
+    path.write_text(path.read_text().replace("6\n", f"{count}\n", 1))
+    with pytest.raises(CorpusError, match=r"list_attr_celeba\.txt.*\b40\b.*get it again"):
+        faces(tmp_path)
+
+
 @pytest.mark.parametrize("missing", ["list_attr_celeba.txt", "list_eval_partition.txt", "img_align_celeba"])
 def test_a_folder_without_the_layout_is_refused_by_what_it_lacks(tmp_path, missing):
     (write(tmp_path) / missing).rename(tmp_path / "elsewhere")
