@@ -118,4 +118,10 @@ def _opened_by() -> dict[str, tuple[str, ...]]:
 
 @cache
 def _drawn_questions() -> dict[str, str]:
-    return {question: name for name, wording in WORDING.items() for question in wording.questions}
+    """The questions that only drawn faces are asked: of those that photographs share, nothing says which they are."""
+    return {
+        question: name
+        for name, wording in WORDING.items()
+        for question in wording.questions
+        if question not in _questions()
+    }

@@ -65,6 +65,12 @@ def test_captions_and_open_questions_are_no_closed_ones(config):
     assert face_tasks_in(asked(("gender", "age"), config)) == {}
 
 
+def test_an_open_question_that_drawn_faces_are_asked_too_makes_no_photograph_a_drawn_face():
+    posed = [make_conversation("vqa", {"yaw": 0.0, "roll": 0.0}, random.Random(n), ("yaw", "roll")) for n in range(60)]
+    assert "Which way is the head turned?" in str(posed)
+    assert face_tasks_in(messages for _, messages in posed) == {}
+
+
 def test_drawn_faces_are_asked_about_in_their_own_words_and_held_out_attributes_are_not():
     noted = face_tasks_in(record["messages"] for record in DrawnFaces("face_tasks", "train", 40, 0, 16).records(0, 40))
     assert noted["glasses"] == {
