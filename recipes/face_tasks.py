@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any
 
+from datasets_scripts.questions.claims import spoken_forms
 from datasets_scripts.questions.closed_task import STATED_OPTIONS, Task
 from datasets_scripts.questions.conversations import TASKS, Conventions, canonical_question
 from datasets_scripts.synthetic.faces import ATTRIBUTES as DRAWN
@@ -97,7 +98,13 @@ def _stated_patterns() -> tuple[re.Pattern, ...]:
 
 @cache
 def _questions() -> dict[str, str]:
-    return {question: name for name, task in TASKS.items() if isinstance(task, Task) for question in task.questions}
+    return {
+        spoken: name
+        for name, task in TASKS.items()
+        if isinstance(task, Task)
+        for question in task.all_questions
+        for spoken in spoken_forms(question)
+    }
 
 
 @cache

@@ -5,7 +5,8 @@ rows without it (judgements, age) stay out of captions.
 """
 
 from .attribute_table import ATTRIBUTES
-from .closed_task import Task, closed_task
+from .closed_task import NO_WORDING, Task, closed_task
+from .wordings import WORDINGS
 
 
 def _yes_no(name: str, wording: str, caption: str | None = None, group: str | None = None) -> Task:
@@ -131,6 +132,7 @@ def _annotated() -> dict[str, Task]:
             checks=(row.question,),
             claims={option: (row.words.get(option, option),) for option in row.options} if row.statement else {},
             group=row.group or name,
+            wording=WORDINGS.get(name, NO_WORDING),
         )
         for name, row in ATTRIBUTES.items()
         if not row.label

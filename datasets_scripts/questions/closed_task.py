@@ -9,13 +9,22 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any
 
 from datasets_scripts.schema import CorpusError
 from modeling_facemllm import face_task_table_facemllm as table
 
+from .claims import Claim, EitherOr, Wording
+
 Pair = tuple[str, str]
 """A question and its answer."""
+
+NO_LABELS: Mapping[str, Any] = MappingProxyType({})
+NO_WORDING = Wording()
+
+CANONICAL_SHARE = 0.25
+"""Of the open questions that have other wordings, how many are the canonical one."""
 
 STATED_OPTIONS = (
     table.STATED_OPTIONS,
@@ -41,15 +50,6 @@ DEFAULT_CONVENTIONS = Conventions()
 
 
 @dataclass(frozen=True)
-class Claim:
-    """What a yes-or-no question asserts; for values in neither tuple it is undefined and not asked."""
-
-    text: str
-    true_for: tuple[str, ...]
-    false_for: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class Task:
     """How a label with a closed set of values is asked about.
 
@@ -62,6 +62,7 @@ class Task:
 
     `extra` are values that only some sources have. Of the tasks of one `group`, whose answers give each other
     away, a conversation asks one at most. `caption` says in a caption what a yes means; None leaves it out.
+    `wording` is what else people type. Its places for pronouns are left to `conversations.py`.
     """
 
     label: str
@@ -77,6 +78,7 @@ class Task:
     extra: tuple[str, ...] = ()
     group: str | None = None
     caption: str | None = None
+    wording: Wording = NO_WORDING
 
     def __post_init__(self) -> None:
         if self.claims and set(self.claims) != set(self.answers):
@@ -90,6 +92,17 @@ class Task:
             others = tuple(value for value in self.answers if value != claimed)
             single += [Claim(words, (claimed,), others) for words in wordings]
         return (*self.ranges, *single)
+
+    @cached_property
+    def all_questions(self) -> tuple[str, ...]:
+        """Every wording of the open question, the canonical one first."""
+        return (*self.questions, *self.wording.questions)
+
+    @cached_property
+    def claims_by_question(self) -> dict[str, Claim]:
+        """Every yes-or-no question that may be asked, and what it claims."""
+        worded = {check.format(claim=claim.text): claim for claim in self.all_claims for check in self.checks}
+        return {**worded, **{claim.text: claim for claim in self.wording.checks}}
 
     @cached_property
     def says_yes_or_no(self) -> bool:
@@ -127,51 +140,80 @@ class Task:
         if not self.ordered:
             rng.shuffle(options)
         wording = rng.choice(STATED_OPTIONS)
-        return wording.format(question=rng.choice(self.questions), options=", ".join(options)), self.answers[value]
+        return wording.format(question=self._wording(rng), options=", ".join(options)), self.answers[value]
 
     def basic_questions(
-        self, value: str, rng: random.Random, conventions: Conventions = DEFAULT_CONVENTIONS
+        self,
+        value: str,
+        rng: random.Random,
+        conventions: Conventions = DEFAULT_CONVENTIONS,
+        labels: Mapping[str, Any] = NO_LABELS,
     ) -> list[Pair]:
         """Questions of yes or no, of either or, and open ones, those that give the least away first.
 
-        What was answered must not give the next answer away, so a label of two values is asked about once.
+        What was answered must not give the next answer away, so a label of two values is asked about once. `labels`
+        are all of the face's: a boy is only who is known to be a child.
         """
         values = self._values(conventions)
+
+        def either_or(value: str, rng: random.Random) -> Pair:
+            return self._either_or(value, rng, values, labels)
+
         if not self.claims:
             return [self._open_question(value, rng)]
         if len(self.answers) == 2:
             choices = (
                 self._open_question,
-                lambda *given: self._either_or(*given, values),
-                lambda *given: self._checks(*given, values, 1)[0],
+                either_or,
+                lambda *given: self._checks(*given, values, labels, 1)[0],
             )
             return [rng.choice(choices)(value, rng)]
-        checks = self._checks(value, rng, values, 2)
-        last = rng.choice((self._open_question, lambda *given: self._either_or(*given, values)))
+        checks = self._checks(value, rng, values, labels, 2)
+        last = rng.choice((self._open_question, either_or))
         return [*checks, last(value, rng)]
 
     def _values(self, conventions: Conventions) -> list[str]:
         return [value for value in self.answers if value not in self.extra or value in conventions.extra_values]
 
+    def _wording(self, rng: random.Random) -> str:
+        if self.wording.questions and rng.random() < CANONICAL_SHARE:
+            return self.questions[0]
+        return rng.choice(self.all_questions)
+
     def _open_question(self, value: str, rng: random.Random) -> Pair:
         words = rng.choice(self.claims.get(value) or (self.answers[value],))
-        question = rng.choice(self.questions)
+        question = self._wording(rng)
         return question, self._short_or_long(words, rng) if self.claims else as_sentence(words)
 
-    def _either_or(self, value: str, rng: random.Random, values: Sequence[str]) -> Pair:
+    def _either_or(self, value: str, rng: random.Random, values: Sequence[str], labels: Mapping[str, Any]) -> Pair:
+        worded = [(row, text) for row in self.wording.either_or if row.fits(value, labels) for text in row.questions]
+        place = rng.randrange(len(worded) + 1) if worded else 0
+        if place:
+            return _either_or_of(*worded[place - 1], value, rng, values)
         other = rng.choice([claimed for claimed in values if claimed != value])
         pair = rng.choice(list(zip(self.claims[value], self.claims[other], strict=False)))
         first, second = rng.sample(pair, 2)
         return rng.choice(self.checks).format(claim=f"{first} or {second}"), self._short_or_long(pair[0], rng)
 
-    def _checks(self, value: str, rng: random.Random, values: Sequence[str], count: int) -> list[Pair]:
+    def _checks(
+        self, value: str, rng: random.Random, values: Sequence[str], labels: Mapping[str, Any], count: int
+    ) -> list[Pair]:
         """Yes-or-no questions, both in equal shares; the words of a no do not give the right value away."""
-        claims = [claim for claim in self.all_claims if set(claim.true_for) & set(values)]
+        claims = [claim for claim in (*self.all_claims, *self.wording.checks) if set(claim.true_for) & set(values)]
+        fitting: dict[bool | None, list[Claim]] = {True: [], False: [], None: []}
+        for claim in claims:
+            fitting[claim.holds(value, labels)].append(claim)
         pairs = []
         for _ in range(count):
-            yes = rng.random() < 0.5 and any(value in claim.true_for for claim in claims)
-            claim = rng.choice([claim for claim in claims if value in (claim.true_for if yes else claim.false_for)])
-            claims = [other for other in claims if other is not claim]
+            yes = rng.random() < 0.5 and bool(fitting[True])
+            claim = rng.choice(fitting[yes])
+            fitting[yes] = [other for other in fitting[yes] if other is not claim]
+            fresh = {side: [other for other in fitting[side] if not other.tells(claim)] for side in (True, False)}
+            if self.wording.checks and all(fresh.values()):
+                fitting |= fresh
+            if claim.is_question:
+                pairs.append((claim.text, "Yes." if yes else "No."))
+                continue
             answers = ("Yes.", f"Yes. {self._statement(claim.text)}") if yes else ("No.",)
             pairs.append((rng.choice(self.checks).format(claim=claim.text), rng.choice(answers)))
         return pairs
@@ -206,6 +248,13 @@ def read_label(label: str, labels: Mapping[str, Any]) -> Any:
     name, content = ("name", "value") if column == "attributes" else ("unit", "intensity")
     pairs = value.items() if isinstance(value, Mapping) else ((entry[name], entry[content]) for entry in value)
     return next((found for which, found in pairs if str(which) == key), None)
+
+
+def _either_or_of(row: EitherOr, text: str, value: str, rng: random.Random, values: Sequence[str]) -> Pair:
+    others = [words for other, words in row.words.items() if other in values and words != row.words[value]]
+    pair = rng.sample((row.words[value], rng.choice(others)), 2)
+    question = text.format(claim=" or ".join(pair))
+    return question[0].upper() + question[1:], as_sentence(row.words[value])
 
 
 def as_sentence(words: str) -> str:

@@ -16,6 +16,7 @@ from datasets_scripts.schema import CorpusArgumentError, CorpusError, Skipped, a
 
 from .attribute_table import doubted_labels
 from .captions import DETAILED_REQUESTS, caption_turns
+from .claims import with_pronouns
 from .closed_task import DEFAULT_CONVENTIONS, Conventions, Pair, Task
 from .tasks import TASK_GROUPS, TASKS, AnyTask
 from .zero_shot import ZERO_SHOT, only_its_side, tasks_of_side
@@ -23,6 +24,9 @@ from .zero_shot import ZERO_SHOT, only_its_side, tasks_of_side
 CONFIGS = ("captions", "vqa", "face_tasks")
 DEFAULT_TASKS = ("gender", "age")
 DEFAULT_TURNS = 8
+
+AskedPair = tuple[str, Pair]
+"""The task of a question, and the question with its answer."""
 
 
 def canonical_question(task: str, conventions: Conventions = DEFAULT_CONVENTIONS) -> tuple[str, tuple[str, ...]]:
@@ -99,14 +103,15 @@ def make_conversation(
     rng.shuffle(known)
     known = _one_of_each_group(known, rng, turns)
     if config == "face_tasks":
-        pairs = [TASKS[name].stated_question(value, rng, conventions) for name, value in known]
-        return known[0][0] if len(known) == 1 else "attributes", _turns(pairs)
-    series = []
+        asked = [(name, TASKS[name].stated_question(value, rng, conventions)) for name, value in known]
+        column = known[0][0] if len(known) == 1 else "attributes"
+        return column, _turns(_with_pronouns(asked, labels))
+    series: list[list[AskedPair]] = []
     for name, value in known:
-        pairs = TASKS[name].basic_questions(value, rng, conventions)
+        pairs = TASKS[name].basic_questions(value, rng, conventions, labels)
         room = len(pairs) if turns is None else turns - sum(map(len, series))
-        series += [pairs[:room]] if room > 0 else []
-    return "vqa", _turns(_interleave(series, rng))
+        series += [[(name, pair) for pair in pairs[:room]]] if room > 0 else []
+    return "vqa", _turns(_with_pronouns(_interleave(series, rng), labels))
 
 
 def _one_of_each_group(known: list[tuple[str, Any]], rng: random.Random, turns: int | None) -> list[tuple[str, Any]]:
@@ -224,9 +229,18 @@ def _turns(pairs: Sequence[Pair]) -> list[dict[str, Any]]:
     return turns
 
 
-def _interleave(series: Sequence[list[Pair]], rng: random.Random) -> list[Pair]:
+def _interleave(series: Sequence[list[AskedPair]], rng: random.Random) -> list[AskedPair]:
     """All pairs of all series in random order, each series in its own order."""
     order = [number for number, pairs in enumerate(series) for _ in pairs]
     rng.shuffle(order)
     sources = [iter(pairs) for pairs in series]
     return [next(sources[number]) for number in order]
+
+
+def _with_pronouns(asked: Sequence[AskedPair], labels: Mapping[str, Any]) -> list[Pair]:
+    """The pairs with their pronouns: she and he where no later question is about the gender, else they."""
+    pairs, gender = [], labels.get("gender")
+    for place, (_, (question, answer)) in enumerate(asked):
+        open_still = any(name == "gender" for name, _ in asked[place:])
+        pairs.append((with_pronouns(question, None if open_still else gender), answer))
+    return pairs

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .closed_task import DEFAULT_CONVENTIONS, Conventions, Pair, Task, as_sentence, read_label
+from .closed_task import DEFAULT_CONVENTIONS, NO_LABELS, Conventions, Pair, Task, as_sentence, read_label
 
 
 class OpenTask:
@@ -53,7 +53,11 @@ class NumberTask(OpenTask):
         return f"{rng.choice(self.questions)} {self.form}", str(value)
 
     def basic_questions(
-        self, value: int, rng: random.Random, conventions: Conventions = DEFAULT_CONVENTIONS
+        self,
+        value: int,
+        rng: random.Random,
+        conventions: Conventions = DEFAULT_CONVENTIONS,
+        labels: Mapping[str, Any] = NO_LABELS,
     ) -> list[Pair]:
         """A comparison, yes and no in equal shares, then the number itself."""
         question, above = rng.choice(self.comparisons)
@@ -108,7 +112,11 @@ class PartsTask(OpenTask):
         return ", ".join(row.answers[row.value({name: value[name]})] for name, row in self.parts.items())
 
     def basic_questions(
-        self, value: Mapping[str, float], rng: random.Random, conventions: Conventions = DEFAULT_CONVENTIONS
+        self,
+        value: Mapping[str, float],
+        rng: random.Random,
+        conventions: Conventions = DEFAULT_CONVENTIONS,
+        labels: Mapping[str, Any] = NO_LABELS,
     ) -> list[Pair]:
         """Yes-or-no, either-or and open questions about one of the parts."""
         name = rng.choice(list(self.parts))
@@ -159,7 +167,11 @@ class UnitsTask(OpenTask):
         return self._listed(rng.choice(self.questions), value), self.answer(value)
 
     def basic_questions(
-        self, value: Mapping[int, bool], rng: random.Random, conventions: Conventions = DEFAULT_CONVENTIONS
+        self,
+        value: Mapping[int, bool],
+        rng: random.Random,
+        conventions: Conventions = DEFAULT_CONVENTIONS,
+        labels: Mapping[str, Any] = NO_LABELS,
     ) -> list[Pair]:
         """Yes or no for up to four units, as many active ones as others; for one where none is active."""
         active, others = ([unit for unit, on in value.items() if on is side] for side in (True, False))

@@ -12,8 +12,10 @@ from datasets_scripts.schema import AGE_EDGES, AGE_GROUPS
 from modeling_facemllm import face_task_table_facemllm as table
 
 from .attribute_tasks import ATTRIBUTE_TASKS
-from .closed_task import Claim, Task, closed_task
+from .claims import Claim
+from .closed_task import NO_WORDING, Task, closed_task
 from .measured_tasks import NumberTask, PartsTask, UnitsTask
+from .wordings import WORDINGS
 
 AnyTask = Task | NumberTask | PartsTask | UnitsTask
 
@@ -37,6 +39,7 @@ PEOPLE: dict[str, Task] = {
         "What gender is the person in this picture?",
         "Judging by the face, what is this person's gender?",
         claims={"female": ("female",), "male": ("male",)},
+        wording=WORDINGS["gender"],
     ),
     "age": closed_task(
         "age",
@@ -60,6 +63,7 @@ PEOPLE: dict[str, Task] = {
         ranges=_age_ranges(),
         ordered=True,
         group="age",
+        wording=WORDINGS["age"],
     ),
     "race": closed_task(
         "race",
@@ -144,7 +148,8 @@ def _angle(name: str, wording: str, values: Mapping[str, str] | None = None, **r
     edges = [low for low, _ in ranges.values()][1:]
     bounds = zip(ranges, (-180, *edges), (*edges, 180.1), strict=True)
     bins = {(values or {}).get(option, option): (low, high) for option, low, high in bounds}
-    return closed_task(name, wording, values=values, bins=bins, ordered=True, group=name, **row)
+    further = WORDINGS.get(name, NO_WORDING)
+    return closed_task(name, wording, values=values, bins=bins, ordered=True, group=name, wording=further, **row)
 
 
 _CHECK_POSE = ("Is the head {claim}?", "Would you say that the head is {claim}?")

@@ -50,17 +50,17 @@ def test_the_wording_of_a_seed_stays_from_version_to_version():
     assert told == [
         "Who can be seen here?",
         "A woman between 20 and 29 years old.",
-        "Is the person in the picture younger than 10?",
-        "No.",
-        "Is this person 50 or older?",
-        "No.",
-        "Is the person in the picture in their twenties or in their sixties?",
-        "In their twenties.",
-        "What is the gender of this person?",
+        "Is this person 20 or older?",
+        "Yes.",
+        "Is this an adult?",
+        "Yes.",
+        "What is the age group of this person?",
+        "This person is in their twenties.",
+        "Gender?",
         "Female.",
-        "Choose among male, female. What is the gender of this person?",
+        "Choose among male, female. Gender?",
         "female",
-        "Judging by the face, how old is this person? "
+        "About how many years old is the person in this picture? "
         "Options: 0-2, 3-9, 10-19, 20-29, 30-39, 40-49, 50-59, 60-69, 70 or older.",
         "20-29",
     ]
@@ -119,12 +119,12 @@ def test_face_tasks_state_the_options_and_answer_with_one_of_them(task):
 
 @pytest.mark.parametrize("age_group", TASKS["age"].answers)
 def test_yes_and_no_are_true_of_the_age_group_and_equally_frequent(age_group):
-    claims = {claim.text: claim for claim in TASKS["age"].all_claims}
+    claims = TASKS["age"].claims_by_question
     given = {"Yes": 0, "No": 0}
     for question, answer in pairs("vqa", {"age_group": age_group}, seeds=300):
         if not answer.startswith(("Yes", "No.")):
             continue
-        claim = claims[question.split("person ")[1].removeprefix("in the picture ").rstrip("?")]
+        claim = claims[question]
         yes = answer.startswith("Yes")
         assert age_group in (claim.true_for if yes else claim.false_for)
         given["Yes" if yes else "No"] += 1
