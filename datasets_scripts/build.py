@@ -9,6 +9,7 @@ from typing import Any
 
 from datasets_scripts.corpus.writing import write_corpus
 from datasets_scripts.questions.conversations import DEFAULT_TURNS, AskedFaces, expand_tasks
+from datasets_scripts.questions.unanswerable import CANNOT_TELL
 from datasets_scripts.questions.zero_shot import ZERO_SHOT, attributes_of, tasks_of_side
 from datasets_scripts.schema import CorpusArgumentError, CorpusError, NothingUsable
 from datasets_scripts.sources.measured import MeasuredToo, find_weights
@@ -32,6 +33,11 @@ These labels were measured, where the dataset has none of its own: {tasks}. They
 landmarks (`datasets_scripts/sources/measuring.py`), not from a person. They are coarse. Where a measure was near a
 threshold, the label is unknown."""
 
+UNANSWERABLE_DESCRIPTION = """\
+In the configs `vqa` and `face_tasks`, {percent:g} % of the questions are about what no task of this corpus answers,
+names among them (`datasets_scripts/questions/unanswerable.py`). Their answer is that the model cannot tell:
+"{answer}" Do not mix this corpus with one that does answer them."""
+
 SYNTHETIC_DESCRIPTION = """\
 Drawn faces with exact labels, captions in varied wording and questions with answers, for learning how a face model is
 trained and for testing that it can be. Two attributes are held out: their words occur in captions and in text-only
@@ -53,6 +59,7 @@ def build_corpus(
     options: Mapping[str, Any] | None = None,
     options_by_split: Mapping[str, Mapping[str, Any]] | None = None,
     measure: str | None = None,
+    unanswerable: float = 0.0,
     **corpus_options: Any,
 ) -> dict[str, Any]:
     """The dataset `name` that `readers.py` has a reader of, from its folder `root`, as a corpus in `out`.
@@ -68,6 +75,7 @@ def build_corpus(
         options, options_by_split: the reader's own settings, for all splits and for single ones.
         measure: YuNet's ONNX file, or a Hub repository with it: labels that can be measured on the pictures are added
             to the dataset's own.
+        unanswerable: the share of questions, in `vqa` and `face_tasks`, that no task answers (0 to 0.5).
         corpus_options: goes to `write_corpus`, whose report is returned.
 
     Raises:
@@ -101,7 +109,9 @@ def build_corpus(
     sources = faces if weights is None else {split: MeasuredToo(own, weights) for split, own in faces.items()}
     records = {
         config: {
-            split: AskedFaces(sources[split], config, tasks, seed, turns, conventions_of_reader(faces[split]))
+            split: AskedFaces(
+                sources[split], config, tasks, seed, turns, conventions_of_reader(faces[split]), unanswerable
+            )
             for split in splits
         }
         for config in configs
@@ -114,8 +124,9 @@ def build_corpus(
             )
             kind = CorpusError if filled else NothingUsable
             raise kind(f"{split} of {reader.TITLE} in {root} has no row; {remedy}")
+    measured = measure is not None or name in UNLABELLED
     corpus_options = {
-        "description": describe_corpus(reader, configs, tasks, measured=measure is not None or name in UNLABELLED),
+        "description": describe_corpus(reader, configs, tasks, measured=measured, unanswerable=unanswerable),
         "name": f"{reader.TITLE} conversations",
         "license_link": reader.URL if reader.LICENSE == "other" else None,
         "notices": [f"{reader.TITLE}: {reader.TERMS}"],
@@ -165,7 +176,12 @@ def keep_apart(root: str | os.PathLike, out: str | os.PathLike) -> None:
 
 
 def describe_corpus(
-    reader: type[FaceReader], configs: Sequence[str], tasks: Sequence[str], *, measured: bool = False
+    reader: type[FaceReader],
+    configs: Sequence[str],
+    tasks: Sequence[str],
+    *,
+    measured: bool = False,
+    unanswerable: float = 0.0,
 ) -> str:
     """What the card of a corpus says it is, in Markdown."""
     # "CelebA (Liu et al., ...): ..."
@@ -180,6 +196,9 @@ def describe_corpus(
     if measured:
         names = ", ".join(task.replace("_", " ") for task in MEASURED_TASKS)
         description += f"\n\n{MEASURED_DESCRIPTION.format(tasks=names)}"
+    if unanswerable and {"vqa", "face_tasks"} & set(configs):
+        filled = UNANSWERABLE_DESCRIPTION.format(percent=100 * unanswerable, answer=CANNOT_TELL[0])
+        description += f"\n\n{filled}"
     return f"{description}\n\n{ZERO_SHOT_DESCRIPTION}" if ZERO_SHOT in configs else description
 
 

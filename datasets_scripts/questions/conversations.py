@@ -19,9 +19,13 @@ from .captions import DETAILED_REQUESTS, caption_turns
 from .claims import with_pronouns
 from .closed_task import DEFAULT_CONVENTIONS, Conventions, Pair, Task
 from .tasks import TASK_GROUPS, TASKS, AnyTask
+from .unanswerable import count_unanswerable, open_topics, unanswerable_questions
 from .zero_shot import ZERO_SHOT, only_its_side, tasks_of_side
 
 CONFIGS = ("captions", "vqa", "face_tasks")
+UNANSWERABLE = "unanswerable"
+"""Stands for a task where a question has none: nothing that is known answers it."""
+MAX_UNANSWERABLE = 0.5  # of more, a conversation of eight turns would ask some topics twice
 DEFAULT_TASKS = ("gender", "age")
 DEFAULT_TURNS = 8
 
@@ -81,11 +85,14 @@ def make_conversation(
     *,
     turns: int | None = None,
     conventions: Conventions = DEFAULT_CONVENTIONS,
+    unanswerable: float = 0.0,
+    trained: Sequence[str] | None = None,
 ) -> tuple[str, list[dict[str, Any]]] | None:
     """The `task` column and the turns about a face with these labels; None where nothing that is known can be asked.
 
     `turns` questions are asked at most. Where that leaves some out, which ones is drawn, and of attributes with yes
-    and no as many of either as there are.
+    and no as many of either as there are. `unanswerable` is the share of questions, in `vqa` and `face_tasks`, that
+    are about none of the tasks `trained` (`tasks`, unless more are), and are answered with `CANNOT_TELL`.
     Raises `CorpusError` for a config, a task or a label value that is not known here.
     """
     if config not in CONFIGS:
@@ -102,16 +109,24 @@ def make_conversation(
         return None
     rng.shuffle(known)
     known = _one_of_each_group(known, rng, turns)
-    if config == "face_tasks":
+    stated = config == "face_tasks"
+    if stated:
         asked = [(name, TASKS[name].stated_question(value, rng, conventions)) for name, value in known]
-        column = known[0][0] if len(known) == 1 else "attributes"
-        return column, _turns(_with_pronouns(asked, labels))
-    series: list[list[AskedPair]] = []
-    for name, value in known:
-        pairs = TASKS[name].basic_questions(value, rng, conventions, labels)
-        room = len(pairs) if turns is None else turns - sum(map(len, series))
-        series += [[(name, pair) for pair in pairs[:room]]] if room > 0 else []
-    return "vqa", _turns(_with_pronouns(_interleave(series, rng), labels))
+    else:
+        series: list[list[AskedPair]] = []
+        for name, value in known:
+            pairs = TASKS[name].basic_questions(value, rng, conventions, labels)
+            room = len(pairs) if turns is None else turns - sum(map(len, series))
+            series += [[(name, pair) for pair in pairs[:room]]] if room > 0 else []
+        asked = _interleave(series, rng)
+    if unanswerable:
+        topics = open_topics(expand_tasks(tasks if trained is None else trained))
+        count = count_unanswerable(len(asked), unanswerable, turns, rng)
+        others = unanswerable_questions(count, topics, rng, stated=stated)
+        asked = _mixed(asked, [(UNANSWERABLE, pair) for pair in others], rng, turns)
+    names = {name for name, _ in asked if name != UNANSWERABLE} or {UNANSWERABLE}
+    column = "vqa" if not stated else names.pop() if len(names) == 1 else "attributes"
+    return column, _turns(_with_pronouns(asked, labels))
 
 
 def _one_of_each_group(known: list[tuple[str, Any]], rng: random.Random, turns: int | None) -> list[tuple[str, Any]]:
@@ -153,7 +168,7 @@ class AskedFaces:
     `turns` bounds the questions about a face: with 1, each face is asked one task. A caption that an annotator wrote
     is taken as it is. The config `zero_shot` asks about those of `tasks` that are on the split's side
     (`zero_shot.py`); captions say what is known, whatever `tasks` says. What an annotator contradicted itself
-    about is not asked.
+    about is not asked. `unanswerable` is the share of questions, in `vqa` and `face_tasks`, that no task answers.
     """
 
     reader: Any
@@ -162,8 +177,12 @@ class AskedFaces:
     seed: int = 0
     turns: int = DEFAULT_TURNS
     conventions: Conventions = DEFAULT_CONVENTIONS
+    unanswerable: float = 0.0
 
     def __post_init__(self) -> None:
+        if not 0 <= self.unanswerable <= MAX_UNANSWERABLE:
+            remedy = f"give a share of the questions, from 0 to {MAX_UNANSWERABLE}"
+            raise CorpusArgumentError("unanswerable", self.unanswerable, remedy)
         if self.turns < 1:
             raise CorpusArgumentError("turns", self.turns, "give 1 or more")
         expand_tasks(self.tasks)
@@ -197,6 +216,7 @@ class AskedFaces:
             "seed": self.seed,
             "turns": self.turns,
             "conventions": asdict(self.conventions),
+            "unanswerable": self.unanswerable,
         }
 
     def _conversation(
@@ -204,12 +224,21 @@ class AskedFaces:
     ) -> tuple[str, list[dict[str, Any]]] | None:
         if self.config == "captions" and face.annotation and face.annotation.get("caption"):
             return "caption", _turns([(rng.choice(DETAILED_REQUESTS), face.annotation["caption"])])
-        config, tasks = self.config, self.tasks
+        config, tasks, share = self.config, self.tasks, self.unanswerable
         if config == ZERO_SHOT:
-            config, tasks = "face_tasks", tasks_of_side(expand_tasks(tasks), face.split)
+            config, tasks, share = "face_tasks", tasks_of_side(expand_tasks(tasks), face.split), 0.0
         if doubted:
             tasks = tuple(name for name in expand_tasks(tasks) if getattr(TASKS[name], "label", None) not in doubted)
-        return make_conversation(config, face.labels, rng, tasks, turns=self.turns, conventions=self.conventions)
+        return make_conversation(
+            config,
+            face.labels,
+            rng,
+            tasks,
+            turns=self.turns,
+            conventions=self.conventions,
+            unanswerable=share,
+            trained=self.tasks,
+        )
 
 
 def _row(task: str) -> AnyTask:
@@ -235,6 +264,13 @@ def _interleave(series: Sequence[list[AskedPair]], rng: random.Random) -> list[A
     rng.shuffle(order)
     sources = [iter(pairs) for pairs in series]
     return [next(sources[number]) for number in order]
+
+
+def _mixed(asked: list[AskedPair], others: list[AskedPair], rng: random.Random, turns: int | None) -> list[AskedPair]:
+    """Both in one order, `turns` in all at most: those of `asked` that have no room are left out."""
+    room = len(asked) if turns is None else min(len(asked), turns - len(others))
+    kept = [asked[place] for place in sorted(rng.sample(range(len(asked)), room))]
+    return _interleave([kept, others], rng)
 
 
 def _with_pronouns(asked: Sequence[AskedPair], labels: Mapping[str, Any]) -> list[Pair]:

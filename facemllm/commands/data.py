@@ -114,6 +114,14 @@ def _add_reader(corpora: Any, reader: Any) -> None:
         metavar="N",
         help=f"questions about a face at most; 1 asks one task of each face (default: {DEFAULT_TURNS})",
     )
+    parser.add_argument(
+        "--unanswerable",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="the share of questions, in vqa and face_tasks, that no task here answers, such as names; the answer is "
+        "that the model can't tell (0 to 0.5, default: 0)",
+    )
     if reader.ASKS_RACE:
         parser.add_argument(
             "--race",
@@ -194,7 +202,7 @@ def run(args: argparse.Namespace) -> int:
             args.root,
             args.out,
             splits=args.split,
-            **given(args, "tasks", "turns", "limit"),
+            **given(args, "tasks", "turns", "limit", "unanswerable"),
             measure=getattr(args, "measure", None),
             options=options,
             options_by_split=labels,
@@ -246,6 +254,7 @@ def _card_command(args: argparse.Namespace) -> str:
         words += ["--race"] if "race" in args.tasks else []
         words += ["--measure", "YUNET.onnx"] if getattr(args, "measure", None) is not None else []
         words += option_words(args, "turns", "limit", "no_images")
+        words += option_words(args, "unanswerable") if args.unanswerable else []
     return " ".join([*words, *option_words(args, "config", "seed", "shard_rows"), "--out DIR"])
 
 

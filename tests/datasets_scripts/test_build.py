@@ -10,8 +10,10 @@ import pytest
 from datasets_scripts.build import build_corpus
 from datasets_scripts.questions.attribute_table import EXPRESSIONS
 from datasets_scripts.questions.tasks import TASKS
+from datasets_scripts.questions.unanswerable import CANNOT_TELL
 from datasets_scripts.schema import CorpusError
 from datasets_scripts.sources.readers import READERS, configs_of, conventions_of_reader
+from facemllm.cli import main
 from tests.datasets_scripts.sources.miniatures import WRITERS
 from tests.refusals import refuses
 
@@ -204,3 +206,29 @@ def test_the_real_fairface_is_asked_about_age_and_gender(tmp_path):
     rows = load_dataset(str(tmp_path), "face_tasks", split="validation", cache_dir=str(tmp_path / "cache"))
     assert len(rows) == 20 and set(rows["task"]) == {"attributes"}
     assert {len(turns) for turns in rows["messages"]} == {4}
+
+
+def test_unanswerable_questions_are_in_the_card_and_the_same_from_several_processes(tmp_path, capsys):
+    (tmp_path / "fairface").mkdir()
+    WRITERS["fairface"](tmp_path / "fairface")
+    words = ["data", "fairface", str(tmp_path / "fairface"), "--config", "vqa", "face_tasks", "--unanswerable", "0.5"]
+    for processes in ("1", "2"):
+        out = str(tmp_path / processes)
+        assert main([*words, "--num-proc", processes, "--shard-rows", "1", "--out", out]) == 0
+    files = [
+        {file.relative_to(tmp_path / out): file.read_bytes() for file in (tmp_path / out).rglob("*.parquet")}
+        for out in ("1", "2")
+    ]
+    assert files[0] == files[1] and files[0]
+    card = (tmp_path / "1" / "README.md").read_text()
+    assert "50 % of the questions" in card and CANNOT_TELL[0] in card and "--unanswerable 0.5" in card
+    assert json.loads((tmp_path / "1" / "corpus.json").read_text())["settings"]["sources"]["vqa"]["train"][
+        "unanswerable"
+    ] == 0.5  # fmt: skip
+
+
+def test_a_card_says_nothing_of_unanswerable_questions_where_there_are_none(tmp_path):
+    (tmp_path / "fairface").mkdir()
+    WRITERS["fairface"](tmp_path / "fairface")
+    build_corpus("fairface", tmp_path / "fairface", tmp_path / "out", configs=["vqa"], progress=False)
+    assert "can't tell" not in (tmp_path / "out" / "README.md").read_text()

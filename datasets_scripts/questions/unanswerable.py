@@ -1,0 +1,267 @@
+"""Questions that a model cannot answer from what it was trained on, so that it learns to say so.
+
+A topic is asked about where no task of the corpus is about it (`Topic.tasks`). Who somebody is and what race they
+are stays unanswerable in every corpus; one that is asked for race labels has its own question of them.
+`{they}` and `{their}` are pronouns (`claims.with_pronouns`).
+"""
+
+import random
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from .closed_task import STATED_OPTIONS, Pair
+from .tasks import TASKS
+
+CANNOT_TELL = (
+    "I can't tell from this model's training.",
+    "I can't tell: this model wasn't trained to answer that.",
+    "I can't tell. That is not among the things this model was trained on.",
+)
+"""The answers; every one begins with the same three words, and none is an answer of a task."""
+
+STATED_SHARE = 0.75
+"""Of the unanswerable questions of `face_tasks`, how many state options, as all of its other questions do."""
+
+
+@dataclass(frozen=True)
+class Topic:
+    """Something about a person or a photograph, and how it is asked for.
+
+    `options` are stated with one of the open `questions`; `checks` are of yes or no, or of either or. `tasks` are the
+    tasks that are about it, or their groups (`closed_task.Task.group`).
+    """
+
+    questions: tuple[str, ...]
+    options: tuple[str, ...]
+    checks: tuple[str, ...] = ()
+    tasks: tuple[str, ...] = ()
+
+
+TOPICS: dict[str, Topic] = {
+    "identity": Topic(
+        (
+            "Who is this?",
+            "Who is this person?",
+            "Who is in the picture?",
+            "What is {their} name?",
+            "What is this person called?",
+            "Name?",
+            "Which celebrity is this?",
+        ),
+        ("an actor", "a politician", "a singer", "nobody famous"),
+        ("Is this person famous?", "Do you know this person?"),
+    ),
+    "race": Topic(
+        (
+            "What is {their} race?",
+            "What race is this person?",
+            "Race?",
+            "What is {their} ethnicity?",
+            "Which ethnic group does this person belong to?",
+            "What is this person's skin color?",
+        ),
+        ("White", "Black", "Asian", "Indian", "Hispanic"),
+        ("Is this person white or black?", "Is this person Asian?"),
+        ("race",),
+    ),
+    "religion": Topic(
+        ("What is {their} religion?", "Which religion does this person follow?"),
+        ("Christian", "Muslim", "Jewish", "Hindu", "none"),
+        ("Is this person religious?",),
+    ),
+    "nationality": Topic(
+        (
+            "What is {their} nationality?",
+            "Which country does this person come from?",
+            "What language {do they} speak?",
+        ),
+        ("American", "French", "Chinese", "Nigerian"),
+        ("Is this person American?",),
+        ("race",),
+    ),
+    "headwear": Topic(
+        (
+            "What hat does the person wear?",
+            "What kind of hat is it?",
+            "What is on {their} head?",
+            "What headwear is worn?",
+        ),
+        ("none", "cap", "hat", "helmet"),
+        ("Is the person wearing a hat?", "Is there a cap on {their} head?"),
+        ("hat", "headwear"),
+    ),
+    "hair": Topic(
+        (
+            "What color is {their} hair?",
+            "What colour is the hair?",
+            "Hair color?",
+            "How is {their} hair cut?",
+            "What hairstyle does this person have?",
+        ),
+        ("black", "brown", "blond", "red", "gray"),
+        ("Is the hair long or short?", "Is this person blond?", "Does this person have dark hair?"),
+        ("hair color", "hair texture", "hairline", "forehead", "fringe"),
+    ),
+    "beard": Topic(
+        ("What beard does the person have?", "What kind of facial hair is there?"),
+        ("none", "stubble", "beard", "mustache"),
+        ("Is there a beard?", "Does this person have a moustache?"),
+        ("beard", "mustache", "sideburns", "facial_hair", "sideburn_length"),
+    ),
+    "eyewear": Topic(
+        ("What glasses does the person wear?", "What kind of glasses are they?"),
+        ("none", "eyeglasses", "sunglasses"),
+        ("Is the person wearing glasses?", "Glasses or no glasses?", "Are those sunglasses?"),
+        ("eyewear",),
+    ),
+    "eyes": Topic(
+        ("What is {their} eye color?", "What color are {their} eyes?", "What colour do the eyes have?", "Eye colour?"),
+        ("brown", "blue", "green", "gray"),
+        ("Are the eyes blue or brown?", "Does this person have green eyes?"),
+        ("eye color", "eye_color"),
+    ),
+    "expression": Topic(
+        ("What expression does the person have?", "What is the look on {their} face?", "Facial expression?"),
+        ("neutral", "happy", "sad", "angry", "surprised"),
+        ("Is the person smiling?", "Is this a happy or a sad face?"),
+        ("expression", "valence_arousal", "arousal", "action_units", "smile", "mouth", "smiling"),
+    ),
+    "emotion": Topic(
+        ("What is the person feeling?", "What mood {are they} in?", "What emotion is this?", "What is {their} mood?"),
+        ("joy", "sorrow", "rage", "boredom"),
+        ("Is this person in love?", "Is the person stressed?"),
+        ("expression", "valence_arousal", "arousal", "action_units", "smile"),
+    ),
+    "clothes": Topic(
+        ("What is the person wearing?", "What clothes {do they} wear?", "What colour is the shirt?"),
+        ("shirt", "dress", "suit", "sweater"),
+        ("Is the person wearing a tie?", "Is there a scarf around the neck?"),
+        ("necktie", "neckwear"),
+    ),
+    "jewelry": Topic(
+        ("What jewelry does the person wear?", "What jewellery can you see?"),
+        ("none", "earrings", "necklace", "piercing"),
+        ("Is the person wearing earrings?",),
+        ("earrings", "necklace", "ear_jewelry", "facial_jewelry", "neck_jewelry"),
+    ),
+    "makeup": Topic(
+        ("What makeup does the person wear?", "How much make-up is on {their} face?"),
+        ("none", "some", "a lot"),
+        ("Is that lipstick?",),
+        ("makeup", "lipstick", "lip_color"),
+    ),
+    "looks": Topic(
+        ("How attractive is this person?", "How beautiful is the face?"),
+        ("plain", "average", "beautiful"),
+        ("Is this person good-looking?",),
+        ("attractive",),
+    ),
+    "body": Topic(
+        ("How tall is this person?", "How much does this person weigh?", "What is {their} height?"),
+        ("short", "average", "tall"),
+        ("Is this person overweight?",),
+        ("chubby",),
+    ),
+    "health": Topic(
+        ("What illness does this person have?", "How healthy is this person?", "What is {their} state of health?"),
+        ("healthy", "ill"),
+        ("Is this person sick?", "Is the person pregnant?", "Does this person smoke?"),
+    ),
+    "character": Topic(
+        ("How intelligent is this person?", "What kind of character does this person have?"),
+        ("friendly", "shy", "honest"),
+        ("Can this person be trusted?", "Is this person a criminal?"),
+    ),
+    "life": Topic(
+        (
+            "What is {their} job?",
+            "What does this person do for a living?",
+            "How much money does this person earn?",
+            "Which party does this person vote for?",
+        ),
+        ("teacher", "doctor", "student", "retired"),
+        ("Is this person married?", "Does this person have children?", "Is this person gay?"),
+    ),
+    "contact": Topic(
+        (
+            "What is {their} phone number?",
+            "What is {their} address?",
+            "Where does this person live?",
+            "What is this person's email?",
+            "When is {their} birthday?",
+        ),
+        ("in a city", "in a village"),
+    ),
+    "place": Topic(
+        (
+            "Where was this photo taken?",
+            "What place is this?",
+            "In which city was the photo taken?",
+            "What is in the background?",
+        ),
+        ("indoors", "outdoors", "in a studio"),
+        ("Is this person outside?",),
+        ("surroundings",),
+    ),
+    "time": Topic(
+        ("When was this photo taken?", "What time of day is it?", "In which year was the picture taken?"),
+        ("morning", "noon", "evening"),
+        ("Was the photo taken at night?",),
+    ),
+    "camera": Topic(
+        ("Which camera took this picture?", "Who took the photo?", "Who is the photographer?"),
+        ("a phone", "a camera"),
+        ("Is this a selfie?", "Has the picture been edited?"),
+    ),
+}
+
+HELD_OUT: dict[str, tuple[str, ...]] = {
+    "identity": ("Can you identify this person?", "Whose face is this?"),
+    "race": ("Which race does this person have?", "What is this person's ethnic background?"),
+    "religion": ("What faith does this person have?",),
+    "nationality": ("What country is this person from?",),
+    "headwear": ("Which hat has this person got on?", "Is there a hat on this head?"),
+    "hair": ("Which hair color does this person have?",),
+    "eyewear": ("Does the person have glasses on?",),
+    "eyes": ("Which color are the eyes of this person?",),
+    "expression": ("Which facial expression can you see?",),
+    "emotion": ("How is this person feeling?",),
+    "clothes": ("What is this person dressed in?",),
+    "contact": ("Can you give me this person's phone number?",),
+    "place": ("Where is this?",),
+}
+"""Questions by topic that no corpus trains on."""
+
+
+def open_topics(tasks: Iterable[str]) -> tuple[str, ...]:
+    """The topics that none of these tasks, names of `tasks.TASKS`, is about."""
+    asked = {name for task in tasks for name in (task, getattr(TASKS.get(task), "group", None))}
+    return tuple(name for name, topic in TOPICS.items() if asked.isdisjoint(topic.tasks))
+
+
+def unanswerable_questions(
+    count: int, topics: Sequence[str], rng: random.Random, *, stated: bool = False
+) -> list[Pair]:
+    """Questions about as many of the topics, each with its answer; with `stated`, most of them state options."""
+    return [_asked(TOPICS[name], rng, stated) for name in rng.sample(topics, min(count, len(topics)))]
+
+
+def count_unanswerable(answerable: int, share: float, turns: int | None, rng: random.Random) -> int:
+    """How many unanswerable questions go with so many others, `turns` in all at most: on average exactly the share.
+
+    Where there are more than `turns`, as many of the others have to be left out.
+    """
+    if turns is not None and answerable > turns * (1 - share):
+        expected = turns * share
+    else:
+        expected = answerable * share / (1 - share)
+    return int(expected) + (rng.random() < expected % 1)
+
+
+def _asked(topic: Topic, rng: random.Random, stated: bool) -> Pair:
+    if stated and rng.random() < STATED_SHARE:
+        options = ", ".join(rng.sample(topic.options, len(topic.options)))
+        question = rng.choice(STATED_OPTIONS).format(question=rng.choice(topic.questions), options=options)
+    else:
+        question = rng.choice((*topic.questions, *topic.checks))
+    return question, rng.choice(CANNOT_TELL)
