@@ -47,7 +47,8 @@ def parquet_rows(path: Path, needed: Sequence[str], optional: Sequence[str] = ()
 
     Numbers of classes become the names that `datasets` wrote into the file's schema. Null becomes the empty text, and
     an `optional` column that is not there is left out.
-    Raises `CorpusError` for a missing column, one of another type, classes without names, and a damaged file.
+    Raises `CorpusError` for a column that is missing, there twice or of another type, classes without names, and a
+    damaged file.
     """
     with _readable(path):
         file = _opened(path)
@@ -93,6 +94,8 @@ def _check_columns(path: Path, schema: Any, columns: Sequence[str]) -> dict[str,
 
     if missing := [name for name in (*columns, "image") if name not in schema.names]:
         raise CorpusError(f"{path}: no column {', '.join(missing)}; it has {', '.join(schema.names)[:500] or 'none'}")
+    if repeated := [name for name in (*columns, "image") if schema.names.count(name) > 1]:
+        raise CorpusError(f"{path}: more than one column {', '.join(repeated)}; write the file with one of each name")
     image = schema.field("image").type
     if not types.is_struct(image) or not any(
         part.name == "bytes" and (types.is_binary(part.type) or types.is_large_binary(part.type)) for part in image
@@ -116,9 +119,10 @@ def _class_names(metadata: Mapping[bytes, bytes], column: str) -> list[str]:
     """The names of a `datasets.ClassLabel`, which stand in the schema's metadata under `huggingface`."""
     try:
         names = json.loads(metadata.get(b"huggingface", b"{}"))["info"]["features"][column]["names"]
-    except (ValueError, KeyError, TypeError):
+        "".join(names).encode()  # texts, without halves of surrogate pairs
+    except (ValueError, KeyError, TypeError, RecursionError):
         return []
-    return names if isinstance(names, list) and all(isinstance(name, str) for name in names) else []
+    return names if isinstance(names, list) else []
 
 
 def _text(value: Any, names: Sequence[str] | None) -> str:

@@ -133,6 +133,21 @@ def test_a_missing_column_is_named(tmp_path, column):
         faces(tmp_path)
 
 
+def test_a_column_that_is_there_twice_is_named(tmp_path):
+    table = Table.from_pylist(rows(1))
+    parquet.write_table(table.append_column("age", table["age"]), tmp_path / "train.parquet")
+    with pytest.raises(CorpusError, match="more than one column age"):
+        faces(tmp_path)
+
+
+@pytest.mark.parametrize("metadata", ["[" * 100_000, '{"info": {"features": {"age": {"names": ["\\ud800"]}}}}'])
+def test_names_of_classes_that_cannot_be_read_are_none(tmp_path, metadata):
+    table = Table.from_pylist([{**row, "age": 0} for row in rows(1)])
+    parquet.write_table(table.replace_schema_metadata({"huggingface": metadata}), tmp_path / "train.parquet")
+    with pytest.raises(CorpusError, match="age has numbers"):
+        faces(tmp_path)
+
+
 def test_a_changed_label_is_another_dataset(tmp_path):
     write(tmp_path / "train.parquet", rows(1))
     before = FairFace(str(tmp_path), "train").describe()
