@@ -61,11 +61,11 @@ class LFWA(FaceReader):
                 f"{attribute_file}: label has the shape {label.shape}, with {len(names)} names and {len(attributes)} "
                 f"attributes; {REMEDY}"
             )
-        rows = read_arrays(split_file, (INDICES[self.split],))[INDICES[self.split]].astype(int).ravel().tolist()
-        for row in rows:
-            if not 1 <= row <= len(names):
-                raise CorpusError(f"{split_file}: row {row} of {len(names)} of {ATTRIBUTE_FILE}; get both again")
-            yield row, names[row - 1], dict(zip(attributes, label[row - 1].tolist(), strict=True))
+        for row in read_arrays(split_file, (INDICES[self.split],))[INDICES[self.split]].ravel().tolist():
+            if not isinstance(row, int | float) or not 1 <= row <= len(names) or row != int(row):
+                found = f"row {str(row)[:40]} of {len(names)} of {ATTRIBUTE_FILE}"
+                raise CorpusError(f"{split_file}: {found}; get both again")
+            yield int(row), names[int(row) - 1], dict(zip(attributes, label[int(row) - 1].tolist(), strict=True))
 
     def _key(self, row: tuple[int, str, dict[str, Any]]) -> str:
         return str(row[0])
@@ -114,6 +114,9 @@ def _read_hdf5(path: Path, names: tuple[str, ...]) -> "dict[str, np.ndarray]":
     with h5py.File(path, "r") as file:
         arrays = {}
         for name in (name for name in names if name in file):
+            link = file.get(name, getlink=True)
+            if not isinstance(link, h5py.HardLink) or file[name].external or file[name].is_virtual:
+                raise ValueError(f"{name} lies in another file")  # a pipe, say
             if file[name].nbytes > MAX_BYTES:  # as it claims: a compressed or an empty one takes no space in the file
                 raise ValueError(f"{name} has more than {MAX_BYTES // 2**20} MiB")
             values = file[name][()]

@@ -1,5 +1,6 @@
 """LFWA: MATLAB's files in both formats, and names of people that are passed on nowhere."""
 
+import os
 import pickle
 
 import numpy as np
@@ -89,6 +90,32 @@ def test_files_of_matlab_7_3_give_the_same_faces(tmp_path):
 def test_a_damaged_label_file_is_refused(tmp_path, content):
     (write(tmp_path) / "lfw_att_40.mat").write_bytes(content)
     with pytest.raises(CorpusError, match=r"lfw_att_40\.mat.*(get it again|h5py.*pip)"):
+        faces(tmp_path)
+
+
+@pytest.mark.parametrize("rows", [np.zeros(2, [("a", "i4")]), np.array([1.5]), np.array([1j]), np.array([np.nan])])
+def test_an_index_that_is_no_row_is_refused(tmp_path, rows):
+    write_hdf5(write(tmp_path) / "indices_train_test.mat", {"indices_img_train": rows})
+    with pytest.raises(CorpusError, match=r"indices_train_test\.mat: row .* of 4 of lfw_att_40\.mat; get both again"):
+        faces(tmp_path)
+
+
+def test_an_index_of_texts_is_refused(tmp_path):
+    write_hdf5(write(tmp_path) / "indices_train_test.mat", {"indices_img_train": cells(["one"])})
+    with pytest.raises(CorpusError, match=r"indices_train_test\.mat: row one of 4"):
+        faces(tmp_path)
+
+
+@pytest.mark.timeout(60)
+def test_another_file_that_a_label_file_names_is_not_opened(tmp_path):
+    import h5py
+
+    os.mkfifo(tmp_path / "pipe")
+    path = write(tmp_path) / "indices_train_test.mat"
+    write_hdf5(path, {})
+    with h5py.File(path, "r+") as file:
+        file["indices_img_train"] = h5py.ExternalLink(tmp_path / "pipe", "rows")
+    with pytest.raises(CorpusError, match=r"indices_train_test\.mat.*indices_img_train lies in another file"):
         faces(tmp_path)
 
 
