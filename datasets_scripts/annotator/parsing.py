@@ -11,7 +11,6 @@ RETRY_TEMPERATURE = 0.5  # at least, where an answer was invalid: a model that i
 MAX_CHARACTERS = 100_000  # of an answer without the thoughts: a longer one is looked at no further
 MAX_TRIES = 100  # places where JSON is looked for among words
 _LANGUAGE = re.compile(r"[\w-]{0,20}\s*")
-_LAST_MARKS = re.compile(r"\s*<\|(?:end|return|im_end|eot_id|eom_id|endoftext)\|>\Z")
 
 
 def payload(annotator: Annotator, request: Request, attempt: int) -> dict[str, Any]:
@@ -45,7 +44,7 @@ def read_answer(request: Request, text: str, finish_reason: str) -> Any:
         raise InvalidAnswer("refused by the model")
     if finish_reason == "length":
         raise InvalidAnswer("cut off at max_tokens")
-    text = _LAST_MARKS.sub("", without_thoughts(text)).strip()
+    text = without_thoughts(text)
     if not text:
         raise InvalidAnswer("empty answer")
     if len(text) > MAX_CHARACTERS:

@@ -36,6 +36,18 @@ TAKEN_OFF = {
     "harmony": "<|channel|>analysis<|message|>{}<|end|><|start|>assistant<|channel|>final<|message|>",
     "harmony with JSON": "<|channel|>analysis<|message|>{}<|end|><|channel|>final <|constrain|>json<|message|>",
     "harmony without marks": "analysis{}assistantfinal",
+    "a longer name": "<chain_of_thought>{}</chain_of_thought>",
+    "a name before": "<longcat_think>{}</longcat_think>",
+    "a monologue": "<inner_monologue>{}</inner_monologue>",
+    "a scratch pad": "<scratch_pad>{}</scratch_pad>",
+    "brackets of another name": "[REASONING]{}[/REASONING]",
+    "minicpm": "<|thought_begin|>{}<|thought_end|>",
+    "wide letters": "＜think＞{}＜/think＞",
+    "an invisible blank": "<th\u200bink>{}</th\u200bink>",
+    "the answer's tag": "{}\n<answer>\n",
+    "a box": "{}<|begin_of_box|>",
+    "apriel": "Here are my reasoning steps:\n{}\n[BEGIN FINAL RESPONSE]\n",
+    "a final answer": "{}\n\n**Final answer:** ",
 }
 LEFT = {
     "no end": "<think>\n{} ",
@@ -48,6 +60,10 @@ LEFT = {
     "escaped": "&lt;think&gt;{}&lt;/think&gt;",
     "a heading": "**Thinking process:**\n{}\n",
     "analysis": "analysisWe look. {} ",
+    "a heading without a colon": "### Thinking\n{}\n### Response\n",
+    "a comment": "<!-- thinking: {} -->",
+    "latex": "\\begin{think}{}\\end{think}",
+    "a mark of the template": "</think>{}<|im_end|>",
 }
 
 
@@ -84,7 +100,7 @@ def test_words_about_thought_are_no_thoughts(text):
     assert read_answer(TEXT, text, "stop") == text
 
 
-@pytest.mark.parametrize("end", ["<|im_end|>", " <|end|>\n", "<|return|>"])
+@pytest.mark.parametrize("end", ["<|im_end|>", " <|end|>\n", "</answer>", "<|end_of_box|><|end|>"])
 def test_a_mark_of_the_end_is_no_part_of_an_answer(end):
     assert read_answer(TEXT, GOOD + end, "stop") == GOOD
 
@@ -134,13 +150,26 @@ HOSTILE = [
     "://a",
     "Adam ",
 ]
-HOSTILE += ["<|channel|> final", "*", "\n ", ". ", "word ", "A" * 59 + " ", '{"a":1}', "&lt;"]
+HOSTILE += [
+    "\xa0",
+    "\n** ",
+    "<|",
+    "[/",
+    "<|channel|> final",
+    "*",
+    "\n ",
+    ". ",
+    "word ",
+    "A" * 59 + " ",
+    '{"a":1}',
+    "&lt;",
+]
 
 
 @pytest.mark.parametrize("part", HOSTILE)
 @pytest.mark.parametrize("length", [MAX_CHARACTERS, 1_000_000])
 def test_no_answer_takes_long_to_read(part, length):
-    text = "```json" + part * (length // len(part))
+    text = "```json" + part * ((length - 8) // len(part)) + "."
     began = time.process_time()
     for request in (TEXT, TABLE):
         try:
