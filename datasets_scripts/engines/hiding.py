@@ -4,9 +4,10 @@ import os
 import re
 from urllib.parse import unquote
 
-_LETTER = r"[A-Za-z0-9+/_=%-]"
-_ENCODED = re.compile(  # longer than any word, on one line or on several
-    rf"(?<=;base64,){_LETTER}+|{_LETTER}{{100,}}|{_LETTER}{{60,}}(?:\s{_LETTER}{{60,}}){{2,}}"
+_LETTER = r"[A-Za-z0-9+/_=%\\-]"  # some servers write \/ for /
+_ENCODED = re.compile(  # longer than any word, in one piece or in several
+    rf"(?<!{_LETTER}){_LETTER}{{20,}}+(?:[\s,\"']{{1,4}}+{_LETTER}{{20,}}+){{4,}}+"
+    rf"|(?<=;base64,){_LETTER}++|{_LETTER}{{100,}}+|{_LETTER}{{60,}}+(?:\s{_LETTER}{{60,}}+){{2,}}+"
 )
 _CREDENTIALS = re.compile(r"(?<=://)[^/\s]*@")
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")

@@ -135,6 +135,19 @@ def test_an_answer_of_any_shape_is_invalid_is_kept_and_never_shows_what_was_sent
     assert_nothing_sent_is_in(tmp_path)
 
 
+@pytest.mark.parametrize("between", [" ", "\n", '", "'])
+@pytest.mark.parametrize("length", [40, 50, 76])
+def test_a_photograph_that_comes_back_in_pieces_is_kept_nowhere(serve, tmp_path, length, between):
+    def echo(body):
+        sent = body[body.index(";base64,") + 8 :]
+        return completion(between.join(sent[start : start + length] for start in range(0, 1400, length)))
+
+    assert ask(serve(echo), tmp_path)["valid"] == 0
+    kept = "".join(path.read_text(errors="replace") for path in tmp_path.rglob("*") if path.is_file())
+    pixels = base64.b64encode(PIXELS).decode()
+    assert not [start for start in range(len(pixels) - 24) if pixels[start : start + 24] in kept]
+
+
 def test_an_unexpected_answer_is_kept_over_a_kill(serve, tmp_path):
     server = serve(lambda body: {"choices": [None], "echo": body})
     with pytest.raises(KeyboardInterrupt):
