@@ -5,10 +5,15 @@ mistake, 130 for Ctrl-C.
 """
 
 import argparse
+import contextlib
 import importlib
 import os
 import shlex
+import signal
 import sys
+import threading
+from collections.abc import Iterator
+from typing import Any
 
 from datasets_scripts.shown_text import in_terminal
 
@@ -42,9 +47,10 @@ GOES_ON = {
     **dict.fromkeys(("quickstart", "data", "annotate", *WITH_OUT, "publish"), "the same command goes on"),
     "train": "the same command goes on from the last complete checkpoint",
     "towers": "towers that are finished are kept; --vision or --text trains the other one",
+    "export": "OUT is as it was, the same command begins anew",
     "upgrade": "the same command finishes it",
 }
-"""What a user does after Ctrl-C, of the commands that keep what was done; of `WITH_OUT` only what --out names is."""
+"""What a user does after Ctrl-C, of the commands that write; of `WITH_OUT` only what --out names is kept."""
 
 
 class UserError(ValueError):
@@ -94,7 +100,8 @@ def main(argv: list[str] | None = None) -> int:
     # Read when huggingface_hub is imported: one line says that the Hub cannot be reached, five that it is tried again.
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")
     try:
-        return _run(command, argv)
+        with _no_interrupt_lost():
+            return _run(command, argv)
     except (ValueError, OSError) as error:
         if not isinstance(error, (OSError, UserError)) and not isinstance(error, _mistakes_in_data()):
             raise
@@ -116,6 +123,29 @@ def main(argv: list[str] | None = None) -> int:
         return 130
     print(in_terminal(f"facemllm {command}: {message}"), file=sys.stderr)
     return code
+
+
+@contextlib.contextmanager
+def _no_interrupt_lost() -> Iterator[None]:
+    """Send Ctrl-C again where Python loses it: what is raised in a `__del__` or a callback ends nothing."""
+    shown, running = sys.unraisablehook, [True]
+
+    def interrupt_again() -> None:
+        if running:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    def hook(found: Any) -> None:
+        if issubclass(found.exc_type, KeyboardInterrupt):
+            threading.Timer(0.05, interrupt_again).start()
+        else:
+            shown(found)
+
+    sys.unraisablehook = hook
+    try:
+        yield
+    finally:
+        running.clear()
+        sys.unraisablehook = shown
 
 
 def _how_to_go_on(command: str | None, argv: list[str]) -> str:

@@ -118,6 +118,21 @@ def test_ctrl_c_while_packages_are_imported_is_one_line_and_exit_code_130(after)
     assert error.splitlines()[-1].startswith("facemllm ask: ") and "Traceback" not in error
 
 
+def test_ctrl_c_that_python_loses_in_a_destructor_ends_the_command_all_the_same(capsys, monkeypatch):
+    class Interrupted:
+        def __del__(self):
+            raise KeyboardInterrupt
+
+    def work(*_):
+        Interrupted()
+        time.sleep(5)
+        return 0
+
+    monkeypatch.setattr("facemllm.cli._run", work)
+    assert main(["quickstart"]) == 130
+    assert capsys.readouterr().err == "facemllm quickstart: interrupted; the same command goes on\n"
+
+
 def test_the_command_line_imports_nothing_large_before_it_listens_to_ctrl_c():
     program = "import sys, facemllm.cli; sys.exit(any(name in sys.modules for name in ('datasets', 'torch', 'numpy')))"
     done = subprocess.run([sys.executable, "-c", program], cwd=Path(__file__).parents[2])
@@ -140,7 +155,7 @@ def test_the_command_line_imports_nothing_large_before_it_listens_to_ctrl_c():
         (["towers"], "--vision or --text"),
         (["upgrade", "m"], "the same command finishes it"),
         (["ask", "m", "Who?"], "interrupted"),
-        (["export", "m", "o"], "interrupted"),
+        (["export", "m", "o"], "the same command begins anew"),
     ],
     ids=" ".join,
 )
