@@ -6,6 +6,7 @@ mistake, 130 for Ctrl-C.
 
 import argparse
 import contextlib
+import errno
 import importlib
 import os
 import shlex
@@ -42,6 +43,7 @@ ONNX_DEPENDENCIES = frozenset(["onnxruntime", "onnxscript", "onnx_ir"])
 """Modules that its extra `onnx` brings besides."""
 
 
+FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 WITH_OUT = ("analyze", "evaluate")
 GOES_ON = {
     **dict.fromkeys(("quickstart", "data", "annotate", *WITH_OUT, "publish"), "the same command goes on"),
@@ -103,6 +105,9 @@ def main(argv: list[str] | None = None) -> int:
         with _no_interrupt_lost():
             return _run(command, argv)
     except (ValueError, OSError) as error:
+        if isinstance(error, OSError) and error.errno in FULL_DISK and "free some space" not in str(error):
+            place = "" if error.filename is None else f"{error.filename}: "
+            error = UserError(f"{place}{os.strerror(error.errno)}; free some space{_how_to_go_on(command, argv)}")
         if not isinstance(error, (OSError, UserError)) and not isinstance(error, _mistakes_in_data()):
             raise
         message, code = " ".join(str(error).split()) or type(error).__name__, getattr(error, "exit_code", code)
@@ -172,6 +177,10 @@ def _run(command: str | None, argv: list[str]) -> int:
     except ValueError as error:
         if message := _about_an_option(error, args):
             raise UserError(message) from error
+        raise
+    except OSError as error:
+        if error.errno in FULL_DISK and error.filename is None:
+            error.filename = getattr(args, "out", None)
         raise
 
 

@@ -15,7 +15,7 @@ from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 
 from datasets import Features
 
@@ -150,13 +150,17 @@ def write_shard(
     schema = settings.features.arrow_schema
     options = {"use_content_defined_chunking": True, "write_page_index": True}
     count = ShardCount()
-    with replacing(path) as file, parquet.ParquetWriter(file.name, schema, **options) as writer:
-        for group, rows in _row_groups(items, settings, count):
-            if group:
-                _write_row_group(writer, group, schema, count)
-            on_rows(rows)
-        kept = {**count.to_json(), "fingerprint": settings.fingerprint}
-        writer.add_key_value_metadata({METADATA_KEY: json.dumps(kept, sort_keys=True)})
+    with replacing(path) as file:
+        sink = _Sink(file, path)
+        with parquet.ParquetWriter(sink, schema, **options) as writer:
+            for group, rows in _row_groups(items, settings, count):
+                if group:
+                    _write_row_group(writer, group, schema, count)
+                sink.check()
+                on_rows(rows)
+            kept = {**count.to_json(), "fingerprint": settings.fingerprint}
+            writer.add_key_value_metadata({METADATA_KEY: json.dumps(kept, sort_keys=True)})
+        sink.check()
     return count
 
 
@@ -202,6 +206,41 @@ def write_runs(runs: Sequence[Run], settings: ShardSettings, num_proc: int, on_r
         _pass_on(reports, on_rows)
     except BrokenProcessPool as error:
         raise CorpusError(message_of_dead_worker("a smaller num_proc")) from error
+
+
+class _Sink:
+    """The file that PyArrow writes a shard to. Where a write fails PyArrow may end the process: errors wait here."""
+
+    closed = False
+
+    def __init__(self, file: IO, path: Path):
+        self._file, self._path = file, path
+        self._place = 0
+        self._error: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        self._place += len(data)
+        try:
+            if self._error is None:
+                self._file.write(data)
+                self._file.flush()
+        except OSError as error:
+            self._error = error
+        return len(data)
+
+    def tell(self) -> int:
+        return self._place
+
+    def flush(self) -> None:
+        """Every write is flushed."""
+
+    def close(self) -> None:
+        """Whoever opened the file closes it."""
+
+    def check(self) -> None:
+        """Raises `OSError` where a write failed."""
+        if self._error is not None:
+            raise OSError(self._error.errno, self._error.strerror, str(self._path))
 
 
 def _row_groups(

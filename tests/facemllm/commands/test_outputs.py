@@ -1,6 +1,9 @@
 """What every command that writes a folder promises: one process at a time, and a line that says what to do."""
 
+import errno
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -71,3 +74,29 @@ def test_an_empty_name_is_refused_and_nothing_written(command, words, tmp_path, 
 def test_a_command_leaves_no_lock_behind(words, tmp_path):
     assert main(words["data"]) == 0
     assert not list(Path(tmp_path).rglob(".lock"))
+
+
+def test_a_full_disk_ends_data_in_one_line_and_the_same_command_goes_on(tmp_path):
+    out = tmp_path / "out"
+    words = ["data", "synthetic", "--count", "150", "0", "0", "--config", "captions", "--out", str(out)]
+    full = (  # in a process of its own, which PyArrow used to end
+        "import sys\nfrom tests.full_disk import files_of_at_most\nfrom facemllm.cli import main\n"
+        f"with files_of_at_most(200_000): sys.exit(main({words!r}))"
+    )
+    done = subprocess.run([sys.executable, "-c", full], cwd=Path(__file__).parents[3], capture_output=True, text=True)
+    assert done.returncode == 2, done.stderr
+    error = done.stderr.replace("\r", "\n").splitlines()[-1]
+    assert error.startswith(f"facemllm data: {out}/")
+    assert error.endswith(": File too large; free some space; the same command goes on")
+    assert not out.exists() or not list(out.rglob("*.p*"))
+    assert main(words) == 0
+
+
+def test_a_full_disk_is_told_with_the_output_and_what_to_do(tmp_path, capsys, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "of a library")
+
+    monkeypatch.setattr("facemllm.commands.export.run", full)
+    assert main(["export", "MODEL", "OUT"]) == 2
+    told = "OUT: No space left on device; free some space; OUT is as it was, the same command begins anew"
+    assert capsys.readouterr().err == f"facemllm export: {told}\n"
