@@ -114,6 +114,24 @@ def test_a_damaged_video_loses_nothing_before_the_damage(video, tmp_path):
             assert photo.error or photo.load().pixels.mode == "RGB"
 
 
+@pytest.mark.parametrize("text", ["ffconcat version 1.0\nfile clip.avi\n", "ffconcat version 1.0\nfile list.mp4\n"])
+def test_a_playlist_opens_no_other_file(text, video, tmp_path):
+    shutil.copy(video, tmp_path / "clip.avi")
+    (tmp_path / "list.mp4").write_text(text)
+    assert [photo.error for photo in found(tmp_path / "list.mp4")] == ["OpenCV cannot read this video"]
+
+
+def test_a_picture_is_not_read_as_a_video(tmp_path):
+    """OpenCV reads a picture whose name has a number as the first of a film, past the limits of pictures."""
+    Image.new("RGB", (64, 64)).save(tmp_path / "face-01.mp4", "PNG")
+    assert [photo.error for photo in found(tmp_path / "face-01.mp4")] == ["OpenCV cannot read this video"]
+
+
+def test_a_video_of_too_many_pixels_is_not_decoded(video, monkeypatch):
+    monkeypatch.setattr(photo_sources, "MAX_PIXELS", 3_000)
+    assert [photo.error for photo in found(video)] == ["it has 64×48 pixels, more than 0.003 megapixels"]
+
+
 def test_a_url_of_a_list_leads_to_no_private_network_unless_asked(monkeypatch):
     def listed(**options):
         monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"http://127.0.0.1:1/a.jpg\n")))
