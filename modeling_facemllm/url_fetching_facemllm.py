@@ -120,7 +120,7 @@ def _body(address: str, guard: _Guard, timeout: float, max_bytes: int) -> bytes:
             raise ValueError(f"it ends after {len(body):,} of {promised:,} bytes")
         encoding = (response.headers.get("Content-Encoding") or "identity").strip().lower()
     if encoding in ("gzip", "x-gzip"):
-        return _read(gzip.GzipFile(fileobj=io.BytesIO(body)), guard, max_bytes)
+        return _read(gzip.GzipFile(fileobj=_Compressed(body, guard)), guard, max_bytes)
     if encoding != "identity":
         raise ValueError(f"it is compressed by {encoding[:20]!r}, which was not asked for")
     return body
@@ -128,7 +128,8 @@ def _body(address: str, guard: _Guard, timeout: float, max_bytes: int) -> bytes:
 
 def _read(source: Any, guard: _Guard, max_bytes: int) -> bytes:
     parts, size = [], 0
-    while part := source.read(1 << 16):
+    # Not `read`: of a chunk that says that it has -1 bytes it reads all that ever comes.
+    while part := source.read1(1 << 16):
         parts.append(part)
         size += len(part)
         if size > max_bytes:
@@ -138,6 +139,19 @@ def _read(source: Any, guard: _Guard, max_bytes: int) -> bytes:
     if guard.is_late():  # what was cut off then looks as if it had ended
         raise TimeoutError
     return b"".join(parts)
+
+
+class _Compressed(io.BytesIO):
+    """Bytes of gzip, read in time: those of millions of empty parts decompress to nothing for a minute."""
+
+    def __init__(self, body: bytes, guard: _Guard):
+        super().__init__(body)
+        self._guard = guard
+
+    def read(self, size: int | None = -1) -> bytes:
+        if self._guard.is_late():
+            raise TimeoutError
+        return super().read(size)
 
 
 def _quoted(url: str) -> str:

@@ -1,5 +1,6 @@
 """What is fetched from a URL, and what is not, from real servers on loopback."""
 
+import contextlib
 import gzip
 import os
 import socket
@@ -63,6 +64,15 @@ class Server:
         self.send(request, BODY)
         while not self.ended.is_set():
             request.wfile.write(bytes(1 << 16))
+
+    def do_negative(self, request):
+        self.send(request, b"-1\r\n", Transfer_Encoding="chunked")
+        with contextlib.suppress(OSError):
+            for _ in range(1000):
+                request.wfile.write(bytes(1 << 16))
+
+    def do_parts(self, request):
+        self.send(request, gzip.compress(b"") * 500_000, Content_Encoding="gzip")
 
     def do_drips(self, request):
         self.send(request, b"")
@@ -136,6 +146,7 @@ def test_a_redirect_on_the_same_host_is_followed(server):
         ("short", "1,000 of 1,001 bytes"),
         ("promised", "1,000,000,000,000 bytes"),
         ("endless", "more than 100,000 bytes"),
+        ("negative", "more than 100,000 bytes"),
         ("bomb", "more than 100,000 bytes"),
         ("unasked", "'br'"),
         ("garbage", "GARBAGE"),
@@ -158,6 +169,13 @@ def test_the_time_counts_from_the_address_to_the_last_byte(server, path):
     with pytest.raises(ValueError, match=r"0\.5 s"):
         fetch(f"{server.url}/{path}", timeout=0.5)
     assert time.monotonic() - began < 5
+
+
+def test_the_time_counts_while_a_body_is_decompressed(server):
+    began = time.monotonic()
+    with pytest.raises(ValueError, match=r"0\.5 s"):
+        fetch(f"{server.url}/parts", timeout=0.5)
+    assert time.monotonic() - began < 2
 
 
 def test_a_host_on_a_private_network_is_fetched_from_only_where_the_caller_named_it(server):
