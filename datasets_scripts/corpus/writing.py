@@ -231,12 +231,21 @@ def _claim(out: Path, settings: dict[str, Any], overwrite: bool) -> dict[str, An
         different = "; ".join(differences(found, settings))
         remedy = "give another folder, or overwrite=True (--overwrite) to replace it"
         raise CorpusError(f"{out} holds {state} made with other settings ({different}): {remedy}")
-    elif found is not None and not note.exists() and (out / CARD).exists():
+    elif found is not None and not note.exists() and (out / CARD).exists() and _has_all_shards(out, manifest):
         return manifest
     for unsure in (CARD, MANIFEST):
         (out / unsure).unlink(missing_ok=True)
     write_json(note, settings)
     return None
+
+
+def _has_all_shards(out: Path, manifest: Mapping[str, Any]) -> bool:
+    """Whether every shard is there and not cut off; a build would write the others anew."""
+    return all(
+        read_count(out / shard_name(config, split, index, counted["shards"]), manifest["fingerprint"]) is not None
+        for config, split, counted in _splits(manifest["configs"])
+        for index in range(counted["shards"])
+    )
 
 
 @contextlib.contextmanager

@@ -237,6 +237,15 @@ def test_a_complete_corpus_is_not_written_again(tmp_path):
     assert again["rows_written"] == 0 and again["configs"] == first["configs"]
 
 
+@pytest.mark.parametrize("damage", [lambda shard: shard.unlink(), lambda shard: os.truncate(shard, 500)])
+def test_a_shard_that_was_lost_is_written_again(damage, tmp_path):
+    write_corpus(corpus(Squares(100)), tmp_path / "out", shard_rows=40, **ABOUT)
+    whole = contents(tmp_path / "out")
+    damage(tmp_path / "out/vqa/train-00001-of-00003.parquet")
+    report = write_corpus(corpus(Squares(100)), tmp_path / "out", shard_rows=40, **ABOUT)
+    assert report["rows_written"] == 40 and contents(tmp_path / "out") == whole
+
+
 def test_other_settings_are_refused_by_name_unless_overwriting(tmp_path):
     write_corpus(corpus(Squares(100)), tmp_path / "out", shard_rows=20, **ABOUT)
     message = r"shard_rows: 20\b.* 30\b.*sources\.vqa\.train\.seed: 0\b.* 1\b.*another folder.*--overwrite"
