@@ -23,7 +23,11 @@ SETTINGS = (
 """JSON objects that transformers and PEFT read."""
 WEIGHTS = ("model.safetensors", "adapter_model.safetensors")
 INDEX = "model.safetensors.index.json"
+FLAGS = ("output_hidden_states", "output_attentions", "use_cache", "return_dict")
+"""Settings that a model reads at each call."""
 PICKLES = ("*.bin", "*.pth", "*.pt", "*.ckpt", "*.pkl", "*.bin.index.json")
+MAX_ENLARGED = 4
+"""A processor that crops makes a picture larger before, by a margin."""
 SAFE = 'convert them where you trust them, with from_pretrained(…) and save_pretrained("NEW"), and give NEW'
 WHOLE = "give a folder that was saved whole, or get it again"
 
@@ -52,7 +56,7 @@ def check_settings(folder: Path) -> None:
     if (folder / "config.json").is_file():
         _check_config(folder / "config.json")
     if (folder / "generation_config.json").is_file():
-        _check_ends(folder / "generation_config.json")
+        _check_generation(folder / "generation_config.json")
     _check_tokenizer(folder / "tokenizer.json")
 
 
@@ -92,6 +96,45 @@ def check_size(folder: Path, shapes: Shapes, auto_class: Any, **trust: bool) -> 
             f"{folder / 'config.json'}: describes a model of {wanted:,} numbers, and the weights are {stored:,}; "
             f"{WHOLE}"
         )
+
+
+def check_pictures(name: str | Path, config: Any, processor: Any) -> None:
+    """Refuse a processor that makes of a picture what the model does not take; a grey one is tried.
+
+    Args:
+        name: the model's folder or Hub id.
+        config, processor: those of the model. Only those of Face-MLLM are looked at.
+
+    Raises:
+        DamagedModel: when it fails, or what comes out has another size, takes other tokens or is no number.
+    """
+    import torch
+    from PIL import Image
+
+    if config.model_type != "facemllm":
+        return
+    side, reason = config.image_size, None
+    try:
+        settings = processor.image_processor.to_dict()
+        sizes = [settings.get(key) for key in ("size", "crop_size")]
+        largest = max((edge for size in sizes if isinstance(size, dict) for edge in size.values() if edge), default=0)
+        if largest > MAX_ENLARGED * side:
+            reason = f"makes pictures of {largest} pixels"
+        else:
+            picture = Image.new("RGB", (64, 64), "gray")
+            pixels = torch.as_tensor(processor.image_processor(images=[picture], return_tensors="pt")["pixel_values"])
+            height, width = pixels.shape[-2:]
+            if (height, width) != (side, side):
+                reason = f"makes pictures of {height}×{width} pixels"
+            elif not pixels.isfinite().all():
+                reason = "makes NaN or infinite numbers of a picture"
+            elif processor.num_image_tokens != config.num_image_tokens:
+                reason = f"gives a picture {processor.num_image_tokens} tokens"
+    except Exception as error:  # as many as there are wrong settings
+        reason = f"cannot read a picture ({' '.join(str(error).split())[:200] or type(error).__name__})"
+    if reason is not None:
+        takes = f"the model takes {side}×{side} pixels, as {config.num_image_tokens} tokens"
+        raise DamagedModel(f"{name}: its processor {reason}, and {takes}; {WHOLE}")
 
 
 def read_object(path: Path) -> dict[str, Any]:
@@ -152,6 +195,8 @@ def _check_config(path: Path) -> None:
     for part in ("vision_config", "text_config") if config["model_type"] == "facemllm" else ():
         if not isinstance(config.get(part), dict) or not isinstance(config[part].get("model_type"), str):
             raise DamagedModel(f"{path}: {part} is no object with a model_type; {WHOLE}")
+    for part in (config, config.get("vision_config"), config.get("text_config")):
+        _check_flags(path, part if isinstance(part, dict) else {})
     for name, kind in {"auto_map": dict, "custom_pipelines": dict, "architectures": list}.items():
         if not isinstance(config.get(name) or kind(), kind):
             raise DamagedModel(f"{path}: {name} is {config[name]!r} and no {kind.__name__}; {WHOLE}")
@@ -162,12 +207,23 @@ def _check_config(path: Path) -> None:
         raise DamagedModel(f"{path}: face_tasks is no object of tasks with a question each; {WHOLE}")
 
 
-def _check_ends(path: Path) -> None:
+def _check_generation(path: Path) -> None:
     settings = read_object(path)
     for name in ("bos_token_id", "eos_token_id", "pad_token_id"):
         ids = settings.get(name)
-        if not all(one is None or isinstance(one, int) for one in (ids if isinstance(ids, list) else [ids])):
+        if ids is not None and not all(_is_token(one) for one in (ids if isinstance(ids, list) else [ids])):
             raise DamagedModel(f"{path}: {name} is {ids!r} and no number of a token; {WHOLE}")
+    _check_flags(path, settings)
+
+
+def _is_token(value: Any) -> bool:
+    return isinstance(value, int) and -(2**31) <= value < 2**31
+
+
+def _check_flags(path: Path, settings: dict[str, Any]) -> None:
+    for name in FLAGS:
+        if not isinstance(settings.get(name), bool | None):
+            raise DamagedModel(f"{path}: {name} is {settings[name]!r} and neither true nor false; {WHOLE}")
 
 
 def _check_tokenizer(path: Path) -> None:

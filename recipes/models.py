@@ -10,7 +10,7 @@ from torch import nn
 from transformers import AutoModel, AutoModelForCausalLM, AutoModelForImageTextToText, PreTrainedModel
 
 from .internvl import load_processor
-from .model_folder import DamagedModel, check_model_folder, check_size
+from .model_folder import DamagedModel, check_model_folder, check_pictures, check_size
 from .packaged import tower_folder
 from .recipe import TRAINABLE, ModelRecipe
 from .strict import RecipeError
@@ -43,6 +43,7 @@ def load_model(recipe: ModelRecipe) -> tuple[PreTrainedModel, Any]:
             _check_folder(base, AutoModelForImageTextToText, **trust)
             processor = load_processor(base, **trust)
             model = AutoModelForImageTextToText.from_pretrained(base, use_safetensors=True, **trust, **kwargs)
+            check_pictures(base, model.config, processor)
         else:
             model, processor = _compose(recipe, kwargs)
     except RecipeError:

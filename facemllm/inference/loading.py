@@ -12,6 +12,7 @@ from facemllm_recipes.model_folder import (
     WHOLE,
     DamagedModel,
     check_model_folder,
+    check_pictures,
     check_settings,
     check_size,
     read_object,
@@ -53,7 +54,7 @@ def load_model(
     Raises:
         UserError: when there is no such model or adapter, it is of another kind, or it would run code that is not
             trusted.
-        DamagedModel: for a folder with a damaged file, or with weights as a pickle.
+        DamagedModel: for a folder with a damaged file, or with weights as a pickle, and as `check_pictures`.
     """
     import modeling_facemllm
     from facemllm_recipes.internvl import load_processor
@@ -102,6 +103,7 @@ def load_model(
     if not hasattr(processor, "apply_chat_template") or not hasattr(processor, "tokenizer"):
         raise UserError(f"{model}: has no processor for chat with images; give a vision-language chat model")
     _check_chat(model, network, processor)
+    check_pictures(model, network.config, processor)
     if adapter is not None:
         network = _merge(network, adapter)
     return network.to(pick_device(device)).eval(), processor

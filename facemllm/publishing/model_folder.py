@@ -10,7 +10,7 @@ from facemllm.cli import UserError
 from facemllm.inference.exports import checked_export
 from facemllm.model_code.comparison import read_settings
 from facemllm_onnx.export_location import EXPORT_RECORD
-from facemllm_recipes.model_folder import WHOLE, check_model_folder
+from facemllm_recipes.model_folder import WHOLE, check_model_folder, check_pictures
 
 from .own_files import FOLDERS, own_files
 
@@ -109,10 +109,10 @@ def _check_weights(folder: Path, trust_remote_code: bool) -> None:
     verbosity = logging.get_verbosity()
     logging.set_verbosity(logging.CRITICAL)  # its table of keys that do not fit becomes one line below
     try:
-        AutoProcessor.from_pretrained(folder, **options)
+        processor = AutoProcessor.from_pretrained(folder, **options)
         # On the meta device: a model of 38 B parameters is checked in the memory of a small one.
         options |= {"device_map": "meta", "use_safetensors": True, "ignore_mismatched_sizes": True}
-        _, loaded = AutoModelForImageTextToText.from_pretrained(folder, output_loading_info=True, **options)
+        model, loaded = AutoModelForImageTextToText.from_pretrained(folder, output_loading_info=True, **options)
     except Exception as error:  # a folder may be damaged in any way
         line = " ".join(str(error).split())[:300] or type(error).__name__
         if "trust_remote_code" in str(error):
@@ -122,6 +122,7 @@ def _check_weights(folder: Path, trust_remote_code: bool) -> None:
         raise UserError(f"{folder}: does not load as an image-text-to-text model: {line}; {WHOLE}") from error
     finally:
         logging.set_verbosity(verbosity)
+    check_pictures(folder, model.config, processor)
     for what, keys in (("missing", loaded["missing_keys"]), ("of another shape", loaded["mismatched_keys"])):
         if keys:
             first = min(key if isinstance(key, str) else key[0] for key in keys)

@@ -65,12 +65,35 @@ def test_a_damaged_file_is_one_line_that_names_it(model, face_png, tmp_path, cap
     assert not (model / "ran").exists()
 
 
+PICTURES = {
+    "std must have": {"image_std": [1]},
+    "32×32": {"size": {"height": 32, "width": 32}},
+    "90000 pixels": {"size": {"height": 90_000, "width": 90_000}},
+    "NaN": {"rescale_factor": float("nan")},
+}
+"""What a damaged processor is refused for, and the settings that damage it."""
+
+
+@pytest.mark.parametrize("damage", PICTURES)
+@pytest.mark.parametrize("command", ["ask", "analyze", "evaluate", "export", "publish"])
+def test_a_processor_that_reads_no_picture_is_one_line(model, face_png, tmp_path, capsys, command, damage):
+    settings = json.loads((model / "processor_config.json").read_text())
+    settings["image_processor"] |= PICTURES[damage]
+    (model / "processor_config.json").write_text(json.dumps(settings))
+    assert _run(command, model, face_png, tmp_path) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"{model}: its processor" in line and damage in line and "again" in line
+
+
 @pytest.mark.parametrize(
     ("name", "content", "named"),
     [
         ("chat_template.jinja", "{% if", "chat template"),
         ("chat_template.jinja", "{{ 1 / 0 }}", "ZeroDivisionError"),
         ("generation_config.json", '{"eos_token_id": "x"}', "eos_token_id is 'x'"),
+        ("generation_config.json", '{"eos_token_id": [null]}', "eos_token_id is [None]"),
+        ("generation_config.json", f'{{"pad_token_id": {10**30}}}', "pad_token_id is 1000"),
+        ("generation_config.json", '{"output_hidden_states": 1.5}', "output_hidden_states is 1.5"),
     ],
 )
 def test_what_would_fail_at_the_first_question_is_seen_before(model, face_png, tmp_path, capsys, name, content, named):
