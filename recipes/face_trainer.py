@@ -54,7 +54,13 @@ class FaceSFTTrainer(SFTTrainer):
         turns, unreadable = inputs.pop("num_turns"), inputs.pop("num_unreadable")
         if model.training:
             self._counts += torch.stack([turns.new_tensor(turns.numel()), turns.sum(), unreadable.sum()])
-        return super().compute_loss(model, inputs, *args, **kwargs)
+        found = super().compute_loss(model, inputs, *args, **kwargs)
+        if model.training and not (found[0] if isinstance(found, tuple) else found).isfinite():
+            raise RecipeError(  # the trainer would log it as 0
+                f"trainer.learning_rate: {self.args.learning_rate:g}: the loss is NaN or infinite in step "
+                f"{self.state.global_step + 1}; give less, or a wider number type, and another output_dir"
+            )
+        return found
 
     def get_batch_samples(self, epoch_iterator: Any, num_batches: int, *args: Any) -> tuple[list, Any]:
         # transformers looks whether training is over after a step, never before the first one of a run taken up again.

@@ -10,7 +10,7 @@ from torch import nn
 from transformers import AutoModel, AutoModelForCausalLM, AutoModelForImageTextToText, PreTrainedModel
 
 from .internvl import load_processor
-from .model_folder import DamagedModel, check_model_folder, check_pictures, check_size
+from .model_folder import WHOLE, DamagedModel, check_model_folder, check_pictures, check_size
 from .packaged import tower_folder
 from .recipe import TRAINABLE, ModelRecipe
 from .strict import RecipeError
@@ -30,6 +30,7 @@ def load_model(recipe: ModelRecipe) -> tuple[PreTrainedModel, Any]:
     part cannot be had or the parts do not fit.
     """
     import modeling_facemllm
+    from modeling_facemllm.finite_numbers_facemllm import broken_weight
 
     modeling_facemllm.register()
     # Trained parts are raised to trainable_dtype afterwards, so frozen ones alone decide what the weights cost.
@@ -46,6 +47,9 @@ def load_model(recipe: ModelRecipe) -> tuple[PreTrainedModel, Any]:
             check_pictures(base, model.config, processor)
         else:
             model, processor = _compose(recipe, kwargs)
+        if (weight := broken_weight(model)) is not None:
+            source = recipe.base or f"{recipe.vision} and {recipe.text}"
+            raise DamagedModel(f"{source}: the weight {weight} holds NaN or infinity; {WHOLE}")
     except RecipeError:
         raise
     except DamagedModel as error:

@@ -158,6 +158,24 @@ def test_a_run_that_learned_nothing_is_no_success_and_neither_is_the_next(make_r
     assert not {"config.json", "run.json"} & {path.name for path in Path(recipe.output_dir).iterdir()}
 
 
+def test_a_weight_that_is_no_number_is_refused_before_training(make_recipe, base, tmp_path):
+    model = AutoModelForImageTextToText.from_pretrained(base)
+    with torch.no_grad():
+        model.model.projector.linear_2.weight[0, 0] = float("nan")
+    model.save_pretrained(tmp_path / "broken")
+    AutoProcessor.from_pretrained(base).save_pretrained(tmp_path / "broken")
+    recipe = make_recipe(model={"base": str(tmp_path / "broken"), "trainable": ["projector"]})
+    with pytest.raises(RecipeError, match=r"broken: the weight model\.projector\.linear_2\.weight holds NaN"):
+        train(recipe)
+
+
+def test_a_loss_that_is_no_number_ends_the_run_without_a_model(make_recipe):
+    recipe = make_recipe(trainer={"max_steps": 5, "learning_rate": 1e30})
+    with pytest.raises(RecipeError, match=r"learning_rate: 1e\+30: the loss is NaN or infinite in step"):
+        train(recipe)
+    assert not (Path(recipe.output_dir) / "model.safetensors").exists()
+
+
 def test_workers_collate_the_same_batches(make_recipe, tmp_path):
     alone = train(make_recipe(output_dir=str(tmp_path / "alone")))
     helped = train(make_recipe(output_dir=str(tmp_path / "helped"), trainer={"dataloader_num_workers": 2}))
