@@ -26,6 +26,7 @@ from .sharegpt import InvalidConversation, json_entries, json_entry, read_conver
 
 LICENSE = "cc-by-sa-4.0"
 ANNOTATION = {"annotator": "ChatGPT", "prompt_version": "FairFaceGPT, Zenodo 16323621", "date": "2025-07"}
+MOST_PAIRS = 100  # about a face: in the config `pairs` every face has as many rows as one with most
 NAMES = {aspect.question: name for name, aspect in ASPECTS.items()}
 
 DESCRIPTION = """\
@@ -85,6 +86,8 @@ class PublishedFaces:
                 talk = read_conversation(entry)
                 if not _parts(talk.image):
                     raise InvalidConversation("no image")
+                if pairs.get(talk.image, 0) + len(talk.pairs) > MOST_PAIRS:
+                    raise InvalidConversation(f"more than {MOST_PAIRS} questions about a face")
             except InvalidConversation as error:
                 bad.append(Skipped(f"fairfacegpt/entry-{number}", error.reason))
                 continue

@@ -78,6 +78,15 @@ def test_the_pairs_of_a_picture_become_one_row_and_bad_entries_are_counted(publi
     assert row["annotation"]["annotator"] == "ChatGPT" and row["license"] == "cc-by-sa-4.0"
 
 
+def test_an_entry_of_thousands_of_questions_is_counted(tmp_path):
+    long = entry(3, "face_pose")
+    long["conversations"] *= 5000
+    reader = PublishedFaces(str(write(tmp_path / "dataset.json", [entry(2, "face_pose"), long])), str(FAIRFACE))
+    face, skipped = reader.faces(0, len(reader))
+    assert len(face.pairs) == reader.slots == 1
+    assert skipped.reason == "more than 100 questions about a face"
+
+
 def test_the_rows_of_pairs_are_the_published_pairs(published, tmp_path):
     build_published(published, FAIRFACE, tmp_path / "out", race=True, configs=["pairs"])
     rows = rows_of(tmp_path / "out", "pairs", tmp_path)
