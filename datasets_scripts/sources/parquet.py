@@ -13,6 +13,7 @@ from typing import Any
 from datasets_scripts.schema import CorpusError
 
 LABEL_ROWS, PICTURE_ROWS = 4096, 64  # that are decoded at once
+BATCH_BYTES = 1 << 26  # of pictures that are decoded at once, if the file's own sizes are true; one is in any case
 BUFFER = 1 << 20  # bytes of a column that are read at once: without it, a row group's whole column is
 
 
@@ -33,7 +34,8 @@ class GroupPictures:
         with _readable(self._path):
             if self._batches is None or index < self._begin:
                 file = _opened(self._path)
-                self._batches = file.iter_batches(PICTURE_ROWS, row_groups=[self._group], columns=["image.bytes"])
+                rows = _picture_rows(file.metadata.row_group(self._group))
+                self._batches = file.iter_batches(rows, row_groups=[self._group], columns=["image.bytes"])
                 self._begin = self._end = 0
             while index >= self._end:
                 self._batch = next(self._batches).column("image")
@@ -67,6 +69,13 @@ def parquet_rows(path: Path, needed: Sequence[str], optional: Sequence[str] = ()
             for row in found:
                 yield {**{name: _text(row[name], names.get(name)) for name in columns}, "picture": (pictures, index)}
                 index += 1
+
+
+def _picture_rows(group: Any) -> int:
+    """How many pictures of a row group are decoded at once: a few bytes of Parquet may be gigabytes of zeros."""
+    columns = [group.column(number) for number in range(group.num_columns)]
+    size = sum(max(0, each.total_uncompressed_size) for each in columns if each.path_in_schema == "image.bytes")
+    return max(1, min(PICTURE_ROWS, BATCH_BYTES * group.num_rows // max(1, size)))
 
 
 def _opened(path: Path) -> Any:
