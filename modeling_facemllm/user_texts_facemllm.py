@@ -34,6 +34,8 @@ from tokenizers import AddedToken, Tokenizer, models, normalizers
 
 ESCAPE = "\ufdd0"
 MARK, ESCAPED = ESCAPE + "\ufdd1", ESCAPE + "\ufdd2"
+SURROGATE = re.compile("[\ud800-\udfff]")
+"""Half a letter, of bytes that are no UTF-8 or of JSON: no tokenizer takes it."""
 PROSE = ("content", "text")
 """Keys of texts that a template may write beside other texts; one of the others it compares with names it knows."""
 MEDIA = ("image", "image_url", "video", "audio")
@@ -166,6 +168,9 @@ class _Marker:
         return value
 
     def _text(self, text: str, spellings: _Spellings, may_meet_others: bool = False) -> str:
+        whole = SURROGATE.sub("\ufffd", text)
+        self.changed |= whole != text
+        text = whole
         marked = spellings.marked(text, may_meet_others)
         pairs = [(text, marked)]
         if self.normalizer is not None:

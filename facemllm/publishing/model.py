@@ -153,7 +153,10 @@ def _card(
     model: ModelFolder, published: str | None, repo_id: str, base_model: str | None, results: Sequence[Any]
 ) -> str:
     own = model.folder / CARD
-    card = own.read_text(encoding="utf-8") if own.is_file() else None
+    try:
+        card = own.read_text(encoding="utf-8") if own.is_file() else None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{own}: is no UTF-8 text ({error.reason} at byte {error.start}); mend it first") from error
     if card is None or PEFT_TEMPLATE in card:
         card = published or (
             trained_model_card(model.folder, repo_id, base_model)

@@ -309,6 +309,13 @@ def test_a_link_out_of_the_folder_is_not_followed(model, tmp_path, capsys, name)
     assert str(model / name) in error and str(outside) in error and "copy" in error
 
 
+def test_a_card_that_is_no_text_is_one_line(model, capsys):
+    (model / "README.md").write_bytes(b"\xff\xfe")
+    assert main(["publish", "model", str(model), "anna/model", "--dry-run"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"{model / 'README.md'}: is no UTF-8 text" in line and "mend it" in line
+
+
 def test_a_link_within_the_folder_is_sent(model, capsys):
     (model / "LICENSE").symlink_to("config.json")
     assert main(["publish", "model", str(model), "faces/model", "--dry-run", "--json"]) == 0
