@@ -26,8 +26,8 @@ def row_key(name: str, frame: int | None) -> str:
 
 
 def row_line(row: dict[str, Any]) -> bytes:
-    """A row as it is in the file."""
-    return json.dumps(row, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+    """A row as it is in the file; half a letter, which UTF-8 has not, is `?`."""
+    return json.dumps(row, ensure_ascii=False, allow_nan=False).encode(errors="replace") + b"\n"
 
 
 class FaceJournal:

@@ -168,7 +168,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> None:
-    from facemllm.analysis.photos import STDIN, is_url
+    from facemllm.analysis.photos import STDIN, is_url, readable
     from facemllm.analysis.table import check_table
 
     if not (math.isfinite(args.every) and args.every >= 0):
@@ -183,6 +183,7 @@ def _check(args: argparse.Namespace) -> None:
                 f"--draw {args.draw}: is in {name}, where the copies would be analyzed as photos; give a folder "
                 "outside it"
             )
+    args.questions = [readable(question) for question in args.questions]
     if args.out and args.out.lower().endswith(".csv"):
         raise UserError(f"--out {args.out}: holds JSON lines; name it .jsonl, and add --csv {args.out} for a table")
     if args.csv:

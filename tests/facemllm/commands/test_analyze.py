@@ -56,6 +56,12 @@ def test_questions_are_answered_in_words(analyze, photos):
     assert (list(face["answers"]), face["tasks"]) == (["What is the expression?"], {})
 
 
+def test_a_question_that_is_no_utf8_is_asked_as_it_is_spelled(analyze, photos):
+    code, out, _ = analyze(photos / "face1.jpg", "--tasks", "--questions", "caf\udce9?")
+    (face,) = json.loads(out)["faces"]
+    assert (code, list(face["answers"])) == (0, [r"caf\xe9?"])
+
+
 def test_broken_photos_are_reported_and_counted_and_the_others_go_on(analyze, photos, tmp_path):
     spoil(photos / "face3.jpg")
     (photos / "empty.png").touch()
