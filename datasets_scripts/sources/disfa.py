@@ -18,6 +18,7 @@ from datasets_scripts.schema import CorpusArgumentError, CorpusError, LabelledFa
 from .action_units import CodedFrame, CodedRecordings
 from .protocol import ALIGNED, DatasetProtocol, folder_of
 from .reading import MAX_DIGITS, need, read_picture, text_lines
+from .videos import open_video
 
 UNITS = (1, 2, 4, 5, 6, 9, 12, 15, 17, 20, 25, 26)
 LABELS = "ActionUnit_Labels"
@@ -156,20 +157,21 @@ class VideoFrames:
 
     def __init__(self, path: str | os.PathLike) -> None:
         self.path = Path(path)
+        self._opencv: Any = None
         self._capture: Any = None
         self._decoded = 0  # the number of the frame last taken from the video
 
     def read(self, number: int) -> bytes | str:
         """The frame `number`, or the reason why there is none, as `Skipped` counts it."""
-        import cv2
-
         if self._capture is None or number <= self._decoded:
             self.close()
             if not self.path.is_file():
                 return "missing video"
-            self._capture, self._decoded = cv2.VideoCapture(str(self.path)), 0
-        if not self._capture.isOpened():
-            return "unreadable video"
+            try:
+                self._opencv, self._capture = open_video(self.path)
+            except ValueError:
+                return "unreadable video"
+            self._decoded = 0
         while self._decoded < number - 1:
             if not self._capture.grab():
                 return "video ends before its labels"
@@ -178,7 +180,8 @@ class VideoFrames:
         if not is_there:
             return "video ends before its labels"
         self._decoded = number
-        return bytes(cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1])
+        quality = [self._opencv.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
+        return bytes(self._opencv.imencode(".jpg", pixels, quality)[1])
 
     def close(self) -> None:
         if self._capture is not None:

@@ -10,7 +10,6 @@ import math
 import os
 import pickle
 import re
-import stat
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
@@ -22,20 +21,16 @@ from PIL import Image
 
 from modeling_facemllm.image_loading_facemllm import (
     FORMATS,
-    MAX_PIXELS,
     WHOLE_SIZE,
     UnreadableImage,
     load_image,
     open_image,
     upright_size,
 )
-from modeling_facemllm.installation import install_command
 
 STDIN = "-"
 _MPEG_SUFFIXES = frozenset((".3gp", ".m2ts", ".m4v", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".vob"))
 VIDEO_SUFFIXES = _MPEG_SUFFIXES | {".asf", ".avi", ".flv", ".mkv", ".ogv", ".webm", ".wmv"}
-CONTAINERS = "asf,avi,flv,m4v,matroska,mov,mpeg,mpegts,mpegvideo,ogg"
-"""FFmpeg's readers of these: others open the files that a playlist names, or pictures without their limits."""
 HEIF_SUFFIXES = frozenset((".heic", ".heif"))
 LARGE = 24_500_000
 """Pixels above which a picture is looked at with half the width and height, or less: several would fill the memory."""
@@ -269,19 +264,10 @@ def _frames(path: str, relative: str, every: float, wanted: Wanted, ended: Calla
 
 def _decoded(path: str, relative: str, every: float, wanted: Wanted) -> Iterator[Photo]:
     """Frames by their time stamps, so that a changing frame rate does not matter. Raises whatever OpenCV does."""
-    cv2 = _opencv()
-    found = os.stat(path)
-    if not stat.S_ISREG(found.st_mode):  # opening a pipe would wait for somebody to write into it
-        raise ValueError("it is no regular file")
-    if not found.st_size:
-        raise ValueError("the file is empty")
-    video = cv2.VideoCapture(path, cv2.CAP_FFMPEG)
+    from datasets_scripts.sources.videos import open_video
+
+    cv2, video = open_video(path)
     try:
-        if not video.isOpened():
-            raise ValueError("OpenCV cannot read this video")
-        width, height = (int(video.get(side)) for side in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
-        if width * height > MAX_PIXELS:
-            raise ValueError(f"it has {width}×{height} pixels, more than {MAX_PIXELS / 1e6:g} megapixels")
         rate, expected = video.get(cv2.CAP_PROP_FPS), video.get(cv2.CAP_PROP_FRAME_COUNT)
         index, time, due = -1, 0.0, 0.0
         while video.grab():
@@ -310,17 +296,6 @@ def _frame(cv2: Any, video: Any, path: str, relative: str, index: int, time: flo
         picture = None
     error = None if picture else "the frame cannot be decoded"
     return Photo(path, relative, index, round(time, 3), picture, error)
-
-
-def _opencv() -> Any:
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # what is wrong is reported once, by us
-    os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", f"format_whitelist;{CONTAINERS}")
-    try:
-        import cv2
-    except ImportError as error:
-        raise ImportError(f"reading videos needs OpenCV: {install_command('detection')}") from error
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)  # a file that is no video is a warning
-    return cv2
 
 
 def _name_in_url(url: str) -> str:

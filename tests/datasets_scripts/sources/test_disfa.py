@@ -164,6 +164,14 @@ def test_the_place_of_extracted_frames_is_no_part_of_what_the_faces_depend_on(ro
     assert described[0] == described[1] != DISFA(str(root), "test").describe()
 
 
+def test_a_playlist_named_as_a_video_opens_no_other_file(root):
+    path = root / "Videos_LeftCamera/LeftVideoSN003_comp.avi"
+    path.rename(path.with_name("other.avi"))
+    path.write_text("ffconcat version 1.0\nfile other.avi\n")
+    with VideoFrames(path) as video:
+        assert video.read(1) == "unreadable video"
+
+
 def test_a_video_is_decoded_from_any_frame_and_backwards(root):
     with VideoFrames(root / "Videos_LeftCamera/LeftVideoSN003_comp.avi") as video:
         for number in (7, 8, 20, 3, 3, FRAMES):

@@ -128,7 +128,7 @@ def test_a_picture_is_not_read_as_a_video(tmp_path):
 
 
 def test_a_video_of_too_many_pixels_is_not_decoded(video, monkeypatch):
-    monkeypatch.setattr(photo_sources, "MAX_PIXELS", 3_000)
+    monkeypatch.setattr("datasets_scripts.sources.videos.MAX_PIXELS", 3_000)
     assert [photo.error for photo in found(video)] == ["it has 64×48 pixels, more than 0.003 megapixels"]
 
 
