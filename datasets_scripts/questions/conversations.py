@@ -202,7 +202,8 @@ class AskedFaces:
             face = only_its_side(face) if self.config == ZERO_SHOT else face
             conversation = self._conversation(face, rng, doubted)
             if conversation is None:
-                yield Skipped(face.id, "no known label to ask about")
+                captioned = self.config == "captions"
+                yield Skipped(face.id, "no caption says its labels" if captioned else "no known label to ask about")
                 continue
             task, messages = conversation
             yield make_record(**vars(face), task=task, messages=messages)

@@ -120,7 +120,7 @@ class FaceJournal:
         for partial in self.path.parent.glob(f".{escape(self.path.name)}.*.partial"):  # a killed run's
             partial.unlink(missing_ok=True)
         if self.path.stat().st_size:
-            remedy = "give another --out, or delete it"
+            remedy = f"give another --out, or delete {self.path.name}"
             try:
                 claimed = read_claim(self.run_path, self._settings, itemgetter("settings"))
             except (OSError, ValueError) as error:

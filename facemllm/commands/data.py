@@ -230,6 +230,9 @@ def _settle(args: argparse.Namespace) -> None:
     if reader.ASKS_RACE and args.race:
         args.tasks = [*(task for task in args.tasks if task != "race"), "race"]
     args.config = list(configs_to_build(reader, args.config, args.split, args.tasks))
+    if args.unanswerable and not {"vqa", "face_tasks"} & set(args.config):
+        remedy = "only vqa and face_tasks ask questions; name one of them with --config, or leave it out"
+        raise UserError(f"--unanswerable {args.unanswerable:g}: {remedy}")
 
 
 def _label_files(known: tuple[str, ...], pairs: Sequence[str]) -> dict[str, dict[str, str]]:

@@ -148,6 +148,12 @@ def test_a_mistake_ends_in_one_line_and_exit_code_2(words, message, tmp_path, ca
     assert re.search(message, told) and told.count("\n") == 1
 
 
+def test_unanswerable_questions_need_a_config_that_asks(fairface, tmp_path, capsys):
+    assert build("fairface", fairface, "--config", "captions", "--unanswerable", "0.2", "--out", tmp_path / "out") == 2
+    assert re.search(r"--unanswerable 0\.2: .*--config", capsys.readouterr().err)
+    assert not (tmp_path / "out").exists()
+
+
 def test_every_dataset_is_listed_and_tells_its_layout_and_terms(capsys):
     from datasets_scripts.sources.readers import READERS
 
