@@ -1,6 +1,6 @@
 """The parts of which questions are made: what a yes-or-no question claims, either-or questions, further wordings."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,9 +32,13 @@ class Claim:
         """Whether the text is the question, not what completes one."""
         return self.text.endswith("?")
 
-    def tells(self, other: "Claim") -> bool:
-        """Whether the answer to one gives away that to the other: both claim the same, or the opposite."""
-        return {self.true_for, self.false_for} == {other.true_for, other.false_for} and self.also == other.also
+    def could_be(self, value: str, yes: bool) -> bool:
+        """Whether a face with this value of the task's label may have this answer."""
+        return value not in (self.false_for if yes else () if self.also else self.true_for)
+
+    def is_open(self, possible: Sequence[str]) -> bool:
+        """Whether the answer is not known from the values that are possible."""
+        return any(value in self.true_for for value in possible) and any(value in self.false_for for value in possible)
 
     def holds(self, value: str, labels: Mapping[str, Any]) -> bool | None:
         """Whether it is true of a face with this value of the task's label; None where it is undefined."""
@@ -62,6 +66,10 @@ class EitherOr:
     def fits(self, value: str, labels: Mapping[str, Any]) -> bool:
         """Whether a face with this value of the task's label is asked."""
         return value in self.words and (self.only is None or labels.get(self.only[0]) in self.only[1])
+
+    def is_open(self, possible: Sequence[str]) -> bool:
+        """Whether the answer is not known from the values that are possible."""
+        return len({self.words[value] for value in possible if value in self.words}) > 1
 
 
 @dataclass(frozen=True)

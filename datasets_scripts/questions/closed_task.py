@@ -155,22 +155,21 @@ class Task:
         are all of the face's: a boy is only who is known to be a child.
         """
         values = self._values(conventions)
-
-        def either_or(value: str, rng: random.Random) -> Pair:
-            return self._either_or(value, rng, values, labels)
-
         if not self.claims:
             return [self._open_question(value, rng)]
         if len(self.answers) == 2:
             choices = (
                 self._open_question,
-                either_or,
-                lambda *given: self._checks(*given, values, labels, 1)[0],
+                lambda *given: self._either_or(*given, values, labels),
+                lambda *given: self._checks(*given, values, labels, 1)[0][0],
             )
             return [rng.choice(choices)(value, rng)]
-        checks = self._checks(value, rng, values, labels, 2)
-        last = rng.choice((self._open_question, either_or))
-        return [*checks, last(value, rng)]
+        checks, possible = self._checks(value, rng, values, labels, rng.randint(0, 2 if len(values) > 3 else 1))
+        if len(possible) == 1:
+            return checks
+        if rng.random() < 0.5:
+            return [*checks, self._open_question(value, rng)]
+        return [*checks, self._either_or(value, rng, possible, labels)]
 
     def _values(self, conventions: Conventions) -> list[str]:
         return [value for value in self.answers if value not in self.extra or value in conventions.extra_values]
@@ -186,7 +185,8 @@ class Task:
         return question, self._short_or_long(words, rng) if self.claims else as_sentence(words)
 
     def _either_or(self, value: str, rng: random.Random, values: Sequence[str], labels: Mapping[str, Any]) -> Pair:
-        worded = [(row, text) for row in self.wording.either_or if row.fits(value, labels) for text in row.questions]
+        fitting = [row for row in self.wording.either_or if row.fits(value, labels) and row.is_open(values)]
+        worded = [(row, text) for row in fitting for text in row.questions]
         place = rng.randrange(len(worded) + 1) if worded else 0
         if place:
             return _either_or_of(*worded[place - 1], value, rng, values)
@@ -197,26 +197,30 @@ class Task:
 
     def _checks(
         self, value: str, rng: random.Random, values: Sequence[str], labels: Mapping[str, Any], count: int
-    ) -> list[Pair]:
-        """Yes-or-no questions, both in equal shares; the words of a no do not give the right value away."""
+    ) -> tuple[list[Pair], list[str]]:
+        """Yes-or-no questions, both in equal shares, and the values that their answers leave possible.
+
+        None is asked whose answer those before give away.
+        """
         claims = [claim for claim in (*self.all_claims, *self.wording.checks) if set(claim.true_for) & set(values)]
         fitting: dict[bool | None, list[Claim]] = {True: [], False: [], None: []}
         for claim in claims:
             fitting[claim.holds(value, labels)].append(claim)
-        pairs = []
-        for _ in range(count):
-            yes = rng.random() < 0.5 and bool(fitting[True])
-            claim = rng.choice(fitting[yes])
-            fitting[yes] = [other for other in fitting[yes] if other is not claim]
-            fresh = {side: [other for other in fitting[side] if not other.tells(claim)] for side in (True, False)}
-            if self.wording.checks and all(fresh.values()):
-                fitting |= fresh
+        pairs: list[Pair] = []
+        possible = list(values)
+        while len(pairs) < count:
+            open_ones = {side: [claim for claim in fitting[side] if claim.is_open(possible)] for side in (True, False)}
+            if not any(open_ones.values()):
+                break
+            yes = bool(open_ones[True]) and (rng.random() < 0.5 or not open_ones[False])
+            claim = rng.choice(open_ones[yes])
+            possible = [other for other in possible if claim.could_be(other, yes)]
             if claim.is_question:
                 pairs.append((claim.text, "Yes." if yes else "No."))
                 continue
             answers = ("Yes.", f"Yes. {self._statement(claim.text)}") if yes else ("No.",)
             pairs.append((rng.choice(self.checks).format(claim=claim.text), rng.choice(answers)))
-        return pairs
+        return pairs, possible
 
     def _short_or_long(self, words: str, rng: random.Random) -> str:
         return rng.choice((as_sentence(words), self._statement(words)))

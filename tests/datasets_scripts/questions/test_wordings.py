@@ -117,6 +117,19 @@ def test_yes_and_no_are_true_of_the_labels(name):
                 assert claim.holds(task.value(labels), labels) is answer.startswith("Yes")
 
 
+@pytest.mark.parametrize("name", WORDINGS)
+def test_no_answer_gives_a_later_one_away(name):
+    task = TASKS[name]
+    for row in rows("vqa", (name,)):
+        possible = list(task.answers)
+        for question, answer in pairs(row):
+            assert len(possible) > 1, pairs(row)
+            claim = task.claims_by_question.get(question)
+            if claim is not None:
+                assert claim.is_open(possible), pairs(row)
+                possible = [value for value in possible if claim.could_be(value, answer.startswith("Yes"))]
+
+
 def test_a_stated_question_is_answered_with_one_of_its_options(asked):
     for turns in asked["face_tasks"]:
         assert all(answer in stated_options(question) for question, answer in turns)
