@@ -133,6 +133,6 @@ class Contradicted:
 @pytest.mark.parametrize("config", ["vqa", "face_tasks"])
 def test_nothing_is_asked_about_what_contradicts_itself(config):
     (row,) = AskedFaces(Contradicted(), config, ("gender", "age", "age_years", "attributes")).records(0, 1)
-    told = str(row["messages"])
+    told = str(row["messages"]).lower()
     assert row["annotation"]["flags"] == ["a child with facial hair"] and row["labels"]["age_group"] == "3-9"
     assert "facial" not in told and "years" not in told and "eyewear" in told and "male" in told

@@ -175,7 +175,7 @@ def test_a_datasets_own_settings_are_options_and_stand_in_the_card(tmp_path):
     words = ["--out", tmp_path / "out", "--config", "vqa", "--no-aligned", "--turns", 2, "--tasks", "expression"]
     assert build("raf_db", tmp_path / "raf", *words) == 0
     rows = load(tmp_path / "out", "vqa", "train", tmp_path)
-    assert rows[0]["url"] == "Image/original/train_00001.jpg" and {len(turns) for turns in rows["messages"]} == {4}
+    assert rows[0]["url"] == "Image/original/train_00001.jpg" and max(map(len, rows["messages"])) == 4
     card = (tmp_path / "out" / "README.md").read_text()
     assert "facemllm data raf_db FOLDER --split train test --no-aligned --tasks expression --turns 2" in card
 
