@@ -53,7 +53,7 @@ def main() -> None:
 
 def hostile_files(folder: Path, photos: list[Path], count: int, rng: random.Random) -> dict[str, str]:
     """Writes `count` hostile files into `folder`; returns the kind of each by its name."""
-    bomb, large = png_of_one_colour(13_370), png_of_one_colour(9_990)
+    bomb, large = png_of_one_color(13_370), png_of_one_color(9_990)
     videos = [video(folder, suffix, photos) for suffix in VIDEOS]
     encoded = {suffix: [encode(photo, suffix) for photo in photos[:8]] for suffix in FORMATS}
     makers: dict[str, Callable[[Path], None]] = {
@@ -91,7 +91,7 @@ def hostile_files(folder: Path, photos: list[Path], count: int, rng: random.Rand
 
 
 def damaged(content: bytes, rng: random.Random) -> bytes:
-    """A copy cut short, or with up to forty bytes or a stretch of it changed: always another than the original."""
+    """A copy cut short, or with up to forty bytes or a stretch of it written over."""
     broken = bytearray(content)
     kind = rng.choice(["cut", "bytes", "bytes", "header", "zeros"])
     if kind == "cut":
@@ -114,7 +114,7 @@ def encode(photo: Path, suffix: str) -> bytes:
     return file.getvalue()
 
 
-def png_of_one_colour(side: int) -> bytes:
+def png_of_one_color(side: int) -> bytes:
     """A PNG of `side` by `side` transparent pixels, in less than a megabyte."""
 
     def chunk(name: bytes, body: bytes) -> bytes:

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from benchmarks.hostile_files import png_of_one_colour
+from benchmarks.hostile_files import png_of_one_color
 
 LOOKS_AT_NOTHING = """
 import sys
@@ -29,7 +29,7 @@ print(resident("VmHWM") - before, *(f"{row['size']} {row['error']}" for row in r
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the peak of a process's memory")
 def test_several_pictures_of_99_megapixels_are_not_held_at_once(tmp_path):
     for number, side in enumerate((9990, 9990, 5600, 9990)):
-        (tmp_path / f"{number}.png").write_bytes(png_of_one_colour(side))
+        (tmp_path / f"{number}.png").write_bytes(png_of_one_color(side))
     done = subprocess.run(
         [sys.executable, "-c", LOOKS_AT_NOTHING, str(tmp_path)], capture_output=True, text=True, check=True
     )
