@@ -45,12 +45,15 @@ class FaceMLLMVisionConv(nn.Conv2d):
     """
 
     def __init__(self, in_channels: int, out_channels: int, kernel: int = 1, stride: int = 1, groups: int = 1):
-        super().__init__(in_channels, out_channels, kernel, stride, groups=groups)
         before, after = (kernel - stride) // 2, (kernel - stride + 1) // 2
-        self.around = (before, after, before, after)
+        even = before == after  # then the convolution pads by itself, which spares a copy of the image
+        super().__init__(in_channels, out_channels, kernel, stride, padding=before if even else 0, groups=groups)
+        self.around = None if even else (before, after, before, after)
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
-        return nn.functional.relu6(super().forward(nn.functional.pad(hidden_states, self.around)))
+        if self.around is not None:
+            hidden_states = nn.functional.pad(hidden_states, self.around)
+        return nn.functional.relu6(super().forward(hidden_states), inplace=True)
 
 
 class FaceMLLMVisionStem(nn.Module):
