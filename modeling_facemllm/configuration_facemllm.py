@@ -150,6 +150,8 @@ class FaceMLLMConfig(PretrainedConfig):
         face_tasks (`dict[str, dict]`, *optional*): what the model was trained to be asked about a face, by name:
             `question`, `options`, and perhaps `kind`, `ranges`, `on_request`, as in `face_tasks_facemllm.FaceTask`.
             `pipeline("face-analysis")` asks these instead of the project's own table.
+        face_margin (`float`, *optional*): what `pipeline("face-analysis")` shows around a face unless it is told
+            otherwise: share of its box's longer side, on each side. Pictures of a dataset may be cut closer.
 
     Raises:
         ValueError: when the parts do not fit together; the message says what would.
@@ -174,6 +176,7 @@ class FaceMLLMConfig(PretrainedConfig):
         pixel_shuffle_factor=1,
         image_size=None,
         face_tasks=None,
+        face_margin=None,
         **kwargs,
     ):
         vision_config = _as_config(vision_config, default="facemllm_vision")
@@ -187,6 +190,7 @@ class FaceMLLMConfig(PretrainedConfig):
         self.pixel_shuffle_factor = pixel_shuffle_factor
         self.image_size = self.tower_image_size if image_size is None else image_size
         self.face_tasks = face_tasks
+        self.face_margin = face_margin
         # Plain names, also after loading from the Hub: a fine-tuned copy then refers to its own files.
         kwargs["auto_map"] = dict(AUTO_MAP)
         pipelines = {**(kwargs.get("custom_pipelines") or {}), **copy.deepcopy(CUSTOM_PIPELINES)}
@@ -241,6 +245,11 @@ class FaceMLLMConfig(PretrainedConfig):
         return settings
 
     def _check_parts(self):
+        margin = self.face_margin
+        if margin is not None and (
+            isinstance(margin, bool) or not isinstance(margin, int | float) or not 0 <= margin <= 10
+        ):
+            raise ArgumentError("face_margin", margin, "give a share of a box's longer side, from 0 to 10")
         layers = self.vision_config.num_hidden_layers
         for layer in self.feature_layers:
             if not -layers - 1 <= layer <= layers:

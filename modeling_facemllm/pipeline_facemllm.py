@@ -74,7 +74,7 @@ class FaceAnalysisPipeline(Pipeline):
         align (`bool`, *optional*, defaults to `False`):
             Turn faces upright, to ArcFace's five points, where known: for a model that was trained on aligned faces.
             What lies outside the photo is black, and of the head's angles only what is left over is seen.
-        margin (`float`, *optional*, defaults to 0.25):
+        margin (`float`, *optional*, defaults to `config.face_margin`, else 0.25):
             What is shown around a face: share of its box's longer side, on each side.
         on_no_face (`"skip"`, `"whole"` or `"raise"`, *optional*, defaults to `"skip"`):
             Where no face is found: an empty list, the whole picture as one face, or an error.
@@ -243,7 +243,10 @@ class FaceAnalysisPipeline(Pipeline):
         image = load_image(image)
         if detect is None and found is None:
             return _Photo([whole_picture(image)], [])
-        side = getattr(self.model.config, "image_size", None) or FaceChoice.side
+        config = self.model.config
+        side = getattr(config, "image_size", None) or FaceChoice.side
+        if (margin := getattr(config, "face_margin", None)) is not None:
+            choice.setdefault("margin", margin)
         return _Photo(FaceChoice(**choice, side=side).faces_of(image, found if detect is None else detect(image)), [])
 
     def _forward(

@@ -47,6 +47,8 @@ def load_model(recipe: ModelRecipe) -> tuple[PreTrainedModel, Any]:
             check_pictures(base, model.config, processor)
         else:
             model, processor = _compose(recipe, kwargs)
+        if recipe.face_margin is not None:
+            model.config.face_margin = recipe.face_margin
         if (weight := broken_weight(model)) is not None:
             source = recipe.base or f"{recipe.vision} and {recipe.text}"
             raise DamagedModel(f"{source}: the weight {weight} holds NaN or infinity; {WHOLE}")

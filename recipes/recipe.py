@@ -79,6 +79,7 @@ class ModelRecipe:
     vision_feature_layer: int | None = None
     vision_feature_select_strategy: Literal["default", "full"] | None = None
     image_size: int | None = None
+    face_margin: float | None = None
     trainable: list[Literal["vision_tower", "projector", "language_model", "all"]] = field(default_factory=list)
     lora: LoraRecipe | None = None
     dtype: Literal["float32", "bfloat16"] = "float32"

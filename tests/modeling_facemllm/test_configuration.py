@@ -147,3 +147,9 @@ def test_rotary_settings_saved_by_transformers_5_are_kept():
     text = FaceMLLMConfig(text_config=saved).text_config
     theta = text.rope_theta if transformers.__version__ < "5" else text.rope_parameters["rope_theta"]
     assert theta == 12345.0
+
+
+@pytest.mark.parametrize("margin", [-0.1, 11, "0.2", True, float("nan")])
+def test_a_margin_that_is_no_share_is_refused(margin):
+    with pytest.raises(ValueError, match="face_margin"):
+        config(face_margin=margin)

@@ -41,6 +41,14 @@ def shown(model):
     return passes
 
 
+def test_a_model_says_how_much_it_sees_around_a_face_unless_the_caller_does(analyze, photo, monkeypatch):
+    detector = {"detect": lambda image: [[10, 10, 20, 20]]}
+    sizes = [analyze.preprocess(photo, **detector).faces[0].picture.size]
+    monkeypatch.setattr(analyze.model.config, "face_margin", 0.0)
+    sizes += [analyze.preprocess(photo, **detector, **given).faces[0].picture.size for given in ({}, {"margin": 0.5})]
+    assert sizes == [(15, 15), (10, 10), (20, 20)]
+
+
 @pytest.fixture
 def file(tmp_path, photo):
     photo.save(tmp_path / "photo.png")

@@ -19,3 +19,10 @@ def test_a_recipes_image_size_reaches_the_model(towers, tmp_path):
     )
     assert model.config.image_size == 48 and inputs["pixel_values"].shape[-2:] == (48, 48)
     assert model(**inputs).logits.isfinite().all()
+
+
+def test_a_recipes_face_margin_reaches_the_model_and_stays_in_later_stages(towers, tmp_path):
+    model, processor = load_model(ModelRecipe(vision=towers["vision"], text=towers["text"], face_margin=0.1))
+    model.save_pretrained(tmp_path)
+    processor.save_pretrained(tmp_path)
+    assert load_model(ModelRecipe(base=str(tmp_path)))[0].config.face_margin == 0.1
