@@ -16,7 +16,8 @@ from .options import alone_in, check_positive, option_words
 HELP = (
     "Train the two tiny towers from scratch, each to an accuracy threshold: the vision tower on drawn faces and\n"
     "their captions (no labels), the text tower on text. The package carries the result in facemllm/towers.\n\n"
-    "With --corpus, the vision tower learns from the captioned pictures of that corpus, for --steps steps."
+    "With --corpus, the vision tower learns from the captioned pictures of that corpus, for --steps steps; with\n"
+    "--labels, from the labels of its faces: gender, age group and whatever else has a closed set of answers."
 )
 EXAMPLE = "facemllm towers --out towers"
 MEASURED = "training.json"  # in a tower's folder
@@ -38,10 +39,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", default="towers", metavar="DIR", help="where vision/ and text/ go (default: towers)")
     parser.add_argument("--vision", action="store_true", help="train the vision tower only")
     parser.add_argument("--text", action="store_true", help="train the text tower only")
+    parser.add_argument(
+        "--photographs", action="store_true", help="a text tower for photographs: their questions, not drawn faces'"
+    )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of weights and data (default: 0)")
     parser.add_argument("--faces", type=int, default=12000, metavar="N", help="faces to draw (default: 12000)")
     parser.add_argument("--corpus", metavar="DIR", help="a corpus folder or Hub id to learn to see from")
     parser.add_argument("--config", default="captions", metavar="NAME", help="its config (default: captions)")
+    parser.add_argument("--labels", action="store_true", help="learn the corpus's labels, not its captions' phrases")
+    parser.add_argument(
+        "--held-out", type=int, default=600, metavar="N", help="pictures of a corpus that only measure (default: 600)"
+    )
+    parser.add_argument(
+        "--num-proc", type=int, default=1, metavar="N", help="processes, of one core each (default: 1)"
+    )
     parser.add_argument("--image-size", type=int, default=64, metavar="PIXELS", help="side of pictures (default: 64)")
     parser.add_argument("--steps", type=int, default=1500, metavar="N", help="steps on a corpus (default: 1500)")
     parser.add_argument("--batch-size", type=int, default=64, metavar="N", help="pictures per step (default: 64)")
@@ -73,13 +84,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    check_positive(args, "faces", "image_size", "steps", "batch_size")
+    check_positive(args, "faces", "image_size", "steps", "batch_size", "held_out", "num_proc")
     if not 0 < args.learning_rate < math.inf:
         raise UserError(f"--learning-rate {args.learning_rate}: give a number above 0")
     if args.corpus and args.text:
         raise UserError(f"--corpus {args.corpus}: it teaches the vision tower; leave --text out")
+    for option in ("labels", "num_proc"):
+        if getattr(args, option) > 1 - (option == "labels") and not args.corpus:
+            raise UserError(f"--{option.replace('_', '-')}: needs --corpus, the pictures to learn from")
+    if args.batch_size < args.num_proc:
+        raise UserError(
+            f"--batch-size {args.batch_size}: give one picture to each of {args.num_proc} processes at least"
+        )
     if getattr(args, "from") and not args.corpus:
         raise UserError(f"--from {getattr(args, 'from')}: needs --corpus, the captioned pictures to go on with")
+    if args.photographs and not args.text:
+        raise UserError("--photographs: is about the text tower; add --text")
     if args.tower and args.text and not args.vision:
         raise UserError("--tower shapes the vision tower; leave it out with --text")
 
@@ -89,7 +109,13 @@ def run(args: argparse.Namespace) -> int:
         chosen = ["vision"] if args.corpus else ["vision", "text"]
     out = Path(args.out)
     with alone_in("--out", out):
-        report = {name: _train(args, name, shape, out / name) for name in chosen}
+        if args.num_proc > 1:
+            from facemllm.tower_training.processes import in_processes
+
+            in_processes(args.num_proc, _train, args, "vision", shape, out / "vision")
+            report = {"vision": read_json(out / "vision" / MEASURED)}
+        else:
+            report = {name: _train(args, name, shape, out / name) for name in chosen}
         _write_readme(out)
     if args.json:
         print(json.dumps(report, indent=2))
@@ -101,10 +127,15 @@ def run(args: argparse.Namespace) -> int:
 
 def _train(args: argparse.Namespace, name: str, shape: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Train one tower into its folder; what was measured of it."""
+    from torch import distributed
+
     start = time.process_time()
     training = _train_text(args) if name == "text" else _train_vision(args, shape)
+    if distributed.is_initialized() and distributed.get_rank() > 0:
+        return {}
     measured = training.measure()
-    measured |= {"cpu_seconds": round(time.process_time() - start), "command": _command(args, name)}
+    seconds = round((time.process_time() - start) * args.num_proc)
+    measured |= {"cpu_seconds": seconds, "command": _command(args, name)}
     with replacing_folder(folder) as new:
         training.save(new)
         write_json(new / MEASURED, measured)
@@ -112,9 +143,10 @@ def _train(args: argparse.Namespace, name: str, shape: dict[str, Any], folder: P
 
 
 def _train_text(args: argparse.Namespace) -> Any:
-    from facemllm.tower_training.text import TextTraining
+    from facemllm.tower_training.photograph_text import PHOTOGRAPHS
+    from facemllm.tower_training.text import DRAWN_FACES, TextTraining
 
-    training = TextTraining(args.seed)
+    training = TextTraining(args.seed, subject=PHOTOGRAPHS if args.photographs else DRAWN_FACES)
     training.train()
     return training
 
@@ -134,7 +166,7 @@ def _train_vision(args: argparse.Namespace, shape: dict[str, Any]) -> Any:
         raise UserError(f"--tower {error.argument}={error.value}: {error.remedy}") from error
     config = tower.config if start else tower
     if args.corpus:
-        train, held_out = vision.corpus_pictures(args.corpus, args.config, config.image_size)
+        train, held_out = vision.corpus_pictures(args.corpus, args.config, config.image_size, args.held_out)
     else:
         train = vision.drawn_faces(args.faces, "train", args.seed, config.image_size)
         held_out = vision.drawn_faces(600, "test", args.seed, config.image_size)
@@ -148,6 +180,7 @@ def _train_vision(args: argparse.Namespace, shape: dict[str, Any]) -> Any:
         augment=args.augment,
         frozen=args.frozen,
         rarest=args.rarest,
+        from_labels=args.labels,
     )
     if args.corpus:
         training.train_for(args.steps)
@@ -179,9 +212,9 @@ def _shape(pairs: list[str]) -> dict[str, Any]:
 
 def _command(args: argparse.Namespace, name: str) -> str:
     """The command that trains this tower again."""
-    names = ["seed"]
+    names = ["seed", "photographs"] if name == "text" else ["seed"]
     if name == "vision":
-        data = ("corpus", "config", "steps") if args.corpus else ("faces",)
+        data = ("corpus", "config", "labels", "held_out", "num_proc", "steps") if args.corpus else ("faces",)
         names += ["image_size", "batch_size", "learning_rate", *data, "augment", "from", "frozen", "rarest", "tower"]
     return " ".join(["facemllm towers", f"--{name}", *option_words(args, *names)])
 

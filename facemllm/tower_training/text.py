@@ -7,7 +7,7 @@ clauses to whole captions. With captions from the start the model never learns t
 import hashlib
 import math
 import random
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
@@ -56,7 +56,7 @@ SEVERAL = tuple(attribute.name for attribute in ATTRIBUTES if len(attribute.valu
 
 @dataclass(frozen=True)
 class Lesson:
-    """One step of the curriculum: contexts of one level with so many attributes, until `accuracy` is reached."""
+    """One step of a curriculum: contexts of one level with so many attributes, until `accuracy` is reached."""
 
     level: str
     attributes: tuple[int, int]
@@ -91,6 +91,47 @@ def conversation(lesson: Lesson, index: int, seed: int, split: str) -> Conversat
         turns = synthetic_text.text_questions(labels, rng, QUESTIONS, names, lesson.basic)
     (question, answer), *others = turns
     return [(f"{synthetic_text.context(labels, level, rng, names)}\n{question}", answer), *others]
+
+
+def examined(lesson: Lesson) -> Lesson:
+    """The lesson as it is examined: without captions, of which many are right."""
+    return replace(lesson, captions=0.0)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a text tower reads and is asked about.
+
+    `conversation` makes one of a lesson, a number, a seed and a split; `examined` says of a lesson what is asked when
+    its accuracy is measured, `exams` are those that are measured at the end.
+    """
+
+    lessons: tuple[Lesson, ...]
+    conversation: Callable[[Lesson, int, int, str], Conversation]
+    examined: Callable[[Lesson], Lesson]
+    exams: tuple[Lesson, ...]
+
+    def sentences(self, faces: int, seed: int) -> list[str]:
+        """All that is said about the first faces, in every lesson: what the tokenizer is learned from."""
+        return [
+            text
+            for lesson in self.lessons
+            for face in range(faces)
+            for turn in self.conversation(lesson, face, seed, "train")
+            for text in turn
+        ]
+
+    def fingerprint(self, seed: int) -> str:
+        """SHA-256 of the `sentences` about the first 100 faces: equal for equal training text."""
+        return hashlib.sha256("\n".join(self.sentences(100, seed)).encode()).hexdigest()
+
+
+DRAWN_FACES = Subject(
+    CURRICULUM,
+    conversation,
+    examined,
+    tuple(replace(CURRICULUM[-1], level=level) for level in synthetic_text.TEXT_LEVELS),
+)
 
 
 def encode(tokenizer: PreTrainedTokenizerFast, turns: Conversation) -> tuple[list[int], list[int]]:
@@ -182,33 +223,17 @@ def train_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=TURN_END, pad_token=PAD)
 
 
-def sentences(faces: int, seed: int) -> list[str]:
-    """All that is said about the first faces, in every lesson: what the tokenizer is learned from."""
-    return [
-        text
-        for lesson in CURRICULUM
-        for face in range(faces)
-        for turn in conversation(lesson, face, seed, "train")
-        for text in turn
-    ]
-
-
-def fingerprint(seed: int) -> str:
-    """SHA-256 of the `sentences` about the first 100 faces: equal for equal training text."""
-    return hashlib.sha256("\n".join(sentences(100, seed)).encode()).hexdigest()
-
-
 class TextTraining:
     """The text tower in training, lesson by lesson: a new one, or that in `folder`, to go on or only to measure.
 
-    `seed` is that of the weights and of the conversations.
+    `seed` is that of the weights and of the conversations, which are about `subject`.
     """
 
-    def __init__(self, seed: int = 0, folder: Path | None = None):
+    def __init__(self, seed: int = 0, folder: Path | None = None, subject: Subject = DRAWN_FACES):
         torch.manual_seed(seed)
-        self.seed = seed
+        self.seed, self.subject = seed, subject
         if folder is None:
-            self.tokenizer = train_tokenizer(sentences(1500, seed))
+            self.tokenizer = train_tokenizer(subject.sentences(1500, seed))
             self.model = new_text_tower(self.tokenizer)
         else:
             self.tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -225,31 +250,32 @@ class TextTraining:
             ThresholdMissed: if a lesson has not reached its accuracy after `max_steps` steps in all.
         """
         bar = tqdm(total=DEFAULT_STEPS, desc="text tower", unit="step", mininterval=1)
-        for number, lesson in enumerate(CURRICULUM):
+        for number, lesson in enumerate(self.subject.lessons):
             accuracy = 0.0
             while accuracy < lesson.accuracy:
                 if self.steps >= max_steps:
                     raise ThresholdMissed(
-                        f"text tower: lesson {number + 1} of {len(CURRICULUM)} is at {accuracy:.3f} after "
+                        f"text tower: lesson {number + 1} of {len(self.subject.lessons)} is at {accuracy:.3f} after "
                         f"{max_steps} steps and needs {lesson.accuracy}: try another --seed"
                     )
                 for _ in range(CHECK_EVERY):
                     self.step(number)
                     bar.update()
                 accuracy = self.accuracy(lesson, faces=64)
-                bar.set_postfix_str(f"lesson {number + 1}/{len(CURRICULUM)}, accuracy {accuracy:.2f}")
+                bar.set_postfix_str(f"lesson {number + 1}/{len(self.subject.lessons)}, accuracy {accuracy:.2f}")
         self.optimizer.cool_down(COOL_DOWN)
         while not self.optimizer.finished:
-            self.step(len(CURRICULUM) - 1)
+            self.step(len(self.subject.lessons) - 1)
             bar.update()
         bar.close()
 
     def step(self, number: int) -> float:
         """One step on lesson `number` and, for a quarter of the conversations, the lessons before it."""
-        lesson, examples, longest = CURRICULUM[number], [], 0
+        lessons, examples, longest = self.subject.lessons, [], 0
         while longest * len(examples) < TOKENS_PER_STEP:
-            chosen = lesson if self._rng.random() < 0.75 else CURRICULUM[self._rng.randint(0, number)]
-            examples.append(encode(self.tokenizer, conversation(chosen, next(self._faces), self.seed, "train")))
+            chosen = lessons[number if self._rng.random() < 0.75 else self._rng.randint(0, number)]
+            turns = self.subject.conversation(chosen, next(self._faces), self.seed, "train")
+            examples.append(encode(self.tokenizer, turns))
             longest = max(longest, len(examples[-1][0]))
         logits, targets = self._forward(collate(examples, self.tokenizer.pad_token_id))
         loss = functional.cross_entropy(logits, targets)
@@ -261,10 +287,10 @@ class TextTraining:
     @torch.no_grad()
     def accuracy(self, lesson: Lesson, faces: int) -> float:
         """Share of answers about held-out faces that greedy decoding gets wholly right, the end of turn included."""
-        lesson = replace(lesson, captions=0.0)
-        right = []
+        lesson, right = self.subject.examined(lesson), []
         for start in range(0, faces, 32):
-            turns = [conversation(lesson, face, self.seed, "test") for face in range(start, min(start + 32, faces))]
+            numbers = range(start, min(start + 32, faces))
+            turns = [self.subject.conversation(lesson, face, self.seed, "test") for face in numbers]
             batch = collate([encode(self.tokenizer, turn) for turn in turns], self.tokenizer.pad_token_id)
             logits, targets = self._forward(batch)
             ends = (targets == self.tokenizer.eos_token_id).long()
@@ -277,20 +303,20 @@ class TextTraining:
         """What the tower has reached on held-out faces, and what it was trained on.
 
         Raises:
-            ThresholdMissed: if answers about whole captions are right less often than `REQUIRED_ACCURACY`.
+            ThresholdMissed: if answers of the last exam are right less often than `REQUIRED_ACCURACY`.
         """
-        last = CURRICULUM[-1]
-        accuracy = {level: self.accuracy(replace(last, level=level), faces) for level in synthetic_text.TEXT_LEVELS}
-        if accuracy["caption"] < REQUIRED_ACCURACY:
+        accuracy = {exam.level: self.accuracy(exam, faces) for exam in self.subject.exams}
+        hardest = self.subject.exams[-1].level
+        if accuracy[hardest] < REQUIRED_ACCURACY:
             raise ThresholdMissed(
-                f"text tower: accuracy {accuracy['caption']:.3f} on captions, {REQUIRED_ACCURACY} is needed: try "
+                f"text tower: accuracy {accuracy[hardest]:.3f} on {hardest}, {REQUIRED_ACCURACY} is needed: try "
                 "another --seed"
             )
         return {
             "parameters": self.model.num_parameters(),
             "vocabulary": len(self.tokenizer),
             "steps": self.steps,
-            "fingerprint": fingerprint(self.seed),
+            "fingerprint": self.subject.fingerprint(self.seed),
             "accuracy": {level: round(share, 3) for level, share in accuracy.items()},
         }
 

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 
 import pytest
 import torch
@@ -22,8 +23,10 @@ needs_lite0 = pytest.mark.skipif(
 
 @pytest.fixture
 def corpus(tmp_path):
-    """Captioned drawn faces in a corpus folder."""
+    """Captioned drawn faces in a corpus folder, with a gender each."""
     rows = list(synthetic.iter_records("captions", "train", 40))
+    for number, row in enumerate(rows):
+        row["labels"] = {**row["labels"], "expression": None, "gender": ("female", "male")[number % 2]}
     (tmp_path / "corpus" / "captions").mkdir(parents=True)
     Dataset.from_list(rows, features=FEATURES).to_parquet(tmp_path / "corpus" / "captions" / "train.parquet")
     files = "data_files:\n  - split: train\n    path: captions/train.parquet"
@@ -73,6 +76,21 @@ def test_a_tower_goes_on_from_a_towers_folder(corpus, tmp_path):
     command = ["towers", "--vision", "--corpus", str(corpus), "--from", str(tmp_path / "tower"), "--image-size", "32"]
     assert main([*command, "--steps", "2", "--batch-size", "4", "--out", str(tmp_path / "out")]) == 0
     assert FaceMLLMVisionModel.from_pretrained(tmp_path / "out" / "vision").config.stem_channels == [8, 16]
+
+
+def test_two_processes_train_one_tower(corpus, tmp_path):
+    command = ["towers", "--vision", "--corpus", str(corpus), "--image-size", "32", "--labels", "--num-proc", "2"]
+    shape = ["--steps", "3", "--batch-size", "8", "--tower", "stem_channels=[8,16]", "hidden_size=16"]
+    assert main([*command, *shape, "--out", str(tmp_path / "out")]) == 0
+    measured = json.loads((tmp_path / "out" / "vision" / "training.json").read_text())
+    assert measured["pictures"] == 36 and measured["steps"] == 3 and "--num-proc 2" in measured["command"]
+    assert FaceMLLMVisionModel.from_pretrained(tmp_path / "out" / "vision").config.image_size == 32
+
+
+def test_what_a_process_refuses_is_said_in_one_line(tmp_path, capsys):
+    command = ["towers", "--vision", "--corpus", str(tmp_path / "none"), "--num-proc", "2"]
+    assert main([*command, "--out", str(tmp_path / "out")]) == 2
+    assert re.search(r"--corpus .*none", capsys.readouterr().err.strip().splitlines()[-1])
 
 
 def test_an_unknown_source_is_refused():

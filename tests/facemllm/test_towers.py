@@ -14,12 +14,14 @@ from PIL import Image
 from transformers import AutoTokenizer, Qwen3ForCausalLM
 
 import facemllm
+from datasets_scripts.schema import CorpusError
 from datasets_scripts.synthetic import records as synthetic
 from facemllm.cli import main
 from facemllm.commands import towers
 from facemllm.tower_training import text, vision
+from facemllm.tower_training.labels import LabelObjective
 from facemllm.tower_training.optimizers import ThresholdMissed, TowerOptimizer
-from facemllm.tower_training.vision import NGramVocabulary, ngrams
+from facemllm.tower_training.phrases import NGramVocabulary, ngrams
 from modeling_facemllm import FaceMLLMForConditionalGeneration, FaceMLLMProcessor, FaceMLLMVisionConfig
 
 TOWERS = Path(facemllm.__file__).parent / "towers"
@@ -31,7 +33,8 @@ def colored_squares(count: int) -> vision.CaptionedPictures:
     names = {"red": (220, 30, 30), "blue": (30, 30, 220)}
     chosen = [list(names)[number % 2] for number in range(count)]
     pixels = np.stack([np.full((16, 16, 3), names[name], np.uint8) for name in chosen])
-    return vision.CaptionedPictures(pixels, [f"The square is {name}." for name in chosen])
+    labels = [{"gender": "female" if name == "red" else "male", "yaw": 30.0} for name in chosen]
+    return vision.CaptionedPictures(pixels, [f"The square is {name}." for name in chosen], labels)
 
 
 def test_the_packaged_towers_are_small_and_safe():
@@ -50,7 +53,7 @@ def test_the_packaged_towers_say_how_they_were_made():
 
 def test_the_packaged_towers_learned_from_the_data_that_this_code_draws():
     measured = json.loads((TOWERS / "text" / towers.MEASURED).read_text())
-    assert measured["fingerprint"] == text.fingerprint(seed=0)
+    assert measured["fingerprint"] == text.DRAWN_FACES.fingerprint(seed=0)
 
 
 def test_the_packaged_text_tower_answers_questions_about_a_description():
@@ -123,9 +126,38 @@ def test_the_vocabulary_leaves_out_what_is_everywhere_or_almost_nowhere():
 
 def test_a_vision_tower_learns_to_see_from_captions_alone():
     training = vision.VisionTraining(TINY, colored_squares(64), colored_squares(20), learning_rate=1e-2, batch_size=16)
-    assert training.explained() == pytest.approx(0.0, abs=1e-4)
+    assert training.measure()["explained"] == pytest.approx(0.0, abs=1e-4)
     training.train_for(200)
-    assert training.explained() > 0.9
+    assert training.measure()["explained"] > 0.9
+
+
+def test_a_vision_tower_learns_to_see_from_labels():
+    pictures = colored_squares(64), colored_squares(20)
+    training = vision.VisionTraining(TINY, *pictures, learning_rate=1e-2, batch_size=16, from_labels=True)
+    training.train_for(60)
+    assert training.measure()["accuracy"] == {"gender": 1.0}
+
+
+def test_only_labels_with_two_answers_are_learned():
+    assert LabelObjective(4, colored_squares(8).labels).answers == {"gender": ("female", "male")}
+    with pytest.raises(CorpusError, match="leave --labels out"):
+        LabelObjective(4, [{"yaw": 30.0}] * 4)
+
+
+def test_an_unknown_label_costs_nothing():
+    objective = LabelObjective(4, [{"gender": "female"}, {"gender": "male"}])
+    unknown = vision.CaptionedPictures(np.zeros((1, 1, 1, 3), np.uint8), [""], [{"gender": None}])
+    assert objective.loss(objective(torch.randn(1, 3, 4)), objective.targets(unknown)) == 0
+
+
+def test_left_and_right_of_labels_change_places_in_a_mirror():
+    labels = [{"yaw": angle} for angle in (-70.0, -30.0, 0.0, 30.0)]
+    objective = LabelObjective(4, labels)
+    pictures = vision.CaptionedPictures(np.zeros((4, 1, 1, 3), np.uint8), [""] * 4, labels)
+    answers = objective.answers["yaw"]
+    assert [answers[at] for at in objective.targets(pictures)[:, 0]] == list(answers)
+    seen = objective.targets(pictures, mirror=True)[:, 0].tolist()
+    assert [at if at < 0 else answers[at] for at in seen] == [-100, "left", "front", "right"]
 
 
 def test_training_is_repeatable():
@@ -183,6 +215,9 @@ def test_the_command_trains_a_vision_tower_on_any_captioned_corpus(tmp_path):
         (["--vision", "--corpus", "nowhere"], "--corpus nowhere"),
         (["--vision", "--tower", "depth=3"], "--tower depth=3: .*KEY=VALUE"),
         (["--vision", "--image-size", "30"], "--image-size 30: .*multiple of 8"),
+        (["--vision", "--labels"], "--labels: needs --corpus"),
+        (["--vision", "--num-proc", "2"], "--num-proc: needs --corpus"),
+        (["--vision", "--photographs"], "--photographs: .*--text"),
         (["--learning-rate", "-1"], r"--learning-rate -1\.0: .*above 0"),
         (["--vision", "--tower", "hidden_size=-4"], "--tower hidden_size=-4: .*1 or more"),
         (["--vision", "--tower", "hidden_size=abc"], "--tower hidden_size=abc: .*1 or more"),
