@@ -5,9 +5,11 @@ What was counted while it was written (rows, skipped rows and why, which labels 
 metadata: a later run, which skips the shard, reads it there.
 """
 
+import contextlib
 import itertools
 import json
 import multiprocessing
+import os
 import queue
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -15,13 +17,16 @@ from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, TYPE_CHECKING, Any, Protocol
 
 from datasets import Features
 
 from datasets_scripts.files import replacing
 from datasets_scripts.schema import CorpusError, Skipped, validate_record
 from datasets_scripts.worker_processes import follow_parent, message_of_dead_worker, without_interrupts
+
+if TYPE_CHECKING:
+    from pyarrow.parquet import ParquetWriter
 
 METADATA_KEY = b"facemllm_corpus"
 ROW_GROUP_ROWS = 128  # what a streaming reader holds at once
@@ -31,7 +36,11 @@ OTHER_REASONS = "other reasons"
 
 
 class SizedSource(Protocol):
-    """A source whose rows can be read from anywhere: what several processes need. It must be picklable."""
+    """A source whose rows can be read from anywhere: what several processes need. It must be picklable.
+
+    One whose records are made of a `reader`'s faces, one of each, may also have that `reader` and `record_of(face)`.
+    Then sources of one reader are written together, and each of its rows is read once for all of them.
+    """
 
     def __len__(self) -> int:
         """The number of rows, those that will be skipped included."""
@@ -111,12 +120,51 @@ class ShardCount:
 
 @dataclass(frozen=True)
 class Run:
-    """Neighbouring shards, `first` to `last`, that one process makes in one pass over its part of the source."""
+    """Neighbouring shards, `first` to `last`, that one process makes in one pass over its part of the sources.
 
-    source: SizedSource
-    stem: str  # path of the shards without number and suffix
+    Of several sources, which then have one `reader`, a shard of each is open at a time.
+    """
+
+    sources: tuple[SizedSource, ...]
+    stems: tuple[str, ...]  # for each source, the path of its shards without number and suffix
     first: int
     last: int
+
+    def rows(self, shard_rows: int) -> Iterator[tuple[dict[str, Any] | Skipped, ...]]:
+        """For each row of these shards what each source makes of it."""
+        start, stop = self.first * shard_rows, min((self.last + 1) * shard_rows, len(self.sources[0]))
+        if len(self.sources) == 1:
+            return ((item,) for item in self.sources[0].records(start, stop))
+        faces = self.sources[0].reader.faces(start, stop)
+        return (
+            tuple(face if isinstance(face, Skipped) else source.record_of(face) for source in self.sources)
+            for face in faces
+        )
+
+
+def plan_runs(missing: Iterable[tuple[SizedSource, str, Sequence[int]]], num_proc: int) -> list[Run]:
+    """Runs that make the missing shards: of each source, the stem of its paths and the shards' numbers.
+
+    Shards of one number that are read from one reader are in one run. So a picture is decoded and measured once,
+    whatever the number of configs. Where there is a process and a processor for every single shard, each is on its
+    own: none would be finished later. A run has about as many shards as make the processes' shares equal.
+    """
+    units = [(source, stem, index) for source, stem, numbers in missing for index in numbers]
+    apart = min(num_proc, os.cpu_count() or 1) >= len(units)
+    groups: dict[tuple[Any, int], list[tuple[SizedSource, str]]] = {}
+    for source, stem, index in units:
+        read = stem if apart or not hasattr(source, "record_of") else id(source.reader)
+        groups.setdefault((read, index), []).append((source, stem))
+    most = max(1, -(-len(groups) // num_proc))
+    runs: list[Run] = []
+    for (_, index), together in groups.items():
+        sources, stems = zip(*together, strict=True)
+        last = runs[-1] if runs else None
+        if last and last.stems == stems and last.last == index - 1 and last.last - last.first + 1 < most:
+            runs[-1] = Run(sources, stems, last.first, index)
+        else:
+            runs.append(Run(sources, stems, index, index))
+    return runs
 
 
 def shard_path(stem: str | Path, index: int) -> Path:
@@ -140,41 +188,47 @@ def read_count(path: str | Path, fingerprint: str) -> ShardCount | None:
 
 def write_shard(
     path: Path, items: Iterable[dict[str, Any] | Skipped], settings: ShardSettings, on_rows: Callable[[int], None]
-) -> ShardCount:
-    """Write one shard and return what was counted; `on_rows` gets the numbers of rows read, skipped ones included.
+) -> None:
+    """Write one shard of `items`, as `opened_shard` does."""
+    with opened_shard(path, settings, on_rows) as shard:
+        for item in items:
+            shard.add(item)
 
-    Raises `CorpusError` for a record that is not sound, and `OSError` (a full disk, say) with nothing left behind.
+
+@contextlib.contextmanager
+def opened_shard(path: Path, settings: ShardSettings, on_rows: Callable[[int], None]) -> Iterator["_OpenShard"]:
+    """A shard to add rows to, which has the name `path` when the block ends, and is gone after an error.
+
+    `on_rows` gets the numbers of rows that were added, skipped ones included. Raises `CorpusError` for a record that
+    is not sound, and `OSError` (a full disk, say) with nothing left behind.
     """
     from pyarrow import parquet
 
-    schema = settings.features.arrow_schema
     options = {"use_content_defined_chunking": True, "write_page_index": True}
-    count = ShardCount()
     with replacing(path) as file:
         sink = _Sink(file, path)
-        with parquet.ParquetWriter(sink, schema, **options) as writer:
-            for group, rows in _row_groups(items, settings, count):
-                if group:
-                    _write_row_group(writer, group, schema, count)
-                sink.check()
-                on_rows(rows)
-            kept = {**count.to_json(), "fingerprint": settings.fingerprint}
+        with parquet.ParquetWriter(sink, settings.features.arrow_schema, **options) as writer:
+            shard = _OpenShard(writer, sink, settings, on_rows)
+            yield shard
+            shard.write_group()
+            kept = {**shard.count.to_json(), "fingerprint": settings.fingerprint}
             writer.add_key_value_metadata({METADATA_KEY: json.dumps(kept, sort_keys=True)})
         sink.check()
-    return count
 
 
 def write_run(run: Run, settings: ShardSettings, on_rows: Callable[[int], None]) -> None:
-    """Write the shards of one run; each holds what is left of `settings.shard_rows` rows of the source."""
-    start, stop = run.first * settings.shard_rows, min((run.last + 1) * settings.shard_rows, len(run.source))
-    items = run.source.records(start, stop)
+    """Write the shards of one run; each holds what is left of `settings.shard_rows` rows of its source."""
+    length, rows = len(run.sources[0]), run.rows(settings.shard_rows)
     for index in range(run.first, run.last + 1):
-        path = shard_path(run.stem, index)
-        wanted = min(settings.shard_rows, len(run.source) - index * settings.shard_rows)
-        count = write_shard(path, itertools.islice(items, wanted), settings, on_rows)
-        if count.rows + count.skipped.total() < wanted:
-            path.unlink()
-            raise CorpusError(f"{run.stem}: the source ended before its row {len(run.source)}; its __len__ is wrong")
+        wanted, found = min(settings.shard_rows, length - index * settings.shard_rows), 0
+        with contextlib.ExitStack() as opened:
+            paths = [shard_path(stem, index) for stem in run.stems]
+            shards = [opened.enter_context(opened_shard(path, settings, on_rows)) for path in paths]
+            for found, items in enumerate(itertools.islice(rows, wanted), start=1):  # noqa: B007 - read below
+                for shard, item in zip(shards, items, strict=True):
+                    shard.add(item)
+            if found < wanted:
+                raise CorpusError(f"{run.stems[0]}: the source ended before its row {length}; its __len__ is wrong")
 
 
 def write_runs(runs: Sequence[Run], settings: ShardSettings, num_proc: int, on_rows: Callable[[int], None]) -> None:
@@ -243,29 +297,46 @@ class _Sink:
             raise OSError(self._error.errno, self._error.strerror, str(self._path))
 
 
-def _row_groups(
-    items: Iterable[dict[str, Any] | Skipped], settings: ShardSettings, count: ShardCount
-) -> Iterator[tuple[list[dict[str, Any]], int]]:
-    """Encoded rows, a row group at a time, and how many items of the source they took."""
-    group, rows, size = [], 0, 0
-    for item in items:
-        rows += 1
+class _OpenShard:
+    """Takes the rows of a shard, and writes them a row group at a time."""
+
+    def __init__(self, writer: "ParquetWriter", sink: _Sink, settings: ShardSettings, on_rows: Callable[[int], None]):
+        self.count = ShardCount()
+        self._writer, self._sink, self._settings, self._on_rows = writer, sink, settings, on_rows
+        self._group: list[dict[str, Any]] = []
+        self._rows = self._bytes = 0  # since the last row group
+
+    def add(self, item: dict[str, Any] | Skipped) -> None:
+        """Count a row, and write it with the next row group unless it was skipped."""
+        self._rows += 1
         if isinstance(item, Skipped):
-            count.add_skipped(item.reason)
+            self.count.add_skipped(item.reason)
         else:
             validate_record(item)
-            record = item if settings.include_images else _without_image(item)
-            count.add_row(record)
+            record = item if self._settings.include_images else _without_image(item)
+            self.count.add_row(record)
             image = record["image"]
             if image is not None:  # all else is plain already: Features.encode_example would walk it for nothing
-                image = settings.features["image"].encode_example(image)
-                size += len(image["bytes"])
-            group.append({**record, "image": image})
-        if len(group) == ROW_GROUP_ROWS or size >= ROW_GROUP_BYTES or rows == 10 * ROW_GROUP_ROWS:
-            yield group, rows
-            group, rows, size = [], 0, 0
-    if rows:
-        yield group, rows
+                image = self._settings.features["image"].encode_example(image)
+                self._bytes += len(image["bytes"])
+            self._group.append({**record, "image": image})
+        full = len(self._group) == ROW_GROUP_ROWS or self._bytes >= ROW_GROUP_BYTES
+        if full or self._rows == 10 * ROW_GROUP_ROWS:
+            self.write_group()
+
+    def write_group(self) -> None:
+        """Write what has been added since the last row group. Raises `OSError` where that failed."""
+        import pyarrow
+
+        if self._group:
+            table = pyarrow.Table.from_pylist(self._group, schema=self._settings.features.arrow_schema)
+            self._writer.write_table(table, row_group_size=len(self._group))
+            self.count.rows += len(self._group)
+            self.count.bytes += table.nbytes
+        self._sink.check()
+        if self._rows:
+            self._on_rows(self._rows)
+        self._group, self._rows, self._bytes = [], 0, 0
 
 
 def _few_reasons(skipped: Counter) -> Counter:
@@ -283,15 +354,6 @@ def _without_image(record: dict[str, Any]) -> dict[str, Any]:
             f"record {record['id']}: without its image it needs a url that says which picture it is about"
         )
     return {**record, "image": None}
-
-
-def _write_row_group(writer: Any, group: list[dict[str, Any]], schema: Any, count: ShardCount) -> None:
-    import pyarrow
-
-    table = pyarrow.Table.from_pylist(group, schema=schema)
-    writer.write_table(table, row_group_size=len(group))
-    count.rows += len(group)
-    count.bytes += table.nbytes
 
 
 def _pass_on(reports: Any, on_rows: Callable[[int], None]) -> None:

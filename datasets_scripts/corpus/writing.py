@@ -27,10 +27,10 @@ from modeling_facemllm import face_task_table_facemllm
 from .card import card_text
 from .shards import (
     METADATA_KEY,
-    Run,
     ShardCount,
     ShardSettings,
     SizedSource,
+    plan_runs,
     read_count,
     shard_path,
     write_runs,
@@ -302,7 +302,7 @@ def _write_missing(
             written.append(rows)
             bar.update(rows)
 
-        write_runs(_runs(missing, num_proc), settings, num_proc, on_rows)
+        write_runs(plan_runs(missing, num_proc), settings, num_proc, on_rows)
         for config, split, records, finished in streams:
             shards[config][split] = _write_stream(records, out, config, split, finished, settings, on_rows)
     return sum(written), shards
@@ -318,20 +318,6 @@ def _finished(out: Path, config: str, split: str, fingerprint: str) -> dict[int,
     """The finished shards of this build by number: waiting, or moved already by a build that was killed then."""
     paths = chain((out / BUILDING / config).glob(f"{split}-*.parquet"), (out / config).glob(f"{split}-*-of-*.parquet"))
     return {int(path.stem.split("-")[1]): path for path in paths if read_count(path, fingerprint) is not None}
-
-
-def _runs(missing: list[tuple[SizedSource, str, list[int]]], num_proc: int) -> list[Run]:
-    """Neighbouring missing shards in runs, about as many shards in each as make the processes' shares equal."""
-    most = max(1, -(-sum(len(absent) for _, _, absent in missing) // num_proc))
-    runs = []
-    for source, stem, absent in missing:
-        for index in absent:
-            last = runs[-1] if runs else None
-            if last and last.stem == stem and last.last == index - 1 and last.last - last.first + 1 < most:
-                runs[-1] = Run(source, stem, last.first, index)
-            else:
-                runs.append(Run(source, stem, index, index))
-    return runs
 
 
 def _write_stream(

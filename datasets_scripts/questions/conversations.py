@@ -12,7 +12,15 @@ from difflib import get_close_matches
 from functools import lru_cache
 from typing import Any
 
-from datasets_scripts.schema import CorpusArgumentError, CorpusError, Skipped, assistant_turn, make_record, user_turn
+from datasets_scripts.schema import (
+    CorpusArgumentError,
+    CorpusError,
+    LabelledFace,
+    Skipped,
+    assistant_turn,
+    make_record,
+    user_turn,
+)
 
 from .attribute_table import doubted_labels
 from .captions import DETAILED_REQUESTS, caption_turns
@@ -193,20 +201,20 @@ class AskedFaces:
     def records(self, start: int, stop: int) -> Iterator[dict[str, Any] | Skipped]:
         """One record, or the reason for none, for each of the rows `start` to `stop`."""
         for face in self.reader.faces(start, stop):
-            if isinstance(face, Skipped):
-                yield face
-                continue
-            rng = random.Random(f"{self.seed}/{self.config}/{face.id}")
-            flagged = bool(face.annotation and face.annotation.get("flags"))
-            doubted = doubted_labels(face.labels) if flagged else ()
-            face = only_its_side(face) if self.config == ZERO_SHOT else face
-            conversation = self._conversation(face, rng, doubted)
-            if conversation is None:
-                captioned = self.config == "captions"
-                yield Skipped(face.id, "no caption says its labels" if captioned else "no known label to ask about")
-                continue
-            task, messages = conversation
-            yield make_record(**vars(face), task=task, messages=messages)
+            yield face if isinstance(face, Skipped) else self.record_of(face)
+
+    def record_of(self, face: LabelledFace) -> dict[str, Any] | Skipped:
+        """The record of a face, or the reason for none."""
+        rng = random.Random(f"{self.seed}/{self.config}/{face.id}")
+        flagged = bool(face.annotation and face.annotation.get("flags"))
+        doubted = doubted_labels(face.labels) if flagged else ()
+        face = only_its_side(face) if self.config == ZERO_SHOT else face
+        conversation = self._conversation(face, rng, doubted)
+        if conversation is None:
+            captioned = self.config == "captions"
+            return Skipped(face.id, "no caption says its labels" if captioned else "no known label to ask about")
+        task, messages = conversation
+        return make_record(**vars(face), task=task, messages=messages)
 
     def describe(self) -> dict[str, Any]:
         """What the records depend on, in JSON's types: part of the fingerprint of a build."""
