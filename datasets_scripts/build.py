@@ -23,15 +23,23 @@ Captions and questions with answers about the faces of [{title}]({url}){citation
 by templates (`datasets_scripts/questions/tasks.py`), about: {tasks}. The pictures are as the dataset has them: nothing
 was cropped, and no file encoded again; frames of videos are JPEG."""
 
+OWN_PHOTOGRAPHS_DESCRIPTION = """\
+Captions and questions with answers about the faces of photographs from a folder of whoever built this corpus. No
+dataset is behind them, and no person labelled them. The words were made by templates
+(`datasets_scripts/questions/tasks.py`) from what was measured on the pictures, about: {tasks}. The pictures are the
+files as they were: nothing was cropped, and no file encoded again."""
+
 ZERO_SHOT_DESCRIPTION = """\
 In the config `zero_shot`, rows of `train` ask about some attributes, rows of the other splits about others, of which
 `train` says nothing (`datasets_scripts/questions/zero_shot.py`). The other configs do tell of them: a model to be
 tested on attributes it has never been asked about is trained on no other config of this corpus."""
 
+YUNET = "[YuNet](https://github.com/opencv/opencv_zoo/tree/main/models/face_detection_yunet)"
+
 MEASURED_DESCRIPTION = """\
-These labels were measured, where the dataset has none of its own: {tasks}. They come from the pictures and YuNet's
-landmarks (`datasets_scripts/sources/measuring.py`), not from a person. They are coarse. Where a measure was near a
-threshold, the label is unknown."""
+These labels were measured{where}: {tasks}. They come from the pictures and the landmarks that {yunet} found on them
+(`datasets_scripts/sources/measuring.py`), not from a person. They are coarse. Where a measure was near a threshold,
+the label is unknown."""
 
 UNANSWERABLE_DESCRIPTION = """\
 In the configs `vqa` and `face_tasks`, {percent:g} % of the questions are about what no task of this corpus answers,
@@ -187,7 +195,8 @@ def describe_corpus(
     # "CelebA (Liu et al., ...): ..."
     first_line = (inspect.getdoc(inspect.getmodule(reader)) or "").partition("\n")[0]
     citation = re.search(r" \([^)]*\d{4}[^)]*\)", first_line)
-    description = DESCRIPTION.format(
+    own = reader.NAME in UNLABELLED
+    description = (OWN_PHOTOGRAPHS_DESCRIPTION if own else DESCRIPTION).format(
         title=reader.TITLE,
         url=reader.URL,
         citation=citation[0] if citation else "",
@@ -195,7 +204,8 @@ def describe_corpus(
     )
     if measured:
         names = ", ".join(task.replace("_", " ") for task in MEASURED_TASKS)
-        description += f"\n\n{MEASURED_DESCRIPTION.format(tasks=names)}"
+        where = "" if own else ", where the dataset has none of its own"
+        description += f"\n\n{MEASURED_DESCRIPTION.format(where=where, tasks=names, yunet=YUNET)}"
     if unanswerable and {"vqa", "face_tasks"} & set(configs):
         filled = UNANSWERABLE_DESCRIPTION.format(percent=100 * unanswerable, answer=CANNOT_TELL[0])
         description += f"\n\n{filled}"

@@ -98,7 +98,7 @@ class LabelledFace:
     """One picture and what is known of it, as a reader in `sources/` gives it; questions make a record of it.
 
     `image` and `labels` are as in `make_record`; `url` may be relative to the folder of the
-    distributed corpus.
+    distributed corpus. `remark` is no part of the record: how many rows have one is counted.
     """
 
     id: str
@@ -111,6 +111,15 @@ class LabelledFace:
     box: Sequence[float] | None = None
     landmarks: Sequence[Sequence[float]] | None = None
     annotation: Mapping[str, Any] | None = None
+    remark: str | None = None
+
+
+@dataclass(frozen=True)
+class Remarked:
+    """A record whose row is counted under a remark, one of a few, as a skipped row is under its reason."""
+
+    record: dict[str, Any]
+    remark: str
 
 
 @dataclass(frozen=True)

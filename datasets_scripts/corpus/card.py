@@ -27,12 +27,15 @@ REASONS_SHOWN = 20
 IN_LINKS = ":/?#@!$&'*+,;=%~"  # what an address keeps in Markdown
 REPOSITORY = "path/or/name"  # stands in the card for the name that the corpus is loaded by
 WEB_SOURCES = ("laion", "maad")  # their licences are of lists and labels; MAAD-Face's pictures are VGGFace2's
+LABELS_SEEN = {"age", "age_group", "gender"}
 EMOTION_LABELS = {"expression", "valence", "arousal", "action_units"}
 
 PEOPLE = """\
 The pictures show real people. A face is biometric data: whoever holds this corpus answers for having a right to hold
-it, for who may see it, and for deleting a picture when the person asks. Do not use it to identify anyone. Labels such
-as age and gender are what annotators saw in a picture, not what the people say of themselves."""
+it, for who may see it, and for deleting a picture when the person asks. Do not use it to identify anyone."""
+
+SEEN = """\
+Labels such as age and gender are what annotators saw in a picture, not what the people say of themselves."""
 
 DRAWN = "The faces are drawn by a program. They show nobody, and the corpus holds no personal data."
 
@@ -164,7 +167,8 @@ def _sections(manifest: Mapping[str, Any], command: str) -> str:
     sections = [f"# {in_markdown(manifest['name'])}", settings["description"].strip()]
     if shows_web_pictures(manifest):
         sections += ["## Warning: other people's pictures", WEB_PICTURES.format(pictures=pictures_carried(manifest))]
-    sections += ["## The rows", RECORD, "## The people in the pictures", PEOPLE if manifest["people"] else DRAWN]
+    people = (f"{PEOPLE} {SEEN}" if labels & LABELS_SEEN else PEOPLE) if manifest["people"] else DRAWN
+    sections += ["## The rows", RECORD, "## The people in the pictures", people]
     if "race" in labels:
         sections += ["### Race", RACE]
     if labels & EMOTION_LABELS:
@@ -209,7 +213,13 @@ def _counts(configs: Mapping[str, Any]) -> str:
     lines = ["| config | split | rows | shards |", "|---|---|---|---|"]
     for config, splits in configs.items():
         lines += [f"| {config} | {name} | {split['rows']:,} | {split['shards']:,} |" for name, split in splits.items()]
-    return "\n".join(lines)
+    remarks = [
+        f"- {config}, {name}: {in_markdown(remark)}: {rows:,}"
+        for config, splits in configs.items()
+        for name, split in splits.items()
+        for remark, rows in split.get("remarks", {}).items()
+    ]
+    return "\n".join([*lines, *(["", "Of these rows:", "", *remarks] if remarks else [])])
 
 
 def _skipped(configs: Mapping[str, Any]) -> str:

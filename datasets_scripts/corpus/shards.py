@@ -22,12 +22,14 @@ from typing import IO, TYPE_CHECKING, Any, Protocol
 from datasets import Features
 
 from datasets_scripts.files import replacing
-from datasets_scripts.schema import CorpusError, Skipped, validate_record
+from datasets_scripts.schema import CorpusError, Remarked, Skipped, validate_record
 from datasets_scripts.worker_processes import follow_parent, message_of_dead_worker, without_interrupts
 
 if TYPE_CHECKING:
     from pyarrow.parquet import ParquetWriter
 
+Item = dict[str, Any] | Remarked | Skipped
+"""What a source makes of a row: a record, one with a remark, or the reason for none."""
 METADATA_KEY = b"facemllm_corpus"
 ROW_GROUP_ROWS = 128  # what a streaming reader holds at once
 ROW_GROUP_BYTES = 32 * 2**20  # of encoded pictures
@@ -45,7 +47,7 @@ class SizedSource(Protocol):
     def __len__(self) -> int:
         """The number of rows, those that will be skipped included."""
 
-    def records(self, start: int, stop: int) -> Iterator[dict[str, Any] | Skipped]:
+    def records(self, start: int, stop: int) -> Iterator[Item]:
         """One record, or the reason for none, for each of the rows `start` to `stop`."""
 
     def describe(self) -> dict[str, Any]:
@@ -70,6 +72,7 @@ class ShardCount:
     bytes: int = 0
     pictures: int = 0  # rows that carry their pixels
     skipped: Counter = field(default_factory=Counter)
+    remarks: Counter = field(default_factory=Counter)
     labels: set[str] = field(default_factory=set)
     sources: set[str] = field(default_factory=set)
     licenses: set[str] = field(default_factory=set)
@@ -81,6 +84,7 @@ class ShardCount:
             self.bytes + other.bytes,
             self.pictures + other.pictures,
             _few_reasons(self.skipped + other.skipped),
+            self.remarks + other.remarks,
             self.labels | other.labels,
             self.sources | other.sources,
             self.licenses | other.licenses,
@@ -113,6 +117,7 @@ class ShardCount:
             kept["bytes"],
             kept["pictures"],
             Counter(kept["skipped"]),
+            Counter(kept.get("remarks", {})),  # of shards from before there were any
             *(set(kept[name]) for name in ("labels", "sources", "licenses")),
             Counter({tuple(key): rows for *key, rows in kept["annotations"]}),
         )
@@ -130,7 +135,7 @@ class Run:
     first: int
     last: int
 
-    def rows(self, shard_rows: int) -> Iterator[tuple[dict[str, Any] | Skipped, ...]]:
+    def rows(self, shard_rows: int) -> Iterator[tuple[Item, ...]]:
         """For each row of these shards what each source makes of it."""
         start, stop = self.first * shard_rows, min((self.last + 1) * shard_rows, len(self.sources[0]))
         if len(self.sources) == 1:
@@ -186,9 +191,7 @@ def read_count(path: str | Path, fingerprint: str) -> ShardCount | None:
     return ShardCount.from_json(kept)
 
 
-def write_shard(
-    path: Path, items: Iterable[dict[str, Any] | Skipped], settings: ShardSettings, on_rows: Callable[[int], None]
-) -> None:
+def write_shard(path: Path, items: Iterable[Item], settings: ShardSettings, on_rows: Callable[[int], None]) -> None:
     """Write one shard of `items`, as `opened_shard` does."""
     with opened_shard(path, settings, on_rows) as shard:
         for item in items:
@@ -306,12 +309,15 @@ class _OpenShard:
         self._group: list[dict[str, Any]] = []
         self._rows = self._bytes = 0  # since the last row group
 
-    def add(self, item: dict[str, Any] | Skipped) -> None:
+    def add(self, item: Item) -> None:
         """Count a row, and write it with the next row group unless it was skipped."""
         self._rows += 1
         if isinstance(item, Skipped):
             self.count.add_skipped(item.reason)
         else:
+            if isinstance(item, Remarked):
+                self.count.remarks[item.remark] += 1
+                item = item.record
             validate_record(item)
             record = item if self._settings.include_images else _without_image(item)
             self.count.add_row(record)

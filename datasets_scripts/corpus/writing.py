@@ -95,7 +95,8 @@ def write_corpus(
         overwrite: replace what an earlier build left in `out`; files that are not a build's stay.
 
     Returns:
-        `configs` (per config and split: `rows`, `shards`, `bytes`, `file_bytes`, `skipped` by reason),
+        `configs` (per config and split: `rows`, `shards`, `bytes`, `file_bytes`, `skipped` by reason,
+        and `remarks`, how many of the rows have each, where there are any),
         `labels`, `sources` and `licenses` that occur, `pictures` (rows with pixels), `annotations` (rows by
         annotator, prompt version and date), `fingerprint`, `out`, `seconds`, and `rows_written`: the source's
         rows that were gone through now, not by an earlier build.
@@ -364,6 +365,7 @@ def _count(shards: Mapping[str, Mapping[str, list[Path]]], fingerprint: str) -> 
             "bytes": count.bytes,
             "file_bytes": sum(path.stat().st_size for path in paths),
             "skipped": dict(sorted(count.skipped.items())),
+            **({"remarks": dict(sorted(count.remarks.items()))} if count.remarks else {}),
         }
     if empty:
         raise NothingUsable(empty[0])

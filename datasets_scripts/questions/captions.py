@@ -142,15 +142,22 @@ MAX_DETAILS, MAX_MOVEMENTS = 5, 3
 def caption_turns(
     labels: Mapping[str, Any], rng: random.Random, conventions: Conventions = DEFAULT_CONVENTIONS
 ) -> tuple[str, str] | None:
-    """A request and a caption about a face; None where nothing is known that a caption says."""
-    person, details = describe_person(labels, rng), _details(labels, rng)
-    sentences = [*_expression(labels, rng), *_pose(labels), *_movements(labels, rng, conventions)]
-    sentences += _picture(labels, rng)
+    """A request and a caption about a face; None where nothing is known that a caption says.
+
+    It begins with the person, or, where nothing is known but how the face looks, half the time with that. One whose
+    labels were all measured says the pose with the person: "A photo of a person with the head turned to the left."
+    """
+    person, details, pose = describe_person(labels, rng), _details(labels, rng), _pose(labels)
+    if conventions.all_measured:
+        details, pose = ", ".join([*([details] if details else []), *(f"with the head {words}" for words in pose)]), []
+    sentences = [*_expression(labels, rng), *(f"The head is {words}." for words in pose)]
+    sentences += [*_movements(labels, rng, conventions), *_picture(labels, rng)]
     if person is None and not details and not sentences:
         return None
-    if person is None and not details and rng.random() < 0.5:
+    if person is None and not details and not conventions.all_measured and rng.random() < 0.5:
         return rng.choice(REQUESTS), " ".join(sentences)
-    person = " ".join([person or rng.choice(("a person", "someone")), *([details] if details else [])])
+    unknown = ("a person",) if conventions.all_measured else ("a person", "someone")
+    person = " ".join([person or rng.choice(unknown), *([details] if details else [])])
     # "..., wearing a hat in a photo" would not read well
     wordings = [wording for wording in CAPTIONS if not (details and wording.endswith("in a photo."))]
     caption = rng.choice(wordings).format(person=person, Person=person[0].upper() + person[1:])
@@ -195,12 +202,12 @@ def _expression(labels: Mapping[str, Any], rng: random.Random) -> list[str]:
 
 
 def _pose(labels: Mapping[str, Any]) -> list[str]:
-    """One sentence on where the head points, by the bins of the questions on it."""
+    """Where the head points, by the bins of the questions on it: "turned to the left and raised"; empty if unknown."""
     turned = {name: TASKS[name].value(labels) for name in ("yaw", "pitch", "roll")}
     words = [] if turned["yaw"] is None else [f"turned {TASKS['yaw'].answers[turned['yaw']]}"]
     words += {"up": ["raised"], "down": ["lowered"]}.get(turned["pitch"], [])
     words += {"left": ["tilted to the left"], "right": ["tilted to the right"]}.get(turned["roll"], [])
-    return [f"The head is {_listed(words)}."] if words else []
+    return [_listed(words)] if words else []
 
 
 def _picture(labels: Mapping[str, Any], rng: random.Random) -> list[str]:

@@ -40,10 +40,12 @@ class Conventions:
 
     `extra_values` are those that only some sources give, such as `contempt`. `present_from` is the intensity
     from which an action unit counts as active: 2 of 5 as usual with DISFA, 1 where a source marks only presence.
+    `all_measured` is said of a source where no label is a person's, so that captions have to name whom they are about.
     """
 
     extra_values: tuple[str, ...] = ()
     present_from: float = 2.0
+    all_measured: bool = False
 
 
 DEFAULT_CONVENTIONS = Conventions()

@@ -16,6 +16,7 @@ from datasets_scripts.schema import (
     CorpusArgumentError,
     CorpusError,
     LabelledFace,
+    Remarked,
     Skipped,
     assistant_turn,
     make_record,
@@ -198,12 +199,12 @@ class AskedFaces:
     def __len__(self) -> int:
         return len(self.reader)
 
-    def records(self, start: int, stop: int) -> Iterator[dict[str, Any] | Skipped]:
+    def records(self, start: int, stop: int) -> Iterator[dict[str, Any] | Remarked | Skipped]:
         """One record, or the reason for none, for each of the rows `start` to `stop`."""
         for face in self.reader.faces(start, stop):
             yield face if isinstance(face, Skipped) else self.record_of(face)
 
-    def record_of(self, face: LabelledFace) -> dict[str, Any] | Skipped:
+    def record_of(self, face: LabelledFace) -> dict[str, Any] | Remarked | Skipped:
         """The record of a face, or the reason for none."""
         rng = random.Random(f"{self.seed}/{self.config}/{face.id}")
         flagged = bool(face.annotation and face.annotation.get("flags"))
@@ -214,7 +215,9 @@ class AskedFaces:
             captioned = self.config == "captions"
             return Skipped(face.id, "no caption says its labels" if captioned else "no known label to ask about")
         task, messages = conversation
-        return make_record(**vars(face), task=task, messages=messages)
+        columns = {name: value for name, value in vars(face).items() if name != "remark"}
+        record = make_record(**columns, task=task, messages=messages)
+        return record if face.remark is None else Remarked(record, face.remark)
 
     def describe(self) -> dict[str, Any]:
         """What the records depend on, in JSON's types: part of the fingerprint of a build."""
@@ -255,8 +258,9 @@ def _row(task: str) -> AnyTask:
         names = [*TASKS, *TASK_GROUPS]
         near = get_close_matches(task, names)
         hint = f"did you mean {' or '.join(near)}? " if near else ""
+        words = "; ".join(f"{word} stands for {len(tasks)} of them" for word, tasks in TASK_GROUPS.items())
         remedy = "datasets_scripts/questions/tasks.py has them all, facemllm data NAME --help those of a dataset"
-        raise CorpusArgumentError("tasks", task, f"there is no such task; {hint}{remedy}")
+        raise CorpusArgumentError("tasks", task, f"there is no such task; {hint}{remedy}; {words}")
     return TASKS[task]
 
 

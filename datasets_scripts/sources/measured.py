@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 MIN_SCORE = 0.8  # of a face: what is fainter is rarely one, and its landmarks are poor
+UNMEASURED = "no measured labels, as the labelled face was not found for certain"
 MAX_OTHER_SHARE = 0.5  # of the largest face's area: where another has more, nothing says which one the labels are of
 
 
@@ -35,7 +36,7 @@ class MeasuredPhotos(FaceReader):
     TITLE = "photographs"
     SPLITS = ("train",)
     TERMS = "The pictures are their owners'; whoever built the corpus said which licence they are under."
-    URL = "https://github.com/opencv/opencv_zoo/tree/main/models/face_detection_yunet"
+    URL = None  # they are whose folder it is
     TASKS = MEASURED_TASKS
     LAYOUT = f"Pictures ({', '.join(SUFFIXES)}), in folders of any depth. There is no label file. All are split train."
     HUB_NAME: ClassVar[re.Pattern] = re.compile(r"[a-z0-9][a-z0-9.\-]{0,60}")
@@ -92,7 +93,8 @@ class MeasuredPhotos(FaceReader):
 class MeasuredToo:
     """The faces of another reader with measured labels beside its own, which stay where both have one.
 
-    `weights` is YuNet's ONNX file. A picture on which the labelled face is not found for certain keeps its own labels.
+    `weights` is YuNet's ONNX file. A picture on which the labelled face is not found for certain keeps its own labels,
+    and the remark `UNMEASURED`.
     """
 
     reader: FaceReader
@@ -117,7 +119,7 @@ class MeasuredToo:
             return Skipped(face.id, "unreadable image")
         found = the_face(_detector(self.weights).detect(picture), face.box)
         if found is None:
-            return face
+            return replace(face, remark=UNMEASURED)
         return replace(face, labels=with_measured(face.labels, measure_face(picture, found.landmarks)))
 
 

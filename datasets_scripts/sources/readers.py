@@ -46,7 +46,7 @@ def configs_of(reader: type[FaceReader]) -> tuple[str, ...]:
 
 def conventions_of_reader(reader: FaceReader) -> Conventions:
     """What the labels of this reader mean, where that differs from source to source."""
-    return Conventions(reader.EXTRA_VALUES, reader.present_from)
+    return Conventions(reader.EXTRA_VALUES, reader.present_from, reader.NAME in UNLABELLED)
 
 
 def own_options(reader: type[FaceReader]) -> dict[str, Field[Any]]:

@@ -43,7 +43,7 @@ class FaceReader:
     SPLITS: ClassVar[tuple[str, ...]]
     LICENSE: ClassVar[str] = "other"  # the Hub's name of it
     TERMS: ClassVar[str]  # who may hold it and for what, in a sentence
-    URL: ClassVar[str]
+    URL: ClassVar[str | None]  # where the dataset is to be had; None where that is nowhere
     TASKS: ClassVar[tuple[str, ...]]  # asked about unless others are named; race is never among them
     ASKS_RACE: ClassVar[bool] = False  # whether there are race labels to ask for by name
     LAYOUT: ClassVar[str]

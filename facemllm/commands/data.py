@@ -140,7 +140,8 @@ def _describe(reader: Any) -> str:
     import textwrap
 
     about = inspect.getdoc(reader).replace("`", "").split("\n\n")
-    parts = [f"{reader.TITLE}, {reader.URL}", f"Terms: {reader.TERMS}", f"Layout: {reader.LAYOUT}", *about]
+    title = reader.TITLE if reader.URL is None else f"{reader.TITLE}, {reader.URL}"
+    parts = [title, f"Terms: {reader.TERMS}", f"Layout: {reader.LAYOUT}", *about]
     return "\n\n".join(textwrap.fill(" ".join(part.split()), 100) for part in parts)
 
 
@@ -296,6 +297,9 @@ def _summary(report: dict[str, Any]) -> str:
         for split, counted in splits.items():
             lines.append(split_line(config, split, counted))
             lines += [f"{'':>10}  left out: {reason}: {rows:,}" for reason, rows in counted["skipped"].items()]
+            lines += [
+                f"{'':>10}  of the rows: {remark}: {rows:,}" for remark, rows in counted.get("remarks", {}).items()
+            ]
     if report["rows_written"]:
         lines.append(f"{report['out']}: {report['seconds']:.1f} s, {report['rows_per_second']:,.0f} rows/s")
     else:

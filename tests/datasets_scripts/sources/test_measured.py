@@ -11,9 +11,10 @@ from PIL import Image, ImageFilter
 
 from datasets_scripts.build import build_corpus
 from datasets_scripts.questions.captions import caption_turns
+from datasets_scripts.questions.conversations import Conventions
 from datasets_scripts.schema import CorpusError
 from datasets_scripts.sources.fairface import FairFace
-from datasets_scripts.sources.measured import MeasuredPhotos, MeasuredToo, the_face
+from datasets_scripts.sources.measured import UNMEASURED, MeasuredPhotos, MeasuredToo, the_face
 from datasets_scripts.sources.measuring import HEAD, head_angles, measure_face, sure_roll, sure_yaw, with_measured
 from facemllm.cli import main
 from modeling_facemllm.face_detection_facemllm import Face, FaceDetector
@@ -141,6 +142,15 @@ def test_a_caption_says_what_was_measured():
     assert not any("picture is" in caption_turns(plain, random.Random(seed))[1] for seed in range(40))
 
 
+def test_a_caption_of_measured_labels_alone_begins_with_a_person():
+    import random
+
+    labels = {"yaw": 30.0, "roll": 20.0, "attributes": {"picture_exposure": "dark"}}
+    told = {caption_turns(labels, random.Random(seed), Conventions(all_measured=True))[1] for seed in range(60)}
+    assert "A photo of a person with the head turned to the left and tilted to the right. The picture is dark." in told
+    assert all("a person with the head turned" in caption.lower() for caption in told)
+
+
 def test_the_labelled_face_is_the_one_in_the_box_or_the_largest_by_far():
     large, small, middle = (Face((x, 0, x + side, side), None, 0.9) for x, side in ((0, 100), (150, 30), (200, 90)))
     assert the_face([small, large]) is large
@@ -167,14 +177,16 @@ def test_a_folder_of_photographs_is_a_corpus(tmp_path, capsys):
     assert found["rows"] == 3 and found["skipped"] == {"no face": 1, "several faces": 1, "unreadable image": 1}
     card = (tmp_path / "out" / "README.md").read_text()
     assert "license: cc-by-4.0" in card and "--detector YUNET.onnx --license cc-by-4.0" in card
-    assert "were measured" in card and str(DATA) not in card + (tmp_path / "out" / "corpus.json").read_text()
+    assert "no person labelled them" in card and "annotators" not in card
+    assert card.count("face_detection_yunet") == 1 and "landmarks that [YuNet](https://github.com/" in card
+    assert str(DATA) not in card + (tmp_path / "out" / "corpus.json").read_text()
     face = next(face for face in MeasuredPhotos(str(tmp_path / "photos"), "train", None, str(YUNET)).faces(2, 3))
     assert (face.id, face.image["path"], face.license) == ("measured/deep/3.jpg", "3.jpg", "unknown")
     assert len(face.box) == 4 and len(face.landmarks) == 5
 
 
 @needs_faces
-def test_a_dataset_gets_measured_labels_beside_its_own(tmp_path):
+def test_a_dataset_gets_measured_labels_beside_its_own(tmp_path, capsys):
     root = tmp_path / "FairFace"
     (root / "val").mkdir(parents=True)
     rows = list(csv.reader((FAIRFACE / "fairface_label_val.csv").read_text().splitlines()[:13]))
@@ -182,8 +194,13 @@ def test_a_dataset_gets_measured_labels_beside_its_own(tmp_path):
         csv.writer(file).writerows(rows)
     for name, *_ in rows[1:]:
         (root / name).write_bytes((FAIRFACE / name).read_bytes())
+    Image.new("RGB", (64, 64)).save(root / rows[1][0])  # nobody
     words = ["--split", "validation", "--config", "face_tasks", "--measure", str(YUNET), "--out"]
     assert main(["data", "fairface", str(root), *words, str(tmp_path / "out")]) == 0
+    assert f"{UNMEASURED}: 1\n" in capsys.readouterr().out
+    assert f"{UNMEASURED}: 1\n" in (tmp_path / "out" / "README.md").read_text()
+    counted = json.loads((tmp_path / "out" / "corpus.json").read_text())["configs"]["face_tasks"]["validation"]
+    assert counted["rows"] == 12 and counted["remarks"] == {UNMEASURED: 1}
     labels = set(json.loads((tmp_path / "out" / "corpus.json").read_text())["labels"])
     assert {"age_group", "gender", "yaw", "roll", "attributes"} <= labels
     assert "--measure YUNET.onnx" in (tmp_path / "out" / "README.md").read_text()
