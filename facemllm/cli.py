@@ -14,7 +14,8 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from typing import Any
+from difflib import get_close_matches
+from typing import Any, NoReturn
 
 from datasets_scripts.shown_text import in_terminal
 
@@ -168,7 +169,7 @@ def _run(command: str | None, argv: list[str]) -> int:
     if rest and hasattr(args, "overrides") and all("=" in word and not word.startswith("-") for word in rest):
         args.overrides += rest
     elif rest:
-        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+        _refuse(rest, _innermost(parser, args))
     if getattr(args, "out", None) == "":  # what "$DIR" is where DIR is not set, and this folder as a path
         raise UserError("--out '': the name is empty; give one, or . for this folder")
     args.command_line = shlex.join(["facemllm", *argv])
@@ -182,6 +183,24 @@ def _run(command: str | None, argv: list[str]) -> int:
         if error.errno in FULL_DISK and error.filename is None:
             error.filename = getattr(args, "out", None)
         raise
+
+
+def _innermost(parser: argparse.ArgumentParser, args: argparse.Namespace) -> argparse.ArgumentParser:
+    """The parser of the command, or of what was chosen of it: `facemllm data synthetic`, not `facemllm`."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction) and getattr(args, action.dest, None) in action.choices:
+            return _innermost(action.choices[getattr(args, action.dest)], args)
+    return parser
+
+
+def _refuse(words: list[str], parser: argparse.ArgumentParser) -> NoReturn:
+    """End with what argparse says of words that are no arguments, and with the options that were meant."""
+    given = [word.partition("=")[0] for word in words if word.startswith("-")]
+    near = dict.fromkeys(
+        name for word in given for name in get_close_matches(word, parser._option_string_actions, n=1)
+    )
+    meant = f"did you mean {' and '.join(near)}? " if near else ""
+    parser.error(f"unrecognized arguments: {' '.join(words)}; {meant}{parser.prog} --help lists the options")
 
 
 def _about_an_option(error: ValueError, args: argparse.Namespace) -> str | None:

@@ -157,7 +157,8 @@ def run(args: argparse.Namespace) -> int:
             return 0
         counts.other_files = ignored.files
         if not any((counts.photos, counts.failed, counts.done_before)):
-            raise NothingDone(f"{' '.join(args.inputs)}: no photo and no video there ({ignored.files} other files)")
+            others = _counted(ignored.files, "other file")
+            raise NothingDone(f"{' '.join(args.inputs)}: no photo and no video there ({others})")
         report = {**vars(counts), "seconds": round(time.perf_counter() - start, 1)}
         if journal is not None:
             journal.finish(report)
@@ -301,20 +302,25 @@ def _report_failure(row: dict[str, Any], failed: int, args: argparse.Namespace, 
         bar.write('what fails from here on stands in the rows, under "error"', file=sys.stderr)
 
 
+def _counted(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
 def _report_counts(report: dict[str, Any], args: argparse.Namespace) -> None:
     """The counts on standard output, or on standard error where the rows go to the former."""
     if args.json and args.out:
         print(json.dumps({"out": args.out, **report}))
         return
-    words = [f"{report['photos']:,} photos, {report['faces']:,} faces"]
+    words = [_counted(report["photos"], "photo"), _counted(report["faces"], "face")]
     words_of = {
         "without_face": "without a face",
         "failed": "failed",
         "done_before": "done before",
         "given_twice": "given twice",
-        "other_files": "other files in the folders",
     }
     words += [f"{report[name]:,} {text}" for name, text in words_of.items() if report[name]]
+    if others := report["other_files"]:
+        words.append(f"{_counted(others, 'other file')} in the folders")
     where = f"{args.out}: " if args.out else ""
     line = in_terminal(f"{where}{', '.join(words)}; {report['seconds']:.1f} s")
     print(line, file=sys.stdout if args.out else sys.stderr)

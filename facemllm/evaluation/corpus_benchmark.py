@@ -210,6 +210,24 @@ def _near(name: str) -> str:
     return f"did you mean {near[0]}? " if near else ""
 
 
+def _check_choice(corpus: str, config: str, split: str) -> None:
+    """Raise `UserError` where the corpus has other configs, or the config has other splits."""
+    from datasets import get_dataset_config_names, get_dataset_split_names
+
+    try:
+        configs = get_dataset_config_names(corpus)
+        splits = get_dataset_split_names(corpus, config) if config in configs else []
+    except (ValueError, OSError):  # what else is the matter is said by whoever calls this
+        return
+    if config not in configs:
+        remedy = f"choose with --config, or build it with facemllm data ... --config {config}"
+        raise UserError(f"{corpus}: has no config {config}, only {', '.join(configs)}; {remedy}")
+    if split not in splits:
+        raise UserError(
+            f"{corpus}, config {config}: has no split {split}, only {', '.join(splits)}; choose with --split"
+        )
+
+
 def _load(corpus: str, config: str, split: str) -> Any:
     from datasets import Image
 
@@ -228,6 +246,7 @@ def _load(corpus: str, config: str, split: str) -> Any:
         reason = str(error).splitlines()[0]
         if not here:
             raise UserError(f"{corpus}: there is no such folder here; {reason}") from error
+        _check_choice(corpus, config, split)
         where = f"{corpus}, config {config}, split {split}"
         raise UserError(f"{where}: {reason} choose with --config and --split") from error
     if missing := ", ".join(name for name in ("id", "image", "labels") if name not in rows.column_names):

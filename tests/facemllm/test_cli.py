@@ -37,6 +37,21 @@ def test_a_wrong_command_line_exits_with_2(words, capsys):
     assert stop.value.code == 2
 
 
+@pytest.mark.parametrize(
+    ("words", "parser", "meant"),
+    [
+        (["info", "model", "--jsn"], "facemllm info", "--json"),
+        (["data", "synthetic", "--cuont", "5", "1", "1", "--out", "x"], "facemllm data synthetic", "--count"),
+    ],
+)
+def test_a_mistyped_option_is_answered_with_the_near_one_and_the_help_of_its_command(words, parser, meant, capsys):
+    with pytest.raises(SystemExit):
+        main(words)
+    error = capsys.readouterr().err
+    assert f"{parser}: error: unrecognized arguments: {words[2]}" in error
+    assert f"did you mean {meant}? {parser} --help" in error
+
+
 def test_a_mistake_in_another_room_is_one_line(tmp_path, capsys):
     assert main(["train", str(tmp_path / "missing.yaml")]) == 2
     error = capsys.readouterr().err

@@ -38,7 +38,12 @@ def test_a_row_for_each_photo_in_natural_order(analyze, photos, tmp_path):
     assert [row["image"] for row in rows] == [str(photos / name) for name in names]
     assert all(row["faces"][0].keys() >= {"box", "landmarks", "tasks", "answers"} for row in rows)
     assert rows[0]["faces"][0]["tasks"].keys() == {"gender", "age"}
-    assert "6 photos, 6 faces, 1 other files" in out
+    assert "6 photos, 6 faces, 1 other file in the folders" in out
+
+
+def test_one_photo_and_one_face_are_counted_in_the_singular(analyze, photos, tmp_path):
+    _, out, _ = analyze(photos / "face1.jpg", "--out", tmp_path / "faces.jsonl", "--tasks", "gender")
+    assert "1 photo, 1 face; " in out
 
 
 def test_race_only_where_it_is_named(analyze, photos):
@@ -339,7 +344,7 @@ def test_a_folder_without_photos_is_no_success(analyze, tmp_path):
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "notes.txt").write_text("no photo")
     rc, out, err = analyze(tmp_path / "photos", "--out", tmp_path / "out.jsonl")
-    assert (rc, out) == (1, "") and str(tmp_path / "photos") in err and "1 other files" in err
+    assert (rc, out) == (1, "") and str(tmp_path / "photos") in err and "(1 other file)" in err
     assert not list(tmp_path.glob("*out.jsonl*"))
 
 

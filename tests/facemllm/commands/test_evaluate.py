@@ -7,8 +7,9 @@ from functools import partial
 
 import pytest
 
-from facemllm.cli import main
-from facemllm.evaluation.corpus_benchmark import label_values
+from facemllm.cli import UserError, main
+from facemllm.evaluation.benchmarks import Wanted
+from facemllm.evaluation.corpus_benchmark import label_values, open_corpus
 from facemllm.evaluation.task_protocols import taught_age
 from facemllm.inference.hub_names import hub_commit
 from tests.datasets_scripts.sources.miniatures import WRITERS
@@ -53,6 +54,18 @@ def write_labelled(out, counts, **options):
 def corpus(tmp_path_factory):
     """Drawn faces with made-up labels, as `facemllm data` would leave a labelled corpus."""
     return write_labelled(tmp_path_factory.mktemp("labelled") / "corpus", {"train": 9, "validation": 6})
+
+
+@pytest.mark.parametrize(
+    ("config", "split", "message"),
+    [
+        ("zero_shot", "train", "has no config zero_shot, only face_tasks; choose with --config"),
+        ("face_tasks", "test", "has no split test, only train, validation; choose with --split"),
+    ],
+)
+def test_a_config_or_split_that_a_corpus_does_not_have_is_named_with_those_it_has(config, split, message, corpus):
+    with pytest.raises(UserError, match=message):
+        open_corpus(str(corpus), config, Wanted(split=split))
 
 
 @pytest.fixture
