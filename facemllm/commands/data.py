@@ -10,7 +10,7 @@ from typing import Any, get_args, get_origin
 from datasets_scripts.shown_text import in_terminal
 from facemllm.cli import UserError
 
-from .options import add_corpus_options, given, option_name, option_words, split_line
+from .options import add_corpus_options, check_positive, given, option_name, option_words, split_line
 
 HELP = (
     "Build a corpus as Parquet shards with a dataset card: load_dataset(DIR, CONFIG) reads it.\n\n"
@@ -30,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     corpora = parser.add_subparsers(dest="corpus", metavar="CORPUS", required=True)
     _add_synthetic(corpora)
     _add_fairfacegpt(corpora)
+    _add_sure(corpora)
     for reader in (*UNLABELLED.values(), *READERS.values()):
         _add_reader(corpora, reader)
 
@@ -136,6 +137,22 @@ def _add_reader(corpora: Any, reader: Any) -> None:
     parser.set_defaults(config=None)  # zero_shot only where tasks of both sides are asked
 
 
+def _add_sure(corpora: Any) -> None:
+    parser = corpora.add_parser(
+        "sure",
+        help="the captions of a corpus without what a model is not sure of",
+        description="The captions of a corpus's train split, written anew from its labels: one is stated only where a "
+        "model, asked about the picture, gives its most probable answer --sure or more. Trained on these, a model "
+        "leaves out of its captions what it cannot see well.",
+        epilog="example: facemllm data sure corpora/photo --model runs/photo/stage2_vqa --out corpora/photo_sure",
+    )
+    parser.add_argument("root", metavar="CORPUS", help="a corpus folder or Hub id with the config captions")
+    parser.add_argument("--model", required=True, help="the folder or Hub id of the model that is asked")
+    parser.add_argument("--sure", type=float, default=0.7, metavar="P", help="least probability (default: 0.7)")
+    parser.add_argument("--limit", type=int, metavar="ROWS", help="so many rows at most, chosen at random")
+    _add_common(parser, ("captions",))
+
+
 def _describe(reader: Any) -> str:
     import textwrap
 
@@ -181,7 +198,7 @@ def run(args: argparse.Namespace) -> int:
     from datasets_scripts.build import build_corpus, build_synthetic, keep_apart
     from datasets_scripts.sources.readers import own_options, reader_of
 
-    if args.corpus not in ("synthetic", "fairfacegpt"):
+    if args.corpus not in ("synthetic", "fairfacegpt", "sure"):
         _settle(args)
     common = given(args, "seed", "num_proc", "shard_rows", "overwrite")
     common |= {"configs": args.config, "command": _card_command(args)}
@@ -193,6 +210,14 @@ def run(args: argparse.Namespace) -> int:
         keep_apart(args.images, args.out)
         pictures = {"race": args.race, "include_images": not args.no_images}
         report = build_published(args.file, args.images, args.out, **pictures, **common)
+    elif args.corpus == "sure":
+        from facemllm.analysis.sure_captions import build_sure
+
+        check_positive(args, "limit")
+        common = given(args, "seed", "shard_rows", "overwrite") | {"command": common["command"]}
+        report = build_sure(
+            args.root, args.model, _analyzer(args.model), args.out, sure=args.sure, limit=args.limit, **common
+        )
     else:
         reader = reader_of(args.corpus)
         options = {name: getattr(args, name) for name in own_options(reader)}
@@ -216,6 +241,16 @@ def run(args: argparse.Namespace) -> int:
     if few := _mostly_left_out(report):
         print(f"facemllm data: warning: more than half of the rows were left out of {few}", file=sys.stderr)
     return 0
+
+
+def _analyzer(model: str) -> Any:
+    import modeling_facemllm
+    from facemllm.inference.loading import load_model
+    from modeling_facemllm import FaceAnalysisPipeline
+
+    modeling_facemllm.register()
+    network, processor = load_model(model)
+    return FaceAnalysisPipeline(network, processor=processor)
 
 
 def _settle(args: argparse.Namespace) -> None:
@@ -251,6 +286,8 @@ def _card_command(args: argparse.Namespace) -> str:
     words = ["facemllm data", args.corpus]
     if args.corpus == "synthetic":
         words += option_words(args, "count", "size")
+    elif args.corpus == "sure":
+        words += ["CORPUS --model MODEL", *option_words(args, "sure", "limit")]
     elif args.corpus == "fairfacegpt":
         words += ["dataset.json --images FOLDER", *option_words(args, "race", "no_images")]
     else:
