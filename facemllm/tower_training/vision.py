@@ -156,8 +156,10 @@ class VisionTraining:
         of_all = [
             LabelObjective(width, train.labels) if from_labels else PhraseObjective(width, train.captions, rarest)
         ]
-        if self._processes > 1:  # each has seen other captions
+        if self._processes > 1:  # each has seen other captions, and has drawn its own new weights
             distributed.broadcast_object_list(of_all)
+            for weight in self.tower.state_dict().values():
+                distributed.broadcast(weight, src=0)
         self.objective = of_all[0].to(self.device)
         self.optimizer = TowerOptimizer((self.tower, self.objective), learning_rate)
         self._learned = [

@@ -4,6 +4,7 @@ import importlib.util
 import json
 import re
 
+import numpy as np
 import pytest
 import torch
 from datasets import Dataset
@@ -12,8 +13,9 @@ from torch import nn
 from datasets_scripts.schema import FEATURES
 from datasets_scripts.synthetic import records as synthetic
 from facemllm.cli import UserError, main
-from facemllm.tower_training import pretrained
+from facemllm.tower_training import pretrained, vision
 from facemllm.tower_training.pretrained import LITE0_PACKAGE, start_from
+from facemllm.tower_training.processes import in_processes
 from modeling_facemllm import FaceMLLMVisionConfig, FaceMLLMVisionModel
 
 needs_lite0 = pytest.mark.skipif(
@@ -85,6 +87,25 @@ def test_two_processes_train_one_tower(corpus, tmp_path):
     measured = json.loads((tmp_path / "out" / "vision" / "training.json").read_text())
     assert measured["pictures"] == 36 and measured["steps"] == 3 and "--num-proc 2" in measured["command"]
     assert FaceMLLMVisionModel.from_pretrained(tmp_path / "out" / "vision").config.image_size == 32
+
+
+def _one_step(folder):
+    """In one of several processes: a step with a tower whose new weights are its own; leaves its weights."""
+    rank, processes = vision.world()
+    torch.manual_seed(rank)
+    tower = FaceMLLMVisionModel(FaceMLLMVisionConfig(image_size=16, stem_channels=[8], hidden_size=16))
+    pixels = np.random.default_rng(rank).integers(0, 256, (8, 16, 16, 3), dtype=np.uint8)
+    pictures = vision.CaptionedPictures(pixels, [""] * 8, [{"gender": "female"}, {"gender": "male"}] * 4)
+    training = vision.VisionTraining(tower, pictures, pictures, batch_size=4 * processes, from_labels=True)
+    training.step()
+    torch.save([tower.state_dict(), training.objective.state_dict()], f"{folder}/{rank}.pt")
+
+
+def test_processes_hold_the_same_weights_whatever_each_has_drawn(tmp_path):
+    in_processes(2, _one_step, str(tmp_path))
+    first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
+    for one, other in zip(first, second, strict=True):
+        assert all(torch.equal(weight, other[name]) for name, weight in one.items())
 
 
 def test_what_a_process_refuses_is_said_in_one_line(tmp_path, capsys):

@@ -31,7 +31,7 @@ def corpus(tmp_path):
 
 @pytest.fixture
 def model(tiny_model, tmp_path):
-    """A random model that says it was trained for the gender: of two answers it is sure of one, by chance, but not wholly."""
+    """A random model that says it was trained for the gender, of which it is sure by chance, but not wholly."""
     import shutil
 
     shutil.copytree(tiny_model, tmp_path / "model")
