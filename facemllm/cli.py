@@ -28,6 +28,7 @@ COMMANDS = {
     "evaluate": "compare a model's answers with the labels of a benchmark or corpus, per task and group",
     "analyze": "say of each face in photos and videos what a model sees, as JSON lines",
     "ask": "ask a model a question about a picture",
+    "models": "list the models that are at hand",
     "export": "write a model as ONNX graphs, checked against it",
     "publish": "put a corpus or a model on the Hugging Face Hub",
     "upgrade": "put today's code beside the weights of a model folder that older code saved",
@@ -165,9 +166,11 @@ def _how_to_go_on(command: str | None, argv: list[str]) -> str:
 def _run(command: str | None, argv: list[str]) -> int:
     parser = build_parser(command)
     args, rest = parser.parse_known_args(argv)
-    # argparse gives up on key=value words that follow an option; a recipe's overrides may stand anywhere.
+    # argparse gives up on words that follow an option; a recipe's overrides and a command's words may stand anywhere.
     if rest and hasattr(args, "overrides") and all("=" in word and not word.startswith("-") for word in rest):
         args.overrides += rest
+    elif rest and hasattr(args, "words") and not _has_options(rest):
+        args.words = [*args.words, *(word for word in rest if word != "--")]
     elif rest:
         _refuse(rest, _innermost(parser, args))
     if getattr(args, "out", None) == "":  # what "$DIR" is where DIR is not set, and this folder as a path
@@ -201,6 +204,11 @@ def _refuse(words: list[str], parser: argparse.ArgumentParser) -> NoReturn:
     )
     meant = f"did you mean {' and '.join(near)}? " if near else ""
     parser.error(f"unrecognized arguments: {' '.join(words)}; {meant}{parser.prog} --help lists the options")
+
+
+def _has_options(words: list[str]) -> bool:
+    before_dashes = words[: words.index("--")] if "--" in words else words
+    return any(word.startswith("-") and word != "-" for word in before_dashes)
 
 
 def _about_an_option(error: ValueError, args: argparse.Namespace) -> str | None:

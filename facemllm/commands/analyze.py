@@ -17,18 +17,21 @@ from typing import Any
 from datasets_scripts.shown_text import in_json, in_terminal
 from facemllm.cli import NothingDone, UserError
 
-from .options import add_device_options, given
+from .options import MODEL_RULE, add_device_options, add_model_words, given, resolve_model, split_model
 
 MAX_FAILURES_SHOWN = 10  # failures, on the terminal
 SEARCHING_THREADS = 1
-HELP = """\
+HELP = f"""\
 Find the faces in photos and videos, and have a Face-MLLM say of each what the tasks ask: one JSON line per photo or
-frame, {"image", "frame", "time", "size", "faces", "error"}. Where one cannot be read, its error says why, and the
+frame, {{"image", "frame", "time", "size", "faces", "error"}}. Where one cannot be read, its error says why, and the
 others go on.
 
 INPUT is a photo, a folder (with all that is below it, in natural order), a video, a URL, or - for a list of those on
 standard input, one a line. Pillow's formats are read, HEIF with pillow-heif; of moving pictures the first frame.
 Boxes and landmarks are pixels of the upright photo, as its EXIF orientation turns it.
+
+{MODEL_RULE} A first
+word that is a photo, folder or video here, or is spelled as one (x/y.jpg), is an INPUT.
 
 Without --out a terminal gets a table, a pipe the JSON lines. With --out the same command goes on after an
 interruption: photos that are done are left out, those that failed are tried again. Another process on the same file,
@@ -37,13 +40,11 @@ or other settings, are refused; FILE.run.json beside it holds the settings and c
 Exit code 0: every photo was looked at. 1: some failed, and their rows say why, or there was none. 2: a mistake in the
 arguments, or the rows cannot be written. Before results about race or emotion are used on people, read the legal
 notice in the model card."""
-EXAMPLE = "facemllm analyze quickstart/model photos --out faces.jsonl --draw drawn"
+EXAMPLE = "facemllm analyze photos --out faces.jsonl --draw drawn"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.usage = "facemllm analyze MODEL INPUT [INPUT ...] [options]"
-    parser.add_argument("model", metavar="MODEL", help="the folder or Hub id of a Face-MLLM, or of its ONNX export")
-    parser.add_argument("inputs", metavar="INPUT", nargs="+", help="photos, folders, videos, URLs; - for a list")
+    add_model_words(parser, "INPUT", "photos, folders, videos, URLs; - for a list")
     parser.add_argument("--out", metavar="FILE", help="the JSON lines")
     parser.add_argument("--csv", metavar="FILE", help="with --out: its rows as a table too, one line per face")
     parser.add_argument("--draw", metavar="DIR", help="copies of the photos with their faces drawn on them")
@@ -86,10 +87,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from facemllm.inference.hub_names import check_model_name
-
-    check_model_name(args.model)
+    args.inputs = split_model(args, "INPUT")
     _check(args)
+    resolve_model(args)
     warnings.filterwarnings("ignore", module="PIL")  # broken files are reported in their rows
     import torch
     from transformers.utils import logging
@@ -113,8 +113,8 @@ def run(args: argparse.Namespace) -> int:
             journal.describe(row_features(face, drawn=args.draw is not None))
         if args.tasks is None and getattr(pipeline.model.config, "face_tasks", None) is None:
             print(
-                f"facemllm analyze: {args.model} does not say what it was trained to be asked, and may be asked what "
-                "it never learned: name --tasks",
+                f"facemllm analyze: {args.model_name} does not say what it was trained to be asked, and may be asked "
+                "what it never learned: name --tasks",
                 file=sys.stderr,
             )
         drawings = FaceDrawings(args.draw) if args.draw else None

@@ -13,34 +13,30 @@ from datasets_scripts.shown_text import in_json, in_terminal
 from facemllm.cli import UserError
 from facemllm.inference.exports import is_onnx_export, load_runtime
 
-from .options import add_device_options, check_positive
+from .options import MODEL_RULE, add_device_options, add_model_words, check_positive, resolve_model, split_model
 
 HELP = (
-    "Ask a vision-language model about pictures and print its answer as it is generated (greedy).\n\n"
-    "MODEL is a folder or a Hub id of any image-text-to-text model, or of what facemllm export wrote, which runs on\n"
-    "ONNX Runtime. Face-MLLM models run on the code of this package; a model that brings its own code needs\n"
+    "Ask a vision-language model about pictures and print its answer as it is generated (greedy). Any\n"
+    "image-text-to-text model will do, and what facemllm export wrote, which runs on ONNX Runtime.\n\n"
+    f"{MODEL_RULE} A first\n"
+    "word that is a file here, or is spelled as a picture (x/y.jpg), is an IMAGE.\n\n"
+    "Face-MLLM models run on the code of this package; a model that brings its own code needs\n"
     "--trust-remote-code. Before answers about race or emotion are used on people, read the legal notice in the\n"
     "model card."
 )
-EXAMPLE = 'facemllm ask quickstart/model face.png "What is the expression?"'
+EXAMPLE = 'facemllm ask face.png "What is the expression?"'
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.usage = "facemllm ask [options] MODEL [IMAGE ...] QUESTION"
-    parser.add_argument("model", metavar="MODEL", help="a model folder or a Hub id")
-    parser.add_argument(
-        "prompt",
-        metavar="[IMAGE ...] QUESTION",
-        nargs="+",
-        help="pictures (files or URLs, any number, also none), then the question",
-    )
+    about = "pictures (files or URLs, any number, also none), then the question"
+    add_model_words(parser, "[IMAGE ...] QUESTION", about)
     parser.add_argument("--max-new-tokens", type=int, default=256, metavar="N", help="longest answer (default: 256)")
     add_device_options(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of streaming")
 
 
 def run(args: argparse.Namespace) -> int:
-    *sources, question = args.prompt
+    *sources, question = split_model(args, "the question", is_input=os.path.isfile)
     if os.path.isfile(question):  # False for a text that is too long for a name
         raise UserError(
             f'the question is missing: the last argument, {question}, is a file; add a "question" after it'
@@ -49,6 +45,7 @@ def run(args: argparse.Namespace) -> int:
         raise UserError('the question is empty; give one, as in "What is the expression?"')
     check_positive(args, "max_new_tokens")
     images = [read_picture(source) for source in sources]
+    resolve_model(args)
     answer = _load_exported(args) if is_onnx_export(args.model) else _load(args)
     if not images:
         print("no picture given: the answer is to the question alone", file=sys.stderr)
@@ -56,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     text = answer(images, question)
     if args.json:
         report = {
-            "model": args.model,
+            "model": args.model_name,
             "images": sources,
             "question": question,
             "answer": text,
@@ -108,7 +105,8 @@ def read_picture(source: str) -> Any:
     from modeling_facemllm.image_loading_facemllm import load_image
 
     if not source.startswith(("http://", "https://")) and not Path(source).is_file():
-        raise UserError(f"{source}: no such picture; give an image file or a URL, and the question last, in quotes")
+        remedy = "give an image file or a URL, and the question last, in quotes; --model names a model"
+        raise UserError(f"{source}: no such picture; {remedy}")
     try:
         return load_image(source)
     except ValueError as error:

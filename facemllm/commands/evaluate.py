@@ -14,7 +14,16 @@ from datasets_scripts.shown_text import in_terminal
 from facemllm.cli import UserError
 from facemllm.evaluation.registry import FOLDERS, load_folder
 
-from .options import add_device_options, alone_in, check_positive, option_name
+from .options import (
+    MODEL_RULE,
+    add_device_options,
+    add_model_words,
+    alone_in,
+    check_positive,
+    option_name,
+    resolve_model,
+    split_model,
+)
 
 if TYPE_CHECKING:
     from facemllm.evaluation.registry import OpenedBenchmark
@@ -24,19 +33,20 @@ HELP = (
     "BENCHMARK is a dataset in its distributed layout with --root (facemllm data --help lists them, with what they\n"
     f"label), zero_shot_attributes (unseen attributes of celeba, maad_face or lfwa), {', '.join(FOLDERS)}, synthetic\n"
     "(drawn faces, made on the spot), or a corpus: a folder or Hub id that load_dataset reads.\n\n"
+    f"{MODEL_RULE} Of two\n"
+    "words the first is the model, and the second the benchmark.\n\n"
     "With --out, predictions are written as they come: the same command goes on after a kill, and --rescore writes\n"
     "the report again from them, without a model. Scoring compares the likelihood of the stated options; generation\n"
     "reads what the model writes. They are reported apart. Race labels, where the dataset has them, make group\n"
     "tables, for auditing (--no-race leaves them unread); race is asked only with --tasks race."
 )
-EXAMPLE = "facemllm evaluate runs/fairface/stage3_face_tasks fairface --root FairFace --out reports/fairface"
+EXAMPLE = "facemllm evaluate fairface --root FairFace --out reports/fairface"
 MAX_WITH_GROUPS = 4
 RESCORING = ("out", "rescore", "json")  # all that has an effect without a model
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", metavar="MODEL", nargs="?", help="a model, adapter or exported folder, or a Hub id")
-    parser.add_argument("benchmark", metavar="BENCHMARK", nargs="?", help="a benchmark, a corpus folder or a Hub id")
+    add_model_words(parser, "BENCHMARK", "a benchmark, a corpus folder or a Hub id")
     parser.add_argument("--root", metavar="DIR", help="the folder of the benchmark's dataset")
     root = "where the pictures lie that a corpus's rows only name, by paths that count from DIR"
     parser.add_argument("--image-root", metavar="DIR", help=root)
@@ -92,14 +102,14 @@ def _check(args: argparse.Namespace) -> None:
     check_positive(args, "limit", "batch_size")
     if args.rescore and args.out is None:
         raise UserError("--rescore needs --out DIR: the folder of an earlier evaluation")
-    if not args.rescore and args.benchmark is None:
-        raise UserError("give MODEL and BENCHMARK; facemllm evaluate --help has the benchmarks")
     args.ways = args.ways and list(dict.fromkeys(args.ways))
     # an argument that would choose what is asked, where nothing is
     for name, default in _defaults(add_arguments).items() if args.rescore else ():
         if name not in RESCORING and getattr(args, name) != default:
-            word = name.upper() if name in ("model", "benchmark") else option_name(name)
+            word = " ".join(args.words) if name == "words" else option_name(name)
             raise UserError(f"{word} has no effect with --rescore, which reads what is in --out alone: leave it out")
+    if not args.rescore:
+        (args.benchmark,) = split_model(args, "BENCHMARK", one=True)
 
 
 def _defaults(add: Callable[[argparse.ArgumentParser], None]) -> dict[str, Any]:
@@ -115,9 +125,8 @@ def _evaluate(args: argparse.Namespace, out: Path) -> int:
 
     from facemllm.evaluation.answerers import BACKENDS, backend_of, load_answerer
     from facemllm.evaluation.predict import run_benchmark
-    from facemllm.inference.hub_names import check_model_name
 
-    check_model_name(args.model)
+    resolve_model(args)
     args.backend = args.backend or backend_of(args.model)
     if args.backend not in BACKENDS:
         raise UserError(f"--backend {args.backend}: give one of {', '.join(BACKENDS)}")
@@ -197,7 +206,7 @@ def _settings(args: argparse.Namespace) -> dict[str, Any]:
     from facemllm.inference.identity import identify
 
     return {
-        "model": _plain(args.model),
+        "model": _plain(args.model_name),
         "commit": hub_commit(args.model),
         "adapter": args.adapter and _plain(args.adapter),
         "adapter_commit": args.adapter and hub_commit(args.adapter),

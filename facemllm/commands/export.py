@@ -8,21 +8,23 @@ from typing import Any
 
 from datasets_scripts.shown_text import in_terminal
 from facemllm.cli import UserError
+from facemllm_onnx.export_location import EXPORT_RECORD
 
-from .options import alone_in, given
+from .options import MODEL_RULE, add_model_words, alone_in, given, resolve_model, split_model
 
 HELP = (
     "Write a Face-MLLM as ONNX graphs, with its configuration, processor and tokenizer beside them, for onnxruntime\n"
     "and transformers.js. The graphs' answers are compared with the model's before OUT appears.\n\n"
     "The decoder is fused for one prompt at a time, which is fastest; with --batch it takes several at once. LoRA\n"
-    "adapters are merged first: MODEL may be an adapter's folder, or --adapter names one."
+    "adapters are merged first: the model may be an adapter's folder, or --adapter names one.\n\n"
+    f"{MODEL_RULE} Of two\n"
+    "words the first is the model, and the second OUT."
 )
-EXAMPLE = "facemllm export quickstart/model quickstart-onnx --precision int4"
+EXAMPLE = "facemllm export photo-onnx --precision int8"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", metavar="MODEL", help="a model folder or a Hub id")
-    parser.add_argument("out", metavar="OUT", help="folder to write; an earlier export there is replaced")
+    add_model_words(parser, "OUT", "folder to write; an earlier export there is replaced")
     parser.add_argument(
         "--backend",
         default="auto",
@@ -43,12 +45,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from facemllm.inference.exports import is_onnx_export
-    from facemllm.inference.hub_names import check_model_name
     from facemllm.inference.identity import identify
     from facemllm_onnx.export.folder import ExportArgumentError, ExportError
     from facemllm_onnx.export.request import ExportRequest
 
-    check_model_name(args.model)
+    (args.out,) = split_model(args, "OUT", is_input=_is_export, one=True)
+    resolve_model(args)
     try:
         options = given(args, "backend", "precision", "device", "batch")
         request = ExportRequest(Path(args.out).expanduser(), scoring=not args.no_scoring, **options).checked()
@@ -62,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
         logging.disable_progress_bar()
         with alone_in("OUT", request.out, beside=True):
             model, processor = load_model(args.model, "cpu", args.trust_remote_code, args.adapter)
-            source = {"name": args.model, "digest": identify(args.model, args.adapter), "adapter": args.adapter}
+            source = {"name": args.model_name, "digest": identify(args.model, args.adapter), "adapter": args.adapter}
             record = write_export(request, model, processor, source=source, progress=True)
     except ExportArgumentError:
         raise
@@ -70,6 +72,11 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(str(error)) from error
     print(json.dumps(record, indent=2) if args.json else in_terminal(_summary(Path(args.out), record), lines=True))
     return 0
+
+
+def _is_export(word: str) -> bool:
+    """An earlier export can be OUT, and no model to export."""
+    return (Path(word).expanduser() / EXPORT_RECORD).is_file()
 
 
 def _summary(out: Path, record: dict[str, Any]) -> str:

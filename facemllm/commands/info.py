@@ -13,6 +13,7 @@ from typing import Any
 from datasets_scripts.shown_text import in_terminal
 from facemllm.cli import UserError
 from facemllm.inference.exports import export_file, read_export
+from facemllm.inference.model_names import find_model
 from facemllm.model_code.comparison import describe_code, read_settings
 
 HELP = (
@@ -43,13 +44,15 @@ _PARTS = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", metavar="MODEL", nargs="?", help="a model folder, or an ONNX export")
+    about = "a model folder, an ONNX export, or a name that facemllm models lists"
+    parser.add_argument("model", metavar="MODEL", nargs="?", help=about)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run(args: argparse.Namespace) -> int:
     report = {"versions": versions(), "devices": devices()}
     if args.model is not None:
+        args.model = find_model(args.model)
         export = export_file(args.model)
         report["model"] = describe_model(args.model) if export is None else describe_export(args.model, export)
     if args.json:

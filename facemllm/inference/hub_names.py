@@ -1,5 +1,6 @@
 """Names that may mean the Hub: distinguished from folders before anything is loaded; single files of them."""
 
+import os
 from pathlib import Path
 
 from facemllm.cli import UserError
@@ -7,21 +8,28 @@ from facemllm.cli import UserError
 # The rule lies there because the ONNX runtime, which imports nothing of this package, follows it too.
 from facemllm_onnx.export_location import could_be_hub_id
 
-__all__ = ["ADAPTER", "check_model_name", "could_be_hub_id", "from_hub", "hub_commit"]
+__all__ = ["ADAPTER", "check_model_name", "could_be_hub_id", "from_hub", "hub_commit", "is_model_folder"]
 
 ADAPTER = "adapter_config.json"
+
+
+def is_model_folder(name: str | Path) -> bool:
+    """Whether this is the folder of a model, an export or an adapter. Any text may be asked about."""
+    folder = os.path.expanduser(os.fspath(name))
+    return any(os.path.isfile(os.path.join(folder, file)) for file in ("config.json", ADAPTER))
 
 
 def check_model_name(model: str | Path) -> None:
     """Refuse what is neither a model's or adapter's folder nor can be a Hub id. Raises `UserError`; asks no Hub."""
     path = Path(model).expanduser()
     if path.is_dir():
-        if not any((path / name).is_file() for name in ("config.json", ADAPTER)):
+        if not is_model_folder(path):
             raise UserError(
                 f"{model}: the folder has no config.json; give the folder that training or quickstart left"
             )
     elif not could_be_hub_id(str(model)):
-        raise UserError(f"{model}: there is no such model folder; a Hub id has the form owner/name")
+        remedy = "a Hub id has the form owner/name, and facemllm models lists known names"
+        raise UserError(f"{model}: there is no such model folder; {remedy}")
 
 
 def from_hub(repo_id: str, name: str) -> Path | None:

@@ -22,6 +22,7 @@ from facemllm_recipes.model_folder import (
 from .answering import user_message
 from .exports import is_onnx_export, load_onnx_model
 from .hub_names import ADAPTER, check_model_name, could_be_hub_id
+from .model_names import DEFAULT_MODEL, find_model
 
 
 def pick_device(name: str = "auto") -> torch.device:
@@ -42,9 +43,14 @@ def pick_device(name: str = "auto") -> torch.device:
 
 
 def load_model(
-    model: str | Path, device: str = "auto", trust_remote_code: bool = False, adapter: str | Path | None = None
+    model: str | Path = DEFAULT_MODEL,
+    device: str = "auto",
+    trust_remote_code: bool = False,
+    adapter: str | Path | None = None,
 ) -> tuple[PreTrainedModel, ProcessorMixin]:
-    """Load the image-text-to-text model in a folder or under a Hub id, with its processor, ready to generate.
+    """Load an image-text-to-text model, by a known name or from a folder or the Hub, with its processor.
+
+        model, processor = load_model("photo")  # ready to generate, on the first accelerator or the CPU
 
     Face-MLLM folders run on the installed package's code. Code that comes with any other folder or id is run only with
     `trust_remote_code`. A PEFT adapter is merged into the weights of `model`; `model` may also be the folder of
@@ -60,7 +66,7 @@ def load_model(
     from facemllm_recipes.internvl import load_processor
 
     modeling_facemllm.register()
-    model, adapter = _base_and_adapter(model, adapter)
+    model, adapter = _base_and_adapter(find_model(model), adapter)
     check_model_name(model)
     if is_onnx_export(model):
         if adapter is not None:

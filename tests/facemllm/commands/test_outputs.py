@@ -93,7 +93,8 @@ def test_a_full_disk_ends_data_in_one_line_and_the_same_command_goes_on(tmp_path
 
 
 def test_a_full_disk_is_told_with_the_output_and_what_to_do(tmp_path, capsys, monkeypatch):
-    def full(*_):
+    def full(args):
+        args.out = args.words[-1]  # as the command does first
         raise OSError(errno.ENOSPC, "of a library")
 
     monkeypatch.setattr("facemllm.commands.export.run", full)
