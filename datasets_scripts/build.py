@@ -81,8 +81,8 @@ def build_corpus(
         turns: questions about a face at most; with 1, each face is asked one.
         limit: rows at most that are read of each split.
         options, options_by_split: the reader's own settings, for all splits and for single ones.
-        measure: YuNet's ONNX file, or a Hub repository with it: labels that can be measured on the pictures are added
-            to the dataset's own.
+        measure: `"yunet"`, its ONNX file, or a Hub repository with it: labels that can be measured on the pictures are
+            added to the dataset's own.
         unanswerable: the share of questions, in `vqa` and `face_tasks`, that no task answers (0 to 0.5).
         corpus_options: goes to `write_corpus`, whose report is returned.
 

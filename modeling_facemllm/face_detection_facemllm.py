@@ -1,7 +1,8 @@
 """The faces of a photo: found with YuNet, aligned to ArcFace's five points, cropped with a margin.
 
 Detection needs OpenCV (`pip install opencv-python-headless`), imported when the first detector is made, and YuNet's
-weights: a path or a Hub repository. Wu, Peng and Yu, "YuNet: A Tiny Millisecond-level Face Detector", 2023.
+weights: those that the package carries, a path or a Hub repository. Wu, Peng and Yu, "YuNet: A Tiny Millisecond-level
+Face Detector", 2023.
 
 All places are in pixels of the upright picture: a photo with an EXIF orientation is turned first, in every function
 here, so that what `detect` gives fits `align` and `crop` of the same photo.
@@ -10,6 +11,7 @@ here, so that what `detect` gives fits `align` and `crop` of the same photo.
 import os
 import threading
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,8 +19,12 @@ from PIL import Image
 
 from .image_loading_facemllm import load_image
 
+YUNET_NAME = "yunet"
 YUNET = "opencv/face_detection_yunet"
 YUNET_FILE = "face_detection_yunet_2023mar.onnx"
+# The package facemllm lies beside this one, in a clone as in site-packages. Beside a model folder's copy of this file
+# there is nothing, so that a folder finds the same faces whatever else is installed.
+PACKAGED_YUNET = Path(__file__).parent.parent / "facemllm" / "models" / "yunet" / "yunet_s_640_640.onnx"
 # Both measured on FairFace: YuNet's scores fall from 0.94 to 0.7 where a face is wider than about 500 pixels, so that
 # a small copy of the picture is looked at besides the larger one, in which the small faces are.
 OVERVIEW_SIDE = 320
@@ -86,15 +92,21 @@ class FaceDetector:
 
     @classmethod
     def from_pretrained(
-        cls, path_or_id: str | os.PathLike = YUNET, *, filename: str = YUNET_FILE, revision: str = "main", **options
+        cls,
+        path_or_id: str | os.PathLike = YUNET_NAME,
+        *,
+        filename: str = YUNET_FILE,
+        revision: str = "main",
+        **options,
     ) -> "FaceDetector":
         """A detector from an ONNX file, a folder with `filename`, or a Hub repository with it; the options are those
-        of the class.
+        of the class. `"yunet"` is the package's file, and where this code was copied from it, OpenCV's on the Hub.
 
         Raises:
             OSError: when the weights are neither there nor can be fetched; the message says what was tried. A name
                 that can only be a path (`x.onnx`, `./x`, `a/b/c`) is not looked for on the Hub.
         """
+        path_or_id = yunet_weights() if path_or_id == YUNET_NAME else path_or_id
         path = os.path.expanduser(os.fspath(path_or_id))
         if os.path.isdir(path):
             path = os.path.join(path, filename)
@@ -178,6 +190,11 @@ class FaceDetector:
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
         self._load()
+
+
+def yunet_weights() -> str:
+    """What `"yunet"` names: the path of the package's file where it is there, else OpenCV's repository on the Hub."""
+    return str(PACKAGED_YUNET) if PACKAGED_YUNET.is_file() else YUNET
 
 
 def align(image: Any, landmarks: Any, size: int = 112, margin: float = 0.0) -> Image.Image:

@@ -13,7 +13,6 @@ from .errors_facemllm import ArgumentError
 from .face_detection_facemllm import (
     ARCFACE_POINTS,
     ARCFACE_SIDE,
-    YUNET,
     Face,
     FaceDetector,
     align,
@@ -107,7 +106,7 @@ def load_detector(detector: Any, min_score: float | None = None) -> Callable[[Im
             return None
         options = {} if min_score is None else {"min_score": min_score}
         try:
-            return FaceDetector.from_pretrained(YUNET if detector == "yunet" else detector, **options).detect
+            return FaceDetector.from_pretrained(detector, **options).detect
         except (OSError, ImportError, ValueError) as error:
             remedy = f"{error}; or give 'none' where each picture is one face"
             raise ArgumentError("detector", os.fspath(detector), remedy) from error

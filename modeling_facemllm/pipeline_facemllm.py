@@ -67,10 +67,11 @@ class FaceAnalysisPipeline(Pipeline):
             there a scarf?", "options": ["yes", "no"]}`. By default all tasks of `config.face_tasks` that are not on
             request, else gender, age and expression. With `[]`, and no questions, faces are only found.
         questions (`list[str]`, *optional*): free questions, answered in words.
-        detector (*optional*, defaults to `"yunet"`): `"yunet"` (from the Hub; needs OpenCV), path or Hub id of its
-            .onnx, `"none"` (each picture is one face as it is), a function from an upright RGB PIL image to faces, or,
-            in a call, the boxes of the picture, for several pictures one entry each. Faces are boxes `[x0, y0, x1,
-            y1]`, or mappings or objects with `box` and perhaps `landmarks` and `score`.
+        detector (*optional*, defaults to `"yunet"`): `"yunet"` (needs OpenCV; its weights are those of the installed
+            package facemllm, and come from the Hub where a model folder's own code runs), path or Hub id of its .onnx,
+            `"none"` (each picture is one face as it is), a function from an upright RGB PIL image to faces, or, in a
+            call, the boxes of the picture, for several pictures one entry each. Faces are boxes `[x0, y0, x1, y1]`, or
+            mappings or objects with `box` and perhaps `landmarks` and `score`.
         align (`bool`, *optional*, defaults to `False`):
             Turn faces upright, to ArcFace's five points, where known: for a model that was trained on aligned faces.
             What lies outside the photo is black, and of the head's angles only what is left over is seen.

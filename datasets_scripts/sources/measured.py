@@ -28,8 +28,8 @@ MAX_OTHER_SHARE = 0.5  # of the largest face's area: where another has more, not
 class MeasuredPhotos(FaceReader):
     """The photographs of a folder and of the folders in it, each of which shows exactly one face.
 
-    `detector` is YuNet's ONNX file, or a Hub repository that has it. `license` is the Hub's name of the terms of your
-    pictures, such as `cc-by-4.0`.
+    `detector` is yunet, which comes with the package, its ONNX file, or a Hub repository that has it. `license` is the
+    Hub's name of the terms of your pictures, such as `cc-by-4.0`.
     """
 
     NAME = "measured"
@@ -41,14 +41,12 @@ class MeasuredPhotos(FaceReader):
     LAYOUT = f"Pictures ({', '.join(SUFFIXES)}), in folders of any depth. There is no label file. All are split train."
     HUB_NAME: ClassVar[re.Pattern] = re.compile(r"[a-z0-9][a-z0-9.\-]{0,60}")
 
-    detector: str | None = None
+    detector: str = "yunet"
     license: str = "unknown"
 
     def _check_layout(self) -> None:
         if not self.HUB_NAME.fullmatch(self.license):
             raise CorpusArgumentError("license", self.license, "give the Hub's name of it, such as cc-by-4.0 or other")
-        if self.detector is None:
-            raise CorpusArgumentError("detector", self.detector, "give YuNet's ONNX file (--detector YUNET.onnx)")
         need(self.root, ".", what="photographs")
         if not self._files:
             raise CorpusError(f"{self.root} has no {', '.join(SUFFIXES)}: give a folder of photographs")

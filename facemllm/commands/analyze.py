@@ -63,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--detector",
         default="yunet",
         metavar="NAME",
-        help="yunet, fetched from the Hub; a path or Hub id of its .onnx file; none: a photo is one face "
+        help="yunet, which comes with the package; a path or Hub id of its .onnx file; none: a photo is one face "
         "(default: yunet)",
     )
     faces.add_argument("--min-score", type=float, metavar="S", help="fainter detections are left out (default: 0.6)")
@@ -256,12 +256,12 @@ def _which_model(name: str) -> str:
 
 def _which_detector(name: str) -> str:
     """Name and content of a detector's file here; the name alone of any other."""
-    from modeling_facemllm.face_detection_facemllm import YUNET_FILE
+    from modeling_facemllm.face_detection_facemllm import YUNET_FILE, YUNET_NAME, yunet_weights
     from modeling_facemllm.face_finding_facemllm import NO_DETECTOR
 
-    path = Path(name).expanduser()
+    path = Path(yunet_weights() if name == YUNET_NAME else name).expanduser()
     file = path / YUNET_FILE if path.is_dir() else path
-    if name in ("yunet", NO_DETECTOR) or not file.is_file():
+    if name == NO_DETECTOR or not file.is_file():
         return name
     return f"{path.name}@{hashlib.sha256(file.read_bytes()).hexdigest()[:16]}"
 

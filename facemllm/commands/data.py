@@ -21,6 +21,7 @@ HELP = (
 EXAMPLE = "facemllm data fairface FairFace --out corpora/fairface --num-proc 4"
 SPLITS = ("train", "validation", "test")
 FEWER_QUESTIONS = "fewer questions than about other faces"  # FairFaceGPT's reason
+YUNET = "yunet"  # the package's
 PLACES = {"frames": "FOLDER", "images": "FOLDER", "detector": "YUNET.onnx"}  # of this machine: no card names them
 
 
@@ -81,12 +82,11 @@ def _add_reader(corpora: Any, reader: Any) -> None:
     from datasets_scripts.questions.conversations import DEFAULT_TURNS
     from datasets_scripts.sources.readers import READERS, configs_of, own_options
 
-    detector = "" if reader.NAME in READERS else " --detector YUNET.onnx"
     parser = corpora.add_parser(
         reader.NAME,
         help=f"{reader.TITLE}: {', '.join(reader.TASKS).replace('_', ' ')}",
         description=_describe(reader),
-        epilog=f"example: facemllm data {reader.NAME} FOLDER{detector} --out corpora/{reader.NAME} --num-proc 4",
+        epilog=f"example: facemllm data {reader.NAME} FOLDER --out corpora/{reader.NAME} --num-proc 4",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("root", metavar="FOLDER", help=f"the folder of {reader.TITLE}")
@@ -99,14 +99,16 @@ def _add_reader(corpora: Any, reader: Any) -> None:
         metavar="TASK",
         help="what is asked about: names of datasets_scripts/questions/tasks.py, or attributes for all of them; "
         "zero_shot asks those of its side, captions say what is known whatever is asked "
-        f"(default: {' '.join(reader.TASKS)}{'' if detector else ', and what --measure measures'})",
+        f"(default: {' '.join(reader.TASKS)}{', and what --measure measures' if reader.NAME in READERS else ''})",
     )
     if reader.NAME in READERS:
         parser.add_argument(
             "--measure",
+            nargs="?",
+            const=YUNET,
             metavar="YUNET.onnx",
             help="add labels that can be measured on a picture with YuNet's landmarks: yaw, roll, light, exposure, "
-            "sharpness, colors; the dataset's own labels stay",
+            "sharpness, colors; the dataset's own labels stay (without a file: the package's YuNet)",
         )
     parser.add_argument(
         "--turns",
@@ -293,7 +295,7 @@ def _card_command(args: argparse.Namespace) -> str:
     else:
         words += ["FOLDER", *option_words(args, "split"), *_reader_words(args), *option_words(args, "tasks")]
         words += ["--race"] if "race" in args.tasks else []
-        words += ["--measure", "YUNET.onnx"] if getattr(args, "measure", None) is not None else []
+        words += {None: [], YUNET: ["--measure"]}.get(getattr(args, "measure", None), ["--measure", "YUNET.onnx"])
         words += option_words(args, "turns", "limit", "no_images")
         words += option_words(args, "unanswerable") if args.unanswerable else []
     return " ".join([*words, *option_words(args, "config", "seed", "shard_rows"), "--out DIR"])

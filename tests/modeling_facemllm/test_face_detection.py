@@ -3,9 +3,11 @@
 import io
 import pickle
 import re
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -13,8 +15,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
+from modeling_facemllm import face_detection_facemllm
 from modeling_facemllm.face_detection_facemllm import (
     ARCFACE_POINTS,
+    PACKAGED_YUNET,
     FaceDetector,
     align,
     crop,
@@ -188,6 +192,24 @@ def test_weights_are_taken_from_a_file_or_from_a_folder_that_has_the_hubs_file(t
     (tmp_path / "face_detection_yunet_2023mar.onnx").symlink_to(YUNET)
     assert FaceDetector.from_pretrained(tmp_path).weights == str(tmp_path / "face_detection_yunet_2023mar.onnx")
     assert FaceDetector.from_pretrained(str(YUNET), min_score=0.7).min_score == 0.7
+
+
+@needs_opencv
+def test_the_package_carries_a_detector_and_its_readme_says_which():
+    weights = Path(FaceDetector.from_pretrained("yunet").weights)
+    assert weights == PACKAGED_YUNET
+    readme = (weights.parent / "README.md").read_text(encoding="utf-8")
+    assert sha256(weights.read_bytes()).hexdigest() in readme and f"{weights.stat().st_size:,} bytes" in readme
+
+
+def test_code_that_was_copied_out_of_the_package_asks_the_hub(tmp_path):
+    source = Path(face_detection_facemllm.__file__).parent
+    for name in ("face_detection", "image_loading", "url_fetching", "errors"):
+        shutil.copy(source / f"{name}_facemllm.py", tmp_path)
+    (tmp_path / "__init__.py").touch()
+    program = f"from {tmp_path.name}.face_detection_facemllm import yunet_weights; print(yunet_weights())"
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path.parent, capture_output=True, text=True)
+    assert done.stdout == "opencv/face_detection_yunet\n", done.stderr
 
 
 @needs_opencv

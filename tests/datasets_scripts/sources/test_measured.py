@@ -212,8 +212,6 @@ def test_a_dataset_gets_measured_labels_beside_its_own(tmp_path, capsys):
 
 def test_a_missing_detector_is_named(tmp_path):
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
-    with refuses("detector", None, "--detector YUNET.onnx"):
-        MeasuredPhotos(str(tmp_path), "train")
     with pytest.raises(CorpusError, match=r"nowhere\.onnx"):
         MeasuredPhotos(str(tmp_path), "train", None, "nowhere.onnx")
     with pytest.raises(CorpusError, match=r"nowhere\.onnx"):

@@ -18,6 +18,7 @@ from PIL import Image
 from datasets_scripts.corpus.hashed_names import HashedNames
 from datasets_scripts.files import read_json
 from facemllm.analysis.table import write_table
+from facemllm.cli import main
 from tests.datasets_scripts.laion_face.img2dataset_folder import YUNET, needs_faces, plain
 from tests.datasets_scripts.laion_face.picture_server import PictureServer
 from tests.facemllm.commands.rows import read, spoil
@@ -363,7 +364,17 @@ def test_a_detector_that_is_another_file_is_one_line_of_ours(analyze, photos):
     assert ".cpp" not in err
 
 
+def test_the_packaged_detector_is_taken_where_none_is_named(tiny_model, capsys, tmp_path):
+    Image.new("RGB", (200, 200), "gray").save(tmp_path / "wall.png")
+    words = [str(tiny_model), str(tmp_path / "wall.png"), "--tasks", "--out", str(tmp_path / "faces.jsonl")]
+    assert main(["analyze", *words, "--device", "cpu"]) == 0
+    assert "1 photos, 0 faces" in capsys.readouterr().out
+    settings = json.loads((tmp_path / "faces.jsonl.run.json").read_text())["settings"]
+    assert settings["detector"] == "yunet_s_640_640.onnx@8f2383e4dd3cfbb4"
+
+
 def test_yunet_that_cannot_be_fetched_is_one_line_with_the_ways_out(analyze, photos, monkeypatch, tmp_path):
+    monkeypatch.setattr("modeling_facemllm.face_detection_facemllm.PACKAGED_YUNET", tmp_path / "no.onnx")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     rc, _, err = analyze(photos, detector="yunet")
     assert (rc, err.count("\n")) == (2, 1)
