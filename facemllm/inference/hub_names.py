@@ -16,7 +16,7 @@ ADAPTER = "adapter_config.json"
 def is_model_folder(name: str | Path) -> bool:
     """Whether this is the folder of a model, an export or an adapter. Any text may be asked about."""
     folder = os.path.expanduser(os.fspath(name))
-    return any(os.path.isfile(os.path.join(folder, file)) for file in ("config.json", ADAPTER))
+    return folder != "" and any(os.path.isfile(os.path.join(folder, file)) for file in ("config.json", ADAPTER))
 
 
 def check_model_name(model: str | Path) -> None:

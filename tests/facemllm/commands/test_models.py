@@ -86,6 +86,13 @@ def test_a_model_alone_lacks_its_input(packaged):
         split()
 
 
+def test_no_word_and_an_empty_one_are_no_model_in_a_model_folder(tiny_model, monkeypatch):
+    monkeypatch.chdir(tiny_model)
+    assert split("", "q") == (["", "q"], "photo")
+    with pytest.raises(UserError, match="INPUT is missing"):
+        split()
+
+
 def test_one_word_too_many_is_named(packaged):
     with pytest.raises(UserError, match="c: is one word too many"):
         split("a", "b", "c", one=True)
