@@ -17,6 +17,7 @@ AUTO_MAP = {
     "AutoModelForCausalLM": "modeling_facemllm.FaceMLLMForConditionalGeneration",
 }
 
+PICTURE_KINDS = ("drawings", "photographs")
 CUSTOM_PIPELINES = {
     "face-analysis": {"impl": "pipeline_facemllm.FaceAnalysisPipeline", "pt": ["AutoModelForImageTextToText"]}
 }
@@ -152,6 +153,8 @@ class FaceMLLMConfig(PretrainedConfig):
             `pipeline("face-analysis")` asks these instead of the project's own table.
         face_margin (`float`, *optional*): what `pipeline("face-analysis")` shows around a face unless it is told
             otherwise: share of its box's longer side, on each side. Pictures of a dataset may be cut closer.
+        picture_kind (`"drawings"` or `"photographs"`, *optional*): the only pictures that the model knows. The command
+            line warns of others; absent, it never warns.
 
     Raises:
         ValueError: when the parts do not fit together; the message says what would.
@@ -177,6 +180,7 @@ class FaceMLLMConfig(PretrainedConfig):
         image_size=None,
         face_tasks=None,
         face_margin=None,
+        picture_kind=None,
         **kwargs,
     ):
         vision_config = _as_config(vision_config, default="facemllm_vision")
@@ -191,6 +195,9 @@ class FaceMLLMConfig(PretrainedConfig):
         self.image_size = self.tower_image_size if image_size is None else image_size
         self.face_tasks = face_tasks
         self.face_margin = face_margin
+        if picture_kind not in (None, *PICTURE_KINDS):
+            raise ArgumentError("picture_kind", picture_kind, f"give {' or '.join(PICTURE_KINDS)}, or leave it out")
+        self.picture_kind = picture_kind
         # Plain names, also after loading from the Hub: a fine-tuned copy then refers to its own files.
         kwargs["auto_map"] = dict(AUTO_MAP)
         pipelines = {**(kwargs.get("custom_pipelines") or {}), **copy.deepcopy(CUSTOM_PIPELINES)}

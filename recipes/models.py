@@ -60,6 +60,8 @@ def load_model(recipe: ModelRecipe) -> tuple[PreTrainedModel, Any]:
         source = recipe.base or f"{recipe.vision} and {recipe.text}"
         reason = " ".join(str(error).split())[:400] or type(error).__name__
         raise RecipeError(f"model: cannot load {source}: {reason}") from error
+    if recipe.picture_kind is not None:
+        model.config.picture_kind = recipe.picture_kind
     if not hasattr(processor, "image_processor") or not hasattr(processor, "tokenizer"):
         raise RecipeError(f"model: {recipe.base!r} has no processor for images and text; give a vision-language model")
     return model, processor

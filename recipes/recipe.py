@@ -70,7 +70,10 @@ class LoraRecipe:
 
 @dataclass
 class ModelRecipe:
-    """Where the model comes from (two towers, or a finished `base`) and what of it is trained."""
+    """Where the model comes from (two towers, or a finished `base`) and what of it is trained.
+
+    `picture_kind` says that the model then knows one kind of pictures only; without it, a `base` keeps its own.
+    """
 
     vision: str | None = None
     text: str | None = None
@@ -80,6 +83,7 @@ class ModelRecipe:
     vision_feature_select_strategy: Literal["default", "full"] | None = None
     image_size: int | None = None
     face_margin: float | None = None
+    picture_kind: Literal["drawings", "photographs"] | None = None
     trainable: list[Literal["vision_tower", "projector", "language_model", "all"]] = field(default_factory=list)
     lora: LoraRecipe | None = None
     dtype: Literal["float32", "bfloat16"] = "float32"

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +108,7 @@ def run(args: argparse.Namespace) -> int:
     with contextlib.ExitStack() as open_files:
         # First, because a large model takes minutes to load.
         journal = open_files.enter_context(FaceJournal(args.out, _settings(args))) if args.out else None
-        pipeline, face = _pipeline(args)
+        pipeline, look, face = _pipeline(args)
         if journal is not None:
             journal.describe(row_features(face, drawn=args.draw is not None))
         if args.tasks is None and getattr(pipeline.model.config, "face_tasks", None) is None:
@@ -147,7 +147,7 @@ def run(args: argparse.Namespace) -> int:
         options = {"every": args.every, "private_hosts": args.private_hosts}
         photos = find_photos(args.inputs, wanted=wanted, ended=ended, ignored=ignored, **options)
         try:
-            analyze(photos, pipeline, write_row, drawings=drawings, must_have_face=args.on_no_face == "raise")
+            analyze(photos, look, write_row, drawings=drawings, must_have_face=args.on_no_face == "raise")
         except torch.OutOfMemoryError as error:
             raise UserError(
                 f"--batch-size {args.batch_size}: so many faces do not fit into the memory of the device; give fewer"
@@ -199,24 +199,27 @@ def _is_within(path: str, folder: str) -> bool:
     return Path(path).expanduser().resolve().is_relative_to(Path(folder).expanduser().resolve())
 
 
-def _pipeline(args: argparse.Namespace) -> tuple[Callable, dict[str, Any]]:
-    """The model, ready to look at pictures, and what it says of a grey one.
+def _pipeline(args: argparse.Namespace) -> tuple[Callable, Callable[[Iterator], Iterator], dict[str, Any]]:
+    """The model, ready to look at pictures; what looks at a stream of them; and what it says of a grey one.
 
     Raises `UserError` for whatever it will not do, before any is read.
     """
     from PIL import Image
 
+    from facemllm.analysis.picture_kind import KindCheck
     from facemllm.inference.loading import load_model
     from modeling_facemllm.errors_facemllm import ArgumentError
+    from modeling_facemllm.face_finding_facemllm import NO_DETECTOR, load_detector
     from modeling_facemllm.pipeline_facemllm import FaceAnalysisPipeline
 
     model, processor = load_model(args.model, args.device, args.trust_remote_code)
+    check = KindCheck(getattr(model.config, "picture_kind", None), "analyze")
     try:
         pipeline = FaceAnalysisPipeline(
             model=model,
             processor=processor,
             device=model.device,
-            detector=args.detector,
+            detector=NO_DETECTOR,
             questions=args.questions,
             align=args.align,
             on_no_face="whole" if args.on_no_face == "whole" else "skip",
@@ -225,12 +228,19 @@ def _pipeline(args: argparse.Namespace) -> tuple[Callable, dict[str, Any]]:
             num_workers=SEARCHING_THREADS,
             **given(args, "tasks", "min_score", "max_faces", "margin", "max_new_tokens"),
         )
-        (face,) = pipeline(Image.new("RGB", (64, 64), "gray"), detector="none", on_error="raise")
+        (face,) = pipeline(Image.new("RGB", (64, 64), "gray"), on_error="raise")
+        detect = load_detector(args.detector, args.min_score)
     except ArgumentError:
         raise
     except ValueError as error:
         raise UserError(str(error)) from error
-    return pipeline, face
+
+    def look(pictures: Iterator[Image.Image]) -> Iterator[Any]:
+        if detect is None:
+            return pipeline(check.passing(pictures))
+        return pipeline(pictures, detector=check.detecting(detect))
+
+    return pipeline, look, face
 
 
 def _settings(args: argparse.Namespace) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from datasets_scripts.shown_text import in_json, in_terminal
+from facemllm.analysis.picture_kind import KindCheck
 from facemllm.cli import UserError
 from facemllm.inference.exports import is_onnx_export, load_runtime
 
@@ -46,7 +47,9 @@ def run(args: argparse.Namespace) -> int:
     check_positive(args, "max_new_tokens")
     images = [read_picture(source) for source in sources]
     resolve_model(args)
-    answer = _load_exported(args) if is_onnx_export(args.model) else _load(args)
+    check, answer = _load_exported(args) if is_onnx_export(args.model) else _load(args)
+    for image in images:
+        check.look_at(image)
     if not images:
         print("no picture given: the answer is to the question alone", file=sys.stderr)
     start = time.perf_counter()
@@ -63,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _load(args: argparse.Namespace) -> Callable[[list, str], str]:
+def _load(args: argparse.Namespace) -> tuple[KindCheck, Callable[[list, str], str]]:
     from transformers import TextStreamer
     from transformers.utils import logging
 
@@ -78,10 +81,11 @@ def _load(args: argparse.Namespace) -> Callable[[list, str], str]:
     model, processor = load_model(args.model, args.device, args.trust_remote_code)
     options = {"skip_prompt": True, "skip_special_tokens": True}
     streamer = None if args.json else Words(processor.tokenizer, **options)
-    return lambda images, question: answer(model, processor, images, question, args.max_new_tokens, streamer)
+    check = KindCheck(getattr(model.config, "picture_kind", None), "ask")
+    return check, lambda images, question: answer(model, processor, images, question, args.max_new_tokens, streamer)
 
 
-def _load_exported(args: argparse.Namespace) -> Callable[[list, str], str]:
+def _load_exported(args: argparse.Namespace) -> tuple[KindCheck, Callable[[list, str], str]]:
     model = load_runtime(args.model, args.device)
 
     def answer(images: list, question: str) -> str:
@@ -97,7 +101,7 @@ def _load_exported(args: argparse.Namespace) -> Callable[[list, str], str]:
             print()
         return text.strip()
 
-    return answer
+    return KindCheck(model.config.get("picture_kind"), "ask"), answer
 
 
 def read_picture(source: str) -> Any:

@@ -142,6 +142,17 @@ def test_every_auto_class_is_named_and_survives_a_second_save(tmp_path):
     assert (tmp_path / "twice" / "configuration_facemllm.py").exists()
 
 
+def test_the_kind_of_pictures_that_a_model_knows_survives_saving(tmp_path):
+    config(picture_kind="drawings").save_pretrained(tmp_path)
+    assert FaceMLLMConfig.from_pretrained(tmp_path).picture_kind == "drawings"
+    assert config().picture_kind is None
+
+
+def test_another_kind_of_pictures_is_refused_with_those_that_there_are():
+    with pytest.raises(ValueError, match=r"picture_kind.*'cartoons'.*drawings or photographs"):
+        config(picture_kind="cartoons")
+
+
 def test_rotary_settings_saved_by_transformers_5_are_kept():
     saved = {"model_type": "qwen3", "rope_parameters": {"rope_type": "default", "rope_theta": 12345.0}}
     text = FaceMLLMConfig(text_config=saved).text_config

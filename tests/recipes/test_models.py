@@ -26,3 +26,12 @@ def test_a_recipes_face_margin_reaches_the_model_and_stays_in_later_stages(tower
     model.save_pretrained(tmp_path)
     processor.save_pretrained(tmp_path)
     assert load_model(ModelRecipe(base=str(tmp_path)))[0].config.face_margin == 0.1
+
+
+def test_a_recipe_says_which_pictures_the_model_knows_and_a_later_stage_keeps_it(towers, tmp_path):
+    model, processor = load_model(ModelRecipe(vision=towers["vision"], text=towers["text"], picture_kind="drawings"))
+    for part in (model, processor):
+        part.save_pretrained(tmp_path)
+    later, _ = load_model(ModelRecipe(base=str(tmp_path)))
+    other, _ = load_model(ModelRecipe(base=str(tmp_path), picture_kind="photographs"))
+    assert [each.config.picture_kind for each in (model, later, other)] == ["drawings", "drawings", "photographs"]
