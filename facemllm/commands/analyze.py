@@ -30,8 +30,8 @@ INPUT is a photo, a folder (with all that is below it, in natural order), a vide
 standard input, one a line. Pillow's formats are read, HEIF with pillow-heif; of moving pictures the first frame.
 Boxes and landmarks are pixels of the upright photo, as its EXIF orientation turns it.
 
-{MODEL_RULE} A first
-word that is a photo, folder or video here, or is spelled as one (x/y.jpg), is an INPUT.
+{MODEL_RULE} A first word
+that is a photo, folder or video here, or is spelled as a picture (x/y.jpg), is an INPUT.
 
 Without --out a terminal gets a table, a pipe the JSON lines. With --out the same command goes on after an
 interruption: photos that are done are left out, those that failed are tried again. Another process on the same file,
@@ -44,7 +44,7 @@ EXAMPLE = "facemllm analyze photos --out faces.jsonl --draw drawn"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_model_words(parser, "INPUT", "photos, folders, videos, URLs; - for a list")
+    add_model_words(parser, "INPUT [INPUT ...]", "photos, folders, videos, URLs; - for a list")
     parser.add_argument("--out", metavar="FILE", help="the JSON lines")
     parser.add_argument("--csv", metavar="FILE", help="with --out: its rows as a table too, one line per face")
     parser.add_argument("--draw", metavar="DIR", help="copies of the photos with their faces drawn on them")

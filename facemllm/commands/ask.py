@@ -19,8 +19,8 @@ from .options import MODEL_RULE, add_device_options, add_model_words, check_posi
 HELP = (
     "Ask a vision-language model about pictures and print its answer as it is generated (greedy). Any\n"
     "image-text-to-text model will do, and what facemllm export wrote, which runs on ONNX Runtime.\n\n"
-    f"{MODEL_RULE} A first\n"
-    "word that is a file here, or is spelled as a picture (x/y.jpg), is an IMAGE.\n\n"
+    f"{MODEL_RULE} A first word\n"
+    "that is a file here, or is spelled as a picture (x/y.jpg), is an IMAGE.\n\n"
     "Face-MLLM models run on the code of this package; a model that brings its own code needs\n"
     "--trust-remote-code. Before answers about race or emotion are used on people, read the legal notice in the\n"
     "model card."

@@ -17,8 +17,8 @@ HELP = (
     "and transformers.js. The graphs' answers are compared with the model's before OUT appears.\n\n"
     "The decoder is fused for one prompt at a time, which is fastest; with --batch it takes several at once. LoRA\n"
     "adapters are merged first: the model may be an adapter's folder, or --adapter names one.\n\n"
-    f"{MODEL_RULE} Of two\n"
-    "words the first is the model, and the second OUT."
+    f"{MODEL_RULE} Of two words\n"
+    "the first is the model, and the second OUT."
 )
 EXAMPLE = "facemllm export photo-onnx --precision int8"
 

@@ -13,8 +13,8 @@ from facemllm.inference.hub_names import check_model_name, could_be_hub_id, is_m
 from facemllm.inference.model_names import DEFAULT_MODEL, find_model, names_model
 
 MODEL_RULE = """\
-The model is --model, else the first word where that is a model: its folder, an ONNX export, a name that facemllm
-models lists, or a Hub id (owner/name). Else it is photo, the packaged one."""
+The model is --model MODEL, else the first word where that is one: a model's folder, an ONNX export, a name that
+facemllm models lists, a Hub id (owner/name). Else it is photo, the packaged one."""
 FILE_NAME = r"[^/]+/[^/]+\.(avif|bmp|gif|heic|heif|jpe?g|mkv|mov|mp4|png|tiff?|webm|webp)"
 HUB_ID = r"[\w.-]+/[\w.-]+"
 
@@ -32,7 +32,7 @@ def add_device_options(parser: argparse.ArgumentParser) -> None:
 
 def add_model_words(parser: argparse.ArgumentParser, metavar: str, about: str) -> None:
     """The words of a command that [`split_model`] splits, and `--model`."""
-    parser.usage = f"facemllm {parser.prog.split()[-1]} [--model MODEL] {metavar} [options]"
+    parser.usage = f"facemllm {parser.prog.split()[-1]} [MODEL] {metavar} [options]"
     parser.add_argument("words", metavar=metavar, nargs="*", help=about)
     what = "a known name, a folder, an export or a Hub id"
     parser.add_argument("--model", help=f"{what} (default: the first word, else {DEFAULT_MODEL})")
