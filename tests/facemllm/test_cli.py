@@ -116,7 +116,7 @@ def test_ctrl_c_while_packages_are_imported_is_one_line_and_exit_code_130(after)
     program = (
         "import signal, sys, time; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from facemllm.cli import main\n"
-        "print('ready', flush=True); sys.exit(main(['ask', 'nowhere', 'Who?']))"
+        "print('ready', flush=True); sys.exit(main(['ask', 'no/model', 'Who?']))"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", program],
