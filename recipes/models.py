@@ -47,8 +47,6 @@ def load_model(recipe: ModelRecipe) -> tuple[PreTrainedModel, Any]:
             check_pictures(base, model.config, processor)
         else:
             model, processor = _compose(recipe, kwargs)
-        if recipe.face_margin is not None:
-            model.config.face_margin = recipe.face_margin
         if (weight := broken_weight(model)) is not None:
             source = recipe.base or f"{recipe.vision} and {recipe.text}"
             raise DamagedModel(f"{source}: the weight {weight} holds NaN or infinity; {WHOLE}")
@@ -60,8 +58,9 @@ def load_model(recipe: ModelRecipe) -> tuple[PreTrainedModel, Any]:
         source = recipe.base or f"{recipe.vision} and {recipe.text}"
         reason = " ".join(str(error).split())[:400] or type(error).__name__
         raise RecipeError(f"model: cannot load {source}: {reason}") from error
-    if recipe.picture_kind is not None:
-        model.config.picture_kind = recipe.picture_kind
+    for name in ("face_margin", "picture_kind"):
+        if getattr(recipe, name) is not None:
+            setattr(model.config, name, getattr(recipe, name))
     if not hasattr(processor, "image_processor") or not hasattr(processor, "tokenizer"):
         raise RecipeError(f"model: {recipe.base!r} has no processor for images and text; give a vision-language model")
     return model, processor

