@@ -152,7 +152,7 @@ def _train_text(args: argparse.Namespace) -> Any:
 
 
 def _train_vision(args: argparse.Namespace, shape: dict[str, Any]) -> Any:
-    from facemllm.tower_training import vision
+    from facemllm.tower_training import pictures, vision
     from facemllm.tower_training.pretrained import start_from
     from modeling_facemllm import FaceMLLMVisionConfig
     from modeling_facemllm.errors_facemllm import ArgumentError
@@ -166,10 +166,10 @@ def _train_vision(args: argparse.Namespace, shape: dict[str, Any]) -> Any:
         raise UserError(f"--tower {error.argument}={error.value}: {error.remedy}") from error
     config = tower.config if start else tower
     if args.corpus:
-        train, held_out = vision.corpus_pictures(args.corpus, args.config, config.image_size, args.held_out)
+        train, held_out = pictures.corpus_pictures(args.corpus, args.config, config.image_size, args.held_out)
     else:
-        train = vision.drawn_faces(args.faces, "train", args.seed, config.image_size)
-        held_out = vision.drawn_faces(600, "test", args.seed, config.image_size)
+        train = pictures.drawn_faces(args.faces, "train", args.seed, config.image_size)
+        held_out = pictures.drawn_faces(600, "test", args.seed, config.image_size)
     training = vision.VisionTraining(
         tower,
         train,

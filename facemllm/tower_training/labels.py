@@ -15,7 +15,7 @@ from datasets_scripts.schema import CorpusError
 from .phrases import mirrored
 
 if TYPE_CHECKING:
-    from .vision import CaptionedPictures
+    from .pictures import CaptionedPictures
 
 UNKNOWN = -100  # as in cross_entropy
 DROPOUT = 0.2

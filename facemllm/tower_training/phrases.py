@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional
 
 if TYPE_CHECKING:
-    from .vision import CaptionedPictures
+    from .pictures import CaptionedPictures
 
 MAX_NGRAM = 4
 

@@ -14,6 +14,7 @@ from datasets_scripts.schema import FEATURES
 from datasets_scripts.synthetic import records as synthetic
 from facemllm.cli import UserError, main
 from facemllm.tower_training import pretrained, vision
+from facemllm.tower_training.pictures import CaptionedPictures, world
 from facemllm.tower_training.pretrained import LITE0_PACKAGE, start_from
 from facemllm.tower_training.processes import in_processes
 from modeling_facemllm import FaceMLLMVisionConfig, FaceMLLMVisionModel
@@ -91,11 +92,11 @@ def test_two_processes_train_one_tower(corpus, tmp_path):
 
 def _one_step(folder):
     """In one of several processes: a step with a tower whose new weights are its own; leaves its weights."""
-    rank, processes = vision.world()
+    rank, processes = world()
     torch.manual_seed(rank)
     tower = FaceMLLMVisionModel(FaceMLLMVisionConfig(image_size=16, stem_channels=[8], hidden_size=16))
     pixels = np.random.default_rng(rank).integers(0, 256, (8, 16, 16, 3), dtype=np.uint8)
-    pictures = vision.CaptionedPictures(pixels, [""] * 8, [{"gender": "female"}, {"gender": "male"}] * 4)
+    pictures = CaptionedPictures(pixels, [""] * 8, [{"gender": "female"}, {"gender": "male"}] * 4)
     training = vision.VisionTraining(tower, pictures, pictures, batch_size=4 * processes, from_labels=True)
     training.step()
     torch.save([tower.state_dict(), training.objective.state_dict()], f"{folder}/{rank}.pt")

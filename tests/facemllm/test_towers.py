@@ -22,19 +22,20 @@ from facemllm.tower_training import text, vision
 from facemllm.tower_training.labels import LabelObjective
 from facemllm.tower_training.optimizers import ThresholdMissed, TowerOptimizer
 from facemllm.tower_training.phrases import NGramVocabulary, ngrams
+from facemllm.tower_training.pictures import CaptionedPictures, drawn_faces
 from modeling_facemllm import FaceMLLMForConditionalGeneration, FaceMLLMProcessor, FaceMLLMVisionConfig
 
 TOWERS = Path(facemllm.__file__).parent / "towers"
 TINY = FaceMLLMVisionConfig(image_size=16, stem_channels=(8, 8), hidden_size=16, num_hidden_layers=1)
 
 
-def colored_squares(count: int) -> vision.CaptionedPictures:
+def colored_squares(count: int) -> CaptionedPictures:
     """Pictures of one color, captioned with its name: the least that there is to see."""
     names = {"red": (220, 30, 30), "blue": (30, 30, 220)}
     chosen = [list(names)[number % 2] for number in range(count)]
     pixels = np.stack([np.full((16, 16, 3), names[name], np.uint8) for name in chosen])
     labels = [{"gender": "female" if name == "red" else "male", "yaw": 30.0} for name in chosen]
-    return vision.CaptionedPictures(pixels, [f"The square is {name}." for name in chosen], labels)
+    return CaptionedPictures(pixels, [f"The square is {name}." for name in chosen], labels)
 
 
 def test_the_packaged_towers_are_small_and_safe():
@@ -93,7 +94,7 @@ def test_the_packaged_towers_compose_into_a_model():
 
 def test_training_sees_pixels_as_the_image_processor_gives_them():
     processor = FaceMLLMProcessor.from_towers(TOWERS / "vision", TOWERS / "text", pixel_shuffle_factor=2)
-    faces = vision.drawn_faces(2, "test", seed=0)
+    faces = drawn_faces(2, "test", seed=0)
     expected = processor.image_processor([Image.fromarray(face) for face in faces.pixels], return_tensors="pt")[
         "pixel_values"
     ]
@@ -146,14 +147,14 @@ def test_only_labels_with_two_answers_are_learned():
 
 def test_an_unknown_label_costs_nothing():
     objective = LabelObjective(4, [{"gender": "female"}, {"gender": "male"}])
-    unknown = vision.CaptionedPictures(np.zeros((1, 1, 1, 3), np.uint8), [""], [{"gender": None}])
+    unknown = CaptionedPictures(np.zeros((1, 1, 1, 3), np.uint8), [""], [{"gender": None}])
     assert objective.loss(objective(torch.randn(1, 3, 4)), objective.targets(unknown)) == 0
 
 
 def test_left_and_right_of_labels_change_places_in_a_mirror():
     labels = [{"yaw": angle} for angle in (-70.0, -30.0, 0.0, 30.0)]
     objective = LabelObjective(4, labels)
-    pictures = vision.CaptionedPictures(np.zeros((4, 1, 1, 3), np.uint8), [""] * 4, labels)
+    pictures = CaptionedPictures(np.zeros((4, 1, 1, 3), np.uint8), [""] * 4, labels)
     answers = objective.answers["yaw"]
     assert [answers[at] for at in objective.targets(pictures)[:, 0]] == list(answers)
     seen = objective.targets(pictures, mirror=True)[:, 0].tolist()
