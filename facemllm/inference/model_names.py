@@ -1,4 +1,4 @@
-"""Models that are known by a name: `photo`, which comes with the package, and `drawn`, which the quickstart makes."""
+"""Models that are known by a name: `photo`, which lies in the package, and `drawn`, which the quickstart makes."""
 
 import os
 from dataclasses import dataclass
@@ -25,7 +25,8 @@ def known_models() -> dict[str, KnownModel]:
     """The models that have a name, whether they are there or not; `drawn` counts from the current directory."""
     return {
         DEFAULT_MODEL: KnownModel(
-            PACKAGED / DEFAULT_MODEL, "this installation lacks the packaged model; reinstall it, or give --model"
+            PACKAGED / DEFAULT_MODEL,
+            "its weights are not in this version of the package; give --model, or make it (docs/models.md)",
         ),
         "drawn": KnownModel(
             Path("quickstart", "model"), "there is no quickstart/model in this directory; run facemllm quickstart"

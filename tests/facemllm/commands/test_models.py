@@ -159,7 +159,7 @@ def test_a_photo_that_is_not_there_is_said_to_be_none(packaged, capsys, command)
 
 
 @pytest.mark.parametrize(
-    ("name", "remedy"), [("photo", "reinstall it, or give --model"), ("drawn", "run facemllm quickstart")]
+    ("name", "remedy"), [("photo", "give --model, or make it"), ("drawn", "run facemllm quickstart")]
 )
 def test_a_known_model_that_is_not_there_is_one_line(tmp_path, monkeypatch, capsys, name, remedy):
     monkeypatch.setattr(model_names, "PACKAGED", tmp_path / "nothing")
