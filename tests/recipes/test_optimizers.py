@@ -2,9 +2,10 @@
 
 import copy
 
+import pytest
 import torch
 
-from facemllm_recipes.optimizers import MuonWithAdamW, hidden_matrices
+from facemllm_recipes.optimizers import Muon, MuonWithAdamW, hidden_matrices, orthogonalized
 from modeling_facemllm import FaceMLLMForConditionalGeneration
 
 
@@ -57,3 +58,30 @@ def test_a_restored_state_steps_as_the_first_one_would_have():
     steps(first, optimizer, 2)
     steps(second, restored, 2)
     assert torch.equal(first.weight, second.weight) and torch.equal(first.bias, second.bias)
+
+
+@pytest.mark.parametrize("shape", [(48, 32), (16, 64)])
+def test_steps_are_those_of_torchs_muon_but_for_its_rounding(shape):
+    start = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    own, torchs = torch.nn.Parameter(start.clone()), torch.nn.Parameter(start.clone())
+    settings = {"lr": 0.01, "weight_decay": 0.1}
+    optimizers = [
+        Muon([own], **settings),
+        torch.optim.Muon([torchs], **settings, momentum=0.95, adjust_lr_fn="match_rms_adamw"),
+    ]
+    for seed in range(5):
+        gradient = torch.randn(shape, generator=torch.Generator().manual_seed(seed + 1))
+        for matrix, optimizer in zip((own, torchs), optimizers, strict=True):
+            matrix.grad = gradient.clone()
+            optimizer.step()
+    assert (own - torchs).abs().mean() < 0.02 * (own - start).abs().mean()
+
+
+def test_an_update_is_nearly_orthogonal():
+    matrix = torch.randn(20, 60, generator=torch.Generator().manual_seed(0))
+    assert (
+        0.5
+        < torch.linalg.svdvals(orthogonalized(matrix)).min()
+        < torch.linalg.svdvals(orthogonalized(matrix)).max()
+        < 1.5
+    )
