@@ -49,7 +49,7 @@ def main() -> None:
     for face in faces:
         face["image"] = face["image"].convert("RGB")
     model, processor = load_model(args.model)
-    tasks = [name for name in wordings.HELD_OUT if name in (model.config.face_tasks or {})]
+    tasks = [name for name in wordings.HELD_OUT if name in (model.config.face_tasks or wordings.HELD_OUT)]
     ask = Asker(model, processor)
     print_wordings(ask, faces, tasks)
     print_declined(ask, faces, tasks)

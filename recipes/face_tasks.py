@@ -11,6 +11,7 @@ from typing import Any
 from datasets_scripts.questions.claims import spoken_forms
 from datasets_scripts.questions.closed_task import STATED_OPTIONS, Task
 from datasets_scripts.questions.conversations import TASKS, Conventions, canonical_question
+from datasets_scripts.questions.unanswerable import CANNOT_TELL
 from datasets_scripts.synthetic.faces import ATTRIBUTES as DRAWN
 from datasets_scripts.synthetic.text import WORDING, options
 from datasets_scripts.synthetic.text import canonical_question as canonical_question_of_drawn
@@ -71,10 +72,18 @@ def face_tasks_in(conversations: Iterable[Iterable[Mapping[str, Any]]]) -> dict[
 
 
 def _asked_about_a_picture(messages: Iterable[Mapping[str, Any]]) -> list[str]:
-    turns = [turn["content"] for turn in messages if turn["role"] == "user" and not isinstance(turn["content"], str)]
-    parts = [part for turn in turns for part in turn]
-    pictured = any(part["type"] == "image" for part in parts)
-    return [part["text"] for part in parts if part["type"] == "text"] if pictured else []
+    """The user's texts of a conversation with a picture, without those whose answer is that the model cannot tell."""
+    turns = [turn for turn in messages if not isinstance(turn["content"], str)]
+    if not any(part["type"] == "image" for turn in turns for part in turn["content"]):
+        return []
+    answers = [*turns[1:], {"role": None, "content": ()}]
+    return [
+        part["text"]
+        for turn, answer in zip(turns, answers, strict=True)
+        if turn["role"] == "user" and not any(said.get("text") in CANNOT_TELL for said in answer["content"])
+        for part in turn["content"]
+        if part["type"] == "text"
+    ]
 
 
 def _asked(text: str) -> list[tuple[str, list[str]]]:

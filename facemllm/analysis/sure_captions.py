@@ -12,6 +12,7 @@ from datasets_scripts.questions.closed_task import Task
 from datasets_scripts.questions.conversations import conventions_of
 from datasets_scripts.questions.tasks import TASKS
 from datasets_scripts.schema import CorpusArgumentError, CorpusError, Skipped, assistant_turn, user_turn
+from modeling_facemllm.face_task_table_facemllm import ON_REQUEST
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from modeling_facemllm import FaceAnalysisPipeline
 
 BATCH = 32
+LOOKED_AT = 1000  # rows whose labels say what can be asked
 DESCRIPTION = """\
 The captions of the corpus {corpus}, written anew. A label is stated where the model {model} gives its most probable
 answer a probability of {sure:g} or more, and left out where it does not. The labels themselves stay in the rows."""
@@ -75,9 +77,18 @@ class SureCaptions:
 
     def __init__(self, rows: "Dataset", analyze: "FaceAnalysisPipeline", sure: float, seed: int = 0):
         self.rows, self.analyze, self.sure, self.seed = rows, analyze, sure, seed
-        asked = getattr(analyze.model.config, "face_tasks", None) or {}
-        self.tasks = [name for name in asked if isinstance(TASKS.get(name), Task)]
-        self.conventions = conventions_of(rows.select_columns("labels")[:1000]["labels"])
+        labels = rows.select_columns("labels")[:LOOKED_AT]["labels"]
+        self.conventions = conventions_of(labels)
+        # A model whose stage stated no options yet names no tasks; it may be asked what the labels can answer.
+        named = getattr(analyze.model.config, "face_tasks", None) or [name for name in TASKS if name not in ON_REQUEST]
+        self.tasks = [
+            name
+            for name in named
+            if isinstance(row := TASKS.get(name), Task)
+            and any(row.value(face, self.conventions) is not None for face in labels)
+        ]
+        if not self.tasks:
+            raise CorpusError("no label of this corpus answers what the model can be asked; give another --model")
 
     def __iter__(self) -> Iterator[dict[str, Any] | Skipped]:
         for start in range(0, len(self.rows), BATCH):

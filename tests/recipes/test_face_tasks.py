@@ -65,6 +65,12 @@ def test_captions_and_open_questions_are_no_closed_ones(config):
     assert face_tasks_in(asked(("gender", "age"), config)) == {}
 
 
+@pytest.mark.parametrize("config", ["vqa", "face_tasks"])
+def test_questions_that_the_model_learns_to_decline_are_no_tasks(config):
+    drawn = (make_conversation(config, FACE, random.Random(seed), ["age"], unanswerable=0.5) for seed in range(400))
+    assert set(face_tasks_in(messages for _, messages in drawn)) <= {"age"}
+
+
 def test_an_open_question_that_drawn_faces_are_asked_too_makes_no_photograph_a_drawn_face():
     posed = [make_conversation("vqa", {"yaw": 0.0, "roll": 0.0}, random.Random(n), ("yaw", "roll")) for n in range(60)]
     assert "Which way is the head turned?" in str(posed)
