@@ -75,11 +75,15 @@ class EitherOr:
 
 @dataclass(frozen=True)
 class Wording:
-    """What people type instead of a task's own questions: open questions, whole yes-or-no and either-or questions."""
+    """What people type instead of a task's own questions: open questions, whole yes-or-no and either-or questions.
+
+    `phrases` are what is asked for; `compositions.composed_question` makes open questions of them.
+    """
 
     questions: tuple[str, ...] = ()
     checks: tuple[Claim, ...] = ()
     either_or: tuple[EitherOr, ...] = ()
+    phrases: tuple[str, ...] = ()
 
 
 def with_pronouns(text: str, gender: str | None) -> str:

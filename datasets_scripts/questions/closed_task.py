@@ -15,6 +15,7 @@ from typing import Any
 from datasets_scripts.schema import CorpusError
 from modeling_facemllm import face_task_table_facemllm as table
 
+from . import compositions
 from .claims import Claim, EitherOr, Wording
 
 Pair = tuple[str, str]
@@ -179,6 +180,8 @@ class Task:
     def _wording(self, rng: random.Random) -> str:
         if self.wording.questions and rng.random() < CANONICAL_SHARE:
             return self.questions[0]
+        if self.wording.phrases and rng.random() < compositions.SHARE:
+            return compositions.composed_question(self.wording.phrases, rng)
         return rng.choice(self.all_questions)
 
     def _open_question(self, value: str, rng: random.Random) -> Pair:

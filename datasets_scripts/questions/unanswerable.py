@@ -9,6 +9,7 @@ import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from . import compositions
 from .closed_task import STATED_OPTIONS, Pair
 from .tasks import TASKS
 
@@ -28,13 +29,15 @@ class Topic:
     """Something about a person or a photograph, and how it is asked for.
 
     `options` are stated with one of the open `questions`; `checks` are of yes or no, or of either or. `tasks` are the
-    tasks that are about it, or their groups (`closed_task.Task.group`).
+    tasks that are about it, or their groups (`closed_task.Task.group`), `phrases` what is asked for
+    (`compositions.py`).
     """
 
     questions: tuple[str, ...]
     options: tuple[str, ...]
     checks: tuple[str, ...] = ()
     tasks: tuple[str, ...] = ()
+    phrases: tuple[str, ...] = ()
 
 
 TOPICS: dict[str, Topic] = {
@@ -50,6 +53,12 @@ TOPICS: dict[str, Topic] = {
         ),
         ("an actor", "a politician", "a singer", "nobody famous"),
         ("Is this person famous?", "Do you know this person?"),
+        phrases=(
+            "the name of {who}",
+            "who {who} is",
+            "the identity of {who}",
+            "what {who} is called",
+        ),
     ),
     "race": Topic(
         (
@@ -63,11 +72,22 @@ TOPICS: dict[str, Topic] = {
         ("White", "Black", "Asian", "Indian", "Hispanic"),
         ("Is this person white or black?", "Is this person Asian?"),
         ("race",),
+        phrases=(
+            "the race of {who}",
+            "the ethnicity of {who}",
+            "which ethnic group {who} belongs to",
+            "the skin color of {who}",
+        ),
     ),
     "religion": Topic(
         ("What is {their} religion?", "Which religion does this person follow?"),
         ("Christian", "Muslim", "Jewish", "Hindu", "none"),
         ("Is this person religious?",),
+        phrases=(
+            "the religion of {who}",
+            "which religion {who} follows",
+            "the faith of {who}",
+        ),
     ),
     "nationality": Topic(
         (
@@ -78,6 +98,12 @@ TOPICS: dict[str, Topic] = {
         ("American", "French", "Chinese", "Nigerian"),
         ("Is this person American?",),
         ("race",),
+        phrases=(
+            "the nationality of {who}",
+            "which country {who} comes from",
+            "the home country of {who}",
+            "the language of {who}",
+        ),
     ),
     "headwear": Topic(
         (
@@ -89,6 +115,12 @@ TOPICS: dict[str, Topic] = {
         ("none", "cap", "hat", "helmet"),
         ("Is the person wearing a hat?", "Is there a cap on {their} head?"),
         ("hat", "headwear"),
+        phrases=(
+            "what hat {who} wears",
+            "the hat of {who}",
+            "what {who} has got on the head",
+            "the headwear of {who}",
+        ),
     ),
     "hair": Topic(
         (
@@ -101,76 +133,140 @@ TOPICS: dict[str, Topic] = {
         ("black", "brown", "blond", "red", "gray"),
         ("Is the hair long or short?", "Is this person blond?", "Does this person have dark hair?"),
         ("hair color", "hair texture", "hairline", "forehead", "fringe"),
+        phrases=(
+            "the hair color of {who}",
+            "the color of the hair of {who}",
+            "the hairstyle of {who}",
+            "how long the hair of {who} is",
+        ),
     ),
     "beard": Topic(
         ("What beard does the person have?", "What kind of facial hair is there?"),
         ("none", "stubble", "beard", "mustache"),
         ("Is there a beard?", "Does this person have a moustache?"),
         ("beard", "mustache", "sideburns", "facial_hair", "sideburn_length"),
+        phrases=(
+            "the beard of {who}",
+            "what facial hair {who} has",
+            "which kind of beard {who} has",
+        ),
     ),
     "eyewear": Topic(
         ("What glasses does the person wear?", "What kind of glasses are they?"),
         ("none", "eyeglasses", "sunglasses"),
         ("Is the person wearing glasses?", "Glasses or no glasses?", "Are those sunglasses?"),
         ("eyewear",),
+        phrases=(
+            "what glasses {who} wears",
+            "the glasses of {who}",
+            "which kind of glasses {who} has",
+        ),
     ),
     "eyes": Topic(
         ("What is {their} eye color?", "What color are {their} eyes?", "What colour do the eyes have?", "Eye colour?"),
         ("brown", "blue", "green", "gray"),
         ("Are the eyes blue or brown?", "Does this person have green eyes?"),
         ("eye color", "eye_color"),
+        phrases=(
+            "the eye color of {who}",
+            "the color of the eyes of {who}",
+            "what {who} is looking at",
+        ),
     ),
     "expression": Topic(
         ("What expression does the person have?", "What is the look on {their} face?", "Facial expression?"),
         ("neutral", "happy", "sad", "angry", "surprised"),
         ("Is the person smiling?", "Is this a happy or a sad face?"),
         ("expression", "valence_arousal", "arousal", "action_units", "smile", "mouth", "smiling"),
+        phrases=(
+            "the expression of {who}",
+            "the facial expression of {who}",
+            "what expression {who} shows",
+        ),
     ),
     "emotion": Topic(
         ("What is the person feeling?", "What mood {are they} in?", "What emotion is this?", "What is {their} mood?"),
         ("joy", "sorrow", "rage", "boredom"),
         ("Is this person in love?", "Is the person stressed?"),
         ("expression", "valence_arousal", "arousal", "action_units", "smile"),
+        phrases=(
+            "the mood of {who}",
+            "how {who} feels",
+            "the emotion of {who}",
+            "what {who} is feeling",
+        ),
     ),
     "clothes": Topic(
         ("What is the person wearing?", "What clothes {do they} wear?", "What colour is the shirt?"),
         ("shirt", "dress", "suit", "sweater"),
         ("Is the person wearing a tie?", "Is there a scarf around the neck?"),
         ("necktie", "neckwear"),
+        phrases=(
+            "what {who} is wearing",
+            "the clothes of {who}",
+            "what {who} is dressed in",
+            "the shirt of {who}",
+        ),
     ),
     "jewelry": Topic(
         ("What jewelry does the person wear?", "What jewellery can you see?"),
         ("none", "earrings", "necklace", "piercing"),
         ("Is the person wearing earrings?",),
         ("earrings", "necklace", "ear_jewelry", "facial_jewelry", "neck_jewelry"),
+        phrases=(
+            "what jewelry {who} wears",
+            "the earrings of {who}",
+        ),
     ),
     "makeup": Topic(
         ("What makeup does the person wear?", "How much make-up is on {their} face?"),
         ("none", "some", "a lot"),
         ("Is that lipstick?",),
         ("makeup", "lipstick", "lip_color"),
+        phrases=(
+            "what makeup {who} wears",
+            "the makeup of {who}",
+        ),
     ),
     "looks": Topic(
         ("How attractive is this person?", "How beautiful is the face?"),
         ("plain", "average", "beautiful"),
         ("Is this person good-looking?",),
         ("attractive",),
+        phrases=(
+            "how attractive {who} is",
+            "the attractiveness of {who}",
+        ),
     ),
     "body": Topic(
         ("How tall is this person?", "How much does this person weigh?", "What is {their} height?"),
         ("short", "average", "tall"),
         ("Is this person overweight?",),
         ("chubby",),
+        phrases=(
+            "the weight of {who}",
+            "how tall {who} is",
+            "the height of {who}",
+        ),
     ),
     "health": Topic(
         ("What illness does this person have?", "How healthy is this person?", "What is {their} state of health?"),
         ("healthy", "ill"),
         ("Is this person sick?", "Is the person pregnant?", "Does this person smoke?"),
+        phrases=(
+            "the health of {who}",
+            "which illness {who} has",
+        ),
     ),
     "character": Topic(
         ("How intelligent is this person?", "What kind of character does this person have?"),
         ("friendly", "shy", "honest"),
         ("Can this person be trusted?", "Is this person a criminal?"),
+        phrases=(
+            "the character of {who}",
+            "how trustworthy {who} is",
+            "how clever {who} is",
+        ),
     ),
     "life": Topic(
         (
@@ -181,6 +277,12 @@ TOPICS: dict[str, Topic] = {
         ),
         ("teacher", "doctor", "student", "retired"),
         ("Is this person married?", "Does this person have children?", "Is this person gay?"),
+        phrases=(
+            "the job of {who}",
+            "what {who} does for a living",
+            "the profession of {who}",
+            "how much money {who} earns",
+        ),
     ),
     "contact": Topic(
         (
@@ -191,6 +293,12 @@ TOPICS: dict[str, Topic] = {
             "When is {their} birthday?",
         ),
         ("in a city", "in a village"),
+        phrases=(
+            "the phone number of {who}",
+            "the address of {who}",
+            "where {who} lives",
+            "the birthday of {who}",
+        ),
     ),
     "place": Topic(
         (
@@ -202,16 +310,34 @@ TOPICS: dict[str, Topic] = {
         ("indoors", "outdoors", "in a studio"),
         ("Is this person outside?",),
         ("surroundings",),
+        phrases=(
+            "where {picture} was taken",
+            "the place in {picture}",
+            "what is in the background of {picture}",
+            "the city in {picture}",
+        ),
     ),
     "time": Topic(
         ("When was this photo taken?", "What time of day is it?", "In which year was the picture taken?"),
         ("morning", "noon", "evening"),
         ("Was the photo taken at night?",),
+        phrases=(
+            "when {picture} was taken",
+            "the year of {picture}",
+            "what time of day it is in {picture}",
+            "the date of {picture}",
+        ),
     ),
     "camera": Topic(
         ("Which camera took this picture?", "Who took the photo?", "Who is the photographer?"),
         ("a phone", "a camera"),
         ("Is this a selfie?", "Has the picture been edited?"),
+        phrases=(
+            "which camera took {picture}",
+            "who took {picture}",
+            "the camera of {picture}",
+            "the photographer of {picture}",
+        ),
     ),
 }
 
@@ -261,7 +387,13 @@ def count_unanswerable(answerable: int, share: float, turns: int | None, rng: ra
 def _asked(topic: Topic, rng: random.Random, stated: bool) -> Pair:
     if stated and rng.random() < STATED_SHARE:
         options = ", ".join(rng.sample(topic.options, len(topic.options)))
-        question = rng.choice(STATED_OPTIONS).format(question=rng.choice(topic.questions), options=options)
+        question = rng.choice(STATED_OPTIONS).format(question=_worded(topic, topic.questions, rng), options=options)
     else:
-        question = rng.choice((*topic.questions, *topic.checks))
+        question = _worded(topic, (*topic.questions, *topic.checks), rng)
     return question, rng.choice(CANNOT_TELL)
+
+
+def _worded(topic: Topic, questions: Sequence[str], rng: random.Random) -> str:
+    if topic.phrases and rng.random() < compositions.SHARE:
+        return compositions.composed_question(topic.phrases, rng)
+    return rng.choice(questions)

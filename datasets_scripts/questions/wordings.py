@@ -304,6 +304,14 @@ _TILTED = {"left": "tilted", "right": "tilted"}
 
 WORDINGS: dict[str, Wording] = {
     "gender": Wording(
+        phrases=(
+            "the gender of {who}",
+            "the sex of {who}",
+            "which gender {who} has",
+            "the apparent gender of {who}",
+            "what gender {who} is",
+            "the gender that you see",
+        ),
         questions=(
             "Gender?",
             "What gender?",
@@ -365,6 +373,17 @@ WORDINGS: dict[str, Wording] = {
         ),
     ),
     "age": Wording(
+        phrases=(
+            "the age of {who}",
+            "how old {who} is",
+            "which age group {who} is in",
+            "the approximate age of {who}",
+            "how old {who} looks",
+            "the age bracket of {who}",
+            "what age {who} is",
+            "which age range {who} falls into",
+            "the probable age of {who}",
+        ),
         questions=(
             "Age?",
             "How old?",
@@ -407,6 +426,15 @@ WORDINGS: dict[str, Wording] = {
         ),
     ),
     "yaw": Wording(
+        phrases=(
+            "which way {who} is looking",
+            "where {who} is turned to",
+            "which way {who} is facing",
+            "the direction of the head of {who}",
+            "which way the head of {who} is turned",
+            "the side that {who} is turned to",
+            "where the head of {who} points",
+        ),
         questions=(
             "Facing which way?",
             "Turned which way?",
@@ -452,6 +480,13 @@ WORDINGS: dict[str, Wording] = {
         ),
     ),
     "roll": Wording(
+        phrases=(
+            "which way the head of {who} leans",
+            "how the head of {who} is tilted",
+            "the tilt of the head of {who}",
+            "which way the head of {who} is tilted",
+            "the side that the head of {who} leans to",
+        ),
         questions=(
             "Head tilt?",
             "Tilted which way?",
@@ -493,6 +528,13 @@ WORDINGS: dict[str, Wording] = {
         ),
     ),
     "light_direction": Wording(
+        phrases=(
+            "where the light on {who} comes from",
+            "the direction that the light on {who} comes from",
+            "which side the light on {who} comes from",
+            "which way the light falls on {who}",
+            "the side that {who} is lit from",
+        ),
         questions=(
             "Light direction?",
             "Direction of the light?",
@@ -538,6 +580,12 @@ WORDINGS: dict[str, Wording] = {
         ),
     ),
     "picture_exposure": Wording(
+        phrases=(
+            "how bright {picture} is",
+            "how dark or bright {picture} is",
+            "the exposure of {picture}",
+            "how well {picture} is exposed",
+        ),
         questions=(
             "Exposure?",
             "Brightness?",
@@ -583,6 +631,13 @@ WORDINGS: dict[str, Wording] = {
         ),
     ),
     "picture_sharpness": Wording(
+        phrases=(
+            "how sharp {picture} is",
+            "the sharpness of {picture}",
+            "how blurred {picture} is",
+            "how well focused {picture} is",
+            "the focus of {picture}",
+        ),
         questions=(
             "Sharpness?",
             "Focus?",
@@ -629,6 +684,13 @@ WORDINGS: dict[str, Wording] = {
         ),
     ),
     "picture_colors": Wording(
+        phrases=(
+            "what kind of colors {picture} has",
+            "which colors {picture} is in",
+            "the colors of {picture}",
+            "the colours of {picture}",
+            "the color mode of {picture}",
+        ),
         questions=(
             "Colors?",
             "Colours?",

@@ -75,7 +75,7 @@ def test_every_answer_is_given_and_every_topic_asked():
     assert {answer for _, answer in found} == set(CANNOT_TELL)
     forms = {form: topic for topic, row in TOPICS.items() for text in (*row.questions, *row.checks)
              for form in spoken_forms(text)}  # fmt: skip
-    assert {forms[question] for question, _ in found} == set(TOPICS)
+    assert {forms.get(question) for question, _ in found} - {None} == set(TOPICS)
 
 
 def test_no_held_out_question_is_asked():

@@ -8,7 +8,10 @@ import pytest
 
 from datasets_scripts.questions.claims import spoken_forms
 from datasets_scripts.questions.closed_task import CANONICAL_SHARE
+from datasets_scripts.questions.compositions import composed_questions
 from datasets_scripts.questions.tasks import TASKS
+from datasets_scripts.questions.unanswerable import HELD_OUT as UNANSWERABLE_HELD_OUT
+from datasets_scripts.questions.unanswerable import TOPICS
 from datasets_scripts.questions.wordings import HELD_OUT, WORDINGS
 from datasets_scripts.sources.measuring import MEASURED_TASKS
 from datasets_scripts.synthetic.text import WORDING as DRAWN
@@ -70,6 +73,24 @@ def test_no_held_out_wording_is_in_a_conversation(asked):
     held_out = {plain(text) for texts in HELD_OUT.values() for text in texts}
     questions = {question for conversations in asked.values() for turns in conversations for question, _ in turns}
     assert not any(plain(wording) in plain(question) for wording in held_out for question in questions)
+
+
+def test_a_composed_question_asks_about_one_thing_alone_and_is_not_held_out():
+    held_out = {plain(text) for texts in (*HELD_OUT.values(), *UNANSWERABLE_HELD_OUT.values()) for text in texts}
+    about = {}
+    for name, row in (*WORDINGS.items(), *TOPICS.items()):
+        questions = set(composed_questions(row.phrases))
+        assert len(questions) >= 200 and all(re.fullmatch(r"[A-Z][^.?]*[.?]", text) for text in questions), name
+        assert not any(held in plain(text) for text in questions for held in held_out), name
+        assert all(about.setdefault(plain(text), name) == name for text in questions)
+
+
+def test_half_of_the_other_wordings_are_composed(asked):
+    composed = {text for row in WORDINGS.values() for text in composed_questions(row.phrases)}
+    fixed = {text for name in WORDINGS for text in TASKS[name].all_questions[1:]}
+    questions = [question for turns in asked["vqa"] for question, _ in turns]
+    found = [sum(question in among for question in questions) for among in (composed, fixed)]
+    assert 0.4 < found[0] / sum(found) < 0.6
 
 
 def test_every_wording_is_asked(asked):
