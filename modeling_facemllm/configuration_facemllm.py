@@ -18,6 +18,7 @@ AUTO_MAP = {
 }
 
 PICTURE_KINDS = ("drawings", "photographs")
+LEAST_MARGIN = -0.25  # half of a face's box
 CUSTOM_PIPELINES = {
     "face-analysis": {"impl": "pipeline_facemllm.FaceAnalysisPipeline", "pt": ["AutoModelForImageTextToText"]}
 }
@@ -152,7 +153,7 @@ class FaceMLLMConfig(PretrainedConfig):
             `question`, `options`, and perhaps `kind`, `ranges`, `on_request`, as in `face_tasks_facemllm.FaceTask`.
             `pipeline("face-analysis")` asks these instead of the project's own table.
         face_margin (`float`, *optional*): what `pipeline("face-analysis")` shows around a face unless it is told
-            otherwise: share of its box's longer side, on each side. Pictures of a dataset may be cut closer.
+            otherwise: share of its box's longer side, on each side; below 0 a part of the box, as in close datasets.
         picture_kind (`"drawings"` or `"photographs"`, *optional*): the only pictures that the model knows. The command
             line warns of others; absent, it never warns.
 
@@ -254,9 +255,11 @@ class FaceMLLMConfig(PretrainedConfig):
     def _check_parts(self):
         margin = self.face_margin
         if margin is not None and (
-            isinstance(margin, bool) or not isinstance(margin, int | float) or not 0 <= margin <= 10
+            isinstance(margin, bool) or not isinstance(margin, int | float) or not LEAST_MARGIN <= margin <= 10
         ):
-            raise ArgumentError("face_margin", margin, "give a share of a box's longer side, from 0 to 10")
+            raise ArgumentError(
+                "face_margin", margin, f"give a share of a box's longer side, from {LEAST_MARGIN} to 10"
+            )
         layers = self.vision_config.num_hidden_layers
         for layer in self.feature_layers:
             if not -layers - 1 <= layer <= layers:

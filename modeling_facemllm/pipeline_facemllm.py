@@ -76,7 +76,7 @@ class FaceAnalysisPipeline(Pipeline):
             Turn faces upright, to ArcFace's five points, where known: for a model that was trained on aligned faces.
             What lies outside the photo is black, and of the head's angles only what is left over is seen.
         margin (`float`, *optional*, defaults to `config.face_margin`, else 0.25):
-            What is shown around a face: share of its box's longer side, on each side.
+            What is shown around a face: share of its box's longer side, on each side; below 0 a part of the box.
         on_no_face (`"skip"`, `"whole"` or `"raise"`, *optional*, defaults to `"skip"`):
             Where no face is found: an empty list, the whole picture as one face, or an error.
         max_faces (`int`, *optional*): keep this many of a picture's faces, the largest ones.
@@ -166,7 +166,9 @@ class FaceAnalysisPipeline(Pipeline):
         if not isinstance(given.get("align", False), bool):
             raise ArgumentError("align", given["align"], "give True or False")
         _check_counts(max_faces=given.get("max_faces"), max_new_tokens=given.get("max_new_tokens", 1))
-        _check_number("margin", given.get("margin", 0.0), 0, 10, "share of the box's longer side, from 0 to 10")
+        _check_number(
+            "margin", given.get("margin", 0.0), -0.25, 10, "share of the box's longer side, from -0.25 to 10"
+        )
         if given.get("min_score") is not None:
             _check_number("min_score", given["min_score"], 1e-6, 1, "score, more than 0 and at most 1")
         if "detector" in given and given["detector"] is None:

@@ -11,6 +11,7 @@ Worked example, one picture and two questions (`█` is scored, `·` is not)::
 Every answer learns to end itself; no question, system text or image placeholder is ever scored.
 """
 
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -168,7 +169,8 @@ class ConversationCollator:
     answers), `pixel_values` (float32, `(pictures, 3, height, width)`), and two counts for the trainer, int64 of
     shape `(batch,)`: `num_turns` (answers scored) and `num_unreadable`.
 
-    `places` are the `folders` and the `root` of `load_listed_image`, by the rows' column `corpus`.
+    `places` are the `folders` and the `root` of `load_listed_image`, by the rows' column `corpus`. `least_view` is the
+    share of a picture's sides that is shown at least, always the same part of the same row.
 
     A picture that cannot be read leaves its row in the batch with no label and a blank picture: nothing is learned
     from it, the order of the data stays the same, and the run goes on. A batch without pictures gets one blank,
@@ -180,6 +182,7 @@ class ConversationCollator:
     image_kwargs: dict = field(default_factory=dict)
     unreadable_images: str = "skip"
     places: Sequence[tuple[Sequence[str], str | None]] = (((), None),)
+    least_view: float = 1.0
 
     def __post_init__(self) -> None:
         tokenizer = self.processor.tokenizer
@@ -218,7 +221,8 @@ class ConversationCollator:
     def _image(self, row: dict) -> tuple[Image.Image, bool]:
         try:
             folders, root = self.places[row.get("corpus", 0)]
-            return load_listed_image(row["image"], folders, root=root), False
+            image = load_listed_image(row["image"], folders, root=root)
+            return random_view(image, self.least_view, random.Random(str(row.get("id")))), False
         except ValueError as error:
             message = f"picture of row {row.get('id')!r} cannot be read: {error}"
             if self.unreadable_images == "raise":
@@ -233,3 +237,13 @@ class ConversationCollator:
         expanded, room = np.repeat(values, repeats), np.repeat(placeholder, repeats)
         expanded[room] = np.resize(fill, room.sum())
         return torch.from_numpy(expanded)
+
+
+def random_view(image: Image.Image, least: float, rng: random.Random) -> Image.Image:
+    """A part of a picture, of the same shape, whose sides are `least` to 1 of its own; with 1 the picture itself."""
+    if least == 1:
+        return image
+    share = least + (1 - least) * rng.random()
+    width, height = (max(1, round(side * share)) for side in image.size)
+    left, top = rng.randint(0, image.width - width), rng.randint(0, image.height - height)
+    return image.crop((left, top, left + width, top + height))

@@ -113,6 +113,8 @@ class Recipe:
     """A whole training run. `trainer` goes to `trl.SFTConfig`, on top of `TRAINER_DEFAULTS`.
 
     `optimizer` is what `trainer.optim` names, or `muon`: Muon for hidden matrices with AdamW for the rest.
+    `least_view` below 1 shows a random part of each picture, that share of its sides at least: a detector cuts faces
+    out unlike a dataset.
     """
 
     model: ModelRecipe
@@ -124,6 +126,7 @@ class Recipe:
     optimizer: Literal["trainer", "muon"] = "trainer"
     max_length: int | None = None
     unreadable_images: Literal["skip", "raise"] = "skip"
+    least_view: float = 1.0
     num_proc: int | None = None
 
     def to_dict(self) -> dict:
@@ -155,6 +158,10 @@ def recipe_from_dict(data: dict) -> Recipe:
         )
     if recipe.max_length is not None and recipe.max_length < 1:
         raise RecipeError(f"max_length: {recipe.max_length} is not a number of tokens above zero; null sets no limit")
+    if not 0 < recipe.least_view <= 1:
+        raise RecipeError(
+            f"least_view: {recipe.least_view} is no share of a picture's sides, allowed: above 0, up to 1"
+        )
     if recipe.num_proc is not None and recipe.num_proc < 1:
         raise RecipeError(f"num_proc: {recipe.num_proc} is not a number of processes above zero")
     if not recipe.output_dir:

@@ -107,7 +107,7 @@ def _train(recipe: Recipe, folder: Path, arguments: Any, state: Any) -> dict[str
 
     places = [(folders_of(corpus.path), corpus.image_root) for corpus in (*recipe.data, *recipe.eval_data)]
     collator = ConversationCollator(
-        processor, expansion, recipe.model.image_processor, recipe.unreadable_images, places
+        processor, expansion, recipe.model.image_processor, recipe.unreadable_images, places, recipe.least_view
     )
     trainer = FaceSFTTrainer(
         model=model,

@@ -160,7 +160,7 @@ def test_rotary_settings_saved_by_transformers_5_are_kept():
     assert theta == 12345.0
 
 
-@pytest.mark.parametrize("margin", [-0.1, 11, "0.2", True, float("nan")])
+@pytest.mark.parametrize("margin", [-0.3, 11, "0.2", True, float("nan")])
 def test_a_margin_that_is_no_share_is_refused(margin):
     with pytest.raises(ValueError, match="face_margin"):
         config(face_margin=margin)

@@ -42,11 +42,11 @@ def shown(model):
 
 
 def test_a_model_says_how_much_it_sees_around_a_face_unless_the_caller_does(analyze, photo, monkeypatch):
-    detector = {"detect": lambda image: [[10, 10, 20, 20]]}
+    detector = {"detect": lambda image: [[16, 16, 24, 24]]}
     sizes = [analyze.preprocess(photo, **detector).faces[0].picture.size]
     monkeypatch.setattr(analyze.model.config, "face_margin", 0.0)
     sizes += [analyze.preprocess(photo, **detector, **given).faces[0].picture.size for given in ({}, {"margin": 0.5})]
-    assert sizes == [(15, 15), (10, 10), (20, 20)]
+    assert sizes == [(12, 12), (8, 8), (16, 16)]
 
 
 @pytest.fixture
@@ -289,7 +289,7 @@ def test_one_bad_picture_does_not_lose_the_others(analyze, photo, tmp_path):
         ("detector", 3, "'yunet', 'none'"),
         ("detector", "./no.onnx", "give the path of face_detection_yunet_2023mar.onnx"),
         ("align", "yes", "True or False"),
-        ("margin", -0.1, "0 to 10"),
+        ("margin", -0.3, "-0.25 to 10"),
         ("on_no_face", "ignore", "'raise'"),
         ("on_error", "skip", "'return'"),
         ("max_faces", 0, "1 or more"),

@@ -1,6 +1,7 @@
 """What is scored, what is padded, and what happens to a row that cannot be used."""
 
 import copy
+import random
 
 import numpy as np
 import pytest
@@ -8,7 +9,12 @@ import torch
 from datasets import load_dataset
 from PIL import Image
 
-from facemllm_recipes.conversations import ConversationCollator, ConversationTokenizer, image_expansion
+from facemllm_recipes.conversations import (
+    ConversationCollator,
+    ConversationTokenizer,
+    image_expansion,
+    random_view,
+)
 from facemllm_recipes.corpora import fingerprint, load_corpus, mix, tokenize_corpus
 from facemllm_recipes.recipe import CorpusRecipe
 from facemllm_recipes.strict import RecipeError
@@ -207,3 +213,20 @@ def test_a_corpus_without_an_image_column_is_text(processor, tmp_path):
     rows.select_columns(["messages"]).to_parquet(str(tmp_path / "b" / "train.parquet"))
     row = tokenized(str(tmp_path / "b"), processor)[0]
     assert row["num_images"] == 0 and row["id"] == "row-0" and np.any(row["scored"])
+
+
+def test_a_row_always_shows_the_same_part_of_its_picture_and_another_row_another(processor, expansion, tmp_path):
+    gradient = Image.fromarray(np.linspace(0, 255, 64 * 64, dtype=np.uint8).reshape(64, 64)).convert("RGB")
+    rows = [{**picture_record(number), "image": gradient} for number in range(2)]
+    rows = tokenized(write_corpus(rows, tmp_path / "gradients"), processor)
+    whole, part = (ConversationCollator(processor, expansion, least_view=least) for least in (1.0, 0.5))
+    seen = [part([rows[number]])["pixel_values"] for number in (0, 0, 1)]
+    assert torch.equal(seen[0], seen[1]) and not torch.equal(seen[0], seen[2])
+    assert not torch.equal(seen[0], whole([rows[0]])["pixel_values"])
+
+
+def test_a_view_keeps_the_shape_of_its_picture_and_the_least_share_of_its_sides():
+    picture = Image.new("RGB", (200, 100))
+    sizes = {random_view(picture, 0.5, random.Random(seed)).size for seed in range(50)}
+    assert len(sizes) > 20 and all(100 <= width <= 200 and abs(width - 2 * height) <= 1 for width, height in sizes)
+    assert random_view(picture, 1, random.Random(0)) is picture

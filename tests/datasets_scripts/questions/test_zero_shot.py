@@ -12,9 +12,9 @@ from datasets_scripts.schema import LabelledFace, Skipped
 from datasets_scripts.sources import celeba, maad_face
 from datasets_scripts.sources.reading import attribute_name
 
-ASKING = """a among an and annotator annotator's answer any are be call can choose do does face free from have head how
-in is it judgement no none of on one options person seen state that the there these this to visible wear what with without
-would yes"""
+ASKING = """a among an and annotator annotator's answer any are be call can choose do does face free from have head
+how in is it judgement no none of on one options person seen state that the there these this to visible wear what
+with without would yes"""
 DEGREE = "full length long medium short slight slightly thin"
 
 
