@@ -40,6 +40,8 @@ def in_processes(number: int, function: Callable[..., None], *args: Any) -> None
 def _join(rank: int, number: int, meeting: str, function: Callable[..., None], args: tuple[Any, ...]) -> None:
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // number))
     backend = "nccl" if torch.cuda.device_count() >= number else "gloo"
+    if backend == "nccl":
+        torch.cuda.set_device(rank)
     distributed.init_process_group(backend, init_method=f"file://{meeting}/ranks", rank=rank, world_size=number)
     try:
         function(*args)
