@@ -368,7 +368,7 @@ def test_the_packaged_detector_is_taken_where_none_is_named(tiny_model, capsys, 
     Image.new("RGB", (200, 200), "gray").save(tmp_path / "wall.png")
     words = [str(tiny_model), str(tmp_path / "wall.png"), "--tasks", "--out", str(tmp_path / "faces.jsonl")]
     assert main(["analyze", *words, "--device", "cpu"]) == 0
-    assert "1 photos, 0 faces" in capsys.readouterr().out
+    assert "1 photo, 0 faces" in capsys.readouterr().out
     settings = json.loads((tmp_path / "faces.jsonl.run.json").read_text())["settings"]
     assert settings["detector"] == "yunet_s_640_640.onnx@8f2383e4dd3cfbb4"
 
