@@ -1,6 +1,7 @@
 """`facemllm towers`: train the tiny vision tower and the tiny language model that stand in for SigLIP and Qwen."""
 
 import argparse
+import functools
 import json
 import math
 import time
@@ -55,6 +56,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--image-size", type=int, default=64, metavar="PIXELS", help="side of pictures (default: 64)")
     parser.add_argument("--steps", type=int, default=1500, metavar="N", help="steps on a corpus (default: 1500)")
+    parser.add_argument(
+        "--small-first",
+        type=int,
+        default=0,
+        metavar="N",
+        help="take N steps before on pictures of --small-size, which cost less (default: 0)",
+    )
+    parser.add_argument("--small-size", type=int, default=96, metavar="PIXELS", help="their side (default: 96)")
     parser.add_argument("--batch-size", type=int, default=64, metavar="N", help="pictures per step (default: 64)")
     parser.add_argument("--learning-rate", type=float, default=2e-3, metavar="LR", help="peak rate (default: 0.002)")
     parser.add_argument("--augment", action="store_true", help="crop and mirror the corpus's pictures at random")
@@ -84,13 +93,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    check_positive(args, "faces", "image_size", "steps", "batch_size", "held_out", "num_proc")
+    check_positive(args, "faces", "image_size", "small_size", "steps", "batch_size", "held_out", "num_proc")
     if not 0 < args.learning_rate < math.inf:
         raise UserError(f"--learning-rate {args.learning_rate}: give a number above 0")
     if args.corpus and args.text:
         raise UserError(f"--corpus {args.corpus}: it teaches the vision tower; leave --text out")
-    for option in ("labels", "num_proc"):
-        if getattr(args, option) > 1 - (option == "labels") and not args.corpus:
+    for option, default in (("labels", 0), ("small_first", 0), ("num_proc", 1)):
+        if getattr(args, option) > default and not args.corpus:
             raise UserError(f"--{option.replace('_', '-')}: needs --corpus, the pictures to learn from")
     if args.batch_size < args.num_proc:
         raise UserError(
@@ -153,8 +162,8 @@ def _train_text(args: argparse.Namespace) -> Any:
 
 def _train_vision(args: argparse.Namespace, shape: dict[str, Any]) -> Any:
     from facemllm.tower_training import pictures, vision
-    from facemllm.tower_training.pretrained import start_from
-    from modeling_facemllm import FaceMLLMVisionConfig
+    from facemllm.tower_training.pretrained import resized, start_from
+    from modeling_facemllm import FaceMLLMVisionConfig, FaceMLLMVisionModel
     from modeling_facemllm.errors_facemllm import ArgumentError
 
     try:
@@ -165,23 +174,37 @@ def _train_vision(args: argparse.Namespace, shape: dict[str, Any]) -> Any:
             raise
         raise UserError(f"--tower {error.argument}={error.value}: {error.remedy}") from error
     config = tower.config if start else tower
+    if args.small_first:
+        try:
+            small = resized(tower if start else FaceMLLMVisionModel(tower), args.small_size)
+        except ArgumentError as error:
+            raise UserError(f"--small-size {error.value}: {error.remedy}") from error
     if args.corpus:
         train, held_out = pictures.corpus_pictures(args.corpus, args.config, config.image_size, args.held_out)
     else:
         train = pictures.drawn_faces(args.faces, "train", args.seed, config.image_size)
         held_out = pictures.drawn_faces(600, "test", args.seed, config.image_size)
-    training = vision.VisionTraining(
-        tower,
-        train,
-        held_out,
-        args.seed,
-        args.learning_rate,
-        args.batch_size,
+    train_on = functools.partial(
+        vision.VisionTraining,
+        train=train,
+        held_out=held_out,
+        seed=args.seed,
+        learning_rate=args.learning_rate,
+        batch_size=args.batch_size,
         augment=args.augment,
         frozen=args.frozen,
         rarest=args.rarest,
         from_labels=args.labels,
+        started=bool(start),
     )
+    if args.small_first:
+        first = train_on(small)
+        first.train_small(args.small_first)
+        training = train_on(resized(first.tower, config.image_size))
+        training.objective.load_state_dict(first.objective.state_dict())
+        training.steps = first.steps
+    else:
+        training = train_on(tower)
     if args.corpus:
         training.train_for(args.steps)
     else:
@@ -215,6 +238,7 @@ def _command(args: argparse.Namespace, name: str) -> str:
     names = ["seed", "photographs"] if name == "text" else ["seed"]
     if name == "vision":
         data = ("corpus", "config", "labels", "held_out", "num_proc", "steps") if args.corpus else ("faces",)
+        data += ("small_first", "small_size") if args.small_first else ()
         names += ["image_size", "batch_size", "learning_rate", *data, "augment", "from", "frozen", "rarest", "tower"]
     return " ".join(["facemllm towers", f"--{name}", *option_words(args, *names)])
 

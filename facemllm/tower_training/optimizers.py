@@ -2,10 +2,13 @@
 
 from collections.abc import Iterable
 
+import torch
 from torch import nn
 
 from facemllm.cli import UserError
 from facemllm_recipes.optimizers import MuonWithAdamW, hidden_matrices
+
+STARTED_RATE = 0.15  # of the learning rate
 
 
 class ThresholdMissed(UserError):
@@ -18,14 +21,28 @@ class TowerOptimizer:
     The learning rate of both (Muon's is scaled to AdamW's size of update) rises over `warmup` steps and stays;
     `cool_down` then lets it fall to zero in so many steps. Training to a threshold needs that: when the end comes is
     not known beforehand.
+
+    Args:
+        started: a part of the modules whose weights are not random. It learns with AdamW, at `STARTED_RATE` of the
+            learning rate: at all of it, it forgets more than it learns (docs/log.md).
     """
 
-    def __init__(self, modules: Iterable[nn.Module], learning_rate: float, warmup: int = 50):
-        kinds = [hidden_matrices(module) for module in modules]
-        matrices = [parameter for hidden, _ in kinds for parameter in hidden]
-        others = [parameter for _, rest in kinds for parameter in rest]
-        self._optimizer = MuonWithAdamW(matrices, others, learning_rate, weight_decay=0.01)
-        self._parameters = matrices + others
+    def __init__(
+        self, modules: Iterable[nn.Module], learning_rate: float, warmup: int = 50, started: nn.Module | None = None
+    ):
+        slow = [] if started is None else [weight for weight in started.parameters() if weight.requires_grad]
+        apart = set(map(id, slow))
+        matrices, others = [], []
+        for module in modules:
+            hidden, rest = hidden_matrices(module)
+            matrices += [weight for weight in hidden if id(weight) not in apart]
+            others += [weight for weight in rest if id(weight) not in apart]
+        self._optimizers = [MuonWithAdamW(matrices, others, learning_rate, weight_decay=0.01)]
+        self._rates = [(group, 1.0) for group in self._optimizers[0].param_groups]
+        if slow:
+            self._optimizers.append(torch.optim.AdamW(slow, betas=(0.9, 0.98), weight_decay=0.0))
+            self._rates += [(group, STARTED_RATE) for group in self._optimizers[1].param_groups]
+        self._parameters = matrices + others + slow
         self._peak, self._warmup, self.learning_rate = learning_rate, warmup, 0.0
         self._steps, self._cooling, self._left = 0, 0, 0
 
@@ -47,7 +64,8 @@ class TowerOptimizer:
             self._left -= 1
         nn.utils.clip_grad_norm_(self._parameters, 1.0)
         self.learning_rate = self._peak * share
-        for group in self._optimizer.param_groups:
-            group["lr"] = self.learning_rate
-        self._optimizer.step()
-        self._optimizer.zero_grad()
+        for group, rate in self._rates:
+            group["lr"] = self.learning_rate * rate
+        for optimizer in self._optimizers:
+            optimizer.step()
+            optimizer.zero_grad()

@@ -59,6 +59,24 @@ def start_from(source: str, shape: dict[str, Any]) -> FaceMLLMVisionModel:
     return tower
 
 
+@torch.no_grad()
+def resized(tower: FaceMLLMVisionModel, side: int) -> FaceMLLMVisionModel:
+    """The same tower for pictures of `side` × `side` pixels: its position embeddings are interpolated.
+
+    Raises:
+        ArgumentError: `image_size`, where the tower's grid does not divide the side.
+    """
+    config = FaceMLLMVisionConfig(**{**tower.config.to_dict(), "image_size": side})
+    other = FaceMLLMVisionModel(config)
+    weights = tower.state_dict()
+    positions = weights["position_embedding.weight"]  # (grid * grid, width), row by row
+    before, after = (size // config.patch_size for size in (tower.config.image_size, side))
+    grid = positions.T.reshape(1, -1, before, before)
+    grid = nn.functional.interpolate(grid, (after, after), mode="bilinear", align_corners=False)
+    other.load_state_dict({**weights, "position_embedding.weight": grid[0].flatten(1).T})
+    return other
+
+
 def _load_lite0(tower: FaceMLLMVisionModel) -> None:
     spec = importlib.util.find_spec(LITE0_PACKAGE)
     name = LITE0_PACKAGE.replace("_", "-")

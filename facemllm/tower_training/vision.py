@@ -40,12 +40,13 @@ class VisionTraining:
     averaged: together they take one step on `batch_size` pictures.
 
     Args:
-        tower: a configuration, for random weights, or a tower with weights to start from.
+        tower: a configuration, for random weights, or a tower to go on with. Pictures are reduced to its size.
         seed: of the weights, the order and the augmentation.
         augment: crops pictures, mirrors them (their captions and labels too) and changes their light a little.
         frozen: how many of the tower's first stages stay as they are: that saves most of their time.
         rarest: share of the captions that a phrase must be in to be learned.
         from_labels: learn the labels' answers in place of the captions' phrases.
+        started: the tower's convolutions have learned elsewhere: they learn at `STARTED_RATE` of the rate.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class VisionTraining:
         frozen: int = 0,
         rarest: float = 0.02,
         from_labels: bool = False,
+        started: bool = False,
     ):
         torch.manual_seed(seed)
         self._rank, self._processes = world()
@@ -77,7 +79,8 @@ class VisionTraining:
             for weight in self.tower.state_dict().values():
                 distributed.broadcast(weight, src=0)
         self.objective = of_all[0].to(self.device)
-        self.optimizer = TowerOptimizer((self.tower, self.objective), learning_rate)
+        slow = self.tower.stages if started else None
+        self.optimizer = TowerOptimizer((self.tower, self.objective), learning_rate, started=slow)
         self._learned = [
             parameter
             for module in (self.tower, self.objective)
@@ -118,6 +121,13 @@ class VisionTraining:
             self._steps(steps - steps // 3, bar)
             self.optimizer.cool_down(steps // 3)
             self._steps(steps // 3, bar)
+
+    def train_small(self, steps: int) -> None:
+        """Train for so many steps whose learning rate stays: what comes before `train_for`, on smaller pictures."""
+        with tqdm(
+            total=steps, desc="vision tower, small pictures", unit="step", mininterval=1, disable=self._rank > 0
+        ) as bar:
+            self._steps(steps, bar)
 
     def measure(self) -> dict[str, Any]:
         """What the tower has reached on the held-out pictures, and what it was trained on.
@@ -203,6 +213,9 @@ class VisionTraining:
             bar.update()
 
     def _features(self, seen: torch.Tensor) -> torch.Tensor:
+        side = self.tower.config.image_size
+        if seen.shape[-1] != side:
+            seen = functional.interpolate(seen, (side, side), mode="bilinear", antialias=True)
         seen = seen.to(self.device, memory_format=torch.channels_last)
         return self.tower(seen).last_hidden_state
 

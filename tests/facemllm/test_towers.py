@@ -20,7 +20,7 @@ from facemllm.cli import main
 from facemllm.commands import towers
 from facemllm.tower_training import text, vision
 from facemllm.tower_training.labels import LabelObjective
-from facemllm.tower_training.optimizers import ThresholdMissed, TowerOptimizer
+from facemllm.tower_training.optimizers import STARTED_RATE, ThresholdMissed, TowerOptimizer
 from facemllm.tower_training.phrases import NGramVocabulary, ngrams
 from facemllm.tower_training.pictures import CaptionedPictures, drawn_faces
 from modeling_facemllm import FaceMLLMForConditionalGeneration, FaceMLLMProcessor, FaceMLLMVisionConfig
@@ -186,6 +186,16 @@ def test_the_learning_rate_stays_until_it_is_let_down():
         rates.append(optimizer.learning_rate)
     assert rates == pytest.approx([0.05, 0.1, 0.1, 0.1, 0.1 * 2 / 3, 0.1 / 3])
     assert optimizer.finished
+
+
+def test_what_has_its_weights_from_elsewhere_learns_at_a_part_of_the_rate():
+    known, new = torch.nn.Linear(4, 4), torch.nn.Linear(4, 4)
+    optimizer = TowerOptimizer((known, new), 0.1, warmup=1, started=known)
+    before = known.bias.clone(), new.bias.clone()
+    new(known(torch.ones(1, 4))).sum().backward()
+    optimizer.step()
+    moved = [(weight - old).abs().max() for weight, old in zip((known.bias, new.bias), before, strict=True)]
+    assert moved[0] == pytest.approx(STARTED_RATE * moved[1], rel=1e-3)
 
 
 def test_the_command_trains_a_vision_tower_on_any_captioned_corpus(tmp_path):
