@@ -23,7 +23,7 @@ from PIL import Image
 from transformers import pipeline
 
 from datasets_scripts.corpus.loading import load_rows
-from datasets_scripts.questions import captions, unanswerable, wordings
+from datasets_scripts.questions import captions, held_out, unanswerable
 from datasets_scripts.questions.closed_task import as_sentence
 from datasets_scripts.questions.conversations import expected_answer
 from datasets_scripts.questions.tasks import TASKS
@@ -49,7 +49,7 @@ def main() -> None:
     for face in faces:
         face["image"] = face["image"].convert("RGB")
     model, processor = load_model(args.model)
-    tasks = [name for name in wordings.HELD_OUT if name in (model.config.face_tasks or wordings.HELD_OUT)]
+    tasks = [name for name in held_out.TASKS if name in (model.config.face_tasks or held_out.TASKS)]
     ask = Asker(model, processor)
     print_wordings(ask, faces, tasks)
     print_declined(ask, faces, tasks)
@@ -94,7 +94,7 @@ def print_wordings(ask: Asker, faces: Sequence[Mapping[str, Any]], tasks: Sequen
     for task in tasks:
         rng = random.Random(f"{SEED}/{task}")
         plain = [question for question in TASKS[task].all_questions if "{" not in question]
-        pairs = [(rng.choice(plain), rng.choice(wordings.HELD_OUT[task])) for _ in faces]
+        pairs = [(rng.choice(plain), rng.choice(held_out.TASKS[task])) for _ in faces]
         trained = ask([(pair[0], face["image"]) for pair, face in zip(pairs, faces, strict=True)])
         others = ask([(pair[1], face["image"]) for pair, face in zip(pairs, faces, strict=True)])
         kinds = [[understood(task, text) for text in texts] for texts in (trained, others)]
@@ -115,12 +115,12 @@ def print_declined(ask: Asker, faces: Sequence[Mapping[str, Any]], tasks: Sequen
     rng = random.Random(SEED)
     topics = unanswerable.open_topics(tasks)
     trained = [question for name in topics for question in unanswerable.TOPICS[name].questions if "{" not in question]
-    held_out = [question for name in topics for question in unanswerable.HELD_OUT.get(name, ())]
+    others = [question for name in topics for question in held_out.TOPICS.get(name, ())]
     answerable = [question for task in tasks for question in TASKS[task].all_questions if "{" not in question]
     print("\n| questions | asked | declined |\n|---|---|---|")
     for name, questions in (
         ("no answer, trained", trained),
-        ("no answer, held out", held_out),
+        ("no answer, held out", others),
         ("answer", answerable),
     ):
         prompts = [(rng.choice(questions), face["image"]) for face in faces]

@@ -50,6 +50,10 @@ TOPICS: dict[str, Topic] = {
             "What is this person called?",
             "Name?",
             "Which celebrity is this?",
+            "Whose picture is this?",
+            "To whom does the face belong?",
+            "Have you seen this person before?",
+            "Who might it be?",
         ),
         ("an actor", "a politician", "a singer", "nobody famous"),
         ("Is this person famous?", "Do you know this person?"),
@@ -58,6 +62,10 @@ TOPICS: dict[str, Topic] = {
             "who {who} is",
             "the identity of {who}",
             "what {who} is called",
+            "whose face it is",
+            "whose portrait {picture} is",
+            "the first name",
+            "which famous person {who} resembles",
         ),
     ),
     "race": Topic(
@@ -77,6 +85,9 @@ TOPICS: dict[str, Topic] = {
             "the ethnicity of {who}",
             "which ethnic group {who} belongs to",
             "the skin color of {who}",
+            "the skin tone",
+            "whether {who} is white or black",
+            "the ethnic background",
         ),
     ),
     "religion": Topic(
@@ -118,6 +129,8 @@ TOPICS: dict[str, Topic] = {
         phrases=(
             "what hat {who} wears",
             "the hat of {who}",
+            "whether {who} wears a hat",
+            "the cap",
             "what {who} has got on the head",
             "the headwear of {who}",
         ),
@@ -129,6 +142,10 @@ TOPICS: dict[str, Topic] = {
             "Hair color?",
             "How is {their} hair cut?",
             "What hairstyle does this person have?",
+            "Which color is {their} hair?",
+            "What color of hair can you see?",
+            "Which colour would you call the hair?",
+            "What hair does the person have?",
         ),
         ("black", "brown", "blond", "red", "gray"),
         ("Is the hair long or short?", "Is this person blond?", "Does this person have dark hair?"),
@@ -138,6 +155,10 @@ TOPICS: dict[str, Topic] = {
             "the color of the hair of {who}",
             "the hairstyle of {who}",
             "how long the hair of {who} is",
+            "which colour the hair has",
+            "what color {who} dyed the hair",
+            "the hair",
+            "the haircut",
         ),
     ),
     "beard": Topic(
@@ -149,6 +170,8 @@ TOPICS: dict[str, Topic] = {
             "the beard of {who}",
             "what facial hair {who} has",
             "which kind of beard {who} has",
+            "whether {who} has a beard",
+            "the moustache",
         ),
     ),
     "eyewear": Topic(
@@ -159,6 +182,8 @@ TOPICS: dict[str, Topic] = {
         phrases=(
             "what glasses {who} wears",
             "the glasses of {who}",
+            "whether {who} wears glasses",
+            "the eyewear",
             "which kind of glasses {who} has",
         ),
     ),
@@ -170,6 +195,8 @@ TOPICS: dict[str, Topic] = {
         phrases=(
             "the eye color of {who}",
             "the color of the eyes of {who}",
+            "which colour the eyes have",
+            "the eyes",
             "what {who} is looking at",
         ),
     ),
@@ -182,6 +209,8 @@ TOPICS: dict[str, Topic] = {
             "the expression of {who}",
             "the facial expression of {who}",
             "what expression {who} shows",
+            "whether {who} smiles",
+            "the smile",
         ),
     ),
     "emotion": Topic(
@@ -194,6 +223,8 @@ TOPICS: dict[str, Topic] = {
             "how {who} feels",
             "the emotion of {who}",
             "what {who} is feeling",
+            "whether {who} is happy or sad",
+            "the mood",
         ),
     ),
     "clothes": Topic(
@@ -206,6 +237,8 @@ TOPICS: dict[str, Topic] = {
             "the clothes of {who}",
             "what {who} is dressed in",
             "the shirt of {who}",
+            "the colour of the clothes",
+            "the outfit",
         ),
     ),
     "jewelry": Topic(
@@ -306,6 +339,10 @@ TOPICS: dict[str, Topic] = {
             "What place is this?",
             "In which city was the photo taken?",
             "What is in the background?",
+            "Where are we?",
+            "Where is the person?",
+            "Where was that?",
+            "Which place do you see?",
         ),
         ("indoors", "outdoors", "in a studio"),
         ("Is this person outside?",),
@@ -315,6 +352,10 @@ TOPICS: dict[str, Topic] = {
             "the place in {picture}",
             "what is in the background of {picture}",
             "the city in {picture}",
+            "where {who} stands",
+            "where it is",
+            "the location",
+            "which country {picture} is from",
         ),
     ),
     "time": Topic(
@@ -340,23 +381,6 @@ TOPICS: dict[str, Topic] = {
         ),
     ),
 }
-
-HELD_OUT: dict[str, tuple[str, ...]] = {
-    "identity": ("Can you identify this person?", "Whose face is this?"),
-    "race": ("Which race does this person have?", "What is this person's ethnic background?"),
-    "religion": ("What faith does this person have?",),
-    "nationality": ("What country is this person from?",),
-    "headwear": ("Which hat has this person got on?", "Is there a hat on this head?"),
-    "hair": ("Which hair color does this person have?",),
-    "eyewear": ("Does the person have glasses on?",),
-    "eyes": ("Which color are the eyes of this person?",),
-    "expression": ("Which facial expression can you see?",),
-    "emotion": ("How is this person feeling?",),
-    "clothes": ("What is this person dressed in?",),
-    "contact": ("Can you give me this person's phone number?",),
-    "place": ("Where is this?",),
-}
-"""Questions by topic that no corpus trains on."""
 
 
 def open_topics(tasks: Iterable[str]) -> tuple[str, ...]:

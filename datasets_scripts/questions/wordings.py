@@ -1,6 +1,6 @@
 """What people type: further wordings of the eight tasks that a photograph's labels and its measures answer.
 
-`WORDINGS` are trained on. `HELD_OUT` never is: agreement with the trained ones is measured with it. No wording of one
+Corpora train on them; `held_out` has others, to measure with. No wording of one
 task may be read as one of another: light is asked for by its direction, exposure by brightness of the picture (never
 of the face, which could mean skin). No one is called a teenager, because the group 10-19 begins earlier.
 `{they}` and `{their}` are pronouns (`claims.with_pronouns`).
@@ -311,6 +311,16 @@ WORDINGS: dict[str, Wording] = {
             "the apparent gender of {who}",
             "what gender {who} is",
             "the gender that you see",
+            "the gender",
+            "the sex",
+            "what sex {who} is",
+            "the gender to note for {who}",
+            "whether {who} is a man or a woman",
+            "whether {who} is male or female",
+            "which of the two genders {who} seems to have",
+            "how {who} would be gendered",
+            "the likely gender of {who}",
+            "which sex {who} appears to be",
         ),
         questions=(
             "Gender?",
@@ -383,6 +393,17 @@ WORDINGS: dict[str, Wording] = {
             "what age {who} is",
             "which age range {who} falls into",
             "the probable age of {who}",
+            "the age",
+            "the age group",
+            "the age range of {who}",
+            "the age category of {who}",
+            "roughly how old {who} might be",
+            "how many years old {who} seems",
+            "in which decade of life {who} is",
+            "the likely age of {who}",
+            "what age group {who} belongs to",
+            "how young or old {who} appears",
+            "the years of age of {who}",
         ),
         questions=(
             "Age?",
@@ -434,6 +455,13 @@ WORDINGS: dict[str, Wording] = {
             "which way the head of {who} is turned",
             "the side that {who} is turned to",
             "where the head of {who} points",
+            "the direction in which {who} faces",
+            "whether {who} faces left, right or the front",
+            "how far {who} has turned away",
+            "the orientation of the head",
+            "the way that {who} is turned",
+            "the head pose to the side",
+            "to which side {who} has turned",
         ),
         questions=(
             "Facing which way?",
@@ -486,6 +514,13 @@ WORDINGS: dict[str, Wording] = {
             "the tilt of the head of {who}",
             "which way the head of {who} is tilted",
             "the side that the head of {who} leans to",
+            "whether the head of {who} is tilted",
+            "to which side {who} tilts the head",
+            "the lean of the head",
+            "the head tilt",
+            "how upright {who} holds the head",
+            "whether {who} holds the head straight",
+            "the sideways tilt of {who}",
         ),
         questions=(
             "Head tilt?",
@@ -534,6 +569,13 @@ WORDINGS: dict[str, Wording] = {
             "which side the light on {who} comes from",
             "which way the light falls on {who}",
             "the side that {who} is lit from",
+            "the direction of the lighting",
+            "the light direction",
+            "how the light falls on {who}",
+            "from where {who} is lit",
+            "whether {who} is lit from a side",
+            "where the lamp or window must be",
+            "where the illumination comes from",
         ),
         questions=(
             "Light direction?",
@@ -585,6 +627,12 @@ WORDINGS: dict[str, Wording] = {
             "how dark or bright {picture} is",
             "the exposure of {picture}",
             "how well {picture} is exposed",
+            "whether {picture} is too dark or too bright",
+            "the brightness of {picture}",
+            "the exposure",
+            "whether the exposure of {picture} is right",
+            "how light {picture} came out",
+            "the exposure quality of {picture}",
         ),
         questions=(
             "Exposure?",
@@ -637,6 +685,13 @@ WORDINGS: dict[str, Wording] = {
             "how blurred {picture} is",
             "how well focused {picture} is",
             "the focus of {picture}",
+            "whether {picture} is sharp or blurred",
+            "the sharpness",
+            "how clear or blurry {picture} looks",
+            "how crisp {picture} is",
+            "the amount of blur in {picture}",
+            "whether {picture} is in focus",
+            "the degree of sharpness in {picture}",
         ),
         questions=(
             "Sharpness?",
@@ -690,6 +745,12 @@ WORDINGS: dict[str, Wording] = {
             "the colors of {picture}",
             "the colours of {picture}",
             "the color mode of {picture}",
+            "whether {picture} is in color or black and white",
+            "whether {picture} is a color photo",
+            "the color type of {picture}",
+            "if {picture} has color",
+            "the kind of coloring of {picture}",
+            "whether {picture} is tinted",
         ),
         questions=(
             "Colors?",
@@ -746,63 +807,3 @@ WORDINGS: dict[str, Wording] = {
         ),
     ),
 }
-
-HELD_OUT: dict[str, tuple[str, ...]] = {
-    "gender": (
-        "Which gender is this person, do you think?",
-        "What gender would you guess?",
-        "State the gender of the person shown.",
-        "What is the gender of whoever is in this photo?",
-        "Could you tell me the gender of the person here?",
-    ),
-    "age": (
-        "How old might this person be?",
-        "What's your guess at the age?",
-        "What age bracket does the face fall into?",
-        "About what age is this person?",
-        "Tell me the age group.",
-    ),
-    "yaw": (
-        "Which way does this person's head face?",
-        "In what direction does the head point?",
-        "Which side is the face turned toward?",
-        "Tell me where the person is facing.",
-        "What direction is the face turned in?",
-    ),
-    "roll": (
-        "Which way is this head leaning?",
-        "What direction is the head tilted in?",
-        "To what side is this person's head tilted?",
-        "Tell me how the head is tilted.",
-        "Toward which side does the head tilt?",
-    ),
-    "light_direction": (
-        "From what direction is the face lit?",
-        "Where's the light coming from?",
-        "Which side does the light fall from?",
-        "Tell me the direction of the light.",
-        "What side does the light on this face come from?",
-    ),
-    "picture_exposure": (
-        "How bright or dark is the photograph?",
-        "What's the exposure of the picture?",
-        "How well was the photo exposed?",
-        "Tell me how bright the picture is.",
-        "What is the brightness of this photo?",
-    ),
-    "picture_sharpness": (
-        "How sharp does this picture look?",
-        "What's the sharpness of this image?",
-        "How blurry is this photo?",
-        "How well focused is the face?",
-        "How crisp is the photo?",
-    ),
-    "picture_colors": (
-        "What kind of colours is this picture in?",
-        "What are the picture's colors?",
-        "How is this image coloured?",
-        "Tell me what colors the photo has.",
-        "Which kind of color does the picture have?",
-    ),
-}
-"""Wordings of each task that no corpus trains on."""

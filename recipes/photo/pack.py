@@ -90,7 +90,9 @@ if __name__ == "__main__":
     parser.add_argument("run", type=Path, metavar="RUN")
     parser.add_argument("corpus", metavar="CORPUS")
     parser.add_argument("out", type=Path, metavar="OUT")
-    parser.add_argument("--held-out", type=int, default=2000, metavar="N", help="as of facemllm towers (default: 2000)")
+    parser.add_argument(
+        "--held-out", type=int, default=2000, metavar="N", help="as of facemllm towers (default: 2000)"
+    )
     args = parser.parse_args()
     size = pack(args.run, args.corpus, args.out, args.held_out)
     sys.stdout.write(f"{args.out}: {size / 1e6:.1f} MB\n")

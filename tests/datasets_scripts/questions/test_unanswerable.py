@@ -2,12 +2,12 @@
 
 import pytest
 
+from datasets_scripts.questions import held_out
 from datasets_scripts.questions.attribute_tasks import ATTRIBUTE_TASKS
 from datasets_scripts.questions.claims import spoken_forms
 from datasets_scripts.questions.conversations import UNANSWERABLE, AskedFaces
 from datasets_scripts.questions.tasks import TASKS
-from datasets_scripts.questions.unanswerable import CANNOT_TELL, HELD_OUT, TOPICS, open_topics
-from datasets_scripts.questions.wordings import HELD_OUT as HELD_OUT_WORDINGS
+from datasets_scripts.questions.unanswerable import CANNOT_TELL, TOPICS, open_topics
 from tests.datasets_scripts.questions.asked_faces import Faces, pairs, plain, rows, stated_options
 from tests.refusals import refuses
 
@@ -19,19 +19,19 @@ def unanswered(conversations):
 
 
 def test_there_are_60_of_them_and_a_tenth_more_is_held_out():
-    held_out = {text for texts in HELD_OUT.values() for text in texts}
-    assert len({plain(text) for text in TRAINED}) >= 60 and len(held_out) >= 0.1 * len(TRAINED)
-    assert set(HELD_OUT) <= set(TOPICS)
-    assert not {plain(form) for text in TRAINED for form in spoken_forms(text)} & set(map(plain, held_out))
+    others = {text for texts in held_out.TOPICS.values() for text in texts}
+    assert len({plain(text) for text in TRAINED}) >= 60 and len(others) >= 0.1 * len(TRAINED)
+    assert set(held_out.TOPICS) <= set(TOPICS)
+    assert not {plain(form) for text in TRAINED for form in spoken_forms(text)} & set(map(plain, others))
 
 
 def test_none_is_a_question_of_a_task_that_it_is_not_closed_by():
     for name, task in TASKS.items():
         asked = {plain(text) for text in getattr(task, "all_questions", ())}
         asked |= {plain(text) for text in getattr(task, "claims_by_question", ())}
-        asked |= {plain(text) for text in HELD_OUT_WORDINGS.get(name, ())}
+        asked |= {plain(text) for text in held_out.TASKS.get(name, ())}
         for topic in open_topics([name]):
-            texts = (*TOPICS[topic].questions, *TOPICS[topic].checks, *HELD_OUT.get(topic, ()))
+            texts = (*TOPICS[topic].questions, *TOPICS[topic].checks, *held_out.TOPICS.get(topic, ()))
             assert not asked & {plain(form) for text in texts for form in spoken_forms(text)}, (name, topic)
 
 
@@ -79,10 +79,10 @@ def test_every_answer_is_given_and_every_topic_asked():
 
 
 def test_no_held_out_question_is_asked():
-    held_out = {text for texts in HELD_OUT.values() for text in texts}
+    others = {text for texts in held_out.TOPICS.values() for text in texts}
     for config in ("vqa", "face_tasks"):
         questions = [question for question, _ in unanswered(rows(config, unanswerable=0.5))]
-        assert not any(text in question for text in held_out for question in questions)
+        assert not any(text in question for text in others for question in questions)
 
 
 @pytest.mark.parametrize(
