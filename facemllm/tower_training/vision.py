@@ -24,8 +24,8 @@ from .phrases import PhraseObjective
 from .pictures import CaptionedPictures, world
 
 # In augmentation, of a side: a detector cuts closer than a dataset's margin, or shows more around the face.
-LEAST_VIEW, WIDEST_VIEW = 0.75, 1.1
-MAX_SHIFT = 0.08
+LEAST_VIEW, WIDEST_VIEW = 0.88, 1.05
+MAX_SHIFT = 0.03
 CHECK_EVERY = 50
 THRESHOLD = 0.92  # of accuracy, where the rate begins to fall; that adds about two points
 MAX_STEPS, COOL_DOWN = 4000, 250  # before it falls, and while it does

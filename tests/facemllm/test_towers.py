@@ -194,7 +194,7 @@ def test_what_has_its_weights_from_elsewhere_learns_at_a_part_of_the_rate():
     before = known.bias.clone(), new.bias.clone()
     new(known(torch.ones(1, 4))).sum().backward()
     optimizer.step()
-    moved = [(weight - old).abs().max() for weight, old in zip((known.bias, new.bias), before, strict=True)]
+    moved = [(weight - old).abs().max().item() for weight, old in zip((known.bias, new.bias), before, strict=True)]
     assert moved[0] == pytest.approx(STARTED_RATE * moved[1], rel=1e-3)
 
 

@@ -47,7 +47,11 @@ def test_a_file_comes_before_a_packaged_recipe_of_its_name(empty_folder):
     ("name", "remedy"),
     [
         ("fairface/stage3_face_task", "fairface/stage3_face_tasks"),
-        ("stage2", "face_mllm/stage2_vqa or fairface/stage2_vqa or photo/stage2_vqa or quickstart/stage2_vqa"),
+        (
+            "stage2",
+            "face_mllm/stage2_vqa or fairface/stage2_vqa or photo/stage2_vqa or photo_large/stage2_vqa "
+            "or quickstart/stage2_vqa",
+        ),
         ("nothing-like-it", "facemllm train --list"),
     ],
 )

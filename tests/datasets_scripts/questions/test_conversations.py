@@ -50,18 +50,14 @@ def test_the_wording_of_a_seed_stays_from_version_to_version():
     assert told == [
         "Who can be seen here?",
         "A woman between 20 and 29 years old.",
-        "Judge what gender this person is.",
-        "Female.",
-        "Is the person in the picture younger than 40?",
-        "Yes. This person is younger than 40.",
-        "Is the person in the picture 10 or older?",
-        "Yes.",
-        "Is this person 10 to 19 years old or in their twenties?",
-        "In their twenties.",
-        "Choose among male, female. Judge what gender this person is.",
+        "What is the age group of this person?",
+        "20 to 29 years old.",
+        "Quick question: could you say the apparent gender of the subject?",
+        "This person is female.",
+        "Choose among male, female. Quick question: could you say the apparent gender of the subject?",
         "female",
-        "Please tell me how old the person in this picture is. "
-        "Options: 0-2, 3-9, 10-19, 20-29, 30-39, 40-49, 50-59, 60-69, 70 or older.",
+        "Choose among 0-2, 3-9, 10-19, 20-29, 30-39, 40-49, 50-59, 60-69, 70 or older. "
+        "What is the age group of this person?",
         "20-29",
     ]
 
